@@ -1,0 +1,1 @@
+"""The run: settings, hiring, the loop, tracking and the commands."""

@@ -1,0 +1,71 @@
+"""What can go wrong, by who has to act on it.
+
+    RelookError
+    ├── BadInput             what a person gave is unusable: one line, exit code 2 (1 once a run has begun)
+    │   ├── SettingsError    a setting, or a combination of settings
+    │   ├── TaskFileError    a task file, or a row in it
+    │   └── CheckpointError  a checkpoint that is missing, damaged or of another shape
+    ├── MachineError         the machinery failed: retried, then dropped and counted, never a reward
+    │   ├── EngineFault      a policy engine died, hung or answered nonsense
+    │   ├── BrowserFault     a browser was lost or cannot be launched
+    │   ├── CriticFault      a critic timed out, refused or answered with something unreadable
+    │   ├── LearnerFault     a learner rank died
+    │   └── StorageFault     the disk is full or cannot be written
+    ├── CapacityError        what was asked for does not fit on this machine or cluster
+    └── SyncError            the engines do not hold the learner's weights: the run must stop
+
+The policy's own mistakes are not in this tree: they are data, and earn a reward of zero.
+Any other exception is a bug and stops the run with its traceback.
+"""
+
+
+class RelookError(Exception):
+    """Base of everything this system raises on purpose; its message is one line for a person."""
+
+
+class BadInput(RelookError):
+    """What a person gave is unusable. The message says what, what it got, what it wanted, what to do."""
+
+
+class SettingsError(BadInput):
+    """A setting is unknown, out of range or at odds with another one."""
+
+
+class TaskFileError(BadInput):
+    """A task file is missing, truncated, or has a row that is not a task."""
+
+
+class CheckpointError(BadInput):
+    """A checkpoint is missing, damaged, or was written by a run of another shape."""
+
+
+class MachineError(RelookError):
+    """The machinery failed. Retried, then the episode is dropped and counted; never scored."""
+
+
+class EngineFault(MachineError):
+    """A policy engine died, hung or answered with something that is not a completion."""
+
+
+class BrowserFault(MachineError):
+    """A browser was lost for its own reasons, or cannot be launched."""
+
+
+class CriticFault(MachineError):
+    """A critic timed out, refused, or answered with something unreadable."""
+
+
+class LearnerFault(MachineError):
+    """A learner rank died or cannot be reached."""
+
+
+class StorageFault(MachineError):
+    """The disk is full, or a path cannot be written."""
+
+
+class CapacityError(RelookError):
+    """What was asked for does not fit: names the bundle, and what the machine or cluster has."""
+
+
+class SyncError(RelookError):
+    """An engine's log-probs differ from the learner's after a weight sync."""
