@@ -70,7 +70,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the policy is asked for. Example: `Task(id="hero-17", brief="Build a hero …", reference_html="<!doctype …")`."""
+    """What the policy is asked for. Example: `Task(id="hero-17", brief="Build a hero …", reference_html="…")`."""
 
     id: str
     brief: str
