@@ -1,0 +1,70 @@
+"""The words of the embedded critic: one function a fault, each a sentence that a writer can act on.
+
+Colours are `#rrggbb`, lengths CSS pixels, places percent of the page's width and height.
+"""
+
+Color = tuple[int, int, int]
+
+
+def hexadecimal(color: Color) -> str:
+    """`(255, 0, 16)` → `#ff0010`."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def missing_text(text: str, x: float, y: float) -> str:
+    """A text of the reference that the page lacks; `x`, `y` in percent."""
+    return f'The text "{text}" is missing; it belongs at {x:.0f}%, {y:.0f}%.'
+
+
+def extra_text(text: str) -> str:
+    """A text that the reference does not have."""
+    return f'The text "{text}" should not be there.'
+
+
+def wrong_text(found: str, wanted: str) -> str:
+    """A text that is nearly right."""
+    return f'"{found}" should read "{wanted}".'
+
+
+def wrong_color(text: str, found: Color, wanted: Color) -> str:
+    """The colour of a text."""
+    return f'The text "{text}" is {hexadecimal(found)}; it should be {hexadecimal(wanted)}.'
+
+
+def wrong_background(text: str, found: Color, wanted: Color) -> str:
+    """The colour behind a text."""
+    return f'The background of "{text}" is {hexadecimal(found)}; it should be {hexadecimal(wanted)}.'
+
+
+def wrong_canvas(found: Color, wanted: Color) -> str:
+    """The colour of the page itself."""
+    return f"The page background is {hexadecimal(found)}; it should be {hexadecimal(wanted)}."
+
+
+def moved(text: str, dx: float, dy: float) -> str:
+    """How far a text is from its place: positive is too far right, too low."""
+    across = f"{abs(dx):.0f} px too far {'right' if dx > 0 else 'left'}"
+    down = f"{abs(dy):.0f} px too {'low' if dy > 0 else 'high'}"
+    if abs(dx) >= 1 and abs(dy) >= 1:
+        return f'"{text}" is {across} and {down}.'
+    return f'"{text}" is {across if abs(dx) >= abs(dy) else down}.'
+
+
+def wrong_font_size(text: str, found: float, wanted: float) -> str:
+    """The font size of a text."""
+    return f'"{text}" is set in {found:.0f} px; it should be {wanted:.0f} px.'
+
+
+def missing_box(tag: str, x: float, y: float) -> str:
+    """An element without text of its own that the page lacks; `x`, `y` in percent."""
+    return f"A {tag} is missing; it belongs at {x:.0f}%, {y:.0f}%."
+
+
+def extra_box(tag: str, x: float, y: float) -> str:
+    """An element that the reference does not have."""
+    return f"The {tag} at {x:.0f}%, {y:.0f}% should not be there."
+
+
+def failed_probe(name: str, detail: str) -> str:
+    """An interaction that does not do what was asked."""
+    return f'The interaction "{name}" fails: {detail}.'
