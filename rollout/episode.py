@@ -1,0 +1,161 @@
+"""One episode: write a page, look at it, hear what is wrong, revise; only what improves is admitted.
+
+The stage is anyone who satisfies the ports: a cluster or a test double. The policy's mistakes come back as
+data in the trajectory. A machine fault is retried here; when the retries are used up it leaves as `MachineError`
+and the caller drops the episode. It never becomes a reward.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from rollout import prompts
+from rollout.acceptance import improves
+from rollout.errors import MachineError, TaskFileError
+from rollout.parsing import parse_page
+from rollout.ports import Cast
+from rollout.records import Attempt, Completion, Message, Page, Render, Request, Task, Trajectory, Turn
+from rollout.seeds import seed_of
+from rollout.settings import EpisodeSettings
+
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+BACKOFF_S = 0.5
+
+
+async def play(task: Task, cast: Cast, settings: EpisodeSettings, *, seed: int, sibling: int = 0) -> Trajectory:
+    """Plays one episode of a task. Deterministic in its arguments if the cast is. Raises MachineError, TaskFileError."""
+    started = time.monotonic()
+    episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
+    turns = [await episode.first_turn()]
+    for number in range(1, settings.rounds + 1):
+        best = turns[-1].accepted
+        assert best is not None and best.reward is not None, "a turn without an accepted attempt ends the episode"
+        if best.reward.total >= 1.0:
+            break
+        turns.append(await episode.revision(number, best))
+        if turns[-1].accepted is None:
+            break
+    return Trajectory(
+        id=f"{task.id}/{sibling}@{seed}",
+        task=task,
+        turns=tuple(turns),
+        seconds=time.monotonic() - started,
+        retries=episode.retries,
+    )
+
+
+@dataclass(kw_only=True)
+class Episode:
+    """The moves of one episode, and the count of machine faults it survived."""
+
+    task: Task
+    cast: Cast
+    settings: EpisodeSettings
+    seed: int
+    retries: int = field(default=0, init=False)
+
+    async def first_turn(self) -> Turn:
+        """Round 0: its one attempt is what the others must beat, whatever it is worth."""
+        (completion,) = await self.sample(prompts.first(self.task), num=1, seed=seed_of(self.seed, 0, 0))
+        attempt = await self.assess(completion, round_=0, index=0)
+        return Turn(round=0, attempts=(replace(attempt, verdict="accepted"),))
+
+    async def revision(self, number: int, best: Attempt) -> Turn:
+        """One round of Forced Optimization: samples until one attempt improves or `attempts` are used up.
+
+        Attempts sampled at once are judged in sampling order and the first that improves is accepted;
+        those past it are recorded unjudged.
+        """
+        assert best.reward is not None, "the best so far has a reward"
+        messages = prompts.revise(self.task, best.page, best.feedback)
+        attempts: list[Attempt] = []
+        while len(attempts) < self.settings.attempts:
+            num = min(self.settings.speculate, self.settings.attempts - len(attempts))
+            seed = seed_of(self.seed, number, len(attempts))
+            completions = await self.sample(messages, num=num, seed=seed)
+            for position, completion in enumerate(completions):
+                attempt = await self.assess(completion, round_=number, index=len(attempts))
+                assert attempt.reward is not None, "an assessed attempt has a reward"
+                better = improves(attempt.reward.total, best.reward.total, self.settings.margin)
+                if better or not self.settings.forced:
+                    attempts.append(replace(attempt, verdict="accepted"))
+                    attempts += [
+                        self.unused(left, number, len(attempts) + i)
+                        for i, left in enumerate(completions[position + 1 :])
+                    ]
+                    return Turn(round=number, attempts=tuple(attempts))
+                attempts.append(attempt)
+        return Turn(round=number, attempts=tuple(attempts))
+
+    def unused(self, completion: Completion, round_: int, index: int) -> Attempt:
+        """What was sampled past the accepted attempt: kept, never judged."""
+        return Attempt(
+            round=round_, index=index, completion=completion, page=parse_page(completion.text), verdict="unused"
+        )
+
+    async def sample(self, messages: tuple[Message, ...], *, num: int, seed: int) -> tuple[Completion, ...]:
+        """Completions of one prompt, in sampling order."""
+        request = Request(
+            messages=messages,
+            num=num,
+            max_tokens=self.settings.max_tokens,
+            temperature=self.settings.temperature,
+            seed=seed,
+            stop=prompts.PAGE_STOP,
+        )
+        return await self.surviving(lambda: self.cast.policy.complete(request))
+
+    async def assess(self, completion: Completion, *, round_: int, index: int) -> Attempt:
+        """Parses, renders and judges one completion. Its verdict is `not_better` until someone accepts it."""
+        page = parse_page(completion.text)
+        seconds = {"generate": completion.seconds}
+        render = critique = None
+        if page.html is not None:
+            started = time.monotonic()
+            render = await self.surviving(lambda: self.cast.renderer.render(page, self.task.probes))
+            seconds["render"] = time.monotonic() - started
+        if render is not None and render.valid:
+            reference = await self.reference()
+            started, shown = time.monotonic(), render
+            critique = await self.surviving(lambda: self.cast.critic.judge(self.task, page, shown, reference))
+            seconds["judge"] = time.monotonic() - started
+        return Attempt(
+            round=round_,
+            index=index,
+            completion=completion,
+            page=page,
+            verdict="not_better",
+            reward=self.cast.score(page, render, critique, self.task),
+            render=render,
+            critique=critique,
+            seconds=seconds,
+        )
+
+    async def reference(self) -> Render | None:
+        """The render of the task's reference page; renderers cache it by content."""
+        html = self.task.reference_html
+        if html is None:
+            return None
+        render = await self.surviving(lambda: self.cast.renderer.render(Page(html=html)))
+        if not render.valid:
+            raise TaskFileError(
+                f"task {self.task.id}: its reference page must render, but it is {render.outcome!r} ({render.detail}); "
+                "mend or remove the task"
+            )
+        return render
+
+    async def surviving(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Asks again after a machine fault, up to `retries` times for the whole episode."""
+        while True:
+            try:
+                return await ask()
+            except MachineError as fault:
+                if self.retries >= self.settings.retries:
+                    raise
+                self.retries += 1
+                logger.warning("task %s: retry %d after %r", self.task.id, self.retries, fault)
+                await asyncio.sleep(BACKOFF_S * self.retries)
