@@ -27,18 +27,18 @@ BACKOFF_S = 0.5
 
 
 async def play(task: Task, cast: Cast, settings: EpisodeSettings, *, seed: int, sibling: int = 0) -> Trajectory:
-    """Plays one episode of a task. Deterministic in its arguments if the cast is. Raises MachineError, TaskFileError."""
+    """Plays one episode of a task: the same arguments and cast, the same trajectory.
+
+    Raises MachineError once its retries are used up, TaskFileError for a reference page that does not render.
+    """
     started = time.monotonic()
     episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
     turns = [await episode.first_turn()]
     for number in range(1, settings.rounds + 1):
         best = turns[-1].accepted
-        assert best is not None and best.reward is not None, "a turn without an accepted attempt ends the episode"
-        if best.reward.total >= 1.0:
+        if best is None or best.total >= 1.0:
             break
         turns.append(await episode.revision(number, best))
-        if turns[-1].accepted is None:
-            break
     return Trajectory(
         id=f"{task.id}/{sibling}@{seed}",
         task=task,
@@ -70,7 +70,6 @@ class Episode:
         Attempts sampled at once are judged in sampling order and the first that improves is accepted;
         those past it are recorded unjudged.
         """
-        assert best.reward is not None, "the best so far has a reward"
         messages = prompts.revise(self.task, best.page, best.feedback)
         attempts: list[Attempt] = []
         while len(attempts) < self.settings.attempts:
@@ -79,8 +78,7 @@ class Episode:
             completions = await self.sample(messages, num=num, seed=seed)
             for position, completion in enumerate(completions):
                 attempt = await self.assess(completion, round_=number, index=len(attempts))
-                assert attempt.reward is not None, "an assessed attempt has a reward"
-                better = improves(attempt.reward.total, best.reward.total, self.settings.margin)
+                better = improves(attempt.total, best.total, self.settings.margin)
                 if better or not self.settings.forced:
                     attempts.append(replace(attempt, verdict="accepted"))
                     attempts += [

@@ -299,6 +299,13 @@ class Attempt:
         return self.render.outcome if self.render is not None else "no_page"
 
     @property
+    def total(self) -> float:
+        """The reward. Raises ValueError for an attempt that nobody judged."""
+        if self.reward is None:
+            raise ValueError(f"attempt {self.index} of round {self.round} was never judged and has no reward")
+        return self.reward.total
+
+    @property
     def feedback(self) -> tuple[str, ...]:
         """What a reviser of this page is told: the critic's words, or the render's own error."""
         if self.critique is not None:
@@ -339,9 +346,7 @@ class Trajectory:
     @property
     def reward(self) -> float:
         """The best reward, which is the last accepted one."""
-        reward = self.accepted[-1].reward
-        assert reward is not None, "an accepted attempt has a reward"
-        return reward.total
+        return self.accepted[-1].total
 
     @property
     def oldest_version(self) -> int:
