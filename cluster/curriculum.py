@@ -1,0 +1,59 @@
+"""Which task comes when: fixed by the seed, so that a run that resumes goes on with the same tasks."""
+
+import random
+from pathlib import Path
+
+from cluster.settings import RunSettings
+from reward.designs import tasks as builtin_tasks
+from rollout.errors import TaskFileError
+from rollout.records import Task
+from rollout.tasks import read_tasks
+
+BUILTIN_POOL = 4096
+"""Built-in training tasks drawn at a time; there are more than a million to draw from."""
+
+
+class Curriculum:
+    """Training tasks by step, and the held-out tasks of the exam."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self.pools: dict[int, list[Task]] = {}
+        self.file_tasks = None if settings.task.source == "builtin" else read_tasks(Path(settings.task.source))
+
+    def task(self, step: int, place: int) -> Task:
+        """The task at a place of a step; places from `groups` on are the refills of that step."""
+        per_step = self.settings.groups * 2
+        index = (step - 1) * per_step + place if self.file_tasks is None else self._in_order(step, place)
+        pool = self._pool(index)
+        return pool[index % len(pool)]
+
+    def held_out(self, num: int) -> list[Task]:
+        """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer."""
+        source = self.settings.task.held_out
+        if source == "builtin":
+            return builtin_tasks(num, seed=0, split="held_out")
+        tasks = read_tasks(Path(source))
+        if len(tasks) < num:
+            raise TaskFileError(f"{source}: the exam wants {num} tasks, the file has {len(tasks)}; lower exam.tasks")
+        return tasks[:num]
+
+    def _in_order(self, step: int, place: int) -> int:
+        # Refills are taken from the far end of the epoch, so that first choices stay in order.
+        groups = self.settings.groups
+        return (step - 1) * groups + place if place < groups else -((step - 1) * groups + place)
+
+    def _pool(self, index: int) -> list[Task]:
+        size = BUILTIN_POOL if self.file_tasks is None else len(self.file_tasks)
+        epoch = index // size
+        if epoch not in self.pools:
+            self.pools = {epoch: self._draw(epoch)}
+        return self.pools[epoch]
+
+    def _draw(self, epoch: int) -> list[Task]:
+        seed = self.settings.seed
+        if self.file_tasks is None:
+            return builtin_tasks(BUILTIN_POOL, seed=seed * 100_003 + epoch, split="train")
+        tasks = list(self.file_tasks)
+        random.Random(f"{seed}/{epoch}").shuffle(tasks)
+        return tasks

@@ -1,0 +1,94 @@
+"""What a step is measured by: pure functions of its groups, update and sync."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from rollout.acceptance import violations
+from rollout.records import Attempt, Group, Trajectory, Update
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, 0.0 of nothing."""
+    return fmean(values) if values else 0.0
+
+
+def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Everything a step's groups tell.
+
+    `version` is that of the weights the update starts from (staleness is counted from it); `seconds` is wall time:
+    `play`, `learn`, `sync`. `seconds_generate`, `seconds_render` and `seconds_judge` divide `play` in
+    proportion to the time episodes spent in each stage.
+    """
+    trajectories = [trajectory for group in groups for trajectory in group.trajectories]
+    attempts = [a for trajectory in trajectories for turn in trajectory.turns for a in turn.attempts]
+    first = [trajectory.turns[0].attempts[0] for trajectory in trajectories]
+    play_s = max(seconds.get("play", 0.0), 1e-9)
+    tokens = sum(len(attempt.completion.token_ids) for attempt in attempts)
+    return {
+        "valid_render_rate": mean([float(attempt.outcome == "ok") for attempt in first]),
+        "reward_first": mean([attempt.total for attempt in first]),
+        "reward_best": mean([trajectory.reward for trajectory in trajectories]),
+        "reward_mean": mean([trajectory.reward for trajectory in trajectories]),
+        "reward_valid": mean([attempt.total for attempt in first if attempt.outcome == "ok"]),
+        **_parts(first),
+        **_rounds(trajectories),
+        **{f"outcome_{name}": count / len(first) for name, count in Counter(a.outcome for a in first).items()},
+        "violations": sum(violations([a.total for a in trajectory.accepted]) for trajectory in trajectories),
+        "trajectories": len(trajectories),
+        "dropped": sum(group.dropped for group in groups),
+        "machine_faults": sum(group.dropped for group in groups) + sum(t.retries for t in trajectories),
+        "staleness": mean([version - trajectory.oldest_version for trajectory in trajectories]),
+        "tokens_mean": mean([len(attempt.completion.token_ids) for attempt in attempts]),
+        "truncated": mean([float(attempt.completion.finish == "length") for attempt in attempts]),
+        "pages": sum(attempt.render is not None for attempt in attempts),
+        "tokens": tokens,
+        "tokens_per_s": tokens / play_s,
+        "pages_per_s": sum(attempt.render is not None for attempt in attempts) / play_s,
+        "trajectories_per_s": len(trajectories) / play_s,
+        **{f"seconds_{name}": value for name, value in seconds.items()},
+        **_stage_seconds(attempts, seconds.get("play", 0.0)),
+    }
+
+
+def update_metrics(update: Update) -> dict[str, float]:
+    """The learner's own metrics, under names that cannot collide with a step's."""
+    return {f"learner_{name}" if name in {"seconds", "tokens"} else name: v for name, v in update.metrics.items()}
+
+
+def _parts(attempts: Sequence[Attempt]) -> dict[str, float]:
+    rewards = [attempt.reward for attempt in attempts if attempt.reward is not None and attempt.reward.gate]
+    probed = [reward.interaction for reward in rewards if reward.interaction is not None]
+    return {
+        "part_visual": mean([reward.visual for reward in rewards]),
+        "part_interaction": mean(probed),
+        "part_format": mean([reward.format for reward in rewards]),
+    }
+
+
+def _rounds(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Acceptance over revision rounds: attempts used, rounds won, gain of the accepted."""
+    turns = [(trajectory, turn) for trajectory in trajectories for turn in trajectory.turns[1:]]
+    judged = [sum(attempt.verdict != "unused" for attempt in turn.attempts) for _, turn in turns]
+    gains = [
+        turn.accepted.total - trajectory.accepted[turn.round - 1].total
+        for trajectory, turn in turns
+        if turn.accepted is not None
+    ]
+    accepted = sum(turn.accepted is not None for _, turn in turns)
+    return {
+        "accept_rate": accepted / sum(judged) if sum(judged) else 0.0,
+        "round_accept_rate": accepted / len(turns) if turns else 0.0,
+        "attempts_mean": mean(judged),
+        "gain_per_round": mean(gains),
+    }
+
+
+def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, float]:
+    stages = {
+        name: sum(attempt.seconds.get(name, 0.0) for attempt in attempts) for name in ("generate", "render", "judge")
+    }
+    busy = sum(stages.values()) or 1.0
+    shares = {f"seconds_{name}": play_s * value / busy for name, value in stages.items()}
+    means = {f"mean_{name}_s": value / max(1, len(attempts)) for name, value in stages.items()}
+    return shares | means

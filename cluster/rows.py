@@ -1,0 +1,207 @@
+"""Trajectories as table rows and back: one row an attempt, columns that a person can query.
+
+A row holds all that learning and judging again need: the engine's ids and log-probs, the page, the reward's
+parts, the critic's words, the screenshots' hashes. Text blocks and boxes of a render are not stored; a page
+can be rendered again.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from rollout.records import (
+    Attempt,
+    Completion,
+    Critique,
+    Group,
+    Page,
+    Probe,
+    ProbeResult,
+    ProbeStep,
+    Render,
+    Reward,
+    Shot,
+    Task,
+    Trajectory,
+    Turn,
+    VersionSpan,
+)
+
+Row = dict[str, Any]
+
+
+def group_rows(group: Group, step: int) -> Iterator[Row]:
+    """Rows of a group in order: trajectories, then rounds, then sampling order."""
+    for sibling, trajectory in enumerate(group.trajectories):
+        for turn in trajectory.turns:
+            for attempt in turn.attempts:
+                yield {
+                    "step": step,
+                    "task_id": group.task.id,
+                    "brief": group.task.brief,
+                    "reference_html": group.task.reference_html,
+                    "probes": [_probe_row(probe) for probe in group.task.probes],
+                    "checklist": list(group.task.checklist),
+                    "dropped": group.dropped,
+                    "sibling": sibling,
+                    "trajectory": trajectory.id,
+                    "trajectory_seconds": trajectory.seconds,
+                    "retries": trajectory.retries,
+                    **_attempt_row(attempt),
+                }
+
+
+def rows_groups(rows: Sequence[Row]) -> list[Group]:
+    """The groups that `group_rows` took apart."""
+    return [_group(list(part)) for _, part in groupby(rows, key=lambda row: row["task_id"])]
+
+
+def _group(rows: list[Row]) -> Group:
+    first = rows[0]
+    task = Task(
+        id=first["task_id"],
+        brief=first["brief"],
+        reference_html=first["reference_html"],
+        probes=tuple(_row_probe(row) for row in first["probes"]),
+        checklist=tuple(first["checklist"]),
+    )
+    siblings = groupby(rows, key=lambda row: row["sibling"])
+    return Group(
+        task=task,
+        trajectories=tuple(_trajectory(task, list(part)) for _, part in siblings),
+        dropped=first["dropped"],
+    )
+
+
+def _trajectory(task: Task, rows: list[Row]) -> Trajectory:
+    turns = [
+        Turn(round=number, attempts=tuple(_attempt(row) for row in part))
+        for number, part in groupby(rows, key=lambda row: row["round"])
+    ]
+    first = rows[0]
+    return Trajectory(
+        id=first["trajectory"],
+        task=task,
+        turns=tuple(turns),
+        seconds=first["trajectory_seconds"],
+        retries=first["retries"],
+    )
+
+
+def _attempt_row(attempt: Attempt) -> Row:
+    completion, page, reward = attempt.completion, attempt.page, attempt.reward
+    return {
+        "round": attempt.round,
+        "index": attempt.index,
+        "verdict": attempt.verdict,
+        "outcome": attempt.outcome,
+        "prompt_ids": list(completion.prompt_ids),
+        "token_ids": list(completion.token_ids),
+        "logprobs": list(completion.logprobs),
+        "text": completion.text,
+        "finish": completion.finish,
+        "versions": [[span.version, span.start, span.end] for span in completion.versions],
+        "generate_seconds": completion.seconds,
+        "html": page.html,
+        "thought": page.thought,
+        "problem": page.problem,
+        "format_ok": page.format_ok,
+        "reward": None if reward is None else _fields(reward),
+        "render": None if attempt.render is None else _render_row(attempt.render),
+        "critique": None if attempt.critique is None else _critique_row(attempt.critique),
+        "seconds": _pairs(attempt.seconds),
+    }
+
+
+def _attempt(row: Row) -> Attempt:
+    completion = Completion(
+        prompt_ids=tuple(row["prompt_ids"]),
+        token_ids=tuple(row["token_ids"]),
+        logprobs=tuple(row["logprobs"]),
+        text=row["text"],
+        finish=row["finish"],
+        versions=tuple(VersionSpan(version=v, start=s, end=e) for v, s, e in row["versions"]),
+        seconds=row["generate_seconds"],
+    )
+    page = Page(html=row["html"], thought=row["thought"], problem=row["problem"], format_ok=row["format_ok"])
+    return Attempt(
+        round=row["round"],
+        index=row["index"],
+        completion=completion,
+        page=page,
+        verdict=row["verdict"],
+        reward=None if row["reward"] is None else Reward(**row["reward"]),
+        render=None if row["render"] is None else _render(row["render"]),
+        critique=None if row["critique"] is None else _critique(row["critique"]),
+        seconds=_values(row["seconds"]),
+    )
+
+
+def _render_row(render: Render) -> Row:
+    return {
+        "page_sha256": render.page_sha256,
+        "outcome": render.outcome,
+        "detail": render.detail,
+        "shots": [
+            {"at_ms": s.at_ms, "sha256": s.sha256, "width": s.width, "height": s.height, "label": s.label}
+            for s in render.shots
+        ],
+        "exceptions": list(render.exceptions),
+        "console": list(render.console),
+        "blocked": list(render.blocked),
+        "probes": [_fields(result) for result in render.probes],
+        "flags": list(render.flags),
+        "renderer": render.renderer,
+        "seconds": render.seconds,
+        "cpu_seconds": render.cpu_seconds,
+    }
+
+
+def _render(row: Row) -> Render:
+    return Render(
+        page_sha256=row["page_sha256"],
+        outcome=row["outcome"],
+        detail=row["detail"],
+        shots=tuple(Shot(**shot) for shot in row["shots"]),
+        exceptions=tuple(row["exceptions"]),
+        console=tuple(row["console"]),
+        blocked=tuple(row["blocked"]),
+        probes=tuple(ProbeResult(**result) for result in row["probes"]),
+        flags=tuple(row["flags"]),
+        renderer=row["renderer"],
+        seconds=row["seconds"],
+        cpu_seconds=row["cpu_seconds"],
+    )
+
+
+def _critique_row(critique: Critique) -> Row:
+    return {
+        **_fields(critique),
+        "feedback": list(critique.feedback),
+        "parts": _pairs(critique.parts),
+    }
+
+
+def _critique(row: Row) -> Critique:
+    parts = _values(row["parts"])
+    return Critique(**{**row, "feedback": tuple(row["feedback"]), "parts": parts})
+
+
+def _probe_row(probe: Probe) -> Row:
+    return {"name": probe.name, "steps": [_fields(step) for step in probe.steps]}
+
+
+def _row_probe(row: Row) -> Probe:
+    return Probe(name=row["name"], steps=tuple(ProbeStep(**step) for step in row["steps"]))
+
+
+def _fields(record: Any) -> Row:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _pairs(values: Any) -> list[Row]:
+    return [{"name": name, "value": float(value)} for name, value in values.items()]
+
+
+def _values(pairs: list[Row]) -> dict[str, float]:
+    return {pair["name"]: pair["value"] for pair in pairs}

@@ -1,0 +1,199 @@
+"""The settings of a run: the rooms' settings composed, read from TOML, checked once, at the door."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from actors.settings import BrowserSettings, CriticSettings, PolicySettings
+from learner.settings import LearnerSettings
+from learner.warmstart_settings import WarmStartSettings
+from reward.settings import ScoreSettings
+from rollout.errors import SettingsError
+from rollout.settings import EpisodeSettings, Settings
+
+
+class TaskSettings(Settings):
+    """Where tasks come from."""
+
+    source: str = "builtin"
+    """`builtin` designs, or a Parquet or JSONL file of training tasks."""
+    held_out: str = "builtin"
+    """`builtin` designs, or a Parquet or JSONL file of tasks that training never sees."""
+
+
+class ExamSettings(Settings):
+    """The fixed, seeded exam on held-out tasks."""
+
+    tasks: int = Field(default=64, ge=2)
+    """Held-out tasks in the exam."""
+    every: int = Field(default=10, ge=1)
+    """Steps between exams; there is always one before the first step and one after the last."""
+    margin: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """How much better than the champion's a mean must be for the champion to move."""
+    inference_tasks: int = Field(default=32, ge=1)
+    """Held-out tasks of the inference table (base, self-edit, with critic) at the end of a run."""
+    edit_rounds: int = Field(default=3, ge=1, le=3)
+    """Rounds of critic-free self-edit in the inference table."""
+
+
+class CheckpointSettings(Settings):
+    """What is kept to go on from."""
+
+    every: int = Field(default=10, ge=1)
+    """Steps between checkpoints. Steps since the last one are learnt again from their stored trajectories."""
+    keep: int = Field(default=2, ge=1)
+    """Checkpoints kept, the newest ones."""
+
+
+class ReportSettings(Settings):
+    """What a person is shown."""
+
+    every: int = Field(default=5, ge=1)
+    """Steps between fresh reports; there is always one at the end."""
+    films: int = Field(default=1, ge=0)
+    """Groups a step whose screenshots are kept for the filmstrips."""
+
+
+class ClusterSettings(Settings):
+    """How actors are placed."""
+
+    roles: bool = False
+    """Ask for the custom resources `policy`, `browser` and `learner` that the node types of a cluster offer."""
+    policy_cpus: float = Field(default=0.5, ge=0)
+    """Logical CPUs a policy engine asks Ray for."""
+    learner_cpus: float = Field(default=0.5, ge=0)
+    """Logical CPUs a learner rank asks Ray for."""
+    browser_cpus: float = Field(default=0.2, ge=0)
+    """Logical CPUs a browser asks Ray for."""
+    small_cpus: float = Field(default=0.1, ge=0)
+    """Logical CPUs an episode worker or a critic asks Ray for."""
+    policy_gpus: float = Field(default=0, ge=0)
+    """GPUs a policy engine asks for (its tensor-parallel size on a GPU cluster)."""
+    learner_gpus: float = Field(default=0, ge=0)
+    """GPUs a learner rank asks for."""
+    workers: int = Field(default=1, ge=1)
+    """Episode workers, each playing many episodes at once."""
+    placement_timeout_s: float = Field(default=120, gt=0)
+    """Seconds to wait for a placement group before saying what does not fit."""
+    start_timeout_s: float = Field(default=600, gt=0)
+    """Seconds an actor may take to start."""
+    call_timeout_s: float = Field(default=600, gt=0)
+    """Seconds any one call of an actor may take before it counts as a machine fault."""
+
+
+class RunSettings(Settings):
+    """One run."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the MLflow experiment and begins the run's id."""
+    seed: int = Field(default=0, ge=0)
+    """All randomness of the run comes from it."""
+    steps: int = Field(default=100, ge=1)
+    """Learner updates."""
+    groups: int = Field(default=16, ge=1)
+    """Tasks a step."""
+    group_size: int = Field(default=8, ge=2)
+    """Episodes a task. Advantages compare siblings, so one is never enough."""
+    refill: float = Field(default=0.5, ge=0, le=4)
+    """Extra groups a step may play, as a share of `groups`, to replace those without variance."""
+    max_staleness: int = Field(default=0, ge=0)
+    """Policy versions a sample may lag behind; 0 is strictly on-policy."""
+    in_flight: int = Field(default=64, ge=1)
+    """Episodes played at once."""
+    max_fault_share: float = Field(default=0.2, ge=0, le=1)
+    """Share of a step's episodes that may be lost to machine faults before the run stops with an alarm."""
+    runs: str = "runs"
+    """Folder of all runs."""
+    cache: str = ".cache"
+    """Folder of what can be made again: warm starts, compiled extensions."""
+    model: str = "builtin"
+    """`builtin` (the small policy, pre-trained on first use) or a Hugging Face model directory."""
+    task: TaskSettings = TaskSettings()
+    episode: EpisodeSettings = EpisodeSettings()
+    score: ScoreSettings = ScoreSettings()
+    policy: PolicySettings = PolicySettings()
+    browser: BrowserSettings = BrowserSettings()
+    critic: CriticSettings = CriticSettings()
+    learner: LearnerSettings = LearnerSettings()
+    warm_start: WarmStartSettings = WarmStartSettings()
+    exam: ExamSettings = ExamSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    report: ReportSettings = ReportSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _files_exist(self) -> "RunSettings":
+        for field, value in (("task.source", self.task.source), ("task.held_out", self.task.held_out)):
+            if value != "builtin" and not Path(value).is_file():
+                raise ValueError(f"{field} must be 'builtin' or an existing file, got {value!r}")
+        if self.model != "builtin" and not (Path(self.model) / "config.json").is_file():
+            raise ValueError(f"model must be 'builtin' or a directory with a config.json, got {self.model!r}")
+        return self
+
+
+def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
+    """Reads a TOML file and applies `a.b=value` overrides (TOML values). Raises SettingsError in one line."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such settings file; examples are in deploy/runs/") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path}: not readable as TOML: {error}") from None
+    for override in overrides:
+        _apply(values, override)
+    return check_settings(values, str(path))
+
+
+def check_settings(values: dict[str, Any], source: str) -> RunSettings:
+    """Settings from nested values. Raises SettingsError that names the first bad field."""
+    try:
+        return RunSettings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(f"{source}: {_one_line(error.errors()[0])}") from None
+
+
+def dump_settings(settings: RunSettings) -> str:
+    """Settings as JSON, as they are stored with a run."""
+    return json.dumps(settings.model_dump(mode="json"), indent=1)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise SettingsError(f"--set wants key=value such as learner.lr=1e-4, got {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *rooms, name = key.split(".")
+    for room in rooms:
+        values = values.setdefault(room, {})
+        if not isinstance(values, dict):
+            raise SettingsError(f"--set {override}: {room!r} is a single value, not a group of settings")
+    values[name] = value
+
+
+def _one_line(error: ErrorDetails) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _known_fields(error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown setting {field!r}; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    if not field or error["type"] == "value_error":
+        return f"{field}: {message}" if field else message
+    return f"{field}: {message}, got {error['input']!r}"
+
+
+def _known_fields(path: Sequence[int | str]) -> list[str]:
+    model: Any = RunSettings
+    for part in path:
+        model = model.model_fields[str(part)].annotation
+    return sorted(model.model_fields)

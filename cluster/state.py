@@ -1,0 +1,39 @@
+"""Where a run stands: what a checkpoint must hold beside the learner's own state."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cluster.exam import Exam
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """The run's memory. Everything in it is plain data, so that it can be written and read back."""
+
+    step: int = 0
+    """Steps finished."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Metrics, one dict a finished step."""
+    exams: list[Exam] = field(default_factory=list)
+    """Exams taken, oldest first; the first is the policy training began with."""
+    champion_step: int = 0
+    """The step whose weights are the champion; 0 is the policy training began with."""
+    events: list[str] = field(default_factory=list)
+    """What happened that a person should know: faults survived, resumes, promotions."""
+    inference: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds so far: `setup`, `warm_start`, `train`."""
+
+    @property
+    def champion(self) -> Exam:
+        """The champion's exam."""
+        return next(exam for exam in self.exams if exam.step == self.champion_step)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "RunState":
+        """What `to_json` gave. Raises KeyError or TypeError for anything else."""
+        return cls(**{**value, "exams": [Exam(**exam) for exam in value["exams"]]})

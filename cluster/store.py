@@ -1,0 +1,151 @@
+"""What a run leaves on disk: settings, trajectories as Parquet, pictures, metrics, the summary.
+
+    runs/<run id>/
+        run.json            id, MLflow run, code version, settings
+        trajectories/       step-000001.parquet, …: one row an attempt
+        shots/              <sha256>.png of the trajectories that are kept for the eye
+        metrics.jsonl       one line a step
+        checkpoints/        step-000010/, …
+        summary.json  report.html
+
+Every file is written aside and renamed: a reader, or a run that resumes, never sees half of one.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cluster.rows import group_rows, rows_groups
+from rollout.errors import CheckpointError, StorageFault
+from rollout.records import Attempt, Group, Shot, Trajectory
+
+
+class Store:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trajectories = path / "trajectories"
+        self.shots = path / "shots"
+        self.checkpoints = path / "checkpoints"
+        for folder in (self.trajectories, self.shots, self.checkpoints):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def open(cls, runs: Path, run: str) -> "Store":
+        """An existing run, by its id or its path. Raises CheckpointError when there is none."""
+        for path in (Path(run), runs / run):
+            if (path / "run.json").is_file():
+                return cls(path)
+        known = sorted(path.parent.name for path in runs.glob("*/run.json"))[-5:]
+        raise CheckpointError(f"no run {run!r} under {runs}; the newest are: {', '.join(known) or 'none'}")
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
+        """Writes one JSON file of the run. Raises StorageFault."""
+        return write_aside(self.path / name, json.dumps(value, indent=1).encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Reads one JSON file of the run. Raises CheckpointError when it is missing or damaged."""
+        path = self.path / name
+        try:
+            value = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: not readable ({error}); the run cannot go on from it") from None
+        if not isinstance(value, dict):
+            raise CheckpointError(f"{path}: wanted a JSON object, got {type(value).__name__}")
+        return value
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the learner's checkpoint of a step is kept."""
+        return self.checkpoints / f"step-{step:06d}"
+
+    def write_state(self, step: int, state: Mapping[str, Any], keep: int) -> None:
+        """Makes the checkpoint of a step whole, and drops all but the newest `keep`."""
+        self.write_json(f"checkpoints/step-{step:06d}.json", state)
+        for old in self.saved_steps()[:-keep]:
+            (self.checkpoints / f"step-{old:06d}.json").unlink()
+            shutil.rmtree(self.checkpoint(old), ignore_errors=True)
+
+    def saved_steps(self) -> list[int]:
+        """Steps with a whole checkpoint, oldest first."""
+        return sorted(int(path.stem.removeprefix("step-")) for path in self.checkpoints.glob("step-*.json"))
+
+    def write_history(self, history: Iterable[Mapping[str, float]]) -> None:
+        """The metrics of all steps so far, one JSON object a line."""
+        write_aside(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
+
+    def step_file(self, step: int) -> Path:
+        """Where the trajectories of a step are kept."""
+        return self.trajectories / f"step-{step:06d}.parquet"
+
+    def write_groups(self, step: int, groups: Sequence[Group]) -> Path:
+        """Stores what a step learns from, before it learns from it. Raises StorageFault."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = [row for group in groups for row in group_rows(group, step)]
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+        return write_aside(self.step_file(step), sink.getvalue().to_pybytes())
+
+    def read_groups(self, step: int) -> list[Group] | None:
+        """The groups of a step in their order, or None when the step was never stored."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.step_file(step)
+        if not path.exists():
+            return None
+        try:
+            return rows_groups(pq.read_table(path).to_pylist())
+        except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+            raise CheckpointError(
+                f"{path}: damaged ({type(error).__name__}: {error}); delete it to play this step again"
+            ) from None
+
+    def picture(self, sha256: str) -> bytes | None:
+        """A kept screenshot as PNG, or None."""
+        path = self.shots / f"{sha256}.png"
+        return path.read_bytes() if path.exists() else None
+
+    def keep(self, shot: Shot, png: bytes) -> None:
+        """Keeps a screenshot under its content hash."""
+        path = self.shots / f"{shot.sha256}.png"
+        if not path.exists():
+            write_aside(path, png)
+
+
+def write_aside(path: Path, data: bytes) -> Path:
+    """Writes a file beside its place, then renames it. Raises StorageFault; nothing half-written remains."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StorageFault(f"cannot write {path}: {error.strerror or error}; free space there and resume") from error
+    return path
+
+
+def without_pixels(trajectory: Trajectory) -> Trajectory:
+    """The trajectory with its screenshots' hashes alone: pixels pass through neither driver nor learner."""
+    turns = tuple(
+        replace(turn, attempts=tuple(_without_pixels(attempt) for attempt in turn.attempts))
+        for turn in trajectory.turns
+    )
+    return replace(trajectory, turns=turns)
+
+
+def _without_pixels(attempt: Attempt) -> Attempt:
+    if attempt.render is None:
+        return attempt
+    shots = tuple(replace(shot, picture=None) for shot in attempt.render.shots)
+    return replace(attempt, render=replace(attempt.render, shots=shots))

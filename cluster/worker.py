@@ -1,0 +1,101 @@
+"""An episode worker: plays many episodes at once, away from the driver.
+
+Machine faults that outlast their retries end here: the episode leaves its group and is counted.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cluster.store import Store, without_pixels
+from rollout.episode import play
+from rollout.errors import MachineError
+from rollout.ports import Cast
+from rollout.records import Group, Page, Render, Reward, Task, Trajectory
+from rollout.seeds import seed_of
+from rollout.selfedit import Draft, self_edit
+from rollout.settings import EpisodeSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """What self-editing made of one task: one entry a round, the base decode first."""
+
+    task_id: str
+    rewards: tuple[float, ...]
+    valid: tuple[bool, ...]
+    tokens: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+
+class EpisodeWorker:
+    """Plays episodes with a cast; keeps the pictures of those that people will look at."""
+
+    def __init__(
+        self, cast: Cast, settings: EpisodeSettings, store: Store, fetch: Callable[[Any], bytes] = lambda png: png
+    ) -> None:
+        self.cast, self.settings, self.store, self.fetch = cast, settings, store, fetch
+
+    async def play_group(
+        self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
+    ) -> Group:
+        """`num` episodes of one task; those lost to machine faults are counted in `dropped`."""
+        settings = self.settings if rounds is None else self.settings.model_copy(update={"rounds": rounds})
+        played = await asyncio.gather(*(self._play(task, settings, seed, i) for i in range(num)))
+        trajectories = [trajectory for trajectory in played if trajectory is not None]
+        if keep:
+            await asyncio.gather(*(self._keep(trajectory) for trajectory in trajectories))
+        return Group(task=task, trajectories=tuple(map(without_pixels, trajectories)), dropped=num - len(trajectories))
+
+    async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
+        """Critic-free self-edit of one task; its drafts are judged afterwards, for the table alone."""
+        drafts = await self_edit(
+            task, self.cast.policy, self.cast.renderer, self.settings, rounds=rounds, seed=seed_of(seed, task.id, 0)
+        )
+        rewards = [await self._judge(task, draft) for draft in drafts]
+        return Edited(
+            task_id=task.id,
+            rewards=tuple(reward.total for reward in rewards),
+            valid=tuple(draft.valid for draft in drafts),
+            tokens=tuple(draft.tokens for draft in drafts),
+            seconds=tuple(draft.seconds for draft in drafts),
+        )
+
+    async def ping(self) -> str:
+        """Says that it is there."""
+        return "worker"
+
+    async def _play(self, task: Task, settings: EpisodeSettings, seed: int, sibling: int) -> Trajectory | None:
+        try:
+            return await play(task, self.cast, settings, seed=seed, sibling=sibling)
+        except MachineError as fault:
+            logger.warning("dropped episode %d of task %s: %r", sibling, task.id, fault)
+            return None
+
+    async def _judge(self, task: Task, draft: Draft) -> Reward:
+        render = draft.render
+        if render is None or not render.valid:
+            return self.cast.score(draft.page, render, None, task)
+        probed = await self.cast.renderer.render(draft.page, task.probes)
+        if not probed.valid:
+            return self.cast.score(draft.page, probed, None, task)
+        reference = None
+        if task.reference_html is not None:
+            reference = await self.cast.renderer.render(Page(html=task.reference_html))
+        critique = await self.cast.critic.judge(task, draft.page, probed, reference)
+        return self.cast.score(draft.page, probed, critique, task)
+
+    async def _keep(self, trajectory: Trajectory) -> None:
+        renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]
+        if trajectory.task.reference_html is not None:
+            renders.append(await self.cast.renderer.render(Page(html=trajectory.task.reference_html)))
+        await asyncio.to_thread(self._write, renders)
+
+    def _write(self, renders: list[Render]) -> None:
+        for render in renders:
+            for shot in render.shots:
+                self.store.keep(replace(shot, picture=None), self.fetch(shot.picture))
