@@ -1,0 +1,58 @@
+"""A run: what the loop needs, and who is told how it goes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cluster.curriculum import Curriculum
+from cluster.exam import Exam, Players
+from cluster.settings import RunSettings
+from cluster.state import RunState
+from cluster.store import Store
+from rollout.ports import Learner
+from rollout.records import Group, Trajectory
+
+
+class Watcher(Protocol):
+    """Who is told how the run goes: the tracker, the display."""
+
+    def stage(self, text: str) -> None:
+        """Something that takes a while begins."""
+        ...
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """How far it is."""
+        ...
+
+    def step(self, state: RunState, groups: list[Group]) -> None:
+        """A step is finished; its metrics are the last of `state.history`."""
+        ...
+
+    def exam(self, exam: Exam, played: list[Trajectory], state: RunState) -> None:
+        """An exam was sat."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Run:
+    """All that a run needs, hired or in-process."""
+
+    settings: RunSettings
+    curriculum: Curriculum
+    store: Store
+    players: Players
+    learner: Learner
+    watcher: Watcher
+    state: RunState = field(default_factory=RunState)
+    stopping: Callable[[], bool] = lambda: False
+    """Asked before each step; a run that must stop does so with a checkpoint."""
+
+    @property
+    def champion(self) -> Path:
+        """Where the champion's weights are exported."""
+        return self.store.path / "champion"
