@@ -24,17 +24,14 @@ EXAM_SEED = 20_251_013
 """One seed for every exam, so that two sittings differ by the policy alone."""
 
 
-async def train(run: Run) -> bool:
-    """Trains to the last step; True when it got there, False when it was asked to stop on the way."""
+async def train(run: Run) -> None:
+    """Trains to the last step, sits the last exam and fills the inference table."""
     settings, state = run.settings, run.state
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
     try:
         if not state.exams:
             await examine(run)
         while state.step < settings.steps:
-            if run.stopping():
-                await save(run)
-                return False
             await one_step(run, stream)
             last = state.step == settings.steps
             if last or state.step % settings.exam.every == 0:
@@ -44,7 +41,6 @@ async def train(run: Run) -> bool:
         if not state.inference:
             await compare_inference(run)
             await save(run)
-        return True
     finally:
         await stream.close()
 

@@ -180,11 +180,15 @@ class LearnerPool:
         updates: list[Update] = await self.ranks.ask_all("update", batch)
         return updates[0]
 
+    async def version(self) -> int:
+        """Updates the learner has made."""
+        return int(await self.ranks.ask_one(0, "get_version"))
+
     async def sync(self) -> Sync:
         """Puts rank 0's weights into every engine and compares log-probs on the canary sequence."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        version = int(await self.ranks.ask_one(0, "get_version"))
+        version = await self.version()
         blobs = [rank.weights.remote() for rank in self.ranks.handles]
         size = int(await self.ranks.ask_one(0, "weights_size"))
         await self.engines.ask_all("update_weights", blobs[0], version)

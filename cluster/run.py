@@ -1,6 +1,5 @@
 """A run: what the loop needs, and who is told how it goes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -49,8 +48,6 @@ class Run:
     learner: Learner
     watcher: Watcher
     state: RunState = field(default_factory=RunState)
-    stopping: Callable[[], bool] = lambda: False
-    """Asked before each step; a run that must stop does so with a checkpoint."""
 
     @property
     def champion(self) -> Path:

@@ -83,6 +83,8 @@ class ClusterSettings(Settings):
     """Seconds to wait for a placement group before saying what does not fit."""
     start_timeout_s: float = Field(default=600, gt=0)
     """Seconds an actor may take to start."""
+    max_logprob_gap: float = Field(default=1e-3, gt=0)
+    """Log-prob gap between learner and engines after a sync above which the run stops; 1e-3 suits fp32."""
     call_timeout_s: float = Field(default=600, gt=0)
     """Seconds any one call of an actor may take before it counts as a machine fault."""
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from cluster.rows import group_rows, rows_groups
 from rollout.errors import CheckpointError, StorageFault
-from rollout.records import Attempt, Group, Shot, Trajectory
+from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
 
 
 class Store:
@@ -34,6 +34,14 @@ class Store:
         self.checkpoints = path / "checkpoints"
         for folder in (self.trajectories, self.shots, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def create(cls, path: Path) -> "Store":
+        """A new run's folder. Raises StorageFault when it cannot be made."""
+        try:
+            return cls(path)
+        except OSError as error:
+            raise StorageFault(f"cannot make {path}: {error.strerror or error}; choose another `runs`") from error
 
     @classmethod
     def open(cls, runs: Path, run: str) -> "Store":
@@ -82,41 +90,73 @@ class Store:
         """Where the trajectories of a step are kept."""
         return self.trajectories / f"step-{step:06d}.parquet"
 
+    def exam_file(self, step: int) -> Path:
+        """Where the trajectories of the exam after a step are kept."""
+        return self.path / "exams" / f"exam-{step:06d}.parquet"
+
     def write_groups(self, step: int, groups: Sequence[Group]) -> Path:
         """Stores what a step learns from, before it learns from it. Raises StorageFault."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        rows = [row for group in groups for row in group_rows(group, step)]
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
-        return write_aside(self.step_file(step), sink.getvalue().to_pybytes())
+        return write_groups(self.step_file(step), groups, step)
 
     def read_groups(self, step: int) -> list[Group] | None:
-        """The groups of a step in their order, or None when the step was never stored."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        """The groups of a step in their order, or None when the step was never stored. Raises CheckpointError."""
         path = self.step_file(step)
-        if not path.exists():
-            return None
-        try:
-            return rows_groups(pq.read_table(path).to_pylist())
-        except (pa.ArrowException, KeyError, TypeError, OSError) as error:
-            raise CheckpointError(
-                f"{path}: damaged ({type(error).__name__}: {error}); delete it to play this step again"
-            ) from None
+        return read_groups(path) if path.exists() else None
 
     def picture(self, sha256: str) -> bytes | None:
         """A kept screenshot as PNG, or None."""
         path = self.shots / f"{sha256}.png"
         return path.read_bytes() if path.exists() else None
 
+    def keep_reference(self, html: str, render: Render) -> None:
+        """Remembers which pictures show a task's reference page."""
+        shots = [[shot.at_ms, shot.sha256, shot.width, shot.height] for shot in render.shots]
+        path = self.shots / f"{Page(html=html).sha256}.json"
+        if not path.exists():
+            write_aside(path, json.dumps(shots).encode())
+
+    def reference(self, task: Task) -> Render | None:
+        """The render of a task's reference page, as far as its pictures were kept."""
+        page = Page(html=task.reference_html)
+        path = self.shots / f"{page.sha256}.json"
+        if task.reference_html is None or not path.exists():
+            return None
+        shots = json.loads(path.read_bytes())
+        return Render(
+            page_sha256=page.sha256,
+            outcome="ok",
+            shots=tuple(Shot(at_ms=at, sha256=sha, width=width, height=height) for at, sha, width, height in shots),
+        )
+
     def keep(self, shot: Shot, png: bytes) -> None:
         """Keeps a screenshot under its content hash."""
         path = self.shots / f"{shot.sha256}.png"
         if not path.exists():
             write_aside(path, png)
+
+
+def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
+    """Writes groups as a Parquet table, one row an attempt. Raises StorageFault."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [row for group in groups for row in group_rows(group, step)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+    return write_aside(path, sink.getvalue().to_pybytes())
+
+
+def read_groups(path: Path) -> list[Group]:
+    """The groups of a Parquet table in their order. Raises CheckpointError when it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return rows_groups(pq.read_table(path).to_pylist())
+    except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: damaged ({type(error).__name__}: {error}); delete it to play this step again"
+        ) from None
 
 
 def write_aside(path: Path, data: bytes) -> Path:

@@ -91,8 +91,11 @@ class EpisodeWorker:
 
     async def _keep(self, trajectory: Trajectory) -> None:
         renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]
-        if trajectory.task.reference_html is not None:
-            renders.append(await self.cast.renderer.render(Page(html=trajectory.task.reference_html)))
+        html = trajectory.task.reference_html
+        if html is not None:
+            reference = await self.cast.renderer.render(Page(html=html))
+            renders.append(reference)
+            await asyncio.to_thread(self.store.keep_reference, html, reference)
         await asyncio.to_thread(self._write, renders)
 
     def _write(self, renders: list[Render]) -> None:

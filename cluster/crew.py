@@ -1,0 +1,266 @@
+"""Hiring: plain classes become Ray actors here, with names that read well in the Ray dashboard.
+
+One placement group a pool. The crew asks for resources, never for nodes; what cannot be placed in time is an
+error that names the bundle and what the cluster has.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cluster.pool import CriticPool, LearnerPool, PlayerPool, PolicyPool, Pool, RendererPool
+from cluster.settings import RunSettings
+from cluster.store import Store
+from cluster.worker import EpisodeWorker
+from reward.score import score
+from rollout.errors import CapacityError, MachineError
+from rollout.ports import Cast
+from rollout.seeds import seed_of
+
+logger = logging.getLogger(__name__)
+CANARY_TOKENS = 48
+STOP_TIMEOUT_S = 10.0
+CALLS = 1024
+"""Calls that may wait in one asynchronous actor at once."""
+
+
+@dataclass(kw_only=True)
+class Crew:
+    """Everyone who works on a run."""
+
+    players: PlayerPool
+    learner: LearnerPool
+    agency: "Agency"
+
+
+def connect() -> str:
+    """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one here. The dashboard's address."""
+    import ray
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    context = ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    return str(context.dashboard_url or "")
+
+
+def disconnect() -> None:
+    """Leaves the cluster, and ends it where `connect` started it."""
+    import ray
+
+    ray.shutdown()
+
+
+async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
+    """Hires and starts everyone. Raises CapacityError for what does not fit, MachineError for what cannot start."""
+    agency = Agency(settings)
+    try:
+        return await _hire(agency, settings, model, store)
+    except BaseException:
+        await agency.close()
+        raise
+
+
+async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Store) -> Crew:
+    from actors.browser import ChromiumRenderer
+    from actors.critic import VisualCriticActor
+    from actors.policy import VLLMPolicy
+
+    cluster, policy = settings.cluster, settings.policy
+    browser_bundle = agency.bundle("browser", cluster.browser_cpus)
+    browsers = await agency.hire(
+        "browser", ChromiumRenderer, [(settings.browser, put)] * settings.browser.count, browser_bundle
+    )
+    small = agency.bundle("", cluster.small_cpus)
+    critics = await agency.hire("critic", VisualCriticActor, [(fetch,)] * settings.critic.count, small)
+    seed = seed_of(settings.seed, "engine")
+    seats = [(str(model), policy, seed, rank) for rank in range(policy.engines)]
+    engines = await agency.hire(
+        "policy", VLLMPolicy, seats, agency.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
+    )
+    ranks = await agency.hire_ranks(model)
+    seat = (engines, browsers, critics, settings, store.path)
+    workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small)
+    await asyncio.gather(
+        agency.begin("browser", browsers, "start"),
+        agency.begin("policy", engines, "start"),
+        agency.begin("learner-rank", ranks, "ping"),
+        agency.begin("critic", critics, "ping"),
+        agency.begin("worker", workers, "ping"),
+    )
+    patience = cluster.call_timeout_s
+    sequence, gap = canary(model), cluster.max_logprob_gap
+    return Crew(
+        players=PlayerPool(workers, timeout_s=patience, limit=CALLS),
+        learner=LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience),
+        agency=agency,
+    )
+
+
+@dataclass(kw_only=True)
+class Bundle:
+    """What one actor of a pool asks for."""
+
+    cpus: float
+    gpus: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def request(self) -> dict[str, float]:
+        """As a placement group wants it."""
+        asked = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
+        return {name: amount for name, amount in asked.items() if amount > 0}
+
+
+class Agency:
+    """Places and starts actors, and ends every one of them."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self.handles: list[Any] = []
+        self.groups: list[Any] = []
+
+    def bundle(self, role: str, cpus: float, gpus: float = 0.0) -> Bundle:
+        """What an actor of a role asks for; custom resources only on clusters whose nodes offer them."""
+        resources = {role: 1.0} if role and self.settings.cluster.roles else {}
+        return Bundle(cpus=cpus, gpus=gpus, resources=resources)
+
+    async def hire(self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle) -> list[Any]:
+        """One actor a seat, named `name-0`, `name-1`, …; a seat is what its constructor is given."""
+        group = await self._place(name, len(seats), bundle)
+        hired = [self._actor(name, place, kind, seat, bundle, group) for place, seat in enumerate(seats)]
+        self.handles += hired
+        return hired
+
+    async def hire_ranks(self, model: Path) -> list[Any]:
+        """The learner's ranks, which meet at an address on rank 0's node."""
+        from actors.learner import LearnerRank
+
+        settings, cluster = self.settings, self.settings.cluster
+        bundle = self.bundle("learner", cluster.learner_cpus, cluster.learner_gpus)
+        num = settings.learner.ranks
+        group = await self._place("learner-rank", num, bundle)
+        host, port = await self._meeting_point(group)
+        seats = [
+            (str(model), settings.learner, rank, num, f"tcp://{host}:{port}", settings.episode.temperature)
+            for rank in range(num)
+        ]
+        hired = [self._actor("learner-rank", rank, LearnerRank, seat, bundle, group) for rank, seat in enumerate(seats)]
+        self.handles += hired
+        return hired
+
+    async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
+        """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
+        pool = Pool(name, handles, fault=MachineError, timeout_s=self.settings.cluster.start_timeout_s, limit=1)
+        await pool.ask_all(method)
+
+    async def close(self) -> None:
+        """Asks every actor to stop what it started, then ends it; leaves no placement behind."""
+        import ray
+
+        stopping = [handle.stop.remote() for handle in self.handles if hasattr(handle, "stop")]
+        if stopping:
+            await asyncio.to_thread(ray.wait, stopping, num_returns=len(stopping), timeout=STOP_TIMEOUT_S)
+        for handle in self.handles:
+            ray.kill(handle)
+        for group in self.groups:
+            ray.util.remove_placement_group(group)
+        self.handles, self.groups = [], []
+
+    async def _place(self, name: str, num: int, bundle: Bundle) -> Any:
+        import ray
+
+        group = ray.util.placement_group([bundle.request] * num, strategy="PACK", name=name)
+        self.groups.append(group)
+        timeout_s = self.settings.cluster.placement_timeout_s
+        if not await asyncio.to_thread(group.wait, timeout_s):
+            raise CapacityError(
+                f"{num} × {json.dumps(bundle.request)} for {name!r} cannot be placed within {timeout_s:.0f} s; "
+                f"the cluster has {json.dumps(ray.cluster_resources())}, of which free {json.dumps(ray.available_resources())}; "
+                "ask for less in [cluster], or add nodes"
+            )
+        return group
+
+    def _actor(self, name: str, place: int, kind: type, seat: tuple[Any, ...], bundle: Bundle, group: Any) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        return (
+            ray.remote(kind)
+            .options(
+                name=f"{name}-{place}",
+                namespace=f"relook-{os.getpid()}",
+                num_cpus=bundle.cpus,
+                num_gpus=bundle.gpus,
+                resources=bundle.resources,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place),
+                max_restarts=0,
+            )
+            .remote(*seat)
+        )
+
+    async def _meeting_point(self, group: Any) -> tuple[str, int]:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+        task = ray.remote(_free_port).options(num_cpus=0, scheduling_strategy=strategy)
+        host, port = await task.remote()
+        return str(host), int(port)
+
+
+class RayEpisodeWorker(EpisodeWorker):
+    """An episode worker whose cast are pools of actors."""
+
+    def __init__(
+        self, engines: list[Any], browsers: list[Any], critics: list[Any], settings: RunSettings, path: Path
+    ) -> None:
+        patience = settings.cluster.call_timeout_s
+        cast = Cast(
+            policy=PolicyPool(engines, timeout_s=patience, limit=CALLS),
+            renderer=RendererPool(browsers, timeout_s=patience),
+            critic=CriticPool(critics, timeout_s=patience),
+            score=partial(score, settings=settings.score),
+        )
+        super().__init__(cast, settings.episode, Store(path), fetch)
+
+
+def put(png: bytes) -> Any:
+    """Pixels into the object store; what comes back travels in a record."""
+    import ray
+
+    return ray.put(png)
+
+
+def fetch(picture: Any) -> bytes:
+    """Pixels from the object store. Raises MachineError when the node or actor that held them is gone."""
+    import ray
+    from ray.exceptions import GetTimeoutError, ObjectLostError, OwnerDiedError
+
+    if isinstance(picture, bytes):
+        return picture
+    try:
+        return bytes(ray.get(picture, timeout=60))
+    except (ObjectLostError, OwnerDiedError, GetTimeoutError) as error:
+        raise MachineError(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
+
+
+def canary(model: Path) -> tuple[int, ...]:
+    """The fixed token sequence that proves a weight sync: any ids will do, as long as they never change."""
+    vocabulary = json.loads((model / "config.json").read_text())["vocab_size"]
+    draw = random.Random(0)
+    return tuple(draw.randrange(vocabulary) for _ in range(CANARY_TOKENS))
+
+
+def _free_port() -> tuple[str, int]:
+    import ray
+
+    with socket.socket() as door:
+        door.bind(("", 0))
+        return ray.util.get_node_ip_address(), door.getsockname()[1]

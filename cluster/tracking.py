@@ -1,0 +1,119 @@
+"""MLflow: settings, code version, metrics each step, pictures, trajectories, the report, the champion.
+
+What cannot be delivered now is delivered with the next step: an MLflow server that is away costs no metrics
+and does not stop the run.
+"""
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.settings import RunSettings
+from rollout.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+MAX_PARAM_CHARS = 500
+
+
+class Tracker:
+    """One MLflow run. Raises SettingsError when the tracking store cannot be opened."""
+
+    def __init__(self, settings: RunSettings, runs: Path, run_id: str, mlflow_run: str | None = None) -> None:
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db"
+        self.failure: type[Exception] = MlflowException
+        try:
+            self.client = MlflowClient(tracking_uri=uri)
+            self.run = mlflow_run or self._create(settings, runs, run_id)
+            self.client.update_run(self.run, status="RUNNING")
+        except (MlflowException, OSError) as error:
+            raise SettingsError(
+                f"MLflow at {uri.split('@')[-1]} cannot be used: {str(error).splitlines()[0]}"
+            ) from error
+        self.delivered = 0
+
+    def _create(self, settings: RunSettings, runs: Path, run_id: str) -> str:
+        experiment = self.client.get_experiment_by_name(settings.name)
+        if experiment is not None:
+            experiment_id = experiment.experiment_id
+        else:
+            place = None if os.environ.get("MLFLOW_TRACKING_URI") else (runs / "mlflow-artifacts").as_uri()
+            experiment_id = self.client.create_experiment(settings.name, artifact_location=place)
+        run = self.client.create_run(experiment_id, run_name=run_id, tags={"code_version": code_version()})
+        mlflow_run = str(run.info.run_id)
+        for name, value in flat(settings.model_dump(mode="json")).items():
+            self.client.log_param(mlflow_run, name, str(value)[:MAX_PARAM_CHARS])
+        return mlflow_run
+
+    def metrics(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Delivers the steps of a history that MLflow has not got yet."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        for row in history:
+            step = int(row["step"])
+            if step <= self.delivered:
+                continue
+            values = [Metric(name, float(value), now, step) for name, value in row.items() if name != "step"]
+            if not self._deliver("log_batch", self.run, metrics=values):
+                return
+            self.delivered = step
+
+    def values(self, step: int, values: Mapping[str, float]) -> None:
+        """Delivers values that are not of a step's row, such as an exam's."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        self._deliver("log_batch", self.run, metrics=metrics)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Delivers a file as an artifact."""
+        self._deliver("log_artifact", self.run, str(path), folder)
+
+    def folder(self, path: Path, folder: str) -> None:
+        """Delivers a folder as artifacts."""
+        self._deliver("log_artifacts", self.run, str(path), folder)
+
+    def finish(self, status: str) -> None:
+        """Ends the MLflow run; `status` is that of the summary."""
+        self._deliver("set_terminated", self.run, MLFLOW_STATUS[status])
+
+    def _deliver(self, method: str, *args: Any, **kwargs: Any) -> bool:
+        try:
+            getattr(self.client, method)(*args, **kwargs)
+        except (self.failure, OSError) as error:
+            logger.warning("MLflow did not take %s (%s); the run's own files have it", method, error)
+            return False
+        return True
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` → `{"a.b": 1}`."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{name}.")
+        else:
+            result[f"{prefix}{name}"] = value
+    return result
+
+
+def code_version() -> str:
+    """The commit this code was checked out at, with `+` for uncommitted changes; `unknown` outside a checkout."""
+    root = Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10)
+        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "") if commit.returncode == 0 else "unknown"

@@ -1,0 +1,277 @@
+"""Trains a policy: `python -m cluster.train deploy/runs/demo.toml [--set learner.lr=1e-4] [--resume RUN]`.
+
+Exit codes: 0 finished; 2 bad input before the run began; 1 it failed after that; 130 it was stopped.
+"""
+
+import argparse
+import asyncio
+import logging
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.display import Display
+from cluster.home import at_home
+from cluster.settings import RunSettings, check_settings, load_settings
+from cluster.state import RunState
+from cluster.store import Store
+from rollout.errors import BadInput, CheckpointError, RelookError, StorageFault
+
+logger = logging.getLogger(__name__)
+STOPPED = 130
+SAVE_TIMEOUT_S = 2.0
+"""`ray job stop` kills after three seconds; what is not saved by then is learnt again from stored trajectories."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a command line came to: a checked run, new or resumed, of which nothing has started yet."""
+
+    settings: RunSettings
+    store: Store
+    state: RunState
+    run_id: str
+    mlflow_run: str | None = None
+    resumed: bool = False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        plan = plan_resume(options.resume, options.runs) if options.resume else plan_new(options.settings, options.set)
+    except (BadInput, StorageFault) as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2
+    return asyncio.run(run(plan))
+
+
+def plan_new(path: Path, overrides: list[str]) -> Plan:
+    """A new run. Raises BadInput."""
+    from cluster.curriculum import Curriculum
+
+    settings = load_settings(path, overrides)
+    Curriculum(settings).held_out(settings.exam.tasks)
+    run_id = f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    store = Store.create(at_home(settings.runs) / run_id)
+    return Plan(settings=settings, store=store, state=RunState(), run_id=run_id)
+
+
+def plan_resume(run: str, runs: Path) -> Plan:
+    """A run that goes on from its newest whole checkpoint. Raises CheckpointError."""
+    store = Store.open(at_home(runs), run)
+    about = store.read_json("run.json")
+    try:
+        settings = check_settings(about["settings"], str(store.path / "run.json"))
+        run_id, mlflow_run = about["run_id"], about.get("mlflow_run")
+        steps = store.saved_steps()
+        state = RunState.from_json(store.read_json(f"checkpoints/step-{steps[-1]:06d}.json")) if steps else RunState()
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{store.path}: not a run of this version ({error!r})") from None
+    return Plan(settings=settings, store=store, state=state, run_id=run_id, mlflow_run=mlflow_run, resumed=True)
+
+
+async def run(plan: Plan) -> int:
+    """Does a run from set-up to the last report, and ends everything it started. Returns the exit code."""
+    stop = _Stop()
+    with Display() as display:
+        session = Session(plan, display)
+        work = asyncio.create_task(session.work())
+        stop.cancels(work)
+        try:
+            await work
+            code, status = 0, "finished"
+        except asyncio.CancelledError:
+            code, status = STOPPED, "stopped"
+            await session.save_if_whole()
+        except RelookError as error:
+            code, status = 1, "failed"
+            display.note(f"failed: {error}")
+            logger.debug("the run failed", exc_info=True)
+        except BaseException:
+            await session.close("failed")
+            raise
+        await session.close(status)
+    session.farewell(status)
+    return code
+
+
+class Session:
+    """One process's part of a run: set-up, training, the end."""
+
+    def __init__(self, plan: Plan, display: Display) -> None:
+        self.plan, self.display = plan, display
+        self.started = time.monotonic()
+        self.crew: Any = None
+        self.run: Any = None
+        self.observer: Any = None
+
+    async def work(self) -> None:
+        """Everything, in order."""
+        from cluster import crew
+        from cluster.curriculum import Curriculum
+        from cluster.loop import train
+        from cluster.run import Run
+
+        plan, settings = self.plan, self.plan.settings
+        self.display.stage("opening MLflow")
+        self.observer = await asyncio.to_thread(self._observe)
+        model = await self._model()
+        with _timed(plan.state, "setup"):
+            self.display.stage("starting Ray, browsers, engines and learner")
+            dashboard = await asyncio.to_thread(crew.connect)
+            if dashboard:
+                self.display.note(f"Ray dashboard: http://{dashboard}")
+            self.crew = await crew.hire(settings, model, plan.store)
+            if plan.resumed and plan.store.saved_steps():
+                await self.crew.learner.load(plan.store.checkpoint(plan.state.step))
+                self.observer.note(f"resumed after step {plan.state.step}")
+            await self.crew.learner.sync()
+        self.run = Run(
+            settings=settings,
+            curriculum=Curriculum(settings),
+            store=plan.store,
+            players=self.crew.players,
+            learner=self.crew.learner,
+            watcher=self.observer,
+            state=plan.state,
+        )
+        with _timed(plan.state, "train"):
+            await train(self.run)
+
+    def _observe(self) -> Any:
+        from cluster.tracking import Tracker, code_version
+        from cluster.watch import Observer
+
+        plan, runs = self.plan, self.plan.store.path.parent
+        tracker = Tracker(plan.settings, runs, plan.run_id, plan.mlflow_run)
+        plan.store.write_json(
+            "run.json",
+            {
+                "run_id": plan.run_id,
+                "mlflow_run": tracker.run,
+                "code_version": code_version(),
+                "settings": plan.settings.model_dump(mode="json"),
+            },
+        )
+        return Observer(plan.settings, plan.store, plan.state, self.display, tracker, plan.run_id)
+
+    async def _model(self) -> Path:
+        settings = self.plan.settings
+        if settings.model != "builtin":
+            return at_home(settings.model)
+        with _timed(self.plan.state, "warm_start"):
+            self.display.stage("warm start: pre-training the built-in policy (cached)")
+            return await warm_start(settings, self.display)
+
+    async def save_if_whole(self) -> None:
+        """A last checkpoint, unless the learner is in the middle of a step that will be learnt again anyway."""
+        from cluster.loop import save
+
+        if self.run is None or self.plan.state.step in self.plan.store.saved_steps():
+            return
+        try:
+            async with asyncio.timeout(SAVE_TIMEOUT_S):
+                if await self.crew.learner.version() == self.plan.state.step:
+                    await save(self.run)
+        except (TimeoutError, RelookError) as error:
+            self.observer.note(f"no checkpoint of step {self.plan.state.step} ({error!r}); resume learns it again")
+
+    async def close(self, status: str) -> None:
+        """Publishes what there is, ends every actor and leaves Ray."""
+        from cluster import crew
+
+        try:
+            if self.observer is not None:
+                await asyncio.to_thread(self.observer.finish, status)
+        finally:
+            if self.crew is not None:
+                self.display.stage("ending the actors")
+                await self.crew.agency.close()
+            await asyncio.to_thread(crew.disconnect)
+
+    def farewell(self, status: str) -> None:
+        """Where everything is, for a person."""
+        from cluster.watch import where
+
+        store = self.plan.store
+        print(f"\n{self.plan.run_id}: {status} after {time.monotonic() - self.started:.0f} s")
+        print(f"  report   {where(store, 'report.html')}")
+        print(f"  summary  {where(store, 'summary.json')}")
+        print(f"  MLflow   mlflow ui --backend-store-uri sqlite:///{where(store, '..').resolve()}/mlflow.db")
+        if status != "finished":
+            print(f"  go on    python -m cluster.train --resume {self.plan.run_id}")
+
+
+async def warm_start(settings: RunSettings, display: Display) -> Path:
+    """The built-in policy's directory, pre-trained by a process of its own unless the cache has it."""
+    cache = at_home(settings.cache)
+    command = [sys.executable, "-m", "learner.warmstart", "--cache", str(cache)]
+    command += ["--settings", settings.warm_start.model_dump_json()]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    assert process.stdout is not None, "stdout is a pipe"
+    last = ""
+    try:
+        async for line in process.stdout:
+            last = line.decode().strip()
+            done, slash, rest = last.partition("/")
+            total, _, loss = rest.partition(" ")
+            if slash and done.isdigit() and total.isdigit():
+                display.progress(int(done), int(total), f"warm start, loss {loss}")
+        if await process.wait() != 0:
+            raise RelookError(f"the warm start failed with exit code {process.returncode}; its last line: {last!r}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Path(last)
+
+
+class _timed:  # noqa: N801 - reads as a verb
+    """Adds a block's wall seconds to the run's, also when the block is cut short."""
+
+    def __init__(self, state: RunState, name: str) -> None:
+        self.state, self.name = state, name
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        before = self.state.seconds.get(self.name, 0.0)
+        self.state.seconds[self.name] = before + time.monotonic() - self.started
+
+
+class _Stop:
+    """Turns the first Ctrl-C or SIGTERM into a cancelled task; a second Ctrl-C is Python's own."""
+
+    def cancels(self, work: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            loop.remove_signal_handler(number)
+            work.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cluster.train", description="Trains a policy to write web pages.")
+    parser.add_argument("settings", nargs="?", type=Path, help="a TOML file such as deploy/runs/demo.toml")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run, by its id or path")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --resume")
+    options = parser.parse_args(argv)
+    if (options.settings is None) == (options.resume is None):
+        parser.error("give a settings file, or --resume RUN (which brings its own settings)")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""Who is told how a run goes, and what they do with it: the display, MLflow, the report, the summary."""
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cluster.display import Display
+from cluster.exam import Exam
+from cluster.report import Film, Pair, Report, write_report
+from cluster.settings import RunSettings
+from cluster.state import RunState
+from cluster.store import Store, read_groups, write_groups
+from cluster.summary import summarise
+from cluster.tracking import Tracker
+from learner.promotion import bootstrap
+from rollout.records import Group, Trajectory
+
+logger = logging.getLogger(__name__)
+MAX_FILM_STEPS = 10
+FILMS_A_STEP = 2
+MAX_PAIRS = 24
+
+
+class Observer:
+    """The watcher of a real run."""
+
+    def __init__(
+        self, settings: RunSettings, store: Store, state: RunState, display: Display, tracker: Tracker, run_id: str
+    ) -> None:
+        self.settings, self.store, self.state = settings, store, state
+        self.display, self.tracker, self.run_id = display, tracker, run_id
+        self.status = "running"
+
+    def stage(self, text: str) -> None:
+        """Something that takes a while begins."""
+        self.display.stage(text)
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """How far it is."""
+        self.display.progress(done, total, text)
+
+    def note(self, text: str) -> None:
+        """Something a person should know: shown now, kept in the report."""
+        self.state.events.append(f"{time.strftime('%H:%M:%S')} {text}")
+        self.display.note(text)
+
+    def step(self, state: RunState, groups: list[Group]) -> None:
+        """Shows a finished step, delivers it, and refreshes the report now and then."""
+        row = state.history[-1]
+        step = int(row["step"])
+        faults = int(row.get("machine_faults", 0))
+        if faults:
+            self.note(f"step {step}: {faults} machine faults, {int(row['dropped'])} episodes dropped, none scored")
+        self.display.step(row, self.settings.steps)
+        self.tracker.metrics(state.history)
+        if step % self.settings.report.every == 0:
+            self.tracker.file(self.store.step_file(step), "trajectories")
+            self.publish("running")
+
+    def exam(self, exam: Exam, played: list[Trajectory], state: RunState) -> None:
+        """Keeps what was played, and says what came of it."""
+        groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
+        write_groups(self.store.exam_file(exam.step), groups, exam.step)
+        row = self._exam_row(exam)
+        values = {"exam_reward": exam.mean, "exam_valid": exam.valid}
+        if exam.step:
+            values |= {"exam_gain": row["gain"], "exam_gain_low": row["low"], "exam_gain_high": row["high"]}
+        self.tracker.values(exam.step, values)
+        champion = "the new champion" if state.champion_step == exam.step else f"champion stays {state.champion_step}"
+        self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}; {champion}")
+
+    def publish(self, status: str) -> dict[str, Any]:
+        """Writes the summary and the report; returns the summary."""
+        self.status = status
+        summary = summarise(self.run_id, status, self.state, self.settings)
+        self.store.write_json("summary.json", summary)
+        write_report(self.store.path / "report.html", self._report(summary))
+        return summary
+
+    def finish(self, status: str) -> dict[str, Any]:
+        """The last word: summary and report written, everything delivered, the MLflow run ended."""
+        summary = self.publish(status)
+        self.tracker.metrics(self.state.history)
+        for name in ("summary.json", "report.html", "run.json"):
+            self.tracker.file(self.store.path / name)
+        if status == "finished":
+            self.tracker.folder(self.store.path / "champion", "champion")
+            self.tracker.folder(self.store.trajectories, "trajectories")
+            for sha in itertools.islice(dict.fromkeys(self._example_shots()), MAX_PAIRS):
+                self.tracker.file(self.store.shots / f"{sha}.png", "screenshots")
+        self.tracker.finish(status)
+        return summary
+
+    def _report(self, summary: Mapping[str, Any]) -> Report:
+        return Report(
+            run_id=self.run_id,
+            title=self.settings.name,
+            status=self.status,
+            settings=self.settings.model_dump(mode="json"),
+            summary=summary,
+            history=self.state.history,
+            exams=[self._exam_row(exam) for exam in self.state.exams],
+            films=list(self._films()),
+            pairs=list(self._pairs()),
+            inference=self.state.inference,
+            events=self.state.events,
+            picture=self.store.picture,
+        )
+
+    def _exam_row(self, exam: Exam) -> dict[str, float]:
+        """An exam, with its paired gain on the first one and that gain's 95 % bootstrap interval."""
+        row = {"step": float(exam.step), "mean": exam.mean, "valid": exam.valid}
+        if not self.state.exams or exam.step == 0:
+            return row
+        first = self.state.exams[0].rewards
+        gain, low, high = bootstrap([exam.rewards[task] - first[task] for task in first], seed=0)
+        return row | {"gain": gain, "low": low, "high": high}
+
+    def _films(self) -> Iterator[Film]:
+        """Episodes whose pictures were kept, from steps spread over the run: the most revised of each group."""
+        steps = range(1, self.state.step + 1)
+        if len(steps) > MAX_FILM_STEPS:
+            last = len(steps) - 1
+            steps = sorted({steps[last * place // (MAX_FILM_STEPS - 1)] for place in range(MAX_FILM_STEPS)})  # type: ignore[assignment]
+        for step in reversed(steps):
+            groups = self.store.read_groups(step) or []
+            for group in groups[: self.settings.report.films]:
+                best = sorted(group.trajectories, key=lambda t: (len(t.accepted), t.reward), reverse=True)
+                for trajectory in best[:FILMS_A_STEP]:
+                    yield Film(step=step, trajectory=trajectory, reference=self.store.reference(group.task))
+
+    def _pairs(self) -> Iterator[Pair]:
+        """Held-out tasks before training and with the champion."""
+        if self.state.champion_step == 0 or not self.store.exam_file(0).exists():
+            return
+        before = read_groups(self.store.exam_file(0))[:MAX_PAIRS]
+        after = {group.task.id: group for group in read_groups(self.store.exam_file(self.state.champion_step))}
+        for group in before:
+            yield Pair(
+                task=group.task,
+                before=group.trajectories[0].turns[0].attempts[0],
+                after=after[group.task.id].trajectories[0].turns[0].attempts[0],
+                reference=self.store.reference(group.task),
+            )
+
+    def _example_shots(self) -> Iterator[str]:
+        for pair in self._pairs():
+            for attempt in (pair.before, pair.after):
+                if attempt.render is not None and attempt.render.shots:
+                    yield attempt.render.shots[0].sha256
+
+
+def where(store: Store, path: str) -> Path:
+    """A file of the run, as a person would name it."""
+    full = store.path / path
+    try:
+        return full.relative_to(Path.cwd())
+    except ValueError:
+        return full
