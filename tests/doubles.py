@@ -1,0 +1,187 @@
+"""A small honest world: a policy of one decision that really learns, a renderer that reads, a critic that compares.
+
+The paper policy chooses one of LEVELS page qualities from a softmax; level 0 is a page that throws on load.
+The paper learner applies the policy gradient of a batch to those logits. Nothing is scripted: if the loop feeds
+it wrong advantages, it does not learn.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import random
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cluster.exam import Players
+from cluster.worker import EpisodeWorker
+from reward.score import score
+from reward.settings import ScoreSettings
+from rollout.errors import BrowserFault, MachineError
+from rollout.ports import Cast
+from rollout.prompts import REVIEW, answer, feedback_text
+from rollout.records import (
+    Batch,
+    Completion,
+    Critique,
+    Page,
+    Probe,
+    Render,
+    Request,
+    Shot,
+    Sync,
+    Task,
+    Update,
+    VersionSpan,
+)
+
+LEVELS = 5
+PNG = b"\x89PNG paper"
+
+
+class PaperPolicy:
+    """Writes a page whose quality is drawn from a softmax over LEVELS logits."""
+
+    def __init__(self, logits: list[float] | None = None) -> None:
+        self.logits = list(logits or [0.0] * LEVELS)
+        self.version = 0
+        self.requests: list[Request] = []
+
+    def probabilities(self) -> list[float]:
+        top = max(self.logits)
+        weights = [math.exp(logit - top) for logit in self.logits]
+        return [weight / sum(weights) for weight in weights]
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        return tuple(self._one(request, random.Random(f"{request.seed}/{index}")) for index in range(request.num))
+
+    def _one(self, request: Request, draw: random.Random) -> Completion:
+        probabilities = self.probabilities()
+        level = draw.choices(range(LEVELS), probabilities)[0]
+        text = answer(f"<p>level {level}</p>", "a plan")
+        if request.messages[-1].content == REVIEW:
+            text = feedback_text(("The level should be higher.",))
+        return Completion(
+            prompt_ids=(7, 8, 9),
+            token_ids=(level,),
+            logprobs=(math.log(probabilities[level]),),
+            text=text,
+            finish="stop",
+            versions=(VersionSpan(version=self.version, start=0, end=1),),
+            seconds=0.001,
+        )
+
+
+class PaperRenderer:
+    """Reads the level out of a page. Fails on purpose the first `faults` times."""
+
+    def __init__(self, faults: int = 0) -> None:
+        self.faults = faults
+        self.pages: list[Page] = []
+
+    async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
+        self.pages.append(page)
+        await asyncio.sleep(0)
+        if self.faults:
+            self.faults -= 1
+            raise BrowserFault("the paper browser tore")
+        broken = "level 0" in (page.html or "")
+        shots = () if broken else (Shot(at_ms=0, sha256=page.sha256, width=1, height=1, picture=PNG),)
+        return Render(
+            page_sha256=page.sha256,
+            outcome="exception" if broken else "ok",
+            detail="ReferenceError: paper" if broken else "",
+            shots=shots,
+            renderer="paper",
+        )
+
+
+class PaperCritic:
+    """Scores a page by its level."""
+
+    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+        level = int((page.html or "").split("level ")[1][0])
+        return Critique(score=level / (LEVELS - 1), feedback=("The level should be higher.",), judge="paper-1")
+
+
+class NoisyCritic:
+    """Scores by content hash and a seed: arbitrary, yet the same page gets the same score."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+        digest = hashlib.sha256(f"{self.seed}/{page.html}".encode()).digest()
+        return Critique(score=digest[0] / 255, feedback=("Hm.",), judge="noise")
+
+
+class PaperLearner:
+    """The policy gradient on the paper policy's logits."""
+
+    def __init__(self, policy: PaperPolicy, lr: float = 1.0) -> None:
+        self.policy, self.lr = policy, lr
+        self.logits, self.version = list(policy.logits), policy.version
+        self.batches: list[Batch] = []
+
+    async def update(self, batch: Batch) -> Update:
+        self.batches.append(batch)
+        probabilities = self.policy.probabilities()
+        gradient = [0.0] * LEVELS
+        for sample in batch.samples:
+            for level in range(LEVELS):
+                hit = float(level == sample.token_ids[0])
+                gradient[level] += sample.advantage * (hit - probabilities[level]) / len(batch.samples)
+        self.logits = [logit + self.lr * slope for logit, slope in zip(self.logits, gradient, strict=True)]
+        self.version += 1
+        return Update(version=self.version, metrics={"loss": 0.0, "entropy": 1.0})
+
+    async def sync(self) -> Sync:
+        self.policy.logits, self.policy.version = list(self.logits), self.version
+        return Sync(version=self.version, gap=0.0, bytes=8 * LEVELS, seconds=0.0)
+
+    async def save(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "paper.json").write_text(json.dumps([self.version, self.logits]))
+
+    async def load(self, path: Path) -> None:
+        self.version, self.logits = json.loads((path / "paper.json").read_text())
+
+    async def export(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "champion.json").write_text(json.dumps(self.logits))
+
+
+class LosingPlayers:
+    """Players that lose whole groups to machine faults for the places given."""
+
+    def __init__(self, players: Players, lose: set[int]) -> None:
+        self.players, self.lose, self.played = players, lose, 0
+
+    async def play_group(self, task: Task, *, num: int, **kwargs: Any) -> Any:
+        self.played += 1
+        group = await self.players.play_group(task, num=num, **kwargs)
+        if self.played in self.lose:
+            raise MachineError("a paper worker tore")
+        return group
+
+    async def edit(self, task: Task, **kwargs: Any) -> Any:
+        return await self.players.edit(task, **kwargs)
+
+
+def task(identity: str = "t", **fields: Any) -> Task:
+    """A task without a reference page."""
+    return Task(id=identity, brief=f"Build {identity}.", **fields)
+
+
+def cast(**members: Any) -> Cast:
+    """The paper cast, with any member replaced."""
+    members = {"policy": PaperPolicy(), "renderer": PaperRenderer(), "critic": PaperCritic()} | members
+    return Cast(**members, score=partial(score, settings=ScoreSettings()))
+
+
+def worker(cast_: Cast, settings: Any, store: Any) -> EpisodeWorker:
+    """An episode worker in this process."""
+    return EpisodeWorker(cast_, settings, store)

@@ -1,0 +1,24 @@
+"""Critic-free self-edit, on paper."""
+
+from doubles import PaperPolicy, PaperRenderer, task
+
+from rollout.selfedit import self_edit
+from rollout.settings import EpisodeSettings
+
+SETTINGS = EpisodeSettings(max_tokens=64)
+
+
+async def test_no_critic_is_needed_and_every_round_is_accounted() -> None:
+    drafts = await self_edit(task(), PaperPolicy(), PaperRenderer(), SETTINGS, rounds=3, seed=1)
+    assert [draft.round for draft in drafts] == [0, 1, 2, 3]
+    assert [draft.tokens for draft in drafts] == [1, 3, 5, 7]
+    assert drafts[1].feedback == ("The level should be higher.",)
+
+
+async def test_a_revision_that_does_not_render_is_refused() -> None:
+    for seed in range(40):
+        drafts = await self_edit(task(), PaperPolicy([2.0, 0, 0, 0, 0]), PaperRenderer(), SETTINGS, rounds=3, seed=seed)
+        valid = [draft.valid for draft in drafts]
+        assert valid == sorted(valid), "once valid, always valid"
+        for before, after in zip(drafts, drafts[1:], strict=False):
+            assert after.kept or after.page == before.page
