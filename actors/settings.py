@@ -12,6 +12,24 @@ class PolicySettings(Settings):
 
     engines: int = Field(default=1, ge=1)
     """Engines, each an actor of its own."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs an engine's weights are split over."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Numbers the engine computes with; `auto` is float32 on CPU and bfloat16 on GPU."""
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Tokens a prompt and its completion may have together; None is what the model allows."""
+    max_num_seqs: int = Field(default=64, ge=1)
+    """Completions an engine writes at once; more wait their turn."""
+    threads: int = Field(default=1, ge=1)
+    """CPU only: threads an engine computes with. They are not pinned, for browsers share the cores."""
+    kv_cache_gib: float = Field(default=1.0, gt=0.0)
+    """CPU only: memory for keys and values, in GiB."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
+    """GPU only: share of the memory an engine may take; less where the learner lives on the same GPU."""
+    start_timeout_s: float = Field(default=600.0, gt=0.0)
+    """Seconds an engine may take to start and write its first token."""
+    call_timeout_s: float = Field(default=120.0, gt=0.0)
+    """Seconds a ping, a canary or one step of a weight sync may take before the engine counts as lost."""
 
 
 class BrowserSettings(Settings):

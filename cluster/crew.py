@@ -180,10 +180,10 @@ class Agency:
         self.groups.append(group)
         timeout_s = self.settings.cluster.placement_timeout_s
         if not await asyncio.to_thread(group.wait, timeout_s):
+            asked, has = json.dumps(bundle.request), json.dumps(ray.cluster_resources())
             raise CapacityError(
-                f"{num} × {json.dumps(bundle.request)} for {name!r} cannot be placed within {timeout_s:.0f} s; "
-                f"the cluster has {json.dumps(ray.cluster_resources())}, of which free {json.dumps(ray.available_resources())}; "
-                "ask for less in [cluster], or add nodes"
+                f"{num} × {asked} for {name!r} cannot be placed within {timeout_s:.0f} s; the cluster has {has}, "
+                f"of which free {json.dumps(ray.available_resources())}; ask for less in [cluster], or add nodes"
             )
         return group
 

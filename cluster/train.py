@@ -91,8 +91,10 @@ async def run(plan: Plan) -> int:
             code, status = STOPPED, "stopped"
             await session.save_if_whole()
         except RelookError as error:
-            code, status = 1, "failed"
+            begun = session.run is not None
+            code, status = (2 if isinstance(error, BadInput) and not begun else 1), "failed"
             display.note(f"failed: {error}")
+            print(f"relook: {error}", file=sys.stderr)
             logger.debug("the run failed", exc_info=True)
         except BaseException:
             await session.close("failed")
