@@ -51,6 +51,77 @@ def group_rows(group: Group, step: int) -> Iterator[Row]:
                 }
 
 
+def schema() -> Any:
+    """The table's pyarrow schema: the same in every file, so that many files read as one table."""
+    import pyarrow as pa
+
+    text, real, whole, flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    texts, pairs = pa.list_(text), pa.list_(pa.struct({"name": text, "value": real}))
+    step = pa.struct({"kind": text, "selector": text, "value": text, "name": text})
+    shot = pa.struct({"at_ms": whole, "sha256": text, "width": whole, "height": whole, "label": text})
+    columns = {
+        "step": whole,
+        "task_id": text,
+        "brief": text,
+        "reference_html": text,
+        "probes": pa.list_(pa.struct({"name": text, "steps": pa.list_(step)})),
+        "checklist": texts,
+        "dropped": whole,
+        "sibling": whole,
+        "trajectory": text,
+        "trajectory_seconds": real,
+        "retries": whole,
+        "round": whole,
+        "index": whole,
+        "verdict": text,
+        "outcome": text,
+        "prompt_ids": pa.list_(pa.int32()),
+        "token_ids": pa.list_(pa.int32()),
+        "logprobs": pa.list_(real),
+        "text": text,
+        "finish": text,
+        "versions": pa.list_(pa.struct({"version": whole, "start": whole, "end": whole})),
+        "generate_seconds": real,
+        "html": text,
+        "thought": text,
+        "problem": text,
+        "format_ok": flag,
+        "reward": pa.struct(
+            {"total": real, "gate": whole, "visual": real, "interaction": real, "format": real, "complaint": text}
+        ),
+        "render": pa.struct(
+            {
+                "page_sha256": text,
+                "outcome": text,
+                "detail": text,
+                "shots": pa.list_(shot),
+                "exceptions": texts,
+                "console": texts,
+                "blocked": texts,
+                "probes": pa.list_(pa.struct({"name": text, "held": flag, "detail": text})),
+                "flags": texts,
+                "renderer": text,
+                "seconds": real,
+                "cpu_seconds": real,
+            }
+        ),
+        "critique": pa.struct(
+            {
+                "score": real,
+                "feedback": texts,
+                "parts": pairs,
+                "judge": text,
+                "rubric": text,
+                "temperature": real,
+                "tokens": whole,
+                "seconds": real,
+            }
+        ),
+        "seconds": pairs,
+    }
+    return pa.schema(list(columns.items()))
+
+
 def rows_groups(rows: Sequence[Row]) -> list[Group]:
     """The groups that `group_rows` took apart."""
     return [_group(list(part)) for _, part in groupby(rows, key=lambda row: row["task_id"])]
@@ -100,7 +171,7 @@ def _attempt_row(attempt: Attempt) -> Row:
         "logprobs": list(completion.logprobs),
         "text": completion.text,
         "finish": completion.finish,
-        "versions": [[span.version, span.start, span.end] for span in completion.versions],
+        "versions": [_fields(span) for span in completion.versions],
         "generate_seconds": completion.seconds,
         "html": page.html,
         "thought": page.thought,
@@ -120,7 +191,7 @@ def _attempt(row: Row) -> Attempt:
         logprobs=tuple(row["logprobs"]),
         text=row["text"],
         finish=row["finish"],
-        versions=tuple(VersionSpan(version=v, start=s, end=e) for v, s, e in row["versions"]),
+        versions=tuple(VersionSpan(**span) for span in row["versions"]),
         seconds=row["generate_seconds"],
     )
     page = Page(html=row["html"], thought=row["thought"], problem=row["problem"], format_ok=row["format_ok"])

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.rows import group_rows, rows_groups
+from cluster.rows import group_rows, rows_groups, schema
 from rollout.errors import CheckpointError, StorageFault
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
 
@@ -142,7 +142,7 @@ def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
 
     rows = [row for group in groups for row in group_rows(group, step)]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), sink, compression="zstd")
     return write_aside(path, sink.getvalue().to_pybytes())
 
 

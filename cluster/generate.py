@@ -1,0 +1,77 @@
+"""Writes a page for a brief, critic-free: `python -m cluster.generate "a pricing page with three plans"`.
+
+The champion writes, criticises itself and revises; a revision that does not render is refused.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+from pathlib import Path
+
+from cluster.home import at_home
+from cluster.inference import champion_of, tools
+from cluster.settings import RunSettings, check_settings
+from cluster.store import Store, write_aside
+from rollout.errors import BadInput, RelookError
+from rollout.records import Task
+from rollout.selfedit import Draft, self_edit
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        run = champion_of(at_home(options.runs), options.run)
+        settings = check_settings(Store(run).read_json("run.json")["settings"], str(run / "run.json"))
+        return asyncio.run(generate(options, settings, run))
+    except RelookError as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput) else 1
+
+
+async def generate(options: argparse.Namespace, settings: RunSettings, run: Path) -> int:
+    """Writes the drafts of one brief, and says where. Returns 1 when the last one does not render."""
+    folder = options.out or at_home("runs") / "pages" / time.strftime("%Y%m%d-%H%M%S")
+    print(f"starting the champion of {run.name} and a browser …", flush=True)
+    task = Task(id="brief", brief=options.brief)
+    async with tools(settings, run / "champion") as hands:
+        drafts = await self_edit(
+            task, hands.policy, hands.renderer, settings.episode, rounds=options.rounds, seed=options.seed
+        )
+    for draft in drafts:
+        print(f"round {draft.round}: {say(draft)}")
+        for sentence in draft.feedback:
+            print(f"    its own review: {sentence}")
+    last = drafts[-1]
+    if last.page.html is None:
+        print("no page was written; try another --seed", file=sys.stderr)
+        return 1
+    print(f"page         {write_aside(folder / 'page.html', last.page.html.encode())}")
+    for shot in last.render.shots if last.render is not None else ():
+        print(f"screenshot   {write_aside(folder / f'shot-{shot.at_ms}ms{shot.label}.png', shot.picture)}")
+    return 0 if last.valid else 1
+
+
+def say(draft: Draft) -> str:
+    """One line about a draft."""
+    outcome = draft.render.outcome if draft.render is not None else draft.page.problem
+    kept = "" if draft.kept else ", revision refused: it does not render"
+    return f"{outcome}, {draft.tokens} tokens so far, {draft.seconds:.1f} s{kept}"
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cluster.generate", description="Writes a page for a brief.")
+    parser.add_argument("brief", help="what the page should be, in plain English")
+    parser.add_argument("--run", help="the run whose champion writes; the newest by default")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    parser.add_argument("--rounds", type=int, default=3, choices=range(4), help="rounds of self-edit")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another page")
+    parser.add_argument("--out", type=Path, help="folder for the page and its screenshots")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
