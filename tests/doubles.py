@@ -185,3 +185,35 @@ def cast(**members: Any) -> Cast:
 def worker(cast_: Cast, settings: Any, store: Any) -> EpisodeWorker:
     """An episode worker in this process."""
     return EpisodeWorker(cast_, settings, store)
+
+
+class PaperCurriculum:
+    """Tasks that differ by name alone."""
+
+    def task(self, step: int, place: int) -> Task:
+        return task(f"train/{step}/{place}")
+
+    def held_out(self, num: int) -> list[Task]:
+        return [task(f"held_out/{place}") for place in range(num)]
+
+
+class Notebook:
+    """A watcher that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+        self.exams: list[Any] = []
+        self.notes: list[str] = []
+
+    def stage(self, text: str) -> None: ...
+
+    def progress(self, done: int, total: int, text: str) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def step(self, state: Any, groups: Any) -> None:
+        self.steps.append(state.history[-1])
+
+    def exam(self, exam: Any, played: Any, state: Any) -> None:
+        self.exams.append(exam)

@@ -1,0 +1,127 @@
+"""The whole run on a paper crew: it learns, it resumes, it loses nothing to faults."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, PaperRenderer, cast, worker
+
+from cluster.loop import train
+from cluster.run import Run
+from cluster.settings import RunSettings, check_settings
+from cluster.state import RunState
+from cluster.store import Store
+from cluster.summary import summarise
+from rollout.errors import MachineError
+
+
+def settings(**values: Any) -> RunSettings:
+    fields: dict[str, Any] = {
+        "steps": 12,
+        "groups": 8,
+        "group_size": 4,
+        "in_flight": 8,
+        "episode": {"rounds": 1, "attempts": 2, "max_tokens": 16},
+        "exam": {"tasks": 24, "every": 4, "inference_tasks": 6},
+        "checkpoint": {"every": 3, "keep": 2},
+    }
+    return check_settings(fields | values, "test")
+
+
+def make_run(path: Path, chosen: RunSettings, state: RunState | None = None, renderer: Any = None) -> Run:
+    policy = PaperPolicy()
+    store = Store(path)
+    players = worker(cast(policy=policy, renderer=renderer or PaperRenderer()), chosen.episode, store)
+    return Run(
+        settings=chosen,
+        curriculum=PaperCurriculum(),  # type: ignore[arg-type]
+        store=store,
+        players=players,
+        learner=PaperLearner(policy),
+        watcher=Notebook(),
+        state=state or RunState(),
+    )
+
+
+async def resume(path: Path, chosen: RunSettings) -> Run:
+    """What `--resume` does, on paper."""
+    store = Store(path)
+    steps = store.saved_steps()
+    state = RunState.from_json(store.read_json(f"checkpoints/step-{steps[-1]:06d}.json")) if steps else RunState()
+    run = make_run(path, chosen, state)
+    if steps:
+        await run.learner.load(store.checkpoint(steps[-1]))
+        await run.learner.sync()
+    return run
+
+
+async def test_the_loop_learns(tmp_path: Path) -> None:
+    run = make_run(tmp_path, settings())
+    await train(run)
+    rates = [row["valid_render_rate"] for row in run.state.history]
+    assert sum(rates[-3:]) / 3 > sum(rates[:3]) / 3 + 0.05
+    assert run.state.champion.mean > run.state.exams[0].mean + 0.1
+    assert [exam.step for exam in run.state.exams] == [0, 4, 8, 12]
+    assert sum(row["violations"] for row in run.state.history) == 0
+    assert set(run.state.inference) == {"base", "self_edit", "with_critic"}
+
+
+async def test_the_same_seed_gives_the_same_metrics(tmp_path: Path) -> None:
+    first, again = (make_run(tmp_path / name, settings()) for name in "ab")
+    await train(first)
+    await train(again)
+    assert timeless(first.state.history) == timeless(again.state.history)
+    assert [exam.rewards for exam in first.state.exams] == [exam.rewards for exam in again.state.exams]
+
+
+@pytest.mark.parametrize("moment", [1, 5, 9, 30, 77, 130])
+async def test_a_run_cut_at_any_moment_resumes_to_the_same_metrics(tmp_path: Path, moment: int) -> None:
+    whole = make_run(tmp_path / "whole", settings())
+    await train(whole)
+
+    cut = make_run(tmp_path / "cut", settings())
+    work = asyncio.create_task(train(cut))
+    for _ in range(moment * 10):
+        await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+    resumed = await resume(tmp_path / "cut", settings())
+    await train(resumed)
+    assert timeless(resumed.state.history) == timeless(whole.state.history)
+    assert resumed.state.champion.mean == whole.state.champion.mean
+
+
+async def test_machine_faults_are_dropped_and_counted_never_scored(tmp_path: Path) -> None:
+    chosen = settings(steps=2, episode={"rounds": 0, "retries": 0, "max_tokens": 16}, exam={"tasks": 4})
+    run = make_run(tmp_path, chosen)
+    run.watcher.exam = lambda *_: setattr(run.players.cast.renderer, "faults", 3)  # type: ignore
+    await train(run)
+    assert run.state.history[0]["dropped"] == 3
+    assert run.state.history[0]["trajectories"] >= 8 * 4 - 3
+    assert summarise("r", "finished", run.state, chosen)["episodes"]["dropped"] == 3
+
+
+async def test_too_many_faults_stop_the_run_with_an_alarm(tmp_path: Path) -> None:
+    chosen = settings(steps=2, episode={"rounds": 0, "retries": 0, "max_tokens": 16}, exam={"tasks": 4})
+    run = make_run(tmp_path, chosen)
+    run.watcher.exam = lambda *_: setattr(run.players.cast.renderer, "faults", 10_000)  # type: ignore
+    with pytest.raises(MachineError, match="of 32 episodes of a step were lost to machine faults"):
+        await train(run)
+
+
+async def test_staleness_is_bounded_and_reported(tmp_path: Path) -> None:
+    run = make_run(tmp_path, settings(max_staleness=1, in_flight=256))
+    await train(run)
+    staleness = [row["staleness"] for row in run.state.history]
+    assert max(staleness) <= 1
+    strict = make_run(tmp_path / "strict", settings())
+    await train(strict)
+    assert {row["staleness"] for row in strict.state.history} == {0}
+
+
+def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """A history without what the clock wrote."""
+    clocked = ("seconds", "per_s", "mean_generate", "mean_render", "mean_judge")
+    return [{name: v for name, v in row.items() if not any(word in name for word in clocked)} for row in history]

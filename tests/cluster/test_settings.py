@@ -1,0 +1,57 @@
+"""Settings: one line for every mistake, and nothing heavy to read them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.settings import load_settings
+from rollout.errors import SettingsError
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[learner]\nlearning_rate = 1", "unknown setting 'learner.learning_rate'"),
+        ("group_sise = 4", "unknown setting 'group_sise'; did you mean 'group_size'?"),
+        ("[learner]\nlr = -1e-4", "learner.lr: .* got -0.0001"),
+        ("group_size = 1", "group_size: .* got 1"),
+        ('[task]\nsource = "nowhere.jsonl"', "task.source must be 'builtin' or an existing file, got 'nowhere.jsonl'"),
+        ('model = "nowhere"', "model must be 'builtin' or a directory with a config.json, got 'nowhere'"),
+        ("steps = ", "not readable as TOML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_field(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_are_applied_and_checked(tmp_path: Path) -> None:
+    path = write(tmp_path, "steps = 3")
+    settings = load_settings(path, ["learner.lr=1e-4", "name=other", "episode.rounds=0"])
+    assert (settings.learner.lr, settings.name, settings.episode.rounds, settings.steps) == (1e-4, "other", 0, 3)
+    for wrong in ("learner.lr", "steps.more=1", "nope=1"):
+        with pytest.raises(SettingsError):
+            load_settings(path, [wrong])
+
+
+def test_every_shipped_settings_file_is_sound() -> None:
+    files = sorted(Path("deploy/runs").glob("*.toml"))
+    assert files
+    for path in files:
+        load_settings(path)
+
+
+def test_settings_and_help_load_nothing_heavy() -> None:
+    heavy = "{'torch', 'ray', 'vllm', 'deepspeed', 'playwright', 'mlflow', 'transformers'}"
+    code = f"import sys, cluster.settings, cluster.train; print(sorted({heavy} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
