@@ -1,0 +1,85 @@
+"""Examines a champion: `python -m cluster.evaluate [--run RUN] [--tasks FILE] [--num 64]`.
+
+Base decode, critic-free self-edit and the full loop with the critic, side by side on held-out tasks.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from cluster.curriculum import Curriculum
+from cluster.exam import inference_table
+from cluster.home import at_home
+from cluster.inference import champion_of, tools
+from cluster.loop import EXAM_SEED
+from cluster.settings import RunSettings, check_settings
+from cluster.store import Store
+from cluster.worker import EpisodeWorker
+from reward.score import score
+from rollout.errors import BadInput, RelookError
+from rollout.ports import Cast
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        run = champion_of(at_home(options.runs), options.run)
+        values = Store(run).read_json("run.json")["settings"]
+        if options.tasks:
+            values["task"]["held_out"] = str(options.tasks)
+        settings = check_settings(values, str(run / "run.json"))
+        table = asyncio.run(evaluate(settings, options.model or run / "champion", options.num))
+    except RelookError as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput) else 1
+    print(json.dumps(table, indent=1) if options.json else show(table))
+    return 0
+
+
+async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, dict[str, float]]:
+    """The inference table of a model directory on `num` held-out tasks."""
+    from actors.critic import VisualCriticActor
+
+    tasks = Curriculum(settings).held_out(num)
+    with tempfile.TemporaryDirectory() as folder:
+        async with tools(settings, model) as hands:
+            cast = Cast(
+                policy=hands.policy,
+                renderer=hands.renderer,
+                critic=VisualCriticActor(),
+                score=partial(score, settings=settings.score),
+            )
+            worker = EpisodeWorker(cast, settings.episode, Store(Path(folder)))
+            return await inference_table(worker, tasks, rounds=settings.exam.edit_rounds, seed=EXAM_SEED)
+
+
+def show(table: dict[str, dict[str, float]]) -> str:
+    """The table for a terminal."""
+    lines = [f"{'':12} {'reward':>8} {'valid':>8} {'tokens':>8} {'seconds':>8}"]
+    for name, row in table.items():
+        lines.append(f"{name:12} {row['reward']:8.3f} {row['valid']:8.0%} {row['tokens']:8.0f} {row['seconds']:8.2f}")
+    return "\n".join(lines)
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cluster.evaluate", description="Examines a champion.")
+    parser.add_argument("--run", help="the run whose champion is examined; the newest by default")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    parser.add_argument("--model", type=Path, help="another model directory, with the run's settings")
+    parser.add_argument(
+        "--tasks", type=Path, help="Parquet or JSONL file of tasks; the run's held-out tasks by default"
+    )
+    parser.add_argument("--num", type=int, default=64, help="tasks")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
