@@ -1,0 +1,158 @@
+"""The real graph in a process of its own: Ray, vLLM, DeepSpeed, Chromium and MLflow, from the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.engine
+TRAIN = [sys.executable, "-m", "cluster.train"]
+TINY = "tests/cluster/tiny.toml"
+PATIENCE_S = 600
+
+
+def start(*arguments: str, runs: Path, log: Path) -> subprocess.Popen[bytes]:
+    """The train command in a session of its own, so that it can be killed like a machine would."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*TRAIN, *arguments], stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+
+
+def finish(process: subprocess.Popen[bytes], log: Path) -> int:
+    try:
+        return process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(f"no end in {PATIENCE_S} s:\n{log.read_text()[-3000:]}") from None
+
+
+def wait_for(condition: Any, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert process.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.1)
+
+
+def steps_done(runs: Path) -> int:
+    return sum(len(path.read_text().splitlines()) for path in runs.glob("tiny-*/metrics.jsonl"))
+
+
+def summary_of(runs: Path) -> tuple[Path, dict[str, Any]]:
+    (path,) = runs.glob("tiny-*/summary.json")
+    return path.parent, json.loads(path.read_text())
+
+
+def mlflow_run(runs: Path, run: Path) -> Any:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{runs}/mlflow.db")
+    return client, client.get_run(json.loads((run / "run.json").read_text())["mlflow_run"])
+
+
+def left_behind(runs: Path) -> list[str]:
+    """Processes that still work for a run."""
+    names = ("VLLM", "chromium", "ray::", "raylet", "gcs_server")
+    shown = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
+    rows = (row.split(None, 2) for row in shown.splitlines()[1:])
+    return [" ".join(row) for row in rows if not row[1].startswith("Z") and any(name in row[2] for name in names)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_before_or_after() -> Iterator[None]:
+    subprocess.run(["pkill", "-9", "-f", "ray::|raylet|gcs_server|VLLM::"], check=False)
+    yield
+    subprocess.run(["pkill", "-9", "-f", "ray::|raylet|gcs_server|VLLM::"], check=False)
+
+
+def test_two_steps_of_the_real_graph(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert finish(start(TINY, "--set", f"runs={tmp_path}", runs=tmp_path, log=log), log) == 0, log.read_text()[-3000:]
+    run, summary = summary_of(tmp_path)
+    assert (summary["status"], summary["steps"]) == ("finished", 2)
+    assert summary["forced_optimization"]["violations"] == 0
+    assert summary["weight_sync"]["count"] == 2
+    assert summary["weight_sync"]["max_logprob_gap"] <= 1e-3
+    assert summary["episodes"] == {"finished": 32, "machine_faults": 0, "dropped": 0}
+    assert summary["inference"]["self_edit"]["tokens"] > summary["inference"]["base"]["tokens"] > 0
+    check_tables(run)
+    check_mlflow(tmp_path, run)
+    report = (run / "report.html").read_text()
+    assert "data:image/" in report
+    assert left_behind(tmp_path) == []
+
+
+def check_tables(run: Path) -> None:
+    import pyarrow.dataset as ds
+
+    rows = ds.dataset(run / "trajectories", format="parquet").to_table().to_pylist()
+    assert {row["step"] for row in rows} == {1, 2}
+    for row in rows:
+        assert len(row["token_ids"]) == len(row["logprobs"]) > 0
+        assert row["versions"][0]["start"] == 0
+        assert row["versions"][-1]["end"] == len(row["token_ids"])
+        assert {span["version"] for span in row["versions"]} == {row["step"] - 1}
+        if row["reward"] is not None and row["outcome"] != "ok":
+            assert row["reward"]["total"] == 0.0
+
+
+def check_mlflow(runs: Path, run: Path) -> None:
+    client, record = mlflow_run(runs, run)
+    assert record.info.status == "FINISHED"
+    assert record.data.params["learner.lr"] == "0.0003"
+    history = client.get_metric_history(record.info.run_id, "valid_render_rate")
+    assert [point.step for point in history] == [1, 2]
+    names = {artifact.path for artifact in client.list_artifacts(record.info.run_id)}
+    assert {"report.html", "summary.json", "champion", "trajectories"} <= names
+
+
+def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = start(TINY, "--set", f"runs={tmp_path}", "--set", "steps=3", runs=tmp_path, log=log)
+    wait_for(lambda: steps_done(tmp_path) >= 1, process, log)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = [json.loads(line) for path in tmp_path.glob("tiny-*/metrics.jsonl") for line in path.open()]
+    subprocess.run(["pkill", "-9", "-f", "ray::|raylet|gcs_server|VLLM::"], check=False)
+
+    (run,) = tmp_path.glob("tiny-*/")
+    resumed = start("--resume", run.name, "--runs", str(tmp_path), runs=tmp_path, log=log)
+    wait_for(lambda: steps_done(tmp_path) >= 2, resumed, log)
+    resumed.send_signal(signal.SIGINT)
+    assert finish(resumed, log) == 130, log.read_text()[-3000:]
+    _, summary = summary_of(tmp_path)
+    assert summary["status"] == "stopped"
+    _, record = mlflow_run(tmp_path, run)
+    assert record.info.status == "KILLED"
+    assert left_behind(tmp_path) == []
+
+    last = start("--resume", run.name, "--runs", str(tmp_path), runs=tmp_path, log=log)
+    assert finish(last, log) == 0, log.read_text()[-3000:]
+    after = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    assert [row["step"] for row in after] == [1, 2, 3]
+    assert after[0]["reward_best"] == before[0]["reward_best"]
+    assert summary_of(tmp_path)[1]["status"] == "finished"
+    assert mlflow_run(tmp_path, run)[1].info.status == "FINISHED"
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    for arguments, message in (
+        ([TINY, "--set", "lerner.lr=1"], "unknown setting 'lerner'"),
+        ([TINY, "--set", "learner.lr=-1"], "learner.lr"),
+        ([TINY, "--set", "task.source=nowhere.parquet"], "nowhere.parquet"),
+        (["nowhere.toml"], "no such settings file"),
+        (["--resume", "nowhere", "--runs", str(tmp_path)], "no run 'nowhere'"),
+    ):
+        shown = subprocess.run([*TRAIN, *arguments], capture_output=True, text=True)
+        assert shown.returncode == 2, shown.stderr
+        assert message in shown.stderr
+        assert len(shown.stderr.strip().splitlines()) == 1
