@@ -1,0 +1,126 @@
+"""Draws designs: a task with its reference page, and renderings of it that are wrong in known ways."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reward.designs.family import Family, Split, Traits, fill
+from reward.designs.look import compare, look
+from reward.designs.sections import CARDS, HERO
+from reward.designs.widgets import COUNTER
+from rollout.records import Task
+
+ALL: dict[str, Family] = {family.name: family for family in (HERO, CARDS, COUNTER)}
+FAMILIES: tuple[str, ...] = tuple(ALL)
+"""Names of the families."""
+TASKS_PER_SEED = 1_000_000
+"""Seeds of `draw` that one seed of `tasks` has for itself."""
+MISSPELT, MISSING = 0.3, 0.15
+"""How often a text that goes wrong is misspelt or left out; else it is another text."""
+
+Missing = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """One design. Example: `draw(7).task.brief`, `draw(7).traits["accent"] == "navy"`."""
+
+    task: Task
+    family: str
+    thought: str
+    """A plan in a few words: `hero, navy on white, centered, large title`."""
+    traits: Mapping[str, str]
+    """The values that make the page: its words, numbers, colours by name, alignment."""
+
+
+def draw(seed: int, *, family: str | None = None, split: Split = "train") -> Draw:
+    """The design of a seed: the same for the same arguments, in every process. `family=None` draws that too.
+
+    Raises ValueError for a family that does not exist.
+    """
+    rng = random.Random(f"design/{split}/{family}/{seed}")
+    name = rng.choice(FAMILIES) if family is None else family
+    kind = _family(name)
+    traits = kind.pick(rng)
+    while kind.split(traits) != split:
+        traits = kind.pick(rng)
+    task = Task(
+        id=f"{split}/{name}/{seed}",
+        brief=kind.brief(traits, rng),
+        reference_html=kind.page(traits),
+        probes=kind.probes(traits),
+    )
+    return Draw(task=task, family=name, thought=kind.thought.format(**fill(traits)), traits=traits)
+
+
+def tasks(num: int, seed: int, split: Split = "train") -> list[Task]:
+    """`num` tasks, the families in turn; ids are unique among all seeds and both splits."""
+    if not 0 <= num <= TASKS_PER_SEED:
+        raise ValueError(f"num is {num}, wanted 0 to {TASKS_PER_SEED}: take the rest from another seed")
+    first = seed * TASKS_PER_SEED
+    return [draw(first + i, family=FAMILIES[i % len(FAMILIES)], split=split).task for i in range(num)]
+
+
+def split_of(family: str, traits: Traits) -> Split:
+    """The split a design belongs to, decided by its family and key traits alone."""
+    return _family(family).split(traits)
+
+
+def num_tasks(family: str | None = None) -> int:
+    """Distinct designs of a family, or of all."""
+    return sum(kind.num_tasks for kind in ALL.values()) if family is None else _family(family).num_tasks
+
+
+def vary(draw_: Draw, rng: random.Random, num: int = 1) -> tuple[str, tuple[str, ...]]:
+    """A page of the same design with `num` traits wrong, and what a critic says of it, worst first.
+
+    The sentences are true and in the embedded critic's words, at most five; what moves because of another fault
+    is left unsaid.
+    """
+    kind = _family(draw_.family)
+    page = draw_.task.reference_html or ""
+    wanted = look(page)
+    seen = [slot for slot in kind.slots if slot not in kind.unseen]
+    while True:
+        wrong, missing = _spoil(kind, draw_.traits, rng.sample(seen, min(num, len(seen))), rng)
+        said = compare(look(wrong), wanted, missing)
+        if said:
+            return wrong, said
+
+
+def _family(name: str) -> Family:
+    if name not in ALL:
+        raise ValueError(f"no family is called {name!r}; there are {', '.join(FAMILIES)}")
+    return ALL[name]
+
+
+def _spoil(kind: Family, traits: Traits, slots: list[str], rng: random.Random) -> tuple[str, Missing]:
+    """The page with these slots wrong, and the texts that it leaves out."""
+    page = kind.page(traits)
+    spoilt, missing = dict(traits), Missing()
+    for slot in slots:
+        value, chance = traits[slot], rng.random()
+        if slot in kind.places and chance < MISSING:
+            missing[value] = kind.places[slot]
+        elif f">{value}<" in page and len(value) > 3 and chance < MISSING + MISSPELT:
+            spoilt[slot] = _misspell(value, rng)
+        else:
+            spoilt[slot] = rng.choice([other for other in kind.slots[slot] if other != value])
+    lines = kind.page(spoilt).split("\n")
+    return "\n".join(line for line in lines if not any(_shows(line, text) for text in missing)), missing
+
+
+def _shows(line: str, text: str) -> bool:
+    """Whether a line of a page is the visible element with this text."""
+    return f">{text}<" in line and not line.startswith("<title>")
+
+
+def _misspell(text: str, rng: random.Random) -> str:
+    """The text with one letter lost, doubled or swapped with the next."""
+    letters = [i for i in range(1, len(text) - 1) if text[i].isalpha() and text[i + 1].isalpha()]
+    if not letters:
+        return text[:-1]
+    i = rng.choice(letters)
+    swapped = text[:i] + text[i + 1] + text[i] + text[i + 2 :]
+    lost = text[:i] + text[i + 1 :]
+    return swapped if swapped != text and rng.random() < 0.5 else lost
