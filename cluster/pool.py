@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.worker import Edited
-from rollout.errors import BrowserFault, CriticFault, EngineFault, LearnerFault, MachineError, SyncError
+from rollout.errors import BrowserFault, CriticFault, EngineFault, LearnerFault, MachineError, RelookError, SyncError
 from rollout.records import (
     Batch,
     Completion,
@@ -63,9 +63,9 @@ class Pool:
         except (TimeoutError, RayActorError, ObjectLostError) as error:
             raise self.fault(f"{self.name}-{place}.{method}: {_why(error, self.timeout_s)}") from error
         except RayTaskError as error:
-            # Ray raises its own type mixed with the actor's; a fault crosses the wire as what it was.
-            if isinstance(error, MachineError):
-                raise type(error.cause)(str(error.cause)) from None
+            # What was raised on purpose crosses the wire as what it was; a bug keeps its remote traceback.
+            if isinstance(error.cause, RelookError):
+                raise error.cause from None
             raise
 
 

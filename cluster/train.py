@@ -91,8 +91,7 @@ async def run(plan: Plan) -> int:
             code, status = STOPPED, "stopped"
             await session.save_if_whole()
         except RelookError as error:
-            begun = session.run is not None
-            code, status = (2 if isinstance(error, BadInput) and not begun else 1), "failed"
+            code, status = (2 if session.run is None else 1), "failed"
             display.note(f"failed: {error}")
             print(f"relook: {error}", file=sys.stderr)
             logger.debug("the run failed", exc_info=True)
