@@ -45,6 +45,7 @@ def connect() -> str:
     """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one here. The dashboard's address."""
     import ray
 
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     context = ray.init(log_to_driver=False, logging_level=logging.ERROR)
     return str(context.dashboard_url or "")

@@ -144,6 +144,45 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path) -> None:
     assert mlflow_run(tmp_path, run)[1].info.status == "FINISHED"
 
 
+@pytest.fixture
+def ray_head(tmp_path: Path) -> Iterator[str]:
+    """A Ray head as `ray start --head` gives it, ended afterwards."""
+    scripts = Path(sys.executable).parent
+    path = f"{scripts}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+    ray = [str(scripts / "ray")]
+    head = ["start", "--head", "--num-cpus=2", "--port=6399", "--dashboard-port=8299"]
+    subprocess.run([*ray, *head], env=environment, check=True, capture_output=True, timeout=120)
+    try:
+        yield "http://127.0.0.1:8299"
+    finally:
+        subprocess.run([*ray, "stop", "--force"], env=environment, check=True, capture_output=True, timeout=120)
+
+
+def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray_head: str) -> None:
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    client = JobSubmissionClient(ray_head)
+    entrypoint = f"python -m cluster.train {TINY} --set runs={tmp_path} --set steps=3"
+    job = client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": "."})
+    deadline = time.monotonic() + PATIENCE_S
+    while steps_done(tmp_path) < 1:
+        assert time.monotonic() < deadline, client.get_job_logs(job)[-3000:]
+        assert client.get_job_status(job) in (JobStatus.PENDING, JobStatus.RUNNING), client.get_job_logs(job)[-3000:]
+        time.sleep(0.5)
+    client.stop_job(job)
+    while not client.get_job_status(job).is_terminal():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert client.get_job_status(job) == JobStatus.STOPPED
+    run, summary = summary_of(tmp_path)
+    assert summary["status"] == "stopped"
+    assert mlflow_run(tmp_path, run)[1].info.status == "KILLED"
+    assert list((run / "checkpoints").glob("step-*.json"))
+    time.sleep(3)
+    assert [row for row in left_behind(tmp_path) if "VLLM" in row or "chromium" in row or "policy" in row] == []
+
+
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     for arguments, message in (
         ([TINY, "--set", "lerner.lr=1"], "unknown setting 'lerner'"),
