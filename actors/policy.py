@@ -1,0 +1,306 @@
+"""The policy: a vLLM engine that writes pages, takes new weights while it runs, and proves which ones it holds."""
+
+import asyncio
+import math
+import os
+import tempfile
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from actors.settings import PolicySettings
+from rollout.errors import EngineFault, SettingsError, StorageFault
+from rollout.records import Completion, Message, Request, VersionSpan
+from rollout.seeds import seed_of
+
+T = TypeVar("T")
+
+TRANSFER = "shared_memory"
+"""Back end of the weight-transfer protocol; `nccl` and `ipc` are the ones vLLM brings for GPUs."""
+EXTENSION = "actors.weights.SharedMemoryExtension"
+SHARED_FOLDER = Path("/dev/shm")
+CPU_BLOCK = 32
+"""Tokens in a block of cached keys and values: vLLM's 128 would never cache a short prompt that siblings share."""
+
+
+class VLLMPolicy:
+    """One engine and its processes. Any number of `complete` calls run at once; they are batched continuously."""
+
+    def __init__(self, model_dir: str, settings: PolicySettings, seed: int, rank: int = 0) -> None:
+        """`model_dir` is a Hugging Face directory with weights (version 0), tokenizer and chat template."""
+        self.model_dir = model_dir
+        self.settings = settings
+        self.seed = seed
+        self.rank = rank
+        self._engine: Any = None
+        self._unfit = "has not started"
+        self._calls = 0
+        self._connected = False
+        self._syncing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Starts the engine's processes and writes one token. Raises SettingsError or EngineFault."""
+        if not (Path(self.model_dir) / "config.json").is_file():
+            raise SettingsError(f"the policy's model {self.model_dir!r} holds no config.json; give a model directory")
+        try:
+            async with asyncio.timeout(self.settings.start_timeout_s):
+                self._engine = await asyncio.to_thread(self._build)
+                await self._engine.update_weight_version("0")
+                self._unfit = ""
+                await self._write([0], "start", self._sampling(max_tokens=1))
+        except TimeoutError:
+            await self.stop()
+            raise EngineFault(f"policy {self.rank} did not start in {self.settings.start_timeout_s:g} s") from None
+        except RuntimeError as error:
+            await self.stop()
+            raise EngineFault(f"policy {self.rank} cannot start: {error}") from error
+
+    async def stop(self) -> None:
+        """Ends the engine's processes. May be called twice, and on an engine that died."""
+        engine, self._engine, self._unfit = self._engine, None, "was stopped"
+        if engine is not None:
+            engine.shutdown(timeout=5.0)
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        """`request.num` completions in sampling order. Raises EngineFault; SettingsError for too long a prompt."""
+        prompt = self.prompt_ids(request.messages)
+        limit = self._ready().model_config.max_model_len
+        if len(prompt) >= limit:
+            raise SettingsError(
+                f"a prompt of {len(prompt)} tokens leaves no room in policy.max_model_len = {limit}: "
+                "raise it, or lower episode.max_tokens"
+            )
+        siblings = [
+            self._sampling(
+                max_tokens=request.max_tokens,
+                temperature=request.temperature,
+                seed=seed_of(request.seed, index),
+                stop=list(request.stop),
+            )
+            for index in range(request.num)
+        ]
+        return tuple(await asyncio.gather(*(self._complete(prompt, sampling) for sampling in siblings)))
+
+    def prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
+        """[P] token ids of a conversation in the model's chat template, ready for its next answer."""
+        conversation = [{"role": message.role, "content": message.content} for message in messages]
+        return list(
+            self._ready()
+            .get_tokenizer()
+            .apply_chat_template(conversation, add_generation_prompt=True, tokenize=True, return_dict=False)
+        )
+
+    async def ping(self) -> None:
+        """Writes one token, which is more than the engine saying that it is well. Raises EngineFault."""
+        await self._within(self._write([0], "ping", self._sampling(max_tokens=1)), "a ping")
+
+    async def canary(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+        """[T-1] log-prob of each token of a fixed sequence after the first, given those before it; no cache is read."""
+        sampling = self._sampling(max_tokens=1, prompt_logprobs=0, skip_reading_prefix_cache=True)
+        output = await self._within(self._write(list(token_ids), "canary", sampling), "a canary")
+        scores = output.prompt_logprobs.logprobs
+        if len(scores) != len(token_ids) - 1:
+            raise EngineFault(f"policy {self.rank} scored {len(scores)} of {len(token_ids) - 1} canary tokens")
+        return tuple(scores)
+
+    async def update_weights(self, blob: bytes, version: int) -> None:
+        """Swaps in a whole model, safetensors bytes under the checkpoint's names, between two tokens.
+
+        Running completions go on under the new weights, their keys and values computed afresh. Raises EngineFault
+        when the engine refuses them: it then drops what it was writing and serves nobody until a sync succeeds.
+        """
+        with shared_file(blob, self.rank) as path:
+            await self._sync({"path": str(path)}, version)
+
+    async def _sync(self, update_info: dict[str, str], version: int) -> None:
+        """One weight sync, by whichever back end. A failed one leaves the engine unfit, running and empty."""
+        engine = self._alive()
+        async with self._syncing:
+            try:
+                await self._transfer(engine, update_info, version)
+            except BaseException as error:
+                self._unfit = f"is stale: the sync of version {version} failed"
+                await self._within(engine.pause_generation(mode="abort"), "dropping its completions")
+                await self._within(engine.resume_generation(), "resuming")
+                if isinstance(error, Exception):
+                    raise EngineFault(f"policy {self.rank} {self._unfit}: {_one_line(error)}") from error
+                raise
+            self._unfit = ""
+
+    async def _transfer(self, engine: Any, update_info: dict[str, str], version: int) -> None:
+        """vLLM's weight-transfer protocol, which every back end follows; only `update_info` differs."""
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
+
+        if not self._connected:
+            await self._within(engine.init_weight_transfer_engine(WeightTransferInitRequest()), "connecting")
+            self._connected = True
+        await self._within(engine.pause_generation(mode="keep", clear_cache=True), "pausing")
+        await self._within(engine.start_weight_update(), "opening the update")
+        await self._within(engine.update_weights(WeightTransferUpdateRequest(dict(update_info))), "taking weights")
+        await self._within(engine.finish_weight_update(weight_version=str(version)), "closing the update")
+        await self._within(engine.resume_generation(), "resuming")
+
+    async def _complete(self, prompt: list[int], sampling: Any) -> Completion:
+        """One sampled answer, checked for being one."""
+        begun = time.perf_counter()
+        output = (await self._write(prompt, "complete", sampling)).outputs[0]
+        token_ids, logprobs = tuple(output.token_ids), tuple(output.logprobs.logprobs)
+        versions = tuple(VersionSpan(version=int(s.version), start=s.start, end=s.end) for s in output.weight_versions)
+        if len(logprobs) != len(token_ids) or not math.isfinite(sum(logprobs)):
+            raise EngineFault(f"policy {self.rank} gave {len(logprobs)} log-probs, or NaN, for {len(token_ids)} tokens")
+        return Completion(
+            prompt_ids=tuple(prompt),
+            token_ids=token_ids,
+            logprobs=logprobs,
+            text=self._text(output),
+            finish=output.finish_reason,
+            versions=versions,
+            seconds=time.perf_counter() - begun,
+        )
+
+    def _text(self, output: Any) -> str:
+        """What was written, stop string included, but without the token that says the text is over."""
+        if output.finish_reason == "length" or isinstance(output.stop_reason, str):
+            return str(output.text)
+        end = self._ready().get_tokenizer().decode(output.token_ids[-1:], skip_special_tokens=False)
+        return str(output.text.removesuffix(end))
+
+    async def _write(self, prompt: list[int], what: str, sampling: Any) -> Any:
+        """The final output of one request. Raises EngineFault when the engine is unfit, died, or dropped it."""
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        engine = self._ready()
+        self._calls += 1
+        name = f"{what}-{self._calls}"
+        try:
+            outputs = [output async for output in engine.generate({"prompt_token_ids": prompt}, sampling, name)]
+        except (EngineDeadError, EngineGenerateError) as error:
+            raise EngineFault(f"policy {self.rank} lost its engine: {_one_line(error)}") from error
+        if not outputs or outputs[-1].outputs[0].finish_reason not in ("stop", "length"):
+            raise EngineFault(f"policy {self.rank} dropped a request: it {self._unfit or 'aborted it'}")
+        return outputs[-1]
+
+    async def _within(self, call: Coroutine[Any, Any, T], what: str) -> T:
+        """What `call` returns; EngineFault when the engine dies or the time is up, which vLLM would wait through."""
+        task, seconds = asyncio.ensure_future(call), self.settings.call_timeout_s
+        try:
+            await asyncio.wait({task, self._alive().output_handler}, timeout=seconds, return_when="FIRST_COMPLETED")
+            if task.done():
+                return task.result()
+        finally:
+            task.cancel()
+        self._alive()
+        raise EngineFault(f"policy {self.rank} spent more than {seconds:g} s on {what}")
+
+    def _alive(self) -> Any:
+        """The engine. Raises EngineFault when there is none, or its process died."""
+        if self._engine is None or self._engine.errored:
+            raise EngineFault(f"policy {self.rank} {self._unfit or 'lost its engine'}")
+        return self._engine
+
+    def _ready(self) -> Any:
+        """The engine, alive and holding the weights it should. Raises EngineFault."""
+        if self._unfit:
+            raise EngineFault(f"policy {self.rank} {self._unfit}")
+        return self._alive()
+
+    def _sampling(self, **options: Any) -> Any:
+        """vLLM's sampling parameters: nothing is truncated, for that would bias every importance ratio."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        return SamplingParams(
+            top_p=1.0,
+            top_k=-1,
+            logprobs=0,
+            flat_logprobs=True,
+            include_stop_str_in_output=True,
+            skip_special_tokens=False,
+            spaces_between_special_tokens=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            **options,
+        )
+
+    def _build(self) -> Any:
+        """Starts vLLM's processes. Blocks for as long as that takes."""
+        with _environment(self._variables()):
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            config = AsyncEngineArgs(**self._arguments()).create_engine_config()
+            if self.settings.tensor_parallel == 1:
+                # vLLM on CPU would put the worker into a process of its own, which polls for work and eats a core.
+                config.parallel_config.distributed_executor_backend = "uni"
+            return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+
+    def _arguments(self) -> dict[str, Any]:
+        """What vLLM is told."""
+        from vllm.config import WeightTransferConfig
+        from vllm.platforms import current_platform
+
+        settings, cpu = self.settings, current_platform.is_cpu()
+        automatic = "float32" if cpu else "bfloat16"
+        arguments = {
+            "model": self.model_dir,
+            "seed": self.seed,
+            "dtype": automatic if settings.dtype == "auto" else settings.dtype,
+            "max_model_len": settings.max_model_len,
+            "max_num_seqs": settings.max_num_seqs,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "distributed_executor_backend": "mp",
+            "logprobs_mode": "processed_logprobs",
+            "enable_prefix_caching": True,
+            "weight_transfer_config": WeightTransferConfig(backend=TRANSFER),
+            "worker_extension_cls": EXTENSION,
+            "use_tqdm_on_load": False,
+        }
+        if not cpu:
+            return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
+        memory = int(settings.kv_cache_gib * 2**30)
+        return arguments | {"enforce_eager": True, "block_size": CPU_BLOCK, "kv_cache_memory_bytes": memory}
+
+    def _variables(self) -> dict[str, str]:
+        """What vLLM reads from the environment, here and in the processes it starts."""
+        return {
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "VLLM_ENGINE_READY_TIMEOUT_S": str(math.ceil(self.settings.start_timeout_s)),
+            "OMP_NUM_THREADS": str(self.settings.threads),
+            # Left to itself vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+
+
+@contextmanager
+def shared_file(blob: bytes, rank: int) -> Iterator[Path]:
+    """A file in shared memory that holds `blob` for as long as the block runs. Raises StorageFault."""
+    folder = SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())
+    path = folder / f"relook-weights-{os.getpid()}-{rank}.safetensors"
+    try:
+        path.write_bytes(blob)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StorageFault(f"{len(blob)} bytes of weights do not fit in {folder}: {error}") from error
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Environment variables for as long as the block runs, and for the processes it starts."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error, short and on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
