@@ -4,13 +4,20 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reward.designs.disclosure import ACCORDION, TABS
 from reward.designs.family import Family, Split, Traits, fill
+from reward.designs.forms import SIGNIN, TODO
 from reward.designs.look import compare, look
-from reward.designs.sections import CARDS, HERO
-from reward.designs.widgets import COUNTER
+from reward.designs.motion import BANNER, LOADER, TIMER
+from reward.designs.panels import PRICING, PROFILE, TABLE
+from reward.designs.sections import CARDS, HERO, NAVBAR, QUOTE
+from reward.designs.widgets import COUNTER, PROGRESS, THEME
 from rollout.records import Task
 
-ALL: dict[str, Family] = {family.name: family for family in (HERO, CARDS, COUNTER)}
+STILL = (HERO, CARDS, QUOTE, NAVBAR, PRICING, TABLE, PROFILE)
+MOVING = (BANNER, LOADER, TIMER)
+INTERACTIVE = (COUNTER, PROGRESS, THEME, TABS, ACCORDION, SIGNIN, TODO)
+ALL: dict[str, Family] = {family.name: family for family in (*STILL, *MOVING, *INTERACTIVE)}
 FAMILIES: tuple[str, ...] = tuple(ALL)
 """Names of the families."""
 TASKS_PER_SEED = 1_000_000

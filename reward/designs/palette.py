@@ -20,8 +20,8 @@ DARKS = {
     "purple": "#800080",
     "green": "#008000",
     "maroon": "#800000",
-    "chocolate": "#d2691e",
-    "slategray": "#708090",
+    "sienna": "#a0522d",
+    "black": "#000000",
 }
 """Accents: white can be read on them."""
 

@@ -1,4 +1,12 @@
-"""Ways to say what many families say: where text stands, how large it is, what colour the page is."""
+"""Slots that many families have, and the ways to say them."""
+
+from reward.designs.palette import DARKS, LIGHTS
+from reward.designs.words import TITLES
+
+COLORS = {"canvas": tuple(LIGHTS), "accent": tuple(DARKS)}
+"""A light page with one dark accent."""
+HEADED = {**COLORS, "title": TITLES}
+"""The same, with a heading."""
 
 CANVAS = (
     "a {canvas} page background",
@@ -14,12 +22,11 @@ ALIGN = (
     "{align}-aligned text",
 )
 TITLE = (
-    'the title reads "{title}"',
-    'put "{title}" as the heading',
-    'heading "{title}"',
-    'its heading says "{title}"',
+    'the title reads "{title}" in {accent}',
+    'put "{title}" as the heading, colored {accent}',
+    'a {accent} heading "{title}"',
+    'its heading says "{title}" in {accent}',
 )
-TITLE_COLOR = ("the heading is {accent}", "a heading in {accent}", "color the heading {accent}")
 BUTTON = (
     'a {accent} button says "{button}" in white',
     'add a {accent} button with white text "{button}"',
