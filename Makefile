@@ -1,0 +1,43 @@
+# What a person or a CI does here; every target sets up what it needs first, and a second set-up takes no time.
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell command -v python3.11 || command -v python3)
+endif
+BIN := .venv/bin
+export TORCH_EXTENSIONS_DIR := $(CURDIR)/.cache/torch_extensions
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench doctor lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: ## make .venv, find or install Chromium, compile and prove what the engines need
+	@test -n "$(PYTHON)" || { echo "setup: no Python found; install Python 3.11" >&2; exit 2; }
+	@"$(PYTHON)" deploy/setup.py
+
+demo: setup ## train the built-in policy on this machine; ARGS="--set steps=8" overrides settings
+	@$(BIN)/python -m cluster.train deploy/runs/demo.toml $(ARGS)
+
+test: setup ## pass all tests, those of the real engines too; ARGS="-m 'not engine'" for the fast ones
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## formatting, lint, types, the rooms' contracts, the house rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_house.py
+
+bench: setup ## measure this machine into runs/bench.json; ONLY=render runs one part
+	@$(BIN)/python -m cluster.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+doctor: setup ## say what this machine or cluster lacks; ARGS=deploy/runs/demo.toml for one run's needs
+	@$(BIN)/python -m cluster.doctor $(ARGS)
+
+lock: setup ## resolve requirements/cpu.lock anew from pyproject.toml
+	@"$(PYTHON)" deploy/setup.py --lock
+
+clean: ## remove caches and what was compiled; runs/ and .venv stay
+	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	rm -f .venv/setup-stamp
