@@ -55,7 +55,8 @@ async def one_step(run: Run, stream: Stream) -> None:
             groups = await stream.collect(step, lambda done, total: run.watcher.progress(done, total, "groups"))
             run.store.write_groups(step, groups)
     with clock("learn"):
-        batch = build(groups, settings.learner, seed=seed_of(settings.seed, "batch", step))
+        seed = seed_of(settings.seed, "batch", step)
+        batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
         update = await run.learner.update(batch)
     with clock("sync"):
         sync = await run.learner.sync()
