@@ -62,7 +62,7 @@ TABS = Family(
     thought="tabs, {accent} on {canvas}, {name1}, {name2}, {name3}",
     page=_tabs,
     probes=_tabs_probes,
-    places={"title": (25, 14)},
+    places={"title": (27, 15)},
 )
 
 
@@ -120,6 +120,6 @@ ACCORDION = Family(
     thought="accordion, {accent} on {canvas}, {name1}, {name2}, {name3}",
     page=_accordion,
     probes=_accordion_probes,
-    places={"title": (25, 12)},
+    places={"title": (26, 13)},
     unseen=("line1", "line2", "line3"),
 )

@@ -108,7 +108,7 @@ def _spoil(kind: Family, traits: Traits, slots: list[str], rng: random.Random) -
     for slot in slots:
         value, chance = traits[slot], rng.random()
         if slot in kind.places and chance < MISSING:
-            missing[value] = kind.places[slot]
+            missing[value] = kind.place(slot, traits)
         elif f">{value}<" in page and len(value) > 3 and chance < MISSING + MISSPELT:
             spoilt[slot] = _misspell(value, rng)
         else:

@@ -40,7 +40,8 @@ class Family:
     page: Callable[[Traits], str]
     probes: Callable[[Traits], tuple[Probe, ...]] = no_probes
     places: Mapping[str, tuple[float, float]]
-    """Text slots that stand on a line of their own, and may be left out by mistake: where they belong, in percent."""
+    """Text slots that stand on a line of their own, and may be left out by mistake: where their middle belongs,
+    in percent of the page, roughly and when the design is centered."""
     unseen: tuple[str, ...] = ()
     """Slots that no picture of the fresh page shows."""
 
@@ -58,6 +59,11 @@ class Family:
         text = "/".join((self.name, *(traits[slot] for slot in self.key)))
         held_out = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % HELD_OUT_SHARE == 0
         return "held_out" if held_out else "train"
+
+    def place(self, slot: str, traits: Traits) -> tuple[float, float]:
+        """Where the middle of a text belongs, in percent of the page."""
+        x, y = self.places[slot]
+        return x + {"left": -33, "center": 0, "right": 33}[traits.get("align", "center")], y
 
     def brief(self, traits: Traits, rng: random.Random) -> str:
         """One of the many ways to ask for the design."""

@@ -81,7 +81,7 @@ SIGNIN = Family(
     thought="signin, {canvas} card on {accent}, {field}, {greeting}",
     page=_signin,
     probes=_signin_probes,
-    places={"title": (45, 20), "button": (50, 68)},
+    places={"title": (42, 20), "button": (50, 69)},
     unseen=("greeting",),
 )
 
@@ -146,5 +146,5 @@ TODO = Family(
     thought="todo, {accent} on {canvas}, {item1}, {item2}, {item3}",
     page=_todo,
     probes=_todo_probes,
-    places={"title": (30, 13)},
+    places={"title": (32, 13)},
 )

@@ -39,7 +39,7 @@ BANNER = Family(
     ),
     thought="banner, {accent} on {canvas}, slides in {seconds}s",
     page=_banner,
-    places={"title": (25, 25)},
+    places={"title": (24, 25)},
     unseen=("seconds",),
 )
 
@@ -81,7 +81,7 @@ LOADER = Family(
     ),
     thought="loader, {accent} on {canvas}, from {start}% in {seconds}s",
     page=_loader,
-    places={"title": (50, 26), "line": (50, 39)},
+    places={"title": (50, 26), "line": (50, 40)},
     unseen=("start", "seconds"),
 )
 
@@ -122,6 +122,6 @@ TIMER = Family(
     ),
     thought="timer, {accent} on {canvas}, from {start} each {tick} ms",
     page=_timer,
-    places={"title": (50, 18), "line": (50, 78)},
+    places={"title": (50, 18), "line": (50, 82)},
     unseen=("tick",),
 )

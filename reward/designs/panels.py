@@ -117,7 +117,7 @@ TABLE = Family(
     ),
     thought="table, {accent} on {canvas}, {item1}, {item2}, {item3}",
     page=_table,
-    places={"title": (25, 12)},
+    places={"title": (22, 12)},
 )
 
 
@@ -170,5 +170,5 @@ PROFILE = Family(
     ),
     thought="profile of {first} {last}, {accent} on {canvas}, {role}",
     page=_profile,
-    places={"role": (50, 57), "button": (50, 74)},
+    places={"role": (50, 54), "button": (50, 72)},
 )

@@ -50,7 +50,7 @@ HERO = Family(
     ),
     thought="hero, {accent} on {canvas}, {align}, {size} title",
     page=_hero,
-    places={"title": (50, 30), "line": (50, 43), "button": (50, 54)},
+    places={"title": (50, 31), "line": (50, 44), "button": (50, 57)},
 )
 
 
@@ -101,7 +101,7 @@ CARDS = Family(
     ),
     thought="cards in a {layout}, {accent} on {canvas}, title {title}",
     page=_cards,
-    places={"title": (25, 10)},
+    places={"title": (21, 10)},
 )
 
 
@@ -135,7 +135,7 @@ QUOTE = Family(
     ),
     thought="quote, white on {accent}, {align}, {size}, by {name}",
     page=_quote,
-    places={"name": (50, 45)},
+    places={"name": (50, 50)},
 )
 
 
@@ -189,5 +189,5 @@ NAVBAR = Family(
     ),
     thought="navbar, {accent} on {canvas}, brand {brand}, {active} link active",
     page=_navbar,
-    places={"brand": (14, 9), "title": (25, 43), "line": (20, 50)},
+    places={"brand": (17, 6), "title": (25, 41), "line": (21, 51)},
 )

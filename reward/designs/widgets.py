@@ -128,7 +128,7 @@ PROGRESS = Family(
     thought="progress, {accent} on {canvas}, {start}% plus {step}%",
     page=_progress,
     probes=_progress_probes,
-    places={"title": (50, 18), "button": (50, 68)},
+    places={"title": (50, 18), "button": (50, 67)},
 )
 
 
@@ -177,5 +177,5 @@ THEME = Family(
     thought="theme, {accent} on {canvas}, click swaps them",
     page=_theme,
     probes=_theme_probes,
-    places={"title": (50, 28), "line": (50, 41), "button": (50, 55)},
+    places={"title": (50, 29), "line": (50, 43), "button": (50, 58)},
 )

@@ -1,0 +1,115 @@
+"""Task files: what is written is read again, and everything unusable is one clear line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rollout.errors import TaskFileError
+from rollout.records import Probe, ProbeStep, Task
+from rollout.tasks import read_tasks, write_tasks
+
+FULL = Task(
+    id="a",
+    brief='Say "héllo" 🎈\u2028in two\nlines',
+    reference_html="<!doctype html><p>héllo</p>",
+    probes=(
+        Probe(
+            name="more",
+            steps=(
+                ProbeStep(kind="click", selector="#more"),
+                ProbeStep(kind="expect_style", selector=".bar", name="width", value="50px"),
+            ),
+        ),
+    ),
+    checklist=("It is red.", "It is large."),
+)
+TASKS = [FULL, Task(id="b", brief="A page.")]
+
+
+@pytest.mark.parametrize("name", ["tasks.parquet", "tasks.jsonl"])
+@pytest.mark.parametrize("tasks", [TASKS, TASKS[1:]], ids=["mixed", "plain"])
+def test_round_trip(tmp_path: Path, name: str, tasks: list[Task]) -> None:
+    write_tasks(tmp_path / "new" / name, tasks)
+    assert read_tasks(tmp_path / "new" / name) == tasks
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(TaskFileError) as caught:
+        read_tasks(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_truncated_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.parquet"
+    write_tasks(path, TASKS)
+    whole = path.read_bytes()
+    for size in (0, 3, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert "cannot be read as Parquet" in refusal(path)
+
+
+def test_parquet_names_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.parquet"
+    write_tasks(path, [TASKS[1], Task(id="c", brief=" ")])
+    assert "row 2: `brief` is ' '" in refusal(path)
+
+
+def test_missing_file_and_wrong_suffix(tmp_path: Path) -> None:
+    assert "no such task file" in refusal(tmp_path / "none.parquet")
+    (tmp_path / "tasks.csv").write_text("id,brief\n")
+    assert "wanted .parquet or .jsonl" in refusal(tmp_path / "tasks.csv")
+    with pytest.raises(TaskFileError):
+        write_tasks(tmp_path / "tasks.csv", TASKS)
+
+
+PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2: not JSON"),
+        ("[]", "line 2: got [], wanted an object"),
+        ({"brief": "x"}, "line 2: `id` is missing"),
+        ({"id": "", "brief": "x"}, "line 2: `id` is ''"),
+        ({"id": 7, "brief": "x"}, "line 2: `id` is 7"),
+        ({"id": "x"}, "line 2: `brief` is missing"),
+        ({"id": "one", "brief": "x"}, "line 2: id 'one' is taken"),
+        ({"id": "x", "brief": "x", "color": "red"}, "line 2: unknown column 'color'"),
+        ({"id": "x", "brief": "x", "reference_html": ""}, "line 2: `reference_html` is ''"),
+        ({"id": "x", "brief": "x", "checklist": "red"}, "line 2: `checklist` is 'red', wanted a list"),
+        ({"id": "x", "brief": "x", "checklist": ["a", 3]}, "line 2: `checklist[1]` is 3"),
+        ({"id": "x", "brief": "x", "probes": ["p"]}, "line 2: probes[0]: got 'p'"),
+        ({"id": "x", "brief": "x", "probes": [{"name": "p"}]}, "line 2: probes[0]: `steps` is missing"),
+        (
+            {"id": "x", "brief": "x", "probes": [PROBE, {"name": "p", "steps": [{"kind": "tickle"}]}]},
+            "line 2: probes[1].steps[0]: `kind` is 'tickle', wanted one of click",
+        ),
+        (
+            {"id": "x", "brief": "x", "probes": [{"name": "p", "steps": [{"kind": "wait", "value": 50}]}]},
+            "line 2: probes[0].steps[0]: `value` is 50",
+        ),
+        (r'{"id": "x", "brief": "\ud800"}', "line 2: `brief` holds half a character"),
+        ({"id": "x" * 400, "brief": ["y" * 4000]}, "line 2: `brief` is ['yyy"),
+    ],
+)
+def test_unusable_rows(tmp_path: Path, line: object, said: str) -> None:
+    path = tmp_path / "tasks.jsonl"
+    text = line if isinstance(line, str) else json.dumps(line)
+    path.write_text(f'{{"id": "one", "brief": "first"}}\n{text}\n')
+    message = refusal(path)
+    assert said in message
+    assert len(message) < 400
+
+
+def test_empty_and_binary_files(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("\n\n")
+    assert "holds no task" in refusal(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in refusal(path)
