@@ -1,5 +1,6 @@
 """The hands: policy engines, browsers and critics."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -37,6 +38,27 @@ class BrowserSettings(Settings):
 
     count: int = Field(default=1, ge=1)
     """Browsers, each an actor with a Chromium process of its own; one a core."""
+    executable: Path | None = None
+    """Chromium's headless shell; None looks for an installed one."""
+    sandbox: Literal["auto", "required"] = "auto"
+    """`auto` takes the best isolation the machine allows, and says so where that is not all of it;
+    `required` refuses to start without namespaces and Chromium's own sandbox."""
+    viewport_width: int = Field(default=1024, ge=64, le=4096)
+    """In CSS pixels."""
+    viewport_height: int = Field(default=768, ge=64, le=4096)
+    """In CSS pixels."""
+    shots_ms: tuple[int, ...] = Field(default=(0, 1000, 2000), min_length=1, max_length=16)
+    """Page times of the pictures, in milliseconds, rising; nobody waits for them."""
+    probe_shots: bool = False
+    """One more picture after each probe, for reports."""
+    cpu_budget_s: float = Field(default=4.0, gt=0.0)
+    """Seconds of CPU a page may use before it counts as hung; the slowest benign pages need half of one."""
+    wall_s: float = Field(default=30.0, gt=0.0)
+    """Seconds a page may take by the wall's clock, on a machine that others keep busy."""
+    memory_mb: int = Field(default=1200, ge=256)
+    """Data a browser process may allocate, in MiB (RLIMIT_DATA)."""
+    recycle_pages: int = Field(default=1000, ge=1)
+    """Pages after which a browser is replaced by a fresh one."""
 
 
 class CriticSettings(Settings):

@@ -1,0 +1,185 @@
+"""The renderer: Chromium's headless shell, one page at a time, the same pixels every time."""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from actors.chromium.clock import NoPicture
+from actors.chromium.launch import FENCES, Fence, Process, find_executable, launch
+from actors.chromium.page import LARGEST_HTML, Stalled, Visit
+from actors.chromium.pipe import BrowserLost, CommandRefused
+from actors.settings import BrowserSettings
+from rollout.errors import BrowserFault
+from rollout.records import Page, Probe, Render
+
+logger = logging.getLogger(__name__)
+
+ENGINE = "frames-1"
+"""Counts up when the same page may come out differently: part of every cache key."""
+FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
+REMEMBERED = 512
+PING_TIMEOUT_S = 10.0
+CANARY = Page(
+    html="<!doctype html><title>Canary</title><body style='margin:40px;background:#fdf6e3'>"
+    "<h1 style='color:#268bd2'>The canary sings</h1><div style='width:300px;height:200px;background:#d33682'></div>"
+)
+
+
+class ChromiumRenderer:
+    """Renders untrusted pages: cut off from network and files, on page time, each in a browser context of its own.
+
+    `put` turns PNG bytes into what `Shot.picture` holds. Renders are remembered by content and probes.
+    """
+
+    def __init__(self, settings: BrowserSettings, put: Callable[[bytes], Any] = bytes) -> None:
+        self.settings, self.put = settings, put
+        self.name = ""
+        """Engine, browser build and font set; known once started."""
+        self._browser: Process | None = None
+        self._fence: Fence | None = None
+        self._pages = 0
+        self._canary = ""
+        self._turn = asyncio.Lock()
+        self._renders: OrderedDict[tuple[str, tuple[Probe, ...]], Render] = OrderedDict()
+
+    async def start(self) -> None:
+        """Launches the browser and shows it the canary. Raises BrowserFault."""
+        async with self._turn:
+            await self._ready()
+
+    async def stop(self) -> None:
+        """Ends the browser, a page in work included."""
+        browser, self._browser = self._browser, None
+        if browser is not None:
+            await browser.end()
+
+    async def ping(self) -> str:
+        """The renderer's name, from a browser that answers. Raises BrowserFault."""
+        if self._browser is None:
+            await self.start()
+        try:
+            assert self._browser is not None
+            await asyncio.wait_for(self._browser.pipe.post("Browser.getVersion"), PING_TIMEOUT_S)
+        except (BrowserLost, TimeoutError) as error:
+            raise BrowserFault(f"the browser does not answer: {error!r}") from error
+        return self.name
+
+    async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
+        """See `rollout.ports.Renderer`. Raises BrowserFault when the browser is lost twice over one page."""
+        if page.html is None:
+            raise ValueError("a page without html cannot be rendered")
+        key = (page.sha256, tuple(probes))
+        async with self._turn:
+            if key not in self._renders:
+                self._renders[key] = await self._render(page, tuple(probes))
+            self._renders.move_to_end(key)
+            if len(self._renders) > REMEMBERED:
+                self._renders.popitem(last=False)
+            return self._renders[key]
+
+    async def _render(self, page: Page, probes: tuple[Probe, ...]) -> Render:
+        """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
+        what happens there too is the page's doing."""
+        if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
+            return Render(
+                page_sha256=page.sha256,
+                outcome="too_large",
+                detail=f"the page has more than {LARGEST_HTML:,} bytes",
+                renderer=self.name,
+            )
+        try:
+            render = await self._visit(page, probes)
+            if render.outcome != "crash":
+                return render
+        except Stalled as error:
+            logger.warning("%s: tried again on a fresh browser", error)
+        except (BrowserLost, CommandRefused, NoPicture) as error:
+            logger.warning("a browser was lost over page %s (%r): tried again", page.sha256[:12], error)
+        await self.stop()
+        try:
+            return await self._visit(page, probes)
+        except Stalled as error:
+            return Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
+        except (BrowserLost, CommandRefused, NoPicture) as error:
+            await self.stop()
+            raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
+
+    async def _visit(self, page: Page, probes: tuple[Probe, ...]) -> Render:
+        browser = await self._ready()
+        return await self._show(browser, page, probes, self.put)
+
+    async def _show(
+        self, browser: Process, page: Page, probes: tuple[Probe, ...], put: Callable[[bytes], Any]
+    ) -> Render:
+        visit = Visit(browser, page, self.settings, put)
+        kept = False
+        try:
+            await visit.render(probes)
+            kept = True
+        finally:
+            self._pages += 1
+            if not await visit.leave() or not kept:
+                await self._drop(browser)
+        return visit.record(probes, self.name)
+
+    async def _drop(self, browser: Process) -> None:
+        if self._browser is browser:
+            self._browser = None
+            await browser.end()
+
+    async def _ready(self) -> Process:
+        """A browser that has shown its canary and has not shown too many pages."""
+        browser = self._browser
+        if browser is not None and browser.alive and self._pages < self.settings.recycle_pages:
+            return browser
+        await self.stop()
+        browser = self._browser = await self._launch()
+        self._pages = 0
+        self.name = f"{ENGINE}/{browser.version}/{fonts_hash()[:12]}"
+        await self._sing(browser)
+        return browser
+
+    async def _sing(self, browser: Process) -> None:
+        """The canary must render, and as it did before."""
+        try:
+            render = await self._show(browser, CANARY, (), bytes)
+        except (BrowserLost, CommandRefused, NoPicture, Stalled) as error:
+            raise BrowserFault(f"{browser.version} cannot render a known page: {error!r}") from error
+        seen = "".join(shot.sha256 for shot in render.shots)
+        if render.outcome != "ok":
+            fault = f"comes out as {render.outcome!r} ({render.detail}), not 'ok'"
+        elif self._canary and seen != self._canary:
+            fault = "has other pixels than before"
+        else:
+            self._canary = seen
+            return
+        await self.stop()
+        raise BrowserFault(f"a known page {fault} in {browser.version}: this browser cannot be trusted with scores")
+
+    async def _launch(self) -> Process:
+        """Behind the best fence this machine allows, which is remembered."""
+        executable = find_executable(self.settings.executable)
+        fences = FENCES[:1] if self.settings.sandbox == "required" else FENCES
+        faults: list[str] = []
+        for fence in (self._fence,) if self._fence else fences:
+            try:
+                browser = await launch(executable, memory_mb=self.settings.memory_mb, fence=fence)
+            except BrowserFault as error:
+                faults.append(str(error))
+                continue
+            if fence != FENCES[0] and self._fence is None:
+                logger.warning("pages are rendered behind fence %r only: %s", fence.name, "; ".join(faults))
+            self._fence = fence
+            return browser
+        raise BrowserFault(f"{executable} cannot be started: {'; '.join(faults)}")
+
+
+def fonts_hash() -> str:
+    """Hash of the installed fonts' names and sizes: with others, the same page has other pixels."""
+    files = (path for folder in FONT_FOLDERS for path in Path(folder).rglob("*") if path.is_file())
+    listing = sorted(f"{path} {path.stat().st_size}" for path in files)
+    return hashlib.sha256("\n".join(listing).encode()).hexdigest()

@@ -1,0 +1,253 @@
+"""Finds Chromium's headless shell, shuts it in, starts it and ends it with all its children."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.chromium.pipe import BrowserLost, Pipe
+from rollout.errors import BrowserFault
+
+logger = logging.getLogger(__name__)
+
+SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
+NOBODY = 65534
+START_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 5.0
+LARGEST_FILE = 64 << 20
+
+FRAME_FLAGS = (
+    "--deterministic-mode",
+    "--enable-begin-frame-control",
+    "--run-all-compositor-stages-before-draw",
+    "--disable-new-content-rendering-timeout",
+    "--disable-threaded-animation",
+    "--disable-threaded-scrolling",
+    "--disable-checker-imaging",
+    "--disable-image-animation-resync",
+    "--enable-surface-synchronization",
+)
+"""No frame is drawn but the ones we ask for, and each shows everything."""
+
+LOOK_FLAGS = (
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+    "--force-device-scale-factor=1",
+    "--font-render-hinting=none",
+    "--disable-lcd-text",
+    "--disable-gpu",
+    "--lang=en-US",
+)
+"""The same pixels on every machine that has the same fonts."""
+
+QUIET_FLAGS = (
+    "--headless",
+    "--no-startup-window",
+    "--no-first-run",
+    "--mute-audio",
+    "--no-pings",
+    "--no-service-autorun",
+    "--password-store=basic",
+    "--use-mock-keychain",
+    "--metrics-recording-only",
+    "--disable-background-networking",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-breakpad",
+    "--disable-client-side-phishing-detection",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-extensions",
+    "--disable-field-trial-config",
+    "--disable-hang-monitor",
+    "--disable-ipc-flooding-protection",
+    "--disable-quic",
+    "--disable-search-engine-choice-screen",
+    "--disable-sync",
+    "--disable-features=Translate,MediaRouter,OptimizationHints,LazyFrameLoading,LazyImageLoading",
+)
+"""Nothing happens that the page did not ask for."""
+
+FENCE_FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=512")
+"""No host name resolves, addresses included; JavaScript's own heap is bounded (RLIMIT_DATA bounds the rest)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """One way of shutting the browser in."""
+
+    name: str
+    namespaces: bool
+    """Bubblewrap: own network (none), process table, file tree, users."""
+    sandbox: bool
+    """Chromium's own sandbox of its renderers."""
+
+
+FENCES = (
+    Fence(name="bubblewrap and sandbox", namespaces=True, sandbox=True),
+    Fence(name="sandbox alone", namespaces=False, sandbox=True),
+    Fence(name="bubblewrap alone", namespaces=True, sandbox=False),
+    Fence(name="none", namespaces=False, sandbox=False),
+)
+"""Best first; what a machine refuses (user namespaces, mostly) is left for the next."""
+
+
+class Process:
+    """A running Chromium and its pipe."""
+
+    def __init__(self, pid: int, pipe: Pipe, profile: Path | None) -> None:
+        self.pid, self.pipe, self.profile = pid, pipe, profile
+        self.version = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the browser still listens."""
+        return not self.pipe.lost
+
+    async def end(self) -> None:
+        """Kills the browser with all its children, and reaps it."""
+        try:
+            await _end(self.pid, wrapped=self.profile is None)
+        finally:
+            await self.pipe.close()
+            if self.profile is not None:
+                shutil.rmtree(self.profile, ignore_errors=True)
+
+
+def find_executable(wanted: Path | None) -> Path:
+    """The headless shell to start. Raises BrowserFault in one line that says what to install."""
+    if wanted is not None:
+        if not os.access(wanted, os.X_OK):
+            raise BrowserFault(f"browser.executable is {str(wanted)!r}, which is not an executable file")
+        return wanted
+    found = next((path for name in SHELLS if (path := shutil.which(name))), None)
+    if found is not None:
+        return Path(found)
+    downloaded = sorted(Path.home().glob(".cache/ms-playwright/chromium_headless_shell-*/*/*headless*shell"))
+    if downloaded:
+        return downloaded[-1]
+    raise BrowserFault(
+        "no Chromium headless shell is installed; looked on the PATH for "
+        f"{', '.join(SHELLS)} and in ~/.cache/ms-playwright; install it with "
+        "`apt-get install chromium-headless-shell` or `playwright install chromium-headless-shell`, "
+        "or name it in browser.executable"
+    )
+
+
+async def launch(executable: Path, *, memory_mb: int, fence: Fence) -> Process:
+    """Starts the browser behind `fence`. Raises BrowserFault when it does not come up."""
+    profile = None if fence.namespaces else _profile()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pid = _spawn(_command(executable, memory_mb, fence, profile), theirs)
+    pipe = await Pipe.open(ours)
+    process = Process(pid, pipe, profile)
+    try:
+        answer = await asyncio.wait_for(pipe.post("Browser.getVersion"), START_TIMEOUT_S)
+    except (BrowserLost, TimeoutError) as error:
+        await process.end()
+        raise BrowserFault(f"{executable} did not start behind fence {fence.name!r}: {error!r}") from error
+    except BaseException:
+        await process.end()
+        raise
+    process.version = str(answer["product"])
+    return process
+
+
+def _command(executable: Path, memory_mb: int, fence: Fence, profile: Path | None) -> list[str]:
+    home = str(profile or "/tmp")
+    limits = f"--data={memory_mb << 20}", "--core=0", f"--fsize={LARGEST_FILE}"
+    command = ["prlimit", *limits, "--"]
+    if os.getuid() == 0 and (fence.namespaces or fence.sandbox):
+        command += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=KILL"]
+    else:
+        command += ["setpriv", "--pdeathsig=KILL"]
+    if fence.namespaces:
+        command += _bubblewrap(executable)
+    command += [str(executable), *QUIET_FLAGS, *LOOK_FLAGS, *FRAME_FLAGS, *FENCE_FLAGS]
+    command += [] if fence.sandbox else ["--no-sandbox"]
+    return [*command, "--remote-debugging-pipe", f"--user-data-dir={home}/profile"]
+
+
+def _bubblewrap(executable: Path) -> list[str]:
+    """Own namespaces, a read-only /usr, and files of its own in memory that vanish with it."""
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr"]
+    for link in ("/lib", "/lib64", "/bin"):
+        if Path(link).is_symlink():
+            command += ["--symlink", str(Path(link).readlink()), link]
+        else:
+            command += ["--ro-bind-try", link, link]
+    for path in ("/etc/fonts", "/etc/ld.so.cache", "/etc/alternatives", "/var/cache/fontconfig"):
+        command += ["--ro-bind-try", path, path]
+    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
+    if not executable.resolve().is_relative_to("/usr"):
+        command += ["--ro-bind", str(executable.resolve().parent), str(executable.resolve().parent)]
+    return command
+
+
+def _profile() -> Path:
+    profile = Path(tempfile.mkdtemp(prefix="relook-browser-"))
+    if os.getuid() == 0:
+        os.chown(profile, NOBODY, NOBODY)
+    return profile
+
+
+def _spawn(command: list[str], end: socket.socket) -> int:
+    """Starts `command` in a session of its own, `end` as descriptors 3 and 4, all other output discarded.
+
+    Chromium copies the page's console to stderr: discarded too, or a page could fill the disk.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise BrowserFault(f"{command[0]!r} is not on the PATH; install util-linux")
+    missing = next((word for word in ("setpriv", "bwrap") if word in command and shutil.which(word) is None), None)
+    if missing is not None:
+        raise BrowserFault(f"{missing!r} is not on the PATH; install {'bubblewrap' if missing == 'bwrap' else missing}")
+    quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    ends = [(os.POSIX_SPAWN_DUP2, end.fileno(), fd) for fd in (3, 4)]
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+    return os.posix_spawn(program, command, environment, file_actions=[*quiet, *ends], setsid=True)
+
+
+async def _end(pid: int, *, wrapped: bool) -> None:
+    """Ends a process with all its children and reaps it.
+
+    A bubblewrap that loses its child reaps it and leaves; one that is killed itself leaves the child to an init
+    that may not reap. So of a wrapped browser the children go first.
+    """
+    if wrapped:
+        for child in _children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        if await _gone(pid, END_TIMEOUT_S):
+            return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    if not await _gone(pid, END_TIMEOUT_S):
+        raise BrowserFault(f"browser process {pid} does not die")
+
+
+async def _gone(pid: int, patience: float) -> bool:
+    """Whether our child `pid` has ended, and is reaped, within `patience` seconds."""
+    for _ in range(int(patience / 0.01)):
+        try:
+            if os.waitpid(pid, os.WNOHANG) != (0, 0):
+                return True
+        except ChildProcessError:  # someone else in this process reaped it
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

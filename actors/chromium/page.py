@@ -1,0 +1,244 @@
+"""One page, from an empty browser context to a Render: load, timed pictures, reading, probes."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from actors.chromium import scripts
+from actors.chromium.clock import FrameClock
+from actors.chromium.launch import Process
+from actors.chromium.pipe import BrowserLost, CommandRefused, Session
+from actors.chromium.probes import Operator
+from actors.chromium.reading import Reading, read
+from actors.chromium.witness import Witness
+from actors.settings import BrowserSettings
+from reward.validity import blank_share, is_blank
+from rollout.records import Outcome, Page, Probe, ProbeResult, Render, Shot
+
+LARGEST_HTML = 2_000_000
+LARGEST_SIDE = 100_000
+LOOK_EVERY_S = 0.25
+FAREWELL_S = 3.0
+AFTERSHOCK_S = 0.5
+
+
+class Stalled(Exception):
+    """The wall's clock ran out and the page's CPU budget did not: the page's fault, or the machine's."""
+
+
+class Visit:
+    """One page in a browser context of its own. Make it, `render` once, then `leave`."""
+
+    def __init__(self, browser: Process, page: Page, settings: BrowserSettings, put: Callable[[bytes], Any]) -> None:
+        self.browser, self.page, self.settings, self.put = browser, page, settings, put
+        self.started = time.monotonic()
+        self.outcome: Outcome = "ok"
+        self.detail = ""
+        self.shots: list[Shot] = []
+        self.blank: list[bool] = []
+        self.reading: Reading | None = None
+        self.results: list[ProbeResult] = []
+        self.judged = False
+        """The timed pictures and the reading are there: what goes wrong now costs probes, not validity."""
+        self.cpu_s = 0.0
+        self.context = self.frame = ""
+        self.session = Session(browser.pipe, "")
+        self.over = asyncio.Event()
+        self.witness = Witness(self.page.html or "", self.url, self.end)
+        self.clock = FrameClock()
+
+    @property
+    def url(self) -> str:
+        """A secure origin of the page's own, the same whenever the same page is rendered."""
+        return f"https://{self.page.sha256[:12]}.test/"
+
+    def end(self, outcome: Outcome, detail: str) -> None:
+        """The page must not go on. The first reason counts; pictures already judged stay valid."""
+        if self.over.is_set():
+            return
+        self.over.set()
+        self.detail = detail
+        if not self.judged:
+            self.outcome = outcome
+
+    async def render(self, probes: tuple[Probe, ...]) -> None:
+        """Raises BrowserLost, CommandRefused, NoPicture or Stalled: what may be the browser's own fault."""
+        work, watch = asyncio.create_task(self._work(probes)), asyncio.create_task(self._watch())
+        over = asyncio.create_task(self.over.wait())
+        try:
+            await asyncio.wait({work, watch, over}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and isinstance(work.exception(), CommandRefused):
+                await asyncio.wait({over}, timeout=AFTERSHOCK_S)  # the news of a crash may come after its first victim
+            if not self.over.is_set():
+                (work if work.done() else watch).result()
+        finally:
+            for task in (work, watch, over):
+                task.cancel()
+            await asyncio.gather(work, watch, over, return_exceptions=True)
+
+    async def leave(self) -> bool:
+        """Disposes of the context, and with it of a page that hangs; False when the browser did not manage."""
+        pipe = self.browser.pipe
+        pipe.forget(self.session.id)
+        if not self.context:
+            return self.browser.alive
+        try:
+            await asyncio.wait_for(
+                pipe.post("Target.disposeBrowserContext", {"browserContextId": self.context}), FAREWELL_S
+            )
+        except (TimeoutError, BrowserLost, CommandRefused):
+            return False
+        return True
+
+    def record(self, probes: tuple[Probe, ...], renderer: str) -> Render:
+        """All that was seen."""
+        size = (self.settings.viewport_width, self.settings.viewport_height)
+        reading: Any = self.reading or {}
+        missed = (ProbeResult(name=probe.name, held=False, detail=self.detail) for probe in probes)
+        return Render(
+            page_sha256=self.page.sha256,
+            outcome=self.outcome,
+            detail="" if self.outcome == "ok" else self.detail,
+            shots=tuple(self.shots),
+            viewport=size,
+            console=tuple(self.witness.console),
+            exceptions=tuple(self.witness.exceptions),
+            blocked=tuple(self.witness.blocked),
+            probes=(*self.results, *tuple(missed)[len(self.results) :]),
+            flags=tuple(sorted(self.witness.flags)),
+            renderer=renderer,
+            seconds=time.monotonic() - self.started,
+            cpu_seconds=self.cpu_s,
+            **reading,
+        )
+
+    async def _work(self, probes: tuple[Probe, ...]) -> None:
+        await self._open()
+        await self.browser.pipe.post("Page.navigate", {"url": self.url}, self.session.id)
+        if not await self.clock.prime(self.witness.ready):
+            self.witness.flags.add("nondeterministic")
+        for at_ms in self.settings.shots_ms:
+            self._keep(await self.clock.picture_at(at_ms), at_ms)
+            if at_ms == self.settings.shots_ms[0]:
+                self._judge_load()
+        world = await self._world()
+        self.reading = read(str(await world(scripts.READ)))
+        self._judge_pictures()
+        self.judged = True
+        self.cpu_s = await self._cpu()
+        if self.outcome == "ok":
+            await self._operate(Operator(self.session, self.clock, world), probes)
+
+    async def _operate(self, operator: Operator, probes: tuple[Probe, ...]) -> None:
+        for probe in probes:
+            self.results.append(await operator.perform(probe))
+            if self.settings.probe_shots:
+                self._keep(await self.clock.picture(), round(self.clock.now), probe.name)
+
+    async def _open(self) -> None:
+        """A new context, target and session, all listeners attached, time stopped."""
+        pipe, settings = self.browser.pipe, self.settings
+        self.context = (await pipe.post("Target.createBrowserContext", {"disposeOnDetach": True}))["browserContextId"]
+        target = await pipe.post(
+            "Target.createTarget",
+            {
+                "url": "about:blank",
+                "browserContextId": self.context,
+                "width": settings.viewport_width,
+                "height": settings.viewport_height,
+                "enableBeginFrameControl": True,
+            },
+        )
+        attached = await pipe.post("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
+        self.session = session = Session(pipe, attached["sessionId"])
+        self.frame = target["targetId"]  # a target has the id of its main frame
+        self.witness.attend(session, self.frame)
+        commands = [
+            session.post("Page.enable"),
+            session.post("Runtime.enable"),
+            session.post("Inspector.enable"),
+            session.post("Network.enable"),
+            session.post("Fetch.enable", patterns=[{"urlPattern": "*"}]),
+            session.post("Emulation.setLocaleOverride", locale="en-US"),
+            session.post("Emulation.setTimezoneOverride", timezoneId="UTC"),
+            session.post("Runtime.addBinding", name=scripts.READY_BINDING, executionContextName=scripts.READY_WORLD),
+            session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.READY, worldName=scripts.READY_WORLD),
+            session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.SHIMS),
+            pipe.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": self.context}),
+        ]
+        await self.clock.start(session)
+        await asyncio.gather(*commands)
+
+    async def _world(self) -> "World":
+        answer = await self.session.post("Page.createIsolatedWorld", frameId=self.frame, worldName=scripts.READER_WORLD)
+        return World(self.session, answer["executionContextId"])
+
+    def _keep(self, png: bytes, at_ms: int, label: str = "") -> None:
+        digest = hashlib.sha256(png).hexdigest()
+        if not label:
+            known = next((self.blank[i] for i, shot in enumerate(self.shots) if shot.sha256 == digest), None)
+            self.blank.append(is_blank(blank_share(png)) if known is None else known)
+        self.shots.append(
+            Shot(
+                at_ms=at_ms,
+                sha256=digest,
+                width=self.settings.viewport_width,
+                height=self.settings.viewport_height,
+                picture=self.put(png),
+                label=label,
+            )
+        )
+
+    def _judge_load(self) -> None:
+        """After the first picture: what was thrown before it makes the page invalid; the pictures go on."""
+        if self.witness.thrown:
+            self.outcome, self.detail = "exception", self.witness.thrown[0]
+
+    def _judge_pictures(self) -> None:
+        """After the timed pictures and the reading: whether they show a page, this page, and not too much of it."""
+        width, height = (self.reading or {"document": (0, 0)})["document"]
+        if self.outcome != "ok":
+            return
+        if "nav_away" in self.witness.flags:
+            self.outcome, self.detail = "blocked_navigation", f"the page tried to leave for {self.witness.left_for}"
+        elif max(width, height) > LARGEST_SIDE:
+            self.outcome, self.detail = "too_large", f"the document is {width} x {height} pixels"
+        elif any(self.blank):
+            when = self.shots[self.blank.index(True)].at_ms
+            self.outcome, self.detail = "blank", f"the picture at {when} ms shows one colour"
+
+    async def _watch(self) -> None:
+        """Ends a page that has used up its CPU budget; raises Stalled when the wall's clock runs out before."""
+        budget, wall = self.settings.cpu_budget_s, self.settings.wall_s
+        while (passed := time.monotonic() - self.started) < wall:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if passed < 0.8 * budget:  # a page cannot have used more CPU than time, threads aside
+                continue
+            self.cpu_s = await self._cpu()
+            if self.cpu_s > budget:
+                return self.end("timeout", f"the page used more than {budget:g} s of CPU")
+        raise Stalled(f"the page was not done after {wall:g} s, with {self.cpu_s:.1f} s of CPU used")
+
+    async def _cpu(self) -> float:
+        """Seconds of CPU the page's processes have used."""
+        answer = await self.browser.pipe.post("SystemInfo.getProcessInfo")
+        return float(sum(row["cpuTime"] for row in answer["processInfo"] if row["type"] == "renderer"))
+
+
+class World:
+    """A JavaScript world on the page's document that the page's scripts cannot reach."""
+
+    def __init__(self, session: Session, context: int) -> None:
+        self.session, self.context = session, context
+
+    async def __call__(self, expression: str) -> Any:
+        """The value of an expression, as JSON has it. Raises CommandRefused for an exception, which is a bug here."""
+        answer = await self.session.post(
+            "Runtime.evaluate", expression=expression, contextId=self.context, returnByValue=True
+        )
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            raise CommandRefused(details.get("exception", {}).get("description", details.get("text", "")))
+        return answer["result"].get("value")

@@ -1,0 +1,121 @@
+"""Chromium's DevTools protocol over a socket: commands out, answers and events in."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+LARGEST_MESSAGE = 1 << 28
+Event = Callable[[dict[str, Any]], None]
+Answer = asyncio.Future[dict[str, Any]]
+
+
+class BrowserLost(Exception):
+    """The browser closed its end."""
+
+
+class CommandRefused(Exception):
+    """The browser answered a command with an error."""
+
+
+class Pipe:
+    """Messages are JSON objects that end in a zero byte; one reader hands answers to futures and events to handlers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.lost = False
+        self._sent = 0
+        self._waiting: dict[int, Answer] = {}
+        self._handlers: dict[tuple[str, str], Event] = {}
+        self._task = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls, end: socket.socket) -> "Pipe":
+        """Takes over our end of a socket pair whose other end the browser has as descriptors 3 and 4."""
+        return cls(*await asyncio.open_connection(sock=end, limit=LARGEST_MESSAGE))
+
+    def post(self, method: str, params: dict[str, Any] | None = None, session: str = "") -> Answer:
+        """Sends a command; the future raises CommandRefused or BrowserLost. Nobody needs to await it."""
+        answer: Answer = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(_retrieve)
+        if self.lost:
+            answer.set_exception(BrowserLost(f"the browser is gone, {method} cannot be sent"))
+            return answer
+        self._sent += 1
+        self._waiting[self._sent] = answer
+        message: dict[str, Any] = {"id": self._sent, "method": method, "params": params or {}}
+        if session:
+            message["sessionId"] = session
+        self.writer.write(json.dumps(message).encode() + b"\0")
+        return answer
+
+    def on(self, session: str, method: str, handler: Event) -> None:
+        """Calls `handler` with the parameters of every such event of a session, in the order they happened."""
+        self._handlers[session, method] = handler
+
+    def forget(self, session: str) -> None:
+        """Drops a session's handlers."""
+        for key in [key for key in self._handlers if key[0] == session]:
+            del self._handlers[key]
+
+    async def close(self) -> None:
+        """Ends the reader and frees the descriptor. Raises what a handler raised, which is a bug."""
+        self._task.cancel()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self.writer.close()
+            with contextlib.suppress(ConnectionError):  # the other side may have gone first
+                await self.writer.wait_closed()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                self._deliver(json.loads((await self.reader.readuntil(b"\0"))[:-1]))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.lost = True
+            for method, answer in self._waiting.items():
+                if not answer.done():
+                    answer.set_exception(BrowserLost(f"the browser went away before it answered command {method}"))
+            self._waiting.clear()
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        if "id" not in message:
+            handler = self._handlers.get((message.get("sessionId", ""), message["method"]))
+            if handler is not None:
+                handler(message["params"])
+            return
+        answer = self._waiting.pop(message["id"], None)
+        if answer is None or answer.done():
+            return
+        if "error" in message:
+            answer.set_exception(CommandRefused(message["error"].get("message", "no reason given")))
+        else:
+            answer.set_result(message.get("result", {}))
+
+
+class Session:
+    """The pipe, addressed to one attached target."""
+
+    def __init__(self, pipe: Pipe, id: str) -> None:
+        self.pipe, self.id = pipe, id
+
+    def post(self, method: str, **params: Any) -> Answer:
+        """Sends a command to the target; await the future for its answer."""
+        return self.pipe.post(method, params, self.id)
+
+    def on(self, method: str, handler: Event) -> None:
+        """Calls `handler` with the parameters of every such event of the target."""
+        self.pipe.on(self.id, method, handler)
+
+
+def _retrieve(answer: Answer) -> None:
+    """Marks an answer's exception as seen: commands may be sent without waiting for what becomes of them."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,61 @@
+"""Turns what the reader script reports into records."""
+
+import json
+from typing import Any, TypedDict
+
+from rollout.records import Box, TextBlock
+
+Rgb = tuple[int, int, int]
+
+
+class Reading(TypedDict):
+    """The fields of a Render that the document itself tells."""
+
+    blocks: tuple[TextBlock, ...]
+    boxes: tuple[Box, ...]
+    background: Rgb
+    title: str
+    document: tuple[int, int]
+
+
+def read(report: str) -> Reading:
+    """Parses the JSON that `scripts.READ` returns."""
+    seen: dict[str, Any] = json.loads(report)
+    return Reading(
+        blocks=tuple(_block(*row) for row in seen["blocks"]),
+        boxes=tuple(Box(tag=tag, x=x, y=y, width=width, height=height) for tag, x, y, width, height in seen["boxes"]),
+        background=_rgb(seen["background"]),
+        title=seen["title"][:200],
+        document=(int(seen["document"][0]), int(seen["document"][1])),
+    )
+
+
+def _block(
+    text: str,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    color: list[int],
+    background: list[int],
+    size: float,
+    weight: int,
+    tag: str,
+) -> TextBlock:
+    return TextBlock(
+        text=text,
+        x=x,
+        y=y,
+        width=width,
+        height=height,
+        color=_rgb(color),
+        background=_rgb(background),
+        font_px=size,
+        weight=weight,
+        tag=tag,
+    )
+
+
+def _rgb(color: list[int]) -> Rgb:
+    red, green, blue = color
+    return red, green, blue

@@ -1,0 +1,149 @@
+"""The JavaScript that goes into a page: shims in its own world before it starts, a reader in a world it cannot reach.
+
+DOM clobbering (`<img name="body">`) and patched prototypes fool plain property reads, in isolated worlds too where
+the name is looked up on `document` or a form. The reader therefore takes getters and methods from the prototypes.
+"""
+
+EPOCH_S = 1_700_000_000
+"""Page time zero, as seconds of Unix time."""
+
+SHIMS = """(() => {
+'use strict';
+const later = setTimeout, date = Date.now.bind(Date), zero = EPOCH_MS, step = 1000 / 60, now = () => date() - zero;
+// Animation callbacks run on page time, 60 a second, however few frames are drawn.
+let waiting = new Map(), last = 0, armed = false;
+const tick = () => {
+  armed = false;
+  const due = waiting, time = now();
+  waiting = new Map();
+  for (const callback of due.values()) { try { callback(time); } catch (error) { later(() => { throw error; }, 0); } }
+};
+window.requestAnimationFrame = function requestAnimationFrame(callback) {
+  if (typeof callback !== 'function') throw new TypeError('parameter 1 is not of type Function');
+  waiting.set(++last, callback);
+  if (!armed) {
+    armed = true;
+    const time = now();
+    later(tick, Math.max(1, Math.ceil((Math.floor(time / step + 1e-6) + 1) * step - time)));
+  }
+  return last;
+};
+window.cancelAnimationFrame = function cancelAnimationFrame(handle) { waiting.delete(handle); };
+Performance.prototype.now = function() { return now(); };
+let seed = 0x9E3779B9 | 0;
+Math.random = function random() {
+  seed = seed + 0x6D2B79F5 | 0;
+  let t = Math.imul(seed ^ seed >>> 15, 1 | seed);
+  t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
+  return ((t ^ t >>> 14) >>> 0) / 4294967296;
+};
+let said = 0;
+const cut = value => typeof value === 'string' && value.length > 2000 ? value.slice(0, 2000) : value;
+for (const name of ['log', 'info', 'warn', 'error', 'debug', 'table', 'dir', 'trace']) {
+  const native = console[name];
+  if (native) console[name] = (...words) => { if (++said <= 500) native.apply(console, words.slice(0, 10).map(cut)); };
+}
+for (const way of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'RTCDataChannel', 'WebTransport']) delete window[way];
+})();""".replace("EPOCH_MS", str(EPOCH_S * 1000))
+"""In the page's own world, in every frame, before any script of the page."""
+
+READY_WORLD = "relook-ready"
+READY_BINDING = "relookReady"
+READY = f"if (self === top) requestAnimationFrame(() => {READY_BINDING}(''));"
+"""In an isolated world: says when the document's first frame has run."""
+
+READER_WORLD = "relook-reader"
+TOOLS = """
+const own = (type, name) => Object.getOwnPropertyDescriptor(type.prototype, name).get;
+const get = (type, name) => { const getter = own(type, name); return object => getter.call(object); };
+const bind = (type, name) => {
+  const method = type.prototype[name];
+  return (object, ...rest) => method.apply(object, rest);
+};
+const bodyOf = get(Document, 'body'), titleOf = get(Document, 'title'), rootOf = get(Document, 'documentElement');
+const tagOf = get(Element, 'tagName'), parentOf = get(Node, 'parentElement');
+const rectOf = bind(Element, 'getBoundingClientRect'), query = bind(Document, 'querySelector');
+const queryAll = bind(Document, 'querySelectorAll'), attribute = bind(Element, 'getAttribute');
+const visible = bind(Element, 'checkVisibility');
+const seen = element => visible(element, {opacityProperty: true, visibilityProperty: true});
+const round = number => Math.round(number * 10) / 10;
+const brush = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true}), colours = new Map();
+const colour = text => {  // any CSS colour as [red, green, blue, alpha], alpha in [0, 1]
+  let parsed = colours.get(text);
+  if (parsed) return parsed;
+  const plain = /^rgba?\\((\\d+), (\\d+), (\\d+)(?:, ([\\d.]+))?\\)$/.exec(text);
+  if (plain) parsed = [+plain[1], +plain[2], +plain[3], plain[4] === undefined ? 1 : +plain[4]];
+  else {
+    brush.clearRect(0, 0, 1, 1); brush.fillStyle = '#000'; brush.fillStyle = text; brush.fillRect(0, 0, 1, 1);
+    parsed = [...brush.getImageData(0, 0, 1, 1).data]; parsed[3] /= 255;
+  }
+  colours.set(text, parsed);
+  return parsed;
+};
+const over = (top, below) => [0, 1, 2].map(i => Math.round(top[i] * top[3] + below[i] * (1 - top[3])));
+"""
+
+READ = (
+    "(() => {"
+    + TOOLS
+    + """
+const MOST_BLOCKS = 3000, MOST_BOXES = 500, MOST_ELEMENTS = 10000;
+const styles = new Map();
+const styleOf = element => {
+  let style = styles.get(element);
+  if (!style) styles.set(element, style = getComputedStyle(element));
+  return style;
+};
+const body = bodyOf(document), root = rootOf(document), all = queryAll(document, '*');
+const canvas = () => {
+  for (const element of [root, body]) {
+    const fill = element ? colour(styleOf(element).backgroundColor) : [0, 0, 0, 0];
+    if (fill[3] > 0) return over(fill, [255, 255, 255]);
+  }
+  return [255, 255, 255];
+};
+const white = canvas(), behind = new Map();
+const background = element => {
+  if (!element || element === root) return white;
+  let found = behind.get(element);
+  if (!found) {
+    found = over(colour(styleOf(element).backgroundColor), background(parentOf(element)));
+    behind.set(element, found);
+  }
+  return found;
+};
+const place = box => [round(box.left + scrollX), round(box.top + scrollY), round(box.width), round(box.height)];
+const blocks = [], boxes = [];
+if (body) {
+  const walker = Document.prototype.createTreeWalker.call(document, root, NodeFilter.SHOW_TEXT);
+  const range = new Range(), valueOf = get(CharacterData, 'data');
+  for (let node; blocks.length < MOST_BLOCKS && (node = walker.nextNode());) {
+    const text = valueOf(node).replace(/\\s+/g, ' ').trim(), parent = parentOf(node);
+    if (!text || !parent || ['SCRIPT', 'STYLE', 'NOSCRIPT', 'TEMPLATE', 'TITLE'].includes(tagOf(parent))) continue;
+    if (!seen(parent)) continue;
+    range.selectNodeContents(node);
+    const box = range.getBoundingClientRect();
+    if (box.width < 1 || box.height < 1 || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
+    const style = styleOf(parent), fill = background(parent);
+    blocks.push([text.slice(0, 500), ...place(box), over(colour(style.color), fill), fill,
+                 parseFloat(style.fontSize), parseInt(style.fontWeight), tagOf(parent).toLowerCase()]);
+  }
+}
+const things = new Set(['IMG', 'SVG', 'CANVAS', 'VIDEO', 'IFRAME', 'INPUT', 'TEXTAREA', 'SELECT', 'BUTTON']);
+const drawn = style => colour(style.backgroundColor)[3] > 0 || style.backgroundImage !== 'none' ||
+  ['Top', 'Right', 'Bottom', 'Left'].some(side => style[`border${side}Style`] !== 'none' &&
+    parseFloat(style[`border${side}Width`]) > 0 && colour(style[`border${side}Color`])[3] > 0);
+for (let i = 0; i < Math.min(all.length, MOST_ELEMENTS) && boxes.length < MOST_BOXES; i++) {
+  const element = all[i], tag = tagOf(element).toUpperCase();
+  if (element === root || element === body || !seen(element)) continue;
+  if (element instanceof SVGElement ? tag !== 'SVG' : !things.has(tag) && !drawn(styleOf(element))) continue;
+  const box = rectOf(element);
+  if (box.width < 1 || box.height < 1 || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
+  boxes.push([tag.toLowerCase(), ...place(box)]);
+}
+const scroll = name => Math.max(...[root, body].map(element => element ? get(Element, name)(element) : 0));
+return JSON.stringify({blocks, boxes, background: white, title: titleOf(document),
+  document: [Math.max(scroll('scrollWidth'), innerWidth), Math.max(scroll('scrollHeight'), innerHeight)]});
+})()"""
+)
+"""What can be seen: JSON of text blocks, boxes, the canvas colour, the title and the document's size."""

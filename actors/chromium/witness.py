@@ -1,0 +1,120 @@
+"""Hears what a page says and tries: console, exceptions, dialogs, requests, ways out."""
+
+import asyncio
+import base64
+from collections.abc import Callable
+from typing import Any
+
+from actors.chromium.pipe import Session
+from rollout.records import Outcome
+
+MOST_LINES = 100
+MOST_REQUESTS = 50
+MOST_DIALOGS = 20
+MOST_NOISE = 500
+"""Console lines and exceptions after which the page is no longer listened to."""
+POLICY = "sandbox allow-scripts allow-same-origin allow-modals allow-forms allow-pointer-lock"
+"""Content-Security-Policy of every page: neither popups nor downloads."""
+End = Callable[[Outcome, str], None]
+Params = dict[str, Any]
+
+
+class Witness:
+    """Serves the page itself, once; refuses every other request; notes all that happens, within bounds.
+
+    `end` is called when the page must not go on: a dialog flood, a crash, a document that was replaced.
+    """
+
+    def __init__(self, html: str, url: str, end: End) -> None:
+        self.html, self.url, self.end = html, url, end
+        self.console: list[str] = []
+        self.exceptions: list[str] = []
+        """All that were not caught, rejected promises too."""
+        self.thrown: list[str] = []
+        """The first that was thrown, not rejected."""
+        self.blocked: list[str] = []
+        self.flags: set[str] = set()
+        self.left_for = ""
+        """Where the page first tried to go."""
+        self.ready = asyncio.Event()
+        """The document's first frame has run."""
+        self._dialogs = self._noise = 0
+        self._served = False
+
+    def attend(self, session: Session, frame: str) -> None:
+        """Listens to the target whose main frame is `frame`."""
+        self.session, self.frame = session, frame
+        for method, handler in (
+            ("Fetch.requestPaused", self._request),
+            ("Network.webSocketCreated", self._socket),
+            ("Page.frameNavigated", self._navigated),
+            ("Page.javascriptDialogOpening", self._dialog),
+            ("Runtime.bindingCalled", lambda _: self.ready.set()),
+            ("Runtime.consoleAPICalled", self._say),
+            ("Runtime.exceptionThrown", self._throw),
+            ("Inspector.targetCrashed", lambda _: self.end("crash", "the page's process died")),
+        ):
+            session.on(method, handler)
+
+    def _request(self, event: Params) -> None:
+        document = event["resourceType"] == "Document"
+        own = document and event["frameId"] == self.frame
+        request, url = event["requestId"], event["request"]["url"]
+        if own and not self._served and url == self.url:
+            self._served = True
+            body = base64.b64encode(self.html.encode("utf-8", "replace")).decode()
+            headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}
+            named = [{"name": name, "value": value} for name, value in headers.items()]
+            self.session.post(
+                "Fetch.fulfillRequest", requestId=request, responseCode=200, responseHeaders=named, body=body
+            )
+            return
+        if own:
+            self._leave(url)
+        self._refuse(event["resourceType"], url)
+        reason = "Aborted" if document else "BlockedByClient"
+        self.session.post("Fetch.failRequest", requestId=request, errorReason=reason)
+
+    def _socket(self, event: Params) -> None:
+        self._refuse("WebSocket", event["url"])
+
+    def _refuse(self, kind: str, url: str) -> None:
+        if len(self.blocked) < MOST_REQUESTS:
+            self.blocked.append(f"{kind} {url[:150]}")
+
+    def _navigated(self, event: Params) -> None:
+        """A new document in the page's own frame that is not ours: blank and blob addresses ask no network."""
+        frame = event["frame"]
+        if frame["id"] == self.frame and self._served and not frame["url"].startswith(self.url):
+            self._leave(frame["url"])
+            self.end("blocked_navigation", f"the page replaced itself with {self.left_for}")
+
+    def _leave(self, url: str) -> None:
+        self.flags.add("nav_away")
+        self.left_for = self.left_for or url[:150]
+
+    def _dialog(self, event: Params) -> None:
+        self.session.post("Page.handleJavaScriptDialog", accept=True, promptText="")
+        self._dialogs += 1
+        if self._dialogs > MOST_DIALOGS:
+            self.flags.add("dialog_flood")
+            self.end("timeout", "dialog flood")
+
+    def _say(self, event: Params) -> None:
+        words = (str(word.get("value", word.get("description", "")))[:200] for word in event["args"][:5])
+        self._note(self.console, f"{event['type']}: {' '.join(words)}")
+
+    def _throw(self, event: Params) -> None:
+        details = event["exceptionDetails"]
+        message = (details.get("exception", {}).get("description") or details.get("text", ""))[:300]
+        self._note(self.exceptions, message)
+        if "in promise" not in details.get("text", "") and not self.thrown:
+            self.thrown.append(message)
+
+    def _note(self, lines: list[str], line: str) -> None:
+        if len(lines) < MOST_LINES:
+            lines.append(line)
+        self._noise += 1
+        if self._noise == MOST_NOISE:
+            self.flags.add("console_flood")
+            self.session.post("Runtime.disable")
