@@ -10,11 +10,11 @@ def _banner(t: Traits) -> str:
     return document(
         t["title"],
         f"""
-body{{background:{color(t, "canvas")};font:24px sans-serif;overflow:hidden}}
+body{{background:{color(t, "canvas")};font:24px sans-serif}}
 h1{{color:{accent};font-size:48px;font-weight:bold;padding:120px 40px 60px}}
 .strip{{background:{accent};color:#ffffff;padding:50px 40px}}
 p{{animation:slide {t["seconds"]}s linear infinite alternate}}
-@keyframes slide{{to{{transform:translateX(360px)}}}}""",
+@keyframes slide{{to{{transform:translateX(320px)}}}}""",
         f"""
 <h1>{t["title"]}</h1>
 <div class="strip">
@@ -33,8 +33,8 @@ BANNER = Family(
         TITLE,
         ('a {accent} strip says "{line}" in white', 'white text "{line}" on a {accent} strip'),
         (
-            "the text slides 360px to the right in {seconds}s and back, for ever",
-            "it moves right by 360px over {seconds} seconds, then back again",
+            "the text slides 320px to the right in {seconds}s and back, for ever",
+            "it moves right by 320px over {seconds} seconds, then back again",
         ),
     ),
     thought="banner, {accent} on {canvas}, slides in {seconds}s",
