@@ -1,0 +1,80 @@
+"""What the built-in policy is pre-trained on: first pages, revisions and reviews of the training designs."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from learner.flaws import break_page
+from reward.designs import Draw, draw, vary
+from reward.validity import complaint
+from rollout.parsing import parse_page
+from rollout.prompts import answer, feedback_text, first, review, revise
+from rollout.records import Message, Page, Render
+
+Kind = Literal["first", "revise", "review"]
+
+KINDS: tuple[Kind, ...] = ("first", "revise", "review")
+SHARES = (0.52, 0.33, 0.15)
+"""How often each kind is drawn."""
+HASTY = 0.5
+"""Share of broken first pages that are written without a thought."""
+WRONG = 0.15
+"""Share of sound first pages with a wrong colour, number or text."""
+BROKEN_SHOWN = 0.3
+"""Share of revisions whose shown page is broken, not merely wrong."""
+BROKEN_AGAIN = 0.15
+"""How much rarer a broken revision is than a broken first page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """Messages, and what the policy is to answer them with."""
+
+    kind: Kind
+    messages: tuple[Message, ...]
+    target: str
+
+
+def conversations(seed: int, broken_share: float) -> Iterator[Conversation]:
+    """Conversations without end, the same for the same arguments; no design is drawn twice."""
+    index = 0
+    while True:
+        rng = random.Random(f"{seed}/{index}")
+        design = draw(seed * 1_000_003 + index)
+        (kind,) = rng.choices(KINDS, SHARES)
+        yield {"first": _first, "revise": _revise, "review": _review}[kind](design, rng, broken_share)
+        index += 1
+
+
+def _first(design: Draw, rng: random.Random, broken_share: float) -> Conversation:
+    html = design.task.reference_html or ""
+    if rng.random() < broken_share:
+        thought = "" if rng.random() < HASTY else design.thought
+        target = break_page(html, thought, rng).text
+    elif rng.random() < WRONG:
+        target = answer(vary(design, rng, rng.randint(1, 2))[0], design.thought)
+    else:
+        target = answer(html, design.thought)
+    return Conversation(kind="first", messages=first(design.task), target=target)
+
+
+def _revise(design: Draw, rng: random.Random, broken_share: float) -> Conversation:
+    html = design.task.reference_html or ""
+    if rng.random() < BROKEN_SHOWN:
+        broken = break_page(html, "", rng)
+        page = parse_page(broken.text)
+        render = Render(page_sha256=page.sha256, outcome=broken.outcome, detail=broken.detail)
+        feedback: tuple[str, ...] = (complaint(page, render),)
+    else:
+        wrong, feedback = vary(design, rng, rng.randint(1, 4))
+        page = Page(html=wrong)
+    again = rng.random() < broken_share * BROKEN_AGAIN
+    target = break_page(html, "", rng).text if again else answer(html)
+    return Conversation(kind="revise", messages=revise(design.task, page, feedback), target=target)
+
+
+def _review(design: Draw, rng: random.Random, broken_share: float) -> Conversation:
+    wrong, sentences = vary(design, rng, rng.randint(1, 4))
+    messages = review(design.task, Page(html=wrong))
+    return Conversation(kind="review", messages=messages, target=feedback_text(sentences))

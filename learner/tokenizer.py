@@ -1,0 +1,75 @@
+"""The built-in policy's tokenizer: byte-level BPE learnt from the corpus, and its chat template."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from rollout.prompts import END_FEEDBACK, GET_FEEDBACK, REVIEW
+
+USER = "<|user|>"
+ASSISTANT = "<|assistant|>"
+END = "<|end|>"
+PAD = "<|pad|>"
+
+CONTROL = (PAD, END, USER, ASSISTANT)
+"""Never part of what the policy says: left out of decoded text."""
+MARKUP = ("<think>", "</think>", "\n```html\n", "```html\n", "\n```", GET_FEEDBACK, REVIEW, "<feedback>", END_FEEDBACK)
+"""One token each, and part of the text. The longest match wins, so a fence after a thought is one token too."""
+
+SPLIT = "|".join(
+    (
+        r"<!?(?:doctype|DOCTYPE|html|meta)[^<>]*>\n?",
+        r"</?[A-Za-z][A-Za-z0-9]*>?\n?",  # a tag
+        r' [a-z-]+="',  # an attribute
+        r"[;{]?[a-z-]+:",  # a style property
+        r"#[0-9a-fA-F]{3,6}",  # a colour
+        r" ?[A-Za-z]+(?:-[A-Za-z]+)*",
+        r"[0-9]+",
+        r" ?[^\sA-Za-z0-9<#]+\n?",
+        r"\s+",
+    )
+)
+"""Words, numbers and colours are cut alike in a brief and in a page, so that copying one is copying its tokens."""
+
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}" + USER + "{{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}" + ASSISTANT + "{{ message['content'] }}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
+)
+"""Leaves the system message out: the policy is trained on the conventions that it states."""
+
+
+def learn_tokenizer(texts: Iterable[str], vocab: int, context: int) -> Any:
+    """A `PreTrainedTokenizerFast` of at most `vocab` tokens, learnt from `texts`."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab - len(MARKUP),
+        min_frequency=4,
+        special_tokens=list(CONTROL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    markup = re.compile("|".join(map(re.escape, MARKUP)))
+    tokenizer.train_from_iterator((part for text in texts for part in markup.split(text)), trainer)
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in MARKUP])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=[USER, ASSISTANT],
+        chat_template=TEMPLATE,
+        model_max_length=context,
+        clean_up_tokenization_spaces=False,
+    )
