@@ -11,7 +11,7 @@ from statistics import fmean
 from cluster.markup import Html, el, join
 
 WIDTH, HEIGHT = 560, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 108, 14, 30
+LEFT, RIGHT, TOP, BOTTOM = 46, 112, 14, 30
 LABEL_GAP = 15
 SMOOTH_FROM = 16
 """Points from which a line is drawn thin, with its moving mean bold over it."""
@@ -46,8 +46,16 @@ def number(value: float) -> str:
         return "–"
     size = abs(value)
     if size and (size < 1e-3 or size >= 1e6):
-        return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+        digits, _, power = f"{value:.1e}".partition("e")
+        return f"{digits.removesuffix('.0')}e{int(power)}"
+    if value == round(value) or size >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.3g}" if size >= 0.01 else f"{value:.2g}"
+
+
+def share(value: float) -> str:
+    """A score or a reward in [0, 1]: always two decimals, so that figures compare at a glance."""
+    return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def percent(value: float) -> str:
@@ -119,6 +127,7 @@ def bars(steps: Sequence[float], layers: Mapping[str, tuple[Sequence[float], str
             base += value
     for at in sorted({0, len(columns) // 2, len(columns) - 1}):
         parts.append(_text(number(steps[starts[at]]), across(at + 0.5), HEIGHT - 12, "tick mid"))
+    parts.append(_text("step", WIDTH - RIGHT + 8, HEIGHT - 12, "tick"))
     ends = [(name, show(columns[-1][name]), layers[name][1], y) for name, y in middles.items()]
     return _frame(*parts, _labels(ends))
 
@@ -130,7 +139,8 @@ def spark(values: Sequence[float], tone: str) -> Html:
         return Html("")
     across, up = _Axis(0, len(finite) - 1, 2, 118), _Axis(min(finite), max(finite), 22, 4)
     path = _path(_moving(list(enumerate(finite))), across, up)
-    return el("svg", el("path", d=path, class_=f"line stroke-{tone}"), viewBox="0 0 120 26", class_="spark",
+    return el("svg", el("path", d=path, class_=f"line stroke-{tone}"), viewBox="0 0 120 26",
+        preserveAspectRatio="xMinYMid", class_="spark",
               aria_hidden="true")  # fmt: skip
 
 
@@ -192,7 +202,7 @@ def _ticks_up(up: _Axis, show: Show) -> Html:
 
 def _grid(across: _Axis, up: _Axis, show: Show) -> Html:
     below = (_text(number(v), across(v), HEIGHT - 12, "tick mid") for v in across.ticks())
-    return join(_ticks_up(up, show), *below)
+    return join(_ticks_up(up, show), *below, _text("step", WIDTH - RIGHT + 8, HEIGHT - 12, "tick"))
 
 
 def _line(one: Series, points: Sequence[Point], across: _Axis, up: _Axis, show: Show) -> Html:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from cluster.charts import Series, bars, lines, number, percent
+from cluster.charts import Series, bars, lines, number, percent, share
 from cluster.markup import Html, el
 
 History = Sequence[Mapping[str, float]]
@@ -62,7 +62,7 @@ def _valid(history: History, exams: History) -> Html:
 def _reward(history: History) -> Html:
     first = _series(history, "reward_first", "first page", "blue")
     best = _series(history, "reward_best", "best page", "green")
-    chart = lines([first, best], low=0.0, fill=True)
+    chart = lines([first, best], show=share, low=0.0, fill=True)
     return _figure("Reward", "Mean over a step's episodes. The shaded part is what the revisions add.", chart)
 
 
@@ -71,8 +71,10 @@ def _exam(exams: History) -> Html | None:
         return None
     start = exams[0].get("mean", 0.0)
     spans = tuple((row["step"], start + row["low"], start + row["high"]) for row in exams if {"low", "high"} <= {*row})
-    chart = lines([Series(name="reward", points=column(exams, "mean"), tone="amber", spans=spans, marks=True)])
-    words = "The same held-out tasks and seeds each time. Bars: 95 % interval of the paired gain on the first exam."
+    chart = lines(
+        [Series(name="reward", points=column(exams, "mean"), tone="amber", spans=spans, marks=True)], show=share
+    )
+    words = "The same held-out tasks and seeds each time. Bars: 95% interval of the paired gain on the first exam."
     return _figure("Exam", words, chart)
 
 

@@ -77,7 +77,7 @@ def _held_out(summary: Mapping[str, Any], exams: History) -> Html:
         return _tile("Held-out reward", value, f"{held.get('tasks', 0)} tasks; nothing has beaten the first exam yet")
     low, high = row["low"], row["high"]
     proven = "" if low > 0 else ": zero is within it"
-    words = f"{after - before:+.3f} on {held.get('tasks', 0)} tasks, 95 % interval {low:+.3f} to {high:+.3f}{proven}"
+    words = f"{after - before:+.3f} on {held.get('tasks', 0)} tasks, 95% interval {low:+.3f} to {high:+.3f}{proven}"
     return _tile("Held-out reward", value, words, line=spark(_values(exams, "mean"), "amber"))
 
 
@@ -111,7 +111,8 @@ def _speed(summary: Mapping[str, Any], history: History) -> Html:
 
 def _faults(summary: Mapping[str, Any]) -> Html:
     episodes = _part(summary, "episodes")
-    words = f"machine faults; {episodes.get('dropped') or 0:,} episodes dropped, none scored as zero"
+    dropped = episodes.get("dropped") or 0
+    words = f"of machines; {dropped:,} {'episode' if dropped == 1 else 'episodes'} dropped, none scored as zero"
     return _tile("Faults", f"{episodes.get('machine_faults') or 0:,}", words)
 
 

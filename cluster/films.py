@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from PIL import Image, UnidentifiedImageError
 
-from cluster.charts import number
+from cluster.charts import share
 from cluster.markup import Html, el, join
 from rollout.records import Attempt, Render, Shot, Task, Trajectory, Turn
 
@@ -111,31 +111,28 @@ def pair_card(pair: Pair, album: Album) -> Html:
 def film_card(film: Film, album: Album, *, unfolded: bool) -> Html:
     """An episode: its rounds in order, each with every attempt that was judged."""
     trajectory = film.trajectory
-    path = " → ".join(number(attempt.total) for attempt in trajectory.accepted)
-    strips = list(_strips(trajectory, album))
-    reference = film.reference and el(
-        "figure", album.render(film.reference, "reference design"), el("figcaption", "the reference design")
+    path = " → ".join(share(attempt.total) for attempt in trajectory.accepted)
+    title = el(
+        "summary",
+        el("span", f"step {film.step}", class_="when"),
+        el("span", trajectory.task.brief, class_="line-brief"),
+        el("span", path or "nothing accepted", class_="path"),
     )
+    strip = el("div", *_rounds(film, album), class_="strip", tabindex=0)
     return el(
-        "details",
-        el(
-            "summary",
-            el("span", f"step {film.step}", class_="when"),
-            el("span", trajectory.task.brief, class_="line-brief"),
-            el("span", path or "nothing accepted", class_="path"),
-        ),
-        el("div", el("p", trajectory.task.brief, class_="brief"), reference, class_="about"),
-        *strips,
-        class_="card film",
-        open=unfolded,
+        "details", title, el("p", trajectory.task.brief, class_="brief"), strip, class_="card film", open=unfolded
     )
 
 
-def _strips(trajectory: Trajectory, album: Album) -> Iterator[Html]:
+def _rounds(film: Film, album: Album) -> Iterator[Html]:
+    """The strip from left to right: the reference, the first page, the revisions."""
+    if film.reference is not None:
+        frame = el("div", album.render(film.reference, "reference design"), class_="attempt reference")
+        yield el("section", el("h4", "Reference"), el("div", frame, class_="frames"), class_="round")
     best: Attempt | None = None
-    for turn in trajectory.turns:
+    for turn in film.trajectory.turns:
         frames = [_attempt_card(attempt, best, album) for attempt in turn.attempts if attempt.verdict != "unused"]
-        yield el("section", el("h4", *_round_title(turn)), el("div", *frames, class_="strip"), class_="round")
+        yield el("section", el("h4", *_round_title(turn)), el("div", *frames, class_="frames"), class_="round")
         best = turn.accepted or best
 
 
@@ -143,19 +140,18 @@ def _round_title(turn: Turn) -> Iterator[object]:
     judged = sum(attempt.verdict != "unused" for attempt in turn.attempts)
     unused = len(turn.attempts) - judged
     yield "First page" if turn.round == 0 else f"Revision {turn.round}"
-    if turn.round > 0:
-        tried = "one attempt" if judged == 1 else f"{judged} attempts"
-        ended = "the last one improved" if judged > 1 else "it improved"
-        yield el("small", f"{tried}; {ended if turn.accepted else 'none improved, so the episode keeps its best'}")
+    if turn.round > 0 and turn.accepted is None:
+        yield el("small", "none improved: the episode keeps its best")
     if unused:
-        yield el("small", f"{unused} more sampled past the accepted one, never judged")
+        words = f"{unused} more sampled past the accepted one, never judged"
+        yield el("small", f"+ {unused} unused", title=words)
 
 
 def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
     accepted = attempt.verdict == "accepted"
     css = "accepted" if accepted else "rejected"
     label = "✓ accepted" if accepted else "✕ not better"
-    against = f"best so far was {number(best.total)}" if best is not None else None
+    against = f"best so far was {share(best.total)}" if best is not None else None
     return el(
         "div",
         el("div", el("b", label), el("span", against, class_="against") if against else None, class_="verdict"),
@@ -185,7 +181,7 @@ def _valid(attempt: Attempt) -> bool:
 
 
 def _total(attempt: Attempt) -> Html:
-    return el("b", number(attempt.reward.total) if attempt.reward else "not judged", class_="total")
+    return el("b", share(attempt.reward.total) if attempt.reward else "not judged", class_="total")
 
 
 def _problem(attempt: Attempt) -> Html | None:
@@ -214,8 +210,8 @@ def _score(attempt: Attempt) -> Html:
 
 
 def _meter(name: str, value: float, css: str) -> Html:
-    share = 100 * min(1.0, max(0.0, value))
-    bar = el("i", el("i", style=f"width:{share:.0f}%"))
+    filled = 100 * min(1.0, max(0.0, value))
+    bar = el("i", el("i", style=f"width:{filled:.0f}%"))
     return el("div", el("span", name.replace("_", " ")), bar, el("span", f"{value:.2f}"), class_=f"meter {css}")
 
 
