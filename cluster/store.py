@@ -13,6 +13,7 @@ Every file is written aside and renamed: a reader, or a run that resumes, never 
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -113,7 +114,7 @@ class Store:
         shots = [[shot.at_ms, shot.sha256, shot.width, shot.height] for shot in render.shots]
         path = self.shots / f"{Page(html=html).sha256}.json"
         if not path.exists():
-            write_aside(path, json.dumps(shots).encode())
+            write_aside(path, json.dumps(shots).encode(), durable=False)
 
     def reference(self, task: Task) -> Render | None:
         """The render of a task's reference page, as far as its pictures were kept."""
@@ -132,7 +133,7 @@ class Store:
         """Keeps a screenshot under its content hash."""
         path = self.shots / f"{shot.sha256}.png"
         if not path.exists():
-            write_aside(path, png)
+            write_aside(path, png, durable=False)
 
 
 def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
@@ -159,15 +160,19 @@ def read_groups(path: Path) -> list[Group]:
         ) from None
 
 
-def write_aside(path: Path, data: bytes) -> Path:
-    """Writes a file beside its place, then renames it. Raises StorageFault; nothing half-written remains."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_aside(path: Path, data: bytes, *, durable: bool = True) -> Path:
+    """Writes a file beside its place, then renames it. Raises StorageFault; nothing half-written remains.
+
+    `durable` waits until the bytes are on the disk; what can be made again need not.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)
