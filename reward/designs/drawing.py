@@ -87,10 +87,11 @@ def vary(draw_: Draw, rng: random.Random, num: int = 1) -> tuple[str, tuple[str,
     kind = _family(draw_.family)
     page = draw_.task.reference_html or ""
     wanted = look(page)
+    unseen = [f'"{draw_.traits[slot]}"' for slot in kind.unseen]
     seen = [slot for slot in kind.slots if slot not in kind.unseen]
     while True:
         wrong, missing = _spoil(kind, draw_.traits, rng.sample(seen, min(num, len(seen))), rng)
-        said = compare(look(wrong), wanted, missing)
+        said = tuple(text for text in compare(look(wrong), wanted, missing) if not any(gone in text for gone in unseen))
         if said:
             return wrong, said
 

@@ -43,7 +43,7 @@ class Family:
     """Text slots that stand on a line of their own, and may be left out by mistake: where their middle belongs,
     in percent of the page, roughly and when the design is centered."""
     unseen: tuple[str, ...] = ()
-    """Slots that no picture of the fresh page shows."""
+    """Slots that no picture shows, or that show as something else soon after."""
 
     @property
     def num_tasks(self) -> int:

@@ -123,5 +123,5 @@ TIMER = Family(
     thought="timer, {accent} on {canvas}, from {start} each {tick} ms",
     page=_timer,
     places={"title": (50, 18), "line": (50, 82)},
-    unseen=("tick",),
+    unseen=("start", "tick"),
 )

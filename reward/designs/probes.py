@@ -1,4 +1,4 @@
-"""Short words for the steps of a probe."""
+"""Short words for the steps of a probe. Probes run in order on one page: each finds what the one before left."""
 
 from rollout.records import Probe, ProbeStep
 

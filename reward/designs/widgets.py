@@ -36,7 +36,7 @@ def _counter_probes(t: Traits) -> tuple[Probe, ...]:
     start, step = int(t["start"]), int(t["step"])
     return (
         probe("add twice", click("#more"), click("#more"), text("#count", str(start + 2 * step))),
-        probe("subtract", click("#less"), text("#count", str(start - step))),
+        probe("subtract", click("#less"), text("#count", str(start + step))),
     )
 
 
@@ -95,10 +95,10 @@ document.getElementById("label").textContent=n+"%";
 
 
 def _progress_probes(t: Traits) -> tuple[Probe, ...]:
-    value = int(t["start"]) + int(t["step"])
+    start, step = int(t["start"]), int(t["step"])
     return (
-        probe("the label grows", click("#more"), text("#label", f"{value}%")),
-        probe("the bar grows", click("#more"), style("#bar", "width", f"{value * BAR_PX // 100}px")),
+        probe("the label grows", click("#more"), text("#label", f"{start + step}%")),
+        probe("the bar grows", click("#more"), style("#bar", "width", f"{(start + 2 * step) * BAR_PX // 100}px")),
     )
 
 
@@ -106,7 +106,7 @@ PROGRESS = Family(
     name="progress",
     slots={
         **HEADED,
-        "start": tuple(map(str, range(10, 70))),
+        "start": tuple(map(str, range(10, 50))),
         "step": ("5", "10", "15", "20", "25"),
         "button": ("Add", "Forward", "Go on", "More", "Next", "One more", "Step"),
     },
@@ -156,7 +156,7 @@ def _theme_probes(t: Traits) -> tuple[Probe, ...]:
     restored = style("body", "background-color", rgb(t["canvas"]))
     return (
         probe("colors swap", once, swapped, style("h1", "color", rgb(t["canvas"]))),
-        probe("a second click restores", once, swapped, once, restored),
+        probe("a second click restores", once, restored),
     )
 
 

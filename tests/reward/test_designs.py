@@ -12,8 +12,10 @@ from reward.designs import FAMILIES, Draw, draw, num_tasks, split_of, tasks, var
 from reward.designs.drawing import ALL
 from reward.designs.look import look
 from reward.designs.palette import COLORS, SIZES
+from rollout.records import Page
 
 SEEDS = range(40)
+MOVING = ("banner", "loader", "timer")
 INK = "#000000"
 """The color of text where a page says nothing."""
 
@@ -164,3 +166,30 @@ def test_a_look_reads_what_a_browser_computes() -> None:
         ("three", (16, 32, 48), 20),
     ]
     assert {mark.style.color for mark in seen.marks} == {(255, 255, 255)}
+
+
+@pytest.mark.browser
+async def test_a_browser_agrees_with_designs_looks_and_probes() -> None:
+    from actors.browser import ChromiumRenderer
+    from actors.settings import BrowserSettings
+
+    renderer = ChromiumRenderer(BrowserSettings())
+    await renderer.start()
+    try:
+        for name in FAMILIES:
+            design = draw(11, family=name)
+            wrong, _ = vary(design, random.Random(name), 3)
+            render = await renderer.render(Page(html=page(design)), design.task.probes)
+            assert render.outcome == "ok", (name, render.detail)
+            assert all(probe.held for probe in render.probes), (name, render.probes)
+            assert len(render.probes) == len(design.task.probes)
+            pictures = {shot.sha256 for shot in render.shots if shot.at_ms <= 2000 and not shot.label}
+            assert len(pictures) == (3 if name in MOVING else 1), name
+            for html, shown in ((page(design), render), (wrong, await renderer.render(Page(html=wrong)))):
+                assert shown.background == look(html).canvas
+                marks = [(m.text, m.style.color, m.style.background, m.style.font_px) for m in look(html).marks]
+                blocks = [(b.text, b.color, b.background, round(b.font_px)) for b in shown.blocks]
+                gone = {(design.traits["start"],), (shown.blocks[1].text,)} if name == "timer" else set()
+                assert [b for b in blocks if b[:1] not in gone] == [m for m in marks if m[:1] not in gone], name
+    finally:
+        await renderer.stop()
