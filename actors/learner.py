@@ -1,0 +1,82 @@
+"""One learner rank: the engine in a process of its own, on threads that were chosen on purpose."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from learner.settings import LearnerSettings
+from rollout.records import Batch, Update
+
+logger = logging.getLogger(__name__)
+
+
+class LearnerRank:
+    """A rank of the learner. Every rank is asked everything; rank 0's answer counts."""
+
+    def __init__(
+        self,
+        model: str,
+        settings: LearnerSettings,
+        rank: int,
+        world_size: int,
+        init_method: str,
+        temperature: float = 1.0,
+    ) -> None:
+        """Loads the Hugging Face directory `model` and waits for the other ranks at `init_method`."""
+        import torch
+
+        from learner.engine import Engine
+
+        # Ray sets OMP_NUM_THREADS to the actor's CPUs, which are what it reserves, not what it may use.
+        torch.set_num_threads(settings.threads)
+        self.size = 0
+        self.engine = Engine(
+            Path(model),
+            settings,
+            rank=rank,
+            world_size=world_size,
+            init_method=init_method,
+            temperature=temperature,
+        )
+        logger.info("learner rank %d of %d holds %s", rank, world_size, model)
+
+    def ping(self) -> None:
+        """Answers once the rank is ready."""
+
+    def get_version(self) -> int:
+        """Updates made so far."""
+        return self.engine.version
+
+    def update(self, batch: Batch) -> Update:
+        """One optimizer step on this rank's share of the batch; see `learner.engine`."""
+        return self.engine.update(batch)
+
+    def weights(self) -> bytes:
+        """All weights as safetensors bytes; empty on ranks other than 0."""
+        blob = self.engine.weights()
+        self.size = len(blob)
+        return blob
+
+    def weights_size(self) -> int:
+        """Bytes that `weights` gave last."""
+        return self.size
+
+    def logprobs(self, token_ids: Sequence[int]) -> tuple[float, ...]:
+        """[T-1] log-probs of a fixed sequence, to compare with an engine's."""
+        return self.engine.logprobs(token_ids)
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint. Raises StorageFault."""
+        self.engine.save(path)
+
+    def load(self, path: Path) -> None:
+        """Restores a checkpoint. Raises CheckpointError."""
+        self.engine.load(path)
+
+    def export(self, path: Path) -> None:
+        """Writes a Hugging Face directory. Raises StorageFault."""
+        self.engine.export(path)
+
+    def stop(self) -> None:
+        """Leaves the other ranks."""
+        self.engine.close()

@@ -1,0 +1,104 @@
+"""From played groups to what an update learns from: samples, lessons, and rows they are packed in. No torch."""
+
+import random
+from collections.abc import Sequence
+
+from learner import advantage
+from learner.settings import LearnerSettings
+from rollout.acceptance import violations
+from rollout.prompts import feedback_text, review
+from rollout.records import Attempt, Batch, Group, Lesson, Sample, Trajectory
+
+
+def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forced: bool = True) -> Batch:
+    """One sample an accepted turn of every group that carries a signal, and lessons from all groups' critiques.
+
+    Checks at the door that the accepted rewards of every trajectory rise strictly, unless `forced` is False
+    (every revision was accepted on purpose). Raises ValueError, a bug of who played, when they do not.
+    """
+    if forced:
+        for group in groups:
+            for trajectory in group.trajectories:
+                _check_rising(trajectory)
+    samples: list[Sample] = []
+    flat = 0
+    for group in groups:
+        rewards = [trajectory.reward for trajectory in group.trajectories]
+        advantages = advantage.outcome(rewards, normalize_std=settings.normalize_std)
+        if advantages is None:
+            flat += 1
+            continue
+        for trajectory, value in zip(group.trajectories, advantages, strict=True):
+            samples += [_sample(attempt, value, group.task.id) for attempt in trajectory.accepted]
+    wanted = settings.distill_lessons if settings.distill_weight > 0 else 0
+    return Batch(
+        samples=tuple(samples), lessons=_lessons(groups, wanted, seed), groups=len(groups) - flat, flat_groups=flat
+    )
+
+
+def pack(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[int]]:
+    """Indices of `lengths` in rows of at most `budget` tokens; as many rows as a multiple of `multiple` needs.
+
+    Longest first, each into the row that holds least: rows come out nearly equal, so that ranks that take one
+    each wait little for each other. A row is never padded; some may be empty when there are fewer pieces than
+    rows. Deterministic. Raises ValueError for a piece that is longer than the budget.
+    """
+    longest = max(lengths, default=0)
+    if longest > budget:
+        raise ValueError(
+            f"a sample has {longest} tokens, but learner.token_budget is {budget}; raise it to at least {longest}"
+        )
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    num = multiple * max(1, -(-sum(lengths) // (budget * multiple)))
+    while (rows := _deal(order, lengths, budget, num)) is None:
+        num += multiple
+    return rows
+
+
+def _deal(order: Sequence[int], lengths: Sequence[int], budget: int, num: int) -> list[list[int]] | None:
+    rows: list[list[int]] = [[] for _ in range(num)]
+    loads = [0] * num
+    for index in order:
+        row = loads.index(min(loads))
+        loads[row] += lengths[index]
+        if loads[row] > budget:
+            return None
+        rows[row].append(index)
+    return rows
+
+
+def _check_rising(trajectory: Trajectory) -> None:
+    rewards = [attempt.total for attempt in trajectory.accepted]
+    if violations(rewards):
+        raise ValueError(
+            f"accepted rewards of trajectory {trajectory.id!r} must rise strictly, got "
+            f"{', '.join(f'{reward:.6f}' for reward in rewards)}"
+        )
+
+
+def _sample(attempt: Attempt, value: float, group: str) -> Sample:
+    written = attempt.completion
+    return Sample(
+        prompt_ids=written.prompt_ids,
+        token_ids=written.token_ids,
+        logprobs=written.logprobs,
+        advantage=value,
+        truncated=written.finish == "length",
+        group=group,
+    )
+
+
+def _lessons(groups: Sequence[Group], wanted: int, seed: int) -> tuple[Lesson, ...]:
+    """At most `wanted` of the critic's feedbacks on accepted pages, in the order they were played."""
+    lessons = [
+        Lesson(
+            messages=review(group.task, attempt.page),
+            target=feedback_text(attempt.critique.feedback),
+        )
+        for group in groups
+        for trajectory in group.trajectories
+        for attempt in trajectory.accepted
+        if attempt.critique is not None and attempt.critique.feedback
+    ]
+    chosen = sorted(random.Random(seed).sample(range(len(lessons)), min(wanted, len(lessons))))
+    return tuple(lessons[index] for index in chosen)

@@ -1,0 +1,113 @@
+"""Directories that are whole or absent: written aside, checksummed, fsynced, renamed; damage is found before use."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rollout.errors import CheckpointError, StorageFault
+
+MANIFEST = "manifest.json"
+"""File name → {"bytes", "sha256"} of every other file in the directory."""
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+def aside(path: Path) -> Path:
+    """Where a directory is written before it is renamed to `path`."""
+    return path.with_name(f".tmp-{path.name}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yields an empty directory to fill; it becomes `path`, replacing what was there, once the block ends well.
+
+    Raises StorageFault when the disk is full or refuses; whatever the error, nothing half-written remains.
+    """
+    filling, old = aside(path), path.with_name(f".old-{path.name}")
+    try:
+        for stale in (filling, old):
+            shutil.rmtree(stale, ignore_errors=True)
+        filling.mkdir(parents=True)
+        yield filling
+        _seal(filling)
+        if path.exists():
+            path.rename(old)
+        filling.rename(path)
+        _sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise StorageFault(f"cannot write {path}: {error.strerror}; free space there and resume") from error
+    finally:
+        shutil.rmtree(filling, ignore_errors=True)
+
+
+def verify(path: Path) -> None:
+    """Checks every file of a directory against its manifest.
+
+    Raises CheckpointError that names the file, what it is, what it should be, and the newest sound checkpoint
+    before it.
+    """
+    problem = _problem(path)
+    if problem:
+        sound = _newest_sound(path.parent, before=path.name)
+        advice = f"the newest sound one before it is {sound}" if sound else "there is no sound one before it"
+        raise CheckpointError(f"{path}: {problem}; {advice}")
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest sound checkpoint of a folder, by name order; None when there is none."""
+    return _newest_sound(folder)
+
+
+def _newest_sound(folder: Path, before: str | None = None) -> Path | None:
+    found = sorted((path for path in folder.glob("[!.]*") if path.is_dir()), reverse=True)
+    older = (path for path in found if before is None or path.name < before)
+    return next((path for path in older if not _problem(path)), None)
+
+
+def _problem(path: Path) -> str:
+    """What is wrong with a directory; empty when nothing is."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        for name, wanted in manifest.items():
+            got = _describe(path / name)
+            if got != wanted:
+                return f"{name} is damaged: got {_say(got)}, wanted {_say(wanted)}"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).relative_to(path)} is missing"
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        return f"not readable ({type(error).__name__}: {error})"
+    return ""
+
+
+def _seal(folder: Path) -> None:
+    """Writes the manifest, and forces every file to the disk."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = {str(path.relative_to(folder)): _describe(path) for path in files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for path in (*files, folder / MANIFEST, *(path for path in folder.rglob("*") if path.is_dir()), folder):
+        _sync(path)
+
+
+def _describe(path: Path) -> dict[str, int | str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _say(file: dict[str, int | str]) -> str:
+    return f"{file['bytes']} bytes of sha256 {str(file['sha256'])[:12]}…"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

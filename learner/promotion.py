@@ -1,0 +1,31 @@
+"""The one rule about keeping an update: the champion moves only to a strictly better exam."""
+
+import random
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+
+def promote(candidate: Mapping[str, float], champion: Mapping[str, float], margin: float = 0.0) -> bool:
+    """Whether the candidate's mean is better than the champion's by more than `margin`, task by task paired.
+
+    Both map task ids to rewards. Ties and NaN are a no. Raises ValueError when the tasks differ.
+    """
+    if candidate.keys() != champion.keys() or not candidate:
+        apart = sorted(candidate.keys() ^ champion.keys())
+        raise ValueError(
+            f"exams must have the same tasks, at least one: candidate has {len(candidate)}, champion has "
+            f"{len(champion)}, only in one of them: {', '.join(apart[:3]) or 'none'}"
+        )
+    return fmean(candidate[task] - champion[task] for task in candidate) > margin
+
+
+def bootstrap(differences: Sequence[float], *, seed: int, num: int = 2000) -> tuple[float, float, float]:
+    """Mean of paired differences and its 95 % percentile bootstrap interval: `(mean, low, high)`.
+
+    Draws `num` resamples of the pairs with replacement (Efron 1979). Raises ValueError for no differences.
+    """
+    if not differences:
+        raise ValueError("a bootstrap needs at least one difference, got none")
+    draw = random.Random(seed)
+    means = sorted(fmean(draw.choices(differences, k=len(differences))) for _ in range(num))
+    return fmean(differences), means[int(0.025 * num)], means[min(num - 1, int(0.975 * num))]
