@@ -107,7 +107,7 @@ async def test_too_many_faults_stop_the_run_with_an_alarm(tmp_path: Path) -> Non
     chosen = settings(steps=2, episode={"rounds": 0, "retries": 0, "max_tokens": 16}, exam={"tasks": 4})
     run = make_run(tmp_path, chosen)
     run.watcher.exam = lambda *_: setattr(run.players.cast.renderer, "faults", 10_000)  # type: ignore
-    with pytest.raises(MachineError, match="of 32 episodes of a step were lost to machine faults"):
+    with pytest.raises(MachineError, match=r"\d+ of \d+ episodes of a step were lost to machine faults"):
         await train(run)
 
 
