@@ -149,8 +149,8 @@ def _round_title(turn: Turn) -> Iterator[object]:
 
 def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
     accepted = attempt.verdict == "accepted"
-    css = "accepted" if accepted else "rejected"
-    label = "✓ accepted" if accepted else "✕ not better"
+    css = "start" if attempt.round == 0 else "accepted" if accepted else "rejected"
+    label = {"start": "where it starts", "accepted": "✓ accepted", "rejected": "✕ not better"}[css]
     against = f"best so far was {share(best.total)}" if best is not None else None
     return el(
         "div",
@@ -206,7 +206,9 @@ def _score(attempt: Attempt) -> Html:
     rows = [_meter(name, value, "own") for name, value in parts.items()]
     rows += [_meter(name, value, "sub") for name, value in named.items()]
     meters = el("div", *rows, class_="meters") if rows else None
-    return join(el("div", "reward ", _total(attempt), class_="score"), _problem(attempt), meters)
+    return join(
+        el("div", "reward ", _total(attempt), class_="score"), None if attempt.feedback else _problem(attempt), meters
+    )
 
 
 def _meter(name: str, value: float, css: str) -> Html:

@@ -67,7 +67,7 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
     """The report as HTML."""
     album = Album(report.picture)
     parts = [
-        _section("How training went", None, curves(report.history, report.exams)),
+        _section("How training went", "Thin lines are single steps, bold ones their moving mean.", curves(report.history, report.exams)),
         _section("Writing without the critic", *_inference(report.inference)),
         _section("What happened", "Faults, exams and other events, oldest first.", _events(report.events)),
         _section("Settings", "What this run was told.", _settings(report.settings)),
@@ -119,8 +119,8 @@ def _page(title: str, body: Html) -> str:
     )
 
 
-def _section(title: str, words: str | None, body: Html) -> Html:
-    return el("section", el("h2", title), el("p", words, class_="words") if words else None, body)
+def _section(title: str, words: str, body: Html) -> Html:
+    return el("section", el("h2", title), el("p", words, class_="words"), body)
 
 
 def _masthead(report: Report) -> Html:

@@ -51,7 +51,9 @@ def test_a_pipe_gets_one_line_an_event() -> None:
     assert [line.split("] ")[1].split("  ")[0] for line in lines] == [
         "starting engines", "· Ray dashboard: http://127.0.0.1:8265", "step 1 of 24", "step 1/24", "step 2/24",
     ]  # fmt: skip
-    assert "valid 42%  reward 0.25 → 0.33  accepted 31%  gap 1.3e-6  6.9 pages/s  generate 6.2 s, learn 4 s" in lines[3]
+    assert (
+        "valid 42%  reward 0.25 → 0.33  accepted 31%  gap 1.3e-6  6.9 pages/s  generate 6.2 s, learn 4.0 s" in lines[3]
+    )
     assert "2 faults" in lines[3]
     assert "\r" not in stream.getvalue()
     assert "\x1b" not in stream.getvalue()
@@ -101,7 +103,7 @@ def test_a_terminal_gets_a_panel_and_is_given_back_after_a_bug(monkeypatch: pyte
     reader.join(20)
     os.close(leader)
     text = seen.decode()
-    for words in ("pages that render", "✓ starting engines", "step 2 of 24", "a stage with [/markup]"):
+    for words in ("pages that render", "starting engines: took", "step 2 of 24", "a stage with [/markup]"):
         assert words in text
     assert text.count("\x1b[?25l") == 2, "the cursor was hidden twice"
     assert text.rfind("\x1b[?25l") < text.rfind("\x1b[?25h"), "and is shown again"
