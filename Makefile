@@ -3,7 +3,6 @@ ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell command -v python3.11 || command -v python3)
 endif
 BIN := .venv/bin
-export TORCH_EXTENSIONS_DIR := $(CURDIR)/.cache/torch_extensions
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench doctor lock clean
@@ -11,7 +10,7 @@ export TORCH_EXTENSIONS_DIR := $(CURDIR)/.cache/torch_extensions
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: ## make .venv, find or install Chromium, compile and prove what the engines need
+setup: ## make .venv from the lock, find or install Chromium, prove that every engine loads
 	@test -n "$(PYTHON)" || { echo "setup: no Python found; install Python 3.11" >&2; exit 2; }
 	@"$(PYTHON)" deploy/setup.py
 
@@ -37,7 +36,7 @@ doctor: setup ## say what this machine or cluster lacks; ARGS=deploy/runs/demo.t
 lock: setup ## resolve requirements/cpu.lock anew from pyproject.toml
 	@"$(PYTHON)" deploy/setup.py --lock
 
-clean: ## remove caches and what was compiled; runs/ and .venv stay
+clean: ## remove caches; runs/ and .venv stay
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	rm -f .venv/setup-stamp

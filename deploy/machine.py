@@ -1,4 +1,4 @@
-"""What the machine has to bring for `make setup`: Chromium, a sandbox, fonts, a compiler; and running its commands."""
+"""What the machine has to bring for `make setup`: Chromium, a sandbox, fonts; and running its commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV, CACHE = ROOT / ".venv", ROOT / ".cache"
 PYTHON = str(VENV / "bin" / "python")
-LOG, EXTENSIONS = CACHE / "setup.log", CACHE / "torch_extensions"
+LOG = CACHE / "setup.log"
+SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
+DOWNLOADS = Path.home() / ".cache" / "ms-playwright"
 FONTS = {
     "Liberation": "fonts-liberation",
     "Noto Sans CJK": "fonts-noto-cjk",
@@ -24,46 +26,38 @@ class SetupError(Exception):
 
 
 def install_system() -> None:
-    """Chromium, bubblewrap, fonts and a compiler, by the system's package manager. Raises SetupError."""
-    wanted = [package for package, there in company().items() if not there]
-    if wanted:
-        apt_install(wanted)
+    """Chromium's headless shell, bubblewrap and fonts, by the system's package manager. Raises SetupError."""
+    missing = missing_company()
+    if missing:
+        apt_install(missing)
     if not find_chromium() and not apt_install(["chromium-headless-shell"]):
-        run(PYTHON, "-m", "playwright", "install", "chromium-headless-shell")
+        run(
+            PYTHON, "-m", "playwright", "install", "chromium-headless-shell", PLAYWRIGHT_BROWSERS_PATH=str(DOWNLOADS)
+        )  # fmt: skip
     if not find_chromium():
         raise SetupError(
-            "no Chromium: install Debian's chromium-headless-shell (as root: apt-get install chromium-headless-shell), "
-            f"or, where the network allows, {PYTHON} -m playwright install --with-deps chromium-headless-shell"
+            "no Chromium headless shell: as root, apt-get install chromium-headless-shell; or, where the network "
+            f"allows it, {PYTHON} -m playwright install --with-deps chromium-headless-shell (see {LOG})"
         )
-    missing = [package for package, there in company().items() if not there]
-    compiler = [package for package in missing if package in ("g++", "python3.11-dev")]
-    if compiler:
-        raise SetupError(f"DeepSpeed compiles an op once and wants {' '.join(compiler)}: apt-get install them as root")
+    missing = missing_company()
     if missing:
-        print(f"\n  warning: without {' '.join(missing)} (no root here) pages render, but less contained or "
-              "with other fonts; apt-get install them; ", end="", flush=True)  # fmt: skip
+        print(f"\n  {' '.join(missing)} cannot be installed here: pages render, but less shut in or with other "
+              "fonts; install them as root; ", end="", flush=True)  # fmt: skip
 
 
-def company() -> dict[str, bool]:
-    """What Chromium and DeepSpeed need beside them: the system's package, and whether it is there."""
+def missing_company() -> list[str]:
+    """Packages that Chromium needs beside it, and the system does not have."""
     fonts = output("fc-list") or " ".join(str(path) for path in Path("/usr/share/fonts").rglob("*"))
     squeezed = fonts.replace(" ", "").lower()
-    found = {package: name.replace(" ", "").lower() in squeezed for name, package in FONTS.items()}
-    headers = output(PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('include'))")
-    found["bubblewrap"] = shutil.which("bwrap") is not None
-    found["g++"] = shutil.which("g++") is not None
-    found["python3.11-dev"] = (Path(headers) / "Python.h").is_file()
-    return found
+    missing = [package for name, package in FONTS.items() if name.replace(" ", "").lower() not in squeezed]
+    return missing if shutil.which("bwrap") else ["bubblewrap", *missing]
 
 
 def find_chromium() -> str:
-    """A headless Chromium that is installed: the system's, or the one Playwright downloaded; else empty."""
-    system = shutil.which("chromium-headless-shell")
-    if system:
-        return system
-    own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
-    downloaded = sorted(own.glob("chromium_headless_shell-*/*/*headless*shell"))
-    return str(downloaded[-1]) if downloaded else shutil.which("chromium") or ""
+    """The headless shell that the browser actor will find: the system's, or Playwright's download; else empty."""
+    installed = next((path for name in SHELLS if (path := shutil.which(name))), "")
+    downloaded = sorted(DOWNLOADS.glob("chromium_headless_shell-*/*/*headless*shell"))
+    return installed or (str(downloaded[-1]) if downloaded else "")
 
 
 def apt_install(packages: list[str]) -> bool:
@@ -78,11 +72,11 @@ def apt_install(packages: list[str]) -> bool:
 
 def run(*command: str, **variables: str) -> str:
     """Runs a command with its output in the log. Empty when it went well, else the last line it printed."""
-    environment = {**os.environ, "TORCH_EXTENSIONS_DIR": str(EXTENSIONS), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environment["PATH"] = f"{VENV / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
     shown = subprocess.run(
         command, cwd=ROOT, env={**environment, **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+        stderr=subprocess.STDOUT, text=True, errors="replace", check=False, close_fds=False,
     )  # fmt: skip
     with LOG.open("a") as log:
         words = f"$ {' '.join(command)[:500]}\n{shown.stdout}[exit code {shown.returncode}]\n"

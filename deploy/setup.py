@@ -1,8 +1,8 @@
 """Makes this checkout ready to run: `make setup`, or `python3.11 deploy/setup.py`.
 
 Needs only the standard library. Python packages come from the lock without dependency resolution, Chromium and
-its company from the system, and what must be compiled is compiled once. The stamp is written last: a second call
-takes no time, an interrupted one is repaired by the next, and a call that runs beside another waits for it.
+its company from the system; then every engine proves that it loads. The stamp is written last: a second call takes
+no time, an interrupted one is repaired by the next, and a call that runs beside another waits for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pathlib import Path
 
 from machine import (
     CACHE,
-    EXTENSIONS,
     LOG,
     PYTHON,
     ROOT,
@@ -40,12 +39,7 @@ STAMP, UNFINISHED = VENV / "setup-stamp", VENV / "setup-unfinished"
 UV = "uv==0.13.9"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where PyTorch publishes its builds without CUDA, asked when the configured sources have none."""
-ENGINES = ("torch", "transformers", "vllm.v1.engine.async_llm", "ray", "deepspeed", "playwright.async_api", "mlflow")
-COMPILE = (
-    "from deepspeed.accelerator import get_accelerator as accelerator;"
-    "accelerator().create_op_builder('ShareMemCommBuilder').load()"
-)
-STALE_BATON_S = 600.0
+ENGINES = ("vllm.v1.engine.async_llm", "torch", "transformers", "ray", "deepspeed", "playwright.async_api", "mlflow")
 
 
 def main() -> int:
@@ -57,7 +51,6 @@ def main() -> int:
             lock_packages()
             return 0
         with alone():
-            drop_stale_batons()
             if STAMP.is_file() and STAMP.read_text() == fingerprint() and environment_works() and find_chromium():
                 return 0
             set_up()
@@ -78,9 +71,9 @@ def set_up() -> None:
         make_environment(find_python())
     with stage(f"packages of {LOCK.relative_to(ROOT)}"):
         install_packages()
-    with stage("browser, sandbox, fonts, compiler"):
+    with stage("browser, sandbox, fonts"):
         install_system()
-    with stage("compiling DeepSpeed's shared-memory op, importing every engine"):
+    with stage("importing every engine"):
         prove()
     STAMP.write_text(fingerprint())
 
@@ -205,35 +198,19 @@ def lock_packages() -> None:
         raise SetupError(f"the lock cannot be resolved: {problem}")
 
 
-# --- what is compiled, and the proof that everything loads
+# --- the proof that everything loads, and how it is said
 
 
 def prove() -> None:
-    """Compiles and imports, side by side, the longest first. Raises the first SetupError there is."""
-    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
-        work = [pool.submit(compile_op), *(pool.submit(try_import, name) for name in ENGINES)]
-        for one in work:
-            one.result()
-
-
-def compile_op() -> None:
-    """Compiles the op that DeepSpeed loads on a machine without a GPU, into .cache. Raises SetupError."""
-    if problem := run(PYTHON, "-c", COMPILE, DS_ACCELERATOR="cpu"):
-        raise SetupError(f"DeepSpeed's op does not compile: {problem}")
+    """Imports every engine in a process of its own, a few at once. Raises the first SetupError there is."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        list(pool.map(try_import, ENGINES))
 
 
 def try_import(name: str) -> None:
-    """Imports an engine in a process of its own. Raises SetupError."""
+    """Imports one engine. Raises SetupError."""
     if problem := run(PYTHON, "-c", f"import {name}"):
         raise SetupError(f"{name} cannot be imported: {problem}; remove .venv and call again")
-
-
-def drop_stale_batons() -> None:
-    """A build that was killed leaves a lock file that every later load would wait for, for ever."""
-    for baton in EXTENSIONS.glob("**/lock"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - baton.stat().st_mtime > STALE_BATON_S or not STAMP.exists():
-                baton.unlink()
 
 
 @contextlib.contextmanager
@@ -254,6 +231,8 @@ def alone() -> Iterator[None]:
     """One set-up at a time in a checkout."""
     with (CACHE / "setup.flock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        # Children hold it too: where this process is killed, the next waits until they no longer write to .venv.
+        os.set_inheritable(file.fileno(), True)
         yield
 
 
