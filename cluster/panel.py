@@ -120,8 +120,12 @@ def _metrics(history: Sequence[Mapping[str, float]]) -> "Table":
     if seconds:
         table.add_row(Text("the last step", style="dim"), f"{seconds:.1f} s", Text(stage_times(last), style="dim"))
     faults = sum(row.get("machine_faults", 0.0) for row in history)
-    dropped = Text(f"{sum(row.get('dropped', 0.0) for row in history):.0f} episodes dropped", style="dim")
-    table.add_row(Text("machine faults", style="dim"), Text(f"{faults:.0f}", style="red" if faults else ""), dropped)
+    dropped = sum(row.get("dropped", 0.0) for row in history)
+    table.add_row(
+        Text("machine faults", style="dim"),
+        Text(f"{faults:.0f}", style="red" if faults else ""),
+        Text(f"episodes dropped: {dropped:.0f}", style="dim"),
+    )
     return table
 
 

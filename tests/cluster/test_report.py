@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import random
+import shutil
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -263,38 +264,70 @@ def test_it_needs_nothing_but_itself() -> None:
     assert "@import" not in page.text
 
 
-def test_no_text_of_a_page_becomes_markup() -> None:
-    clean = render(sample_report())
+def evil_report() -> Report:
+    """Every text that could come out of a policy, a page, a critic or a task file is an attack."""
     bad = attempt(0, 2, 0.5, page=Page(html=EVIL, thought=EVIL), critique=Critique(
         score=0.5, feedback=(EVIL,), parts={EVIL: 0.5}, judge=EVIL))  # fmt: skip
     torn = attempt(0, 0, 0.0, "not_better", round=1, render=Render(page_sha256=EVIL, outcome="crash", detail=EVIL),
-                   page=Page(html=EVIL + EVIL))  # fmt: skip
+                   reward=Reward(total=0.0, gate=0), page=Page(html=EVIL + EVIL))  # fmt: skip
     lost = attempt(0, 0, 0.0, "not_better", round=1, render=None, page=Page(html=None, problem=EVIL),
-                   completion=replace(bad.completion, text=EVIL))  # fmt: skip
+                   completion=replace(bad.completion, text=EVIL), reward=None)  # fmt: skip
     task = Task(id=EVIL, brief=EVIL)
     turns = (Turn(round=0, attempts=(bad,)), Turn(round=1, attempts=(torn, lost)))
     named = Shot(at_ms=0, sha256=picture(0, 1).sha256, width=1, height=1, label=EVIL)
     reference = Render(page_sha256="r", outcome="ok", shots=(picture(0, 4), named))
-    dirty = render(
-        sample_report(
-            run_id=EVIL,
-            title=EVIL,
-            status=EVIL,
-            settings={EVIL: {EVIL: EVIL}},
-            films=[Film(step=1, trajectory=Trajectory(id=EVIL, task=task, turns=turns), reference=reference)],
-            pairs=[Pair(task=task, before=bad, after=torn, reference=reference)],
-            events=[EVIL],
-        )
+    return sample_report(
+        run_id=EVIL,
+        title=EVIL,
+        status=EVIL,
+        settings={EVIL: {EVIL: EVIL}},
+        films=[Film(step=1, trajectory=Trajectory(id=EVIL, task=task, turns=turns), reference=reference)],
+        pairs=[Pair(task=task, before=bad, after=torn, reference=reference)],
+        events=[EVIL],
     )
-    page = Reader(dirty)
-    assert page.text.count(EVIL) >= 12
+
+
+def test_no_text_of_a_page_becomes_markup() -> None:
+    page = Reader(render(evil_report()))
+    assert page.text.count(EVIL) >= 15
     assert len(page.all("script")) == 1
     assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
-    (policy,) = {meta["content"] for meta in page.all("meta") if meta.get("http-equiv")}
-    assert policy is not None
-    assert "script-src 'sha256-" in policy
-    assert policy in clean.replace("&#x27;", "'"), "the one script does not depend on what is shown"
+
+
+def test_the_one_script_is_the_same_whatever_is_shown() -> None:
+    policies = [
+        meta["content"]
+        for report in (sample_report(), evil_report())
+        for meta in Reader(render(report)).all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policies[0] == policies[1]
+    assert "script-src 'sha256-" in str(policies[0])
+
+
+@pytest.mark.browser
+async def test_a_browser_enlarges_a_picture_and_runs_nothing_else(tmp_path: Path) -> None:
+    from playwright.async_api import Dialog, Request, async_playwright
+
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    write_report(tmp_path / "report.html", evil_report())
+    dialogs: list[Dialog] = []
+    requests: list[Request] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = await browser.new_page()
+        page.on("dialog", lambda dialog: dialogs.append(dialog))
+        page.on("request", lambda request: requests.append(request))
+        await page.goto((tmp_path / "report.html").as_uri())
+        await page.locator("img.shot").first.click()
+        assert await page.locator("dialog[open] img").evaluate("picture => picture.naturalWidth") == 720
+        await page.keyboard.press("Escape")
+        assert await page.locator("dialog[open]").count() == 0
+        assert await page.locator("[onerror], [onload]").count() == 0
+        await browser.close()
+    assert dialogs == []
+    assert {request.url.partition(":")[0] for request in requests} == {"file", "data"}
 
 
 def test_a_small_file_leaves_out_the_oldest_films_and_says_so() -> None:
