@@ -327,7 +327,7 @@ async def test_a_browser_enlarges_a_picture_and_runs_nothing_else(tmp_path: Path
         assert await page.locator("[onerror], [onload]").count() == 0
         await browser.close()
     assert dialogs == []
-    assert {request.url.partition(":")[0] for request in requests} == {"file", "data"}
+    assert {request.url.partition(":")[0] for request in requests} <= {"file", "data"}
 
 
 def test_a_small_file_leaves_out_the_oldest_films_and_says_so() -> None:
