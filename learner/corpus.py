@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from learner.flaws import break_page
+from learner.flaws import Broken, break_page
 from reward.designs import Draw, draw, vary
 from reward.validity import complaint
 from rollout.parsing import parse_page
@@ -64,8 +64,8 @@ def _revise(design: Draw, rng: random.Random, broken_share: float) -> Conversati
     if rng.random() < BROKEN_SHOWN:
         broken = break_page(html, "", rng)
         page = parse_page(broken.text)
-        render = Render(page_sha256=page.sha256, outcome=broken.outcome, detail=broken.detail)
-        feedback: tuple[str, ...] = (complaint(page, render),)
+        seen = None if page.html is None else _render(page, broken)
+        feedback: tuple[str, ...] = (complaint(page, seen),)
     else:
         wrong, feedback = vary(design, rng, rng.randint(1, 4))
         page = Page(html=wrong)
@@ -78,3 +78,7 @@ def _review(design: Draw, rng: random.Random, broken_share: float) -> Conversati
     wrong, sentences = vary(design, rng, rng.randint(1, 4))
     messages = review(design.task, Page(html=wrong))
     return Conversation(kind="review", messages=messages, target=feedback_text(sentences))
+
+
+def _render(page: Page, broken: Broken) -> Render:
+    return Render(page_sha256=page.sha256, outcome=broken.outcome, detail=broken.detail)

@@ -40,6 +40,7 @@ def pretrain(
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context)
     model = build_model(settings, tokenizer)
     optimizers = build_optimizers(model, settings)

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder that holds warm starts")
     options = parser.parse_args()
     settings = WarmStartSettings.model_validate_json(options.settings)
-    print(warm_start(settings, options.cache, _report), flush=True)
+    print(warm_start(settings, options.cache, _report).resolve(), flush=True)
 
 
 def _report(step: int, steps: int, loss: float) -> None:
