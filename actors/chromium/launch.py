@@ -146,9 +146,11 @@ def find_executable(wanted: Path | None) -> Path:
 async def launch(executable: Path, *, memory_mb: int, fence: Fence) -> Process:
     """Starts the browser behind `fence`. Raises BrowserFault when it does not come up."""
     profile = None if fence.namespaces else _profile()
+    command = _command(executable, memory_mb, fence, profile)
+    _check_installed(command)
     ours, theirs = socket.socketpair()
     with theirs:
-        pid = _spawn(_command(executable, memory_mb, fence, profile), theirs)
+        pid = _spawn(command, theirs)
     pipe = await Pipe.open(ours)
     process = Process(pid, pipe, profile)
     try:
@@ -206,16 +208,16 @@ def _spawn(command: list[str], end: socket.socket) -> int:
 
     Chromium copies the page's console to stderr: discarded too, or a page could fill the disk.
     """
-    program = shutil.which(command[0])
-    if program is None:
-        raise BrowserFault(f"{command[0]!r} is not on the PATH; install util-linux")
-    missing = next((word for word in ("setpriv", "bwrap") if word in command and shutil.which(word) is None), None)
-    if missing is not None:
-        raise BrowserFault(f"{missing!r} is not on the PATH; install {'bubblewrap' if missing == 'bwrap' else missing}")
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     ends = [(os.POSIX_SPAWN_DUP2, end.fileno(), fd) for fd in (3, 4)]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
-    return os.posix_spawn(program, command, environment, file_actions=[*quiet, *ends], setsid=True)
+    return os.posix_spawnp(command[0], command, environment, file_actions=[*quiet, *ends], setsid=True)
+
+
+def _check_installed(command: list[str]) -> None:
+    for word, package in (("prlimit", "util-linux"), ("setpriv", "util-linux"), ("bwrap", "bubblewrap")):
+        if word in command and shutil.which(word) is None:
+            raise BrowserFault(f"{word!r} is not on the PATH; install {package}")
 
 
 async def _end(pid: int, *, wrapped: bool) -> None:

@@ -13,6 +13,7 @@ from actors.chromium.pipe import BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
 from actors.chromium.reading import Reading, read
 from actors.chromium.witness import Witness
+from actors.chromium.world import World
 from actors.settings import BrowserSettings
 from reward.validity import blank_share, is_blank
 from rollout.records import Outcome, Page, Probe, ProbeResult, Render, Shot
@@ -123,7 +124,7 @@ class Visit:
             self._keep(await self.clock.picture_at(at_ms), at_ms)
             if at_ms == self.settings.shots_ms[0]:
                 self._judge_load()
-        world = await self._world()
+        world = await World.open(self.session, self.frame)
         self.reading = read(str(await world(scripts.READ)))
         self._judge_pictures()
         self.judged = True
@@ -170,10 +171,6 @@ class Visit:
         ]
         await self.clock.start(session)
         await asyncio.gather(*commands)
-
-    async def _world(self) -> "World":
-        answer = await self.session.post("Page.createIsolatedWorld", frameId=self.frame, worldName=scripts.READER_WORLD)
-        return World(self.session, answer["executionContextId"])
 
     def _keep(self, png: bytes, at_ms: int, label: str = "") -> None:
         digest = hashlib.sha256(png).hexdigest()
@@ -225,20 +222,3 @@ class Visit:
         """Seconds of CPU the page's processes have used."""
         answer = await self.browser.pipe.post("SystemInfo.getProcessInfo")
         return float(sum(row["cpuTime"] for row in answer["processInfo"] if row["type"] == "renderer"))
-
-
-class World:
-    """A JavaScript world on the page's document that the page's scripts cannot reach."""
-
-    def __init__(self, session: Session, context: int) -> None:
-        self.session, self.context = session, context
-
-    async def __call__(self, expression: str) -> Any:
-        """The value of an expression, as JSON has it. Raises CommandRefused for an exception, which is a bug here."""
-        answer = await self.session.post(
-            "Runtime.evaluate", expression=expression, contextId=self.context, returnByValue=True
-        )
-        if "exceptionDetails" in answer:
-            details = answer["exceptionDetails"]
-            raise CommandRefused(details.get("exception", {}).get("description", details.get("text", "")))
-        return answer["result"].get("value")

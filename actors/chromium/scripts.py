@@ -4,6 +4,8 @@ DOM clobbering (`<img name="body">`) and patched prototypes fool plain property 
 the name is looked up on `document` or a form. The reader therefore takes getters and methods from the prototypes.
 """
 
+import json
+
 EPOCH_S = 1_700_000_000
 """Page time zero, as seconds of Unix time."""
 
@@ -41,9 +43,10 @@ let said = 0;
 const cut = value => typeof value === 'string' && value.length > 2000 ? value.slice(0, 2000) : value;
 for (const name of ['log', 'info', 'warn', 'error', 'debug', 'table', 'dir', 'trace']) {
   const native = console[name];
-  if (native) console[name] = (...words) => { if (++said <= 500) native.apply(console, words.slice(0, 10).map(cut)); };
+  if (!native) continue;
+  console[name] = (...words) => { if (++said <= 500) native.apply(console, words.slice(0, 10).map(cut)); };
 }
-for (const way of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'RTCDataChannel', 'WebTransport']) delete window[way];
+for (const way of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'WebTransport']) delete window[way];
 })();""".replace("EPOCH_MS", str(EPOCH_S * 1000))
 """In the page's own world, in every frame, before any script of the page."""
 
@@ -95,16 +98,12 @@ const styleOf = element => {
   return style;
 };
 const body = bodyOf(document), root = rootOf(document), all = queryAll(document, '*');
-const canvas = () => {
-  for (const element of [root, body]) {
-    const fill = element ? colour(styleOf(element).backgroundColor) : [0, 0, 0, 0];
-    if (fill[3] > 0) return over(fill, [255, 255, 255]);
-  }
-  return [255, 255, 255];
-};
-const white = canvas(), behind = new Map();
+// The canvas has the colour of the root, or else of the body; whichever it is paints nothing of its own.
+const painter = [root, body].find(element => element && colour(styleOf(element).backgroundColor)[3] > 0);
+const paper = painter ? over(colour(styleOf(painter).backgroundColor), [255, 255, 255]) : [255, 255, 255];
+const behind = new Map();
 const background = element => {
-  if (!element || element === root) return white;
+  if (!element || element === root || element === painter) return paper;
   let found = behind.get(element);
   if (!found) {
     found = over(colour(styleOf(element).backgroundColor), background(parentOf(element)));
@@ -142,8 +141,54 @@ for (let i = 0; i < Math.min(all.length, MOST_ELEMENTS) && boxes.length < MOST_B
   boxes.push([tag.toLowerCase(), ...place(box)]);
 }
 const scroll = name => Math.max(...[root, body].map(element => element ? get(Element, name)(element) : 0));
-return JSON.stringify({blocks, boxes, background: white, title: titleOf(document),
+return JSON.stringify({blocks, boxes, background: paper, title: titleOf(document),
   document: [Math.max(scroll('scrollWidth'), innerWidth), Math.max(scroll('scrollHeight'), innerHeight)]});
 })()"""
 )
 """What can be seen: JSON of text blocks, boxes, the canvas colour, the title and the document's size."""
+
+LOOK = (
+    "((selector, kind, name, wanted, bring) => {"
+    + TOOLS
+    + """
+let element;
+try { element = query(document, selector); } catch (error) { return 'bad selector'; }
+if (!element) return 'null';
+if (bring) {
+  const box = rectOf(element);
+  if (box.top < 0 || box.left < 0 || box.bottom > innerHeight || box.right > innerWidth) {
+    Element.prototype.scrollIntoView.call(element, {block: 'center', inline: 'center', behavior: 'instant'});
+  }
+}
+const box = rectOf(element), style = getComputedStyle(element);
+const field = [HTMLInputElement, HTMLTextAreaElement].find(type => element instanceof type);
+let text = '', value = null;
+if (field) text = get(field, 'value')(element);
+else if (element instanceof HTMLSelectElement) text = get(HTMLSelectElement, 'value')(element);
+else if (element instanceof HTMLElement) text = get(HTMLElement, 'innerText')(element);
+else text = get(Node, 'textContent')(element);
+if (kind === 'expect_attribute') {
+  const states = {checked: HTMLInputElement, open: HTMLDetailsElement, disabled: field, selected: HTMLOptionElement};
+  const live = states[name];
+  if (name === 'value' && field) value = text;
+  else if (live && element instanceof live && /^(true|false)$/.test(wanted)) value = String(get(live, name)(element));
+  else value = attribute(element, name);
+}
+if (kind === 'expect_style') value = style.getPropertyValue(name);
+const same = (left, right) => {  // also two names of one colour
+  if (left === right) return true;
+  if (kind !== 'expect_style' || !name.includes('color') || !CSS.supports('color', right)) return false;
+  return String(colour(left)) === String(colour(right));
+};
+return JSON.stringify({
+  x: box.left + box.width / 2, y: box.top + box.height / 2, value, matches: value !== null && same(value, wanted),
+  text: text.replace(/\\s+/g, ' ').trim(),
+  visible: seen(element) && box.width >= 1 && box.height >= 1 && box.right + scrollX > 0 && box.bottom + scrollY > 0,
+});
+})"""
+)
+
+
+def look(selector: str, kind: str, name: str, wanted: str, *, bring: bool) -> str:
+    """The script that looks at the first element a selector matches, scrolled into view with `bring`."""
+    return f"{LOOK}({', '.join(json.dumps(word) for word in (selector, kind, name, wanted, bring))})"
