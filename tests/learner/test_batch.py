@@ -1,0 +1,116 @@
+"""What passes the learner's door, and how it is packed."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner.batch import build, pack
+from learner.settings import LearnerSettings
+from rollout.records import (
+    Attempt,
+    Completion,
+    Critique,
+    Group,
+    Page,
+    Reward,
+    Task,
+    Trajectory,
+    Turn,
+    VersionSpan,
+)
+
+SETTINGS = LearnerSettings(normalize_std=False)
+
+
+def attempt(round_: int, reward: float, *, accepted: bool = True, finish: str = "stop", feedback: str = "") -> Attempt:
+    """An attempt whose token ids tell its round and reward."""
+    return Attempt(
+        round=round_,
+        index=0,
+        completion=Completion(
+            prompt_ids=(1, round_),
+            token_ids=(int(reward * 100), 7),
+            logprobs=(-0.5, -0.25),
+            text="",
+            finish=finish,  # type: ignore[arg-type]
+            versions=(VersionSpan(version=0, start=0, end=2),),
+        ),
+        page=Page(html=f"<p>{reward}</p>"),
+        verdict="accepted" if accepted else "not_better",
+        reward=Reward(total=reward, gate=1),
+        critique=Critique(score=reward, feedback=(feedback,) if feedback else (), judge="test"),
+    )
+
+
+def group(name: str, *siblings: list[Attempt]) -> Group:
+    """Siblings, each a list of attempts, one a round."""
+    task = Task(id=name, brief=f"Build {name}.")
+    trajectories = tuple(
+        Trajectory(id=f"{name}/{i}", task=task, turns=tuple(Turn(round=a.round, attempts=(a,)) for a in attempts))
+        for i, attempts in enumerate(siblings)
+    )
+    return Group(task=task, trajectories=trajectories)
+
+
+def test_every_accepted_turn_is_a_sample_with_the_engines_own_ids() -> None:
+    played = group("hero", [attempt(0, 0.25), attempt(1, 0.75)], [attempt(0, 0.25), attempt(1, 0.125, accepted=False)])
+    batch = build([played], SETTINGS, seed=0)
+    assert [sample.prompt_ids for sample in batch.samples] == [(1, 0), (1, 1), (1, 0)]
+    assert [sample.token_ids for sample in batch.samples] == [(25, 7), (75, 7), (25, 7)]
+    assert [sample.advantage for sample in batch.samples] == [0.25, 0.25, -0.25]
+    assert all(sample.logprobs == (-0.5, -0.25) and sample.group == "hero" for sample in batch.samples)
+
+
+def test_flat_groups_are_dropped_and_counted_but_still_teach_feedback() -> None:
+    flat = group("flat", [attempt(0, 0.5, feedback="Too blue.")], [attempt(0, 0.5)])
+    lost = group("lost")
+    telling = group("telling", [attempt(0, 0.5)], [attempt(0, 0.75, finish="length")])
+    batch = build([flat, telling, lost], SETTINGS, seed=0)
+    assert (batch.groups, batch.flat_groups) == (1, 2)
+    assert [sample.truncated for sample in batch.samples] == [False, True]
+    assert [lesson.target for lesson in batch.lessons] == ["<feedback>\n- Too blue.\n</feedback>"]
+    assert "<p>0.5</p>" in batch.lessons[0].messages[-2].content
+
+
+def test_rewards_that_do_not_rise_are_a_bug_unless_every_revision_was_accepted_on_purpose() -> None:
+    fallen = group("fallen", [attempt(0, 0.5), attempt(1, 0.5)], [attempt(0, 0.25)])
+    with pytest.raises(ValueError, match=r"'fallen/0' must rise strictly, got 0\.500000, 0\.500000"):
+        build([fallen], SETTINGS, seed=0)
+    assert len(build([fallen], SETTINGS, seed=0, forced=False).samples) == 3
+
+
+def test_lessons_are_bounded_and_chosen_by_seed() -> None:
+    groups = [group(f"g{i}", [attempt(0, 0.5, feedback=f"Say {i}.")], [attempt(0, 0.25)]) for i in range(20)]
+    few = SETTINGS.model_copy(update={"distill_lessons": 5})
+    chosen = build(groups, few, seed=1).lessons
+    assert len(chosen) == 5
+    assert chosen == build(groups, few, seed=1).lessons
+    assert chosen != build(groups, few, seed=2).lessons
+    assert not build(groups, SETTINGS.model_copy(update={"distill_weight": 0.0}), seed=1).lessons
+
+
+def test_groups_of_nothing_are_a_batch_of_nothing() -> None:
+    assert replace(build([], SETTINGS, seed=0)) == replace(build([group("empty")], SETTINGS, seed=0), flat_groups=0)
+
+
+@given(st.lists(st.integers(1, 100), max_size=60), st.integers(100, 400), st.integers(1, 4))
+def test_packing_keeps_every_piece_once_within_the_budget(lengths: list[int], budget: int, multiple: int) -> None:
+    rows = pack(lengths, budget, multiple)
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    assert all(sum(lengths[index] for index in row) <= budget for row in rows)
+    assert len(rows) % multiple == 0
+    assert rows == pack(lengths, budget, multiple)
+
+
+def test_packing_fills_rows_evenly() -> None:
+    lengths = [200 + 37 * place % 300 for place in range(64)]
+    rows = pack(lengths, 4096, 2)
+    loads = [sum(lengths[index] for index in row) for row in rows]
+    assert 1 - sum(lengths) / (max(loads) * len(rows)) < 0.1
+
+
+def test_a_piece_longer_than_the_budget_is_refused() -> None:
+    with pytest.raises(ValueError, match="a sample has 300 tokens, but learner.token_budget is 256"):
+        pack([10, 300], 256)

@@ -1,0 +1,44 @@
+"""The champion moves only to a strictly better exam."""
+
+import math
+
+import pytest
+
+from learner.promotion import bootstrap, promote
+
+CHAMPION = {"a": 0.5, "b": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "margin", "wanted"),
+    [
+        ({"a": 0.5, "b": 0.5}, 0.0, True),
+        ({"b": 0.5, "a": 0.5}, 0.0, True),
+        (CHAMPION, 0.0, False),
+        ({"a": 0.5, "b": 0.5}, 0.125, False),
+        ({"a": 0.5, "b": 0.5}, 0.124, True),
+        ({"a": 0.0, "b": 0.5}, 0.0, False),
+        ({"a": math.nan, "b": 1.0}, 0.0, False),
+    ],
+)
+def test_promotion(candidate: dict[str, float], margin: float, wanted: bool) -> None:
+    assert promote(candidate, CHAMPION, margin) is wanted
+
+
+@pytest.mark.parametrize("candidate", [{"a": 1.0}, {"a": 1.0, "c": 1.0}])
+def test_exams_of_different_tasks_cannot_be_compared(candidate: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="same tasks.*champion has 2"):
+        promote(candidate, CHAMPION)
+
+
+def test_bootstrap_brackets_the_mean_and_is_seeded() -> None:
+    differences = [0.1 * (place % 7) - 0.2 for place in range(70)]
+    mean, low, high = bootstrap(differences, seed=3)
+    assert mean == pytest.approx(0.1)
+    assert low < mean < high
+    # The normal interval of 70 values with standard deviation 0.2 is 0.1 ± 0.047.
+    assert (low, high) == pytest.approx((0.053, 0.147), abs=0.01)
+    assert bootstrap(differences, seed=3) == (mean, low, high)
+    assert bootstrap([0.5, 0.5], seed=0) == (0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap([], seed=0)
