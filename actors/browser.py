@@ -23,6 +23,8 @@ ENGINE = "frames-1"
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REMEMBERED = 512
 PING_TIMEOUT_S = 10.0
+FAULTS = (BrowserLost, CommandRefused, NoPicture, Stalled)
+"""What one page may see by the browser's own fault, and is tried again for."""
 CANARY = Page(
     html="<!doctype html><title>Canary</title><body style='margin:40px;background:#fdf6e3'>"
     "<h1 style='color:#268bd2'>The canary sings</h1><div style='width:300px;height:200px;background:#d33682'></div>"
@@ -41,6 +43,7 @@ class ChromiumRenderer:
         """Engine, browser build and font set; known once started."""
         self._browser: Process | None = None
         self._fence: Fence | None = None
+        self._stopped = False
         self._pages = 0
         self._canary = ""
         self._turn = asyncio.Lock()
@@ -48,24 +51,25 @@ class ChromiumRenderer:
 
     async def start(self) -> None:
         """Launches the browser and shows it the canary. Raises BrowserFault."""
+        self._stopped = False
         async with self._turn:
             await self._ready()
 
     async def stop(self) -> None:
-        """Ends the browser, a page in work included."""
-        browser, self._browser = self._browser, None
-        if browser is not None:
-            await browser.end()
+        """Ends the browser, and a page in work with a BrowserFault. `start` would begin again."""
+        self._stopped = True
+        await self._drop(self._browser)
 
     async def ping(self) -> str:
-        """The renderer's name, from a browser that answers. Raises BrowserFault."""
-        if self._browser is None:
-            await self.start()
+        """The renderer's name, from a browser that answers; one that died is replaced. Raises BrowserFault."""
+        browser = self._browser
+        if browser is None or not browser.alive:
+            async with self._turn:
+                browser = await self._ready()
         try:
-            assert self._browser is not None
-            await asyncio.wait_for(self._browser.pipe.post("Browser.getVersion"), PING_TIMEOUT_S)
+            await asyncio.wait_for(browser.pipe.post("Browser.getVersion"), PING_TIMEOUT_S)
         except (BrowserLost, TimeoutError) as error:
-            raise BrowserFault(f"the browser does not answer: {error!r}") from error
+            raise BrowserFault(f"{self.name} does not answer: {error!r}") from error
         return self.name
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
@@ -95,39 +99,37 @@ class ChromiumRenderer:
             render = await self._visit(page, probes)
             if render.outcome != "crash":
                 return render
-        except Stalled as error:
-            logger.warning("%s: tried again on a fresh browser", error)
-        except (BrowserLost, CommandRefused, NoPicture) as error:
-            logger.warning("a browser was lost over page %s (%r): tried again", page.sha256[:12], error)
-        await self.stop()
+            await self._drop(self._browser)
+        except FAULTS as error:
+            logger.warning("page %s is tried again on a fresh browser: %r", page.sha256[:12], error)
         try:
             return await self._visit(page, probes)
         except Stalled as error:
             return Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
-        except (BrowserLost, CommandRefused, NoPicture) as error:
-            await self.stop()
+        except FAULTS as error:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
 
     async def _visit(self, page: Page, probes: tuple[Probe, ...]) -> Render:
-        browser = await self._ready()
-        return await self._show(browser, page, probes, self.put)
+        return await self._show(await self._ready(), page, probes, self.put)
 
     async def _show(
         self, browser: Process, page: Page, probes: tuple[Probe, ...], put: Callable[[bytes], Any]
     ) -> Render:
+        """One page in this browser, which is dropped when anything but the page went wrong."""
         visit = Visit(browser, page, self.settings, put)
-        kept = False
+        self._pages += 1
         try:
             await visit.render(probes)
-            kept = True
+        except FAULTS:
+            await self._drop(browser)
+            raise
         finally:
-            self._pages += 1
-            if not await visit.leave() or not kept:
+            if not await visit.leave():
                 await self._drop(browser)
         return visit.record(probes, self.name)
 
-    async def _drop(self, browser: Process) -> None:
-        if self._browser is browser:
+    async def _drop(self, browser: Process | None) -> None:
+        if browser is not None and self._browser is browser:
             self._browser = None
             await browser.end()
 
@@ -136,8 +138,11 @@ class ChromiumRenderer:
         browser = self._browser
         if browser is not None and browser.alive and self._pages < self.settings.recycle_pages:
             return browser
-        await self.stop()
+        await self._drop(browser)
         browser = self._browser = await self._launch()
+        if self._stopped:
+            await self._drop(browser)
+            raise BrowserFault("the browser was stopped")
         self._pages = 0
         self.name = f"{ENGINE}/{browser.version}/{fonts_hash()[:12]}"
         await self._sing(browser)
@@ -147,7 +152,7 @@ class ChromiumRenderer:
         """The canary must render, and as it did before."""
         try:
             render = await self._show(browser, CANARY, (), bytes)
-        except (BrowserLost, CommandRefused, NoPicture, Stalled) as error:
+        except FAULTS as error:
             raise BrowserFault(f"{browser.version} cannot render a known page: {error!r}") from error
         seen = "".join(shot.sha256 for shot in render.shots)
         if render.outcome != "ok":
@@ -157,7 +162,7 @@ class ChromiumRenderer:
         else:
             self._canary = seen
             return
-        await self.stop()
+        await self._drop(browser)
         raise BrowserFault(f"a known page {fault} in {browser.version}: this browser cannot be trusted with scores")
 
     async def _launch(self) -> Process:

@@ -75,7 +75,7 @@ class Pipe:
     async def _read(self) -> None:
         try:
             while True:
-                self._deliver(json.loads((await self.reader.readuntil(b"\0"))[:-1]))
+                self._deliver(_parse((await self.reader.readuntil(b"\0"))[:-1]))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -119,3 +119,11 @@ def _retrieve(answer: Answer) -> None:
     """Marks an answer's exception as seen: commands may be sent without waiting for what becomes of them."""
     if not answer.cancelled():
         answer.exception()
+
+
+def _parse(message: bytes) -> dict[str, Any]:
+    """One message. Pages may say half a surrogate pair, which no file or database takes: replaced."""
+    parsed: dict[str, Any] = json.loads(message)
+    if b"\\ud" in message.lower():
+        parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
+    return parsed

@@ -25,7 +25,7 @@ def read(report: str) -> Reading:
         blocks=tuple(_block(*row) for row in seen["blocks"]),
         boxes=tuple(Box(tag=tag, x=x, y=y, width=width, height=height) for tag, x, y, width, height in seen["boxes"]),
         background=_rgb(seen["background"]),
-        title=seen["title"][:200],
+        title=seen["title"],
         document=(int(seen["document"][0]), int(seen["document"][1])),
     )
 

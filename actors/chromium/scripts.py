@@ -103,13 +103,13 @@ const painter = [root, body].find(element => element && colour(styleOf(element).
 const paper = painter ? over(colour(styleOf(painter).backgroundColor), [255, 255, 255]) : [255, 255, 255];
 const behind = new Map();
 const background = element => {
-  if (!element || element === root || element === painter) return paper;
-  let found = behind.get(element);
-  if (!found) {
-    found = over(colour(styleOf(element).backgroundColor), background(parentOf(element)));
-    behind.set(element, found);
+  const above = [];
+  for (; element && element !== root && element !== painter && !behind.has(element); element = parentOf(element)) {
+    above.push(element);
   }
-  return found;
+  let fill = behind.get(element) || paper;
+  while (above.length) behind.set(element = above.pop(), fill = over(colour(styleOf(element).backgroundColor), fill));
+  return fill;
 };
 const place = box => [round(box.left + scrollX), round(box.top + scrollY), round(box.width), round(box.height)];
 const blocks = [], boxes = [];
@@ -124,7 +124,7 @@ if (body) {
     const box = range.getBoundingClientRect();
     if (box.width < 1 || box.height < 1 || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
     const style = styleOf(parent), fill = background(parent);
-    blocks.push([text.slice(0, 500), ...place(box), over(colour(style.color), fill), fill,
+    blocks.push([text.slice(0, 500).toWellFormed(), ...place(box), over(colour(style.color), fill), fill,
                  parseFloat(style.fontSize), parseInt(style.fontWeight), tagOf(parent).toLowerCase()]);
   }
 }
@@ -141,7 +141,7 @@ for (let i = 0; i < Math.min(all.length, MOST_ELEMENTS) && boxes.length < MOST_B
   boxes.push([tag.toLowerCase(), ...place(box)]);
 }
 const scroll = name => Math.max(...[root, body].map(element => element ? get(Element, name)(element) : 0));
-return JSON.stringify({blocks, boxes, background: paper, title: titleOf(document),
+return JSON.stringify({blocks, boxes, background: paper, title: titleOf(document).slice(0, 200).toWellFormed(),
   document: [Math.max(scroll('scrollWidth'), innerWidth), Math.max(scroll('scrollHeight'), innerHeight)]});
 })()"""
 )
@@ -181,8 +181,9 @@ const same = (left, right) => {  // also two names of one colour
   return String(colour(left)) === String(colour(right));
 };
 return JSON.stringify({
-  x: box.left + box.width / 2, y: box.top + box.height / 2, value, matches: value !== null && same(value, wanted),
-  text: text.replace(/\\s+/g, ' ').trim(),
+  x: box.left + box.width / 2, y: box.top + box.height / 2, value: value && value.toWellFormed(),
+  matches: value !== null && same(value, wanted),
+  text: text.replace(/\\s+/g, ' ').trim().toWellFormed(),
   visible: seen(element) && box.width >= 1 && box.height >= 1 && box.right + scrollX > 0 && box.bottom + scrollY > 0,
 });
 })"""
