@@ -1,0 +1,224 @@
+"""The real engine, on a tiny Llama: what it learns, that packing and ranks change nothing, and how it is resumed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load as read_weights
+from tiny_llama import LESSONS, address, samples, tiny_model
+from torch import Tensor
+
+from learner.engine import Engine
+from learner.settings import LearnerSettings
+from rollout.errors import CheckpointError
+from rollout.records import Batch, Sample
+
+pytestmark = [
+    pytest.mark.engine,
+    # What DeepSpeed and torch say of themselves.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+SETTINGS = LearnerSettings(lr=1e-4, token_budget=128, threads=1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def meeting() -> str:
+    return address()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave() -> Iterator[None]:
+    torch.set_num_threads(1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def start(model: Path, meeting: str, temperature: float = 1.0, **changes: Any) -> Engine:
+    settings = SETTINGS.model_copy(update=changes)
+    return Engine(model, settings, init_method=meeting, temperature=temperature)
+
+
+def score(engine: Engine, sample: Sample) -> float:
+    """Log-prob of a sample's completion."""
+    return sum(engine.logprobs(sample.prompt_ids + sample.token_ids)[len(sample.prompt_ids) - 1 :])
+
+
+def plain(model: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
+
+
+def plain_update(model: Path, batch: tuple[Sample, ...], temperature: float) -> tuple[dict[str, Tensor], float]:
+    """Weights and gradient norm of one update in plain torch: a sample at a time, METHOD's formula spelt out."""
+    network = plain(model)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=SETTINGS.lr, betas=SETTINGS.betas, weight_decay=0)
+    num = sum(len(sample.token_ids) for sample in batch)
+    for sample in batch:
+        ids = torch.tensor([sample.prompt_ids + sample.token_ids])
+        logits = network(ids).logits[0, len(sample.prompt_ids) - 1 : -1] / temperature
+        logprobs = logits.log_softmax(-1).gather(-1, torch.tensor(sample.token_ids)[:, None])[:, 0]
+        weights = (logprobs.detach() - torch.tensor(sample.logprobs)).exp().clamp(max=SETTINGS.rollout_cap)
+        (-(weights * logprobs).sum() * sample.advantage / num).backward()
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), SETTINGS.grad_clip)
+    optimizer.step()
+    return dict(network.state_dict()), norm.item()
+
+
+def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Largest difference of two models' weights."""
+    assert one.keys() == other.keys()
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+def test_log_probs_are_transformers(model: Path, meeting: str) -> None:
+    ids = samples(1)[0].prompt_ids + samples(1)[0].token_ids
+    with torch.no_grad():
+        wanted = plain(model)(torch.tensor([ids])).logits[0].log_softmax(-1)
+    found = start(model, meeting).logprobs(ids)
+    assert found == pytest.approx([wanted[i, token].item() for i, token in enumerate(ids[1:])], abs=1e-5)
+
+
+@pytest.mark.parametrize(("budget", "temperature", "recompute"), [(70, 1.0, False), (4096, 0.7, True)])
+def test_a_packed_update_is_a_plain_one(
+    model: Path, meeting: str, budget: int, temperature: float, recompute: bool
+) -> None:
+    engine = start(model, meeting, temperature, token_budget=budget, recompute=recompute)
+    metrics = engine.update(Batch(samples=samples())).metrics
+    wanted, norm = plain_update(model, samples(), temperature)
+    # AdamW makes steps of one size whatever the gradient's scale, so that is compared by itself.
+    assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-5)
+    assert apart(read_weights(engine.weights()), wanted) < 1e-5
+    assert metrics["tokens"] == sum(len(sample.token_ids) for sample in samples())
+    assert metrics["padding_waste"] == 0
+    assert 4 < metrics["entropy"] < 5.6
+    assert metrics["clip_share"] == 0
+    assert 0 < metrics["logprob_gap_mean"] < metrics["logprob_gap_max"]
+
+
+def test_what_did_well_becomes_likelier_and_what_did_badly_less(model: Path, meeting: str) -> None:
+    engine = start(model, meeting, lr=1e-2)
+    good, bad = (replace(sample, logprobs=(-5.6,) * len(sample.token_ids)) for sample in samples(2))
+    good, bad, cut = replace(good, advantage=1.0), replace(bad, advantage=-1.0), replace(samples(3)[2], truncated=True)
+    before = [score(engine, sample) for sample in (good, bad)]
+    for _ in range(3):
+        metrics = engine.update(Batch(samples=(good, bad, cut))).metrics
+    after = [score(engine, sample) for sample in (good, bad)]
+    assert after[0] > before[0] + 5
+    assert after[1] < before[1] - 5
+    assert metrics["samples"] == 2
+
+
+def test_feedback_is_learnt_and_fades_out(model: Path, meeting: str) -> None:
+    engine = start(model, meeting, lr=1e-2, distill_weight=1.0, distill_steps=4)
+    updates = [engine.update(Batch(samples=(), lessons=LESSONS)) for _ in range(5)]
+    losses = [update.metrics["distill_loss"] for update in updates[:4]]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0] - 1
+    assert [update.metrics["distill_weight"] for update in updates] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    target = sum(len(lesson.target.encode()) for lesson in LESSONS)
+    assert updates[0].metrics["distill_tokens"] == target
+
+
+def test_a_batch_that_teaches_nothing_moves_nothing(model: Path, meeting: str) -> None:
+    engine = start(model, meeting)
+    engine.update(Batch(samples=samples()))
+    before = engine.weights()
+    update = engine.update(Batch(samples=()))
+    assert (update.version, engine.version, engine.weights() == before) == (2, 2, True)
+    assert update.metrics.keys() == engine.update(Batch(samples=samples())).metrics.keys()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(model: Path, meeting: str) -> None:
+    engine = start(model, meeting)
+    broken = replace(samples(1)[0], logprobs=(float("nan"),) * len(samples(1)[0].token_ids))
+    with pytest.raises(RuntimeError, match="update 1: the loss is not finite"):
+        engine.update(Batch(samples=(broken,)))
+
+
+def test_a_resumed_learner_goes_on_bit_by_bit(model: Path, meeting: str, tmp_path: Path) -> None:
+    engine = start(model, meeting)
+    batches = [Batch(samples=samples(seed=seed), lessons=LESSONS) for seed in range(4)]
+    for batch in batches[:2]:
+        engine.update(batch)
+    engine.save(tmp_path / "step-2")
+    at_two = engine.weights()
+    for batch in batches[2:]:
+        engine.update(batch)
+    resumed = start(model, meeting)
+    resumed.load(tmp_path / "step-2")
+    assert (resumed.version, resumed.weights() == at_two) == (2, True)
+    for batch in batches[2:]:
+        resumed.update(batch)
+    assert resumed.weights() == engine.weights()
+    engine.load(tmp_path / "step-2")
+    assert (engine.version, engine.weights() == at_two) == (2, True)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(model: Path, meeting: str, tmp_path: Path) -> None:
+    engine = start(model, meeting)
+    engine.save(tmp_path / "step-1")
+    with pytest.raises(CheckpointError, match="written with zero_stage = 1, but this run has 2"):
+        start(model, meeting, zero_stage=2).load(tmp_path / "step-1")
+    largest = max((tmp_path / "step-1").rglob("*.pt"), key=lambda path: path.stat().st_size)
+    with largest.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"rot")
+    with pytest.raises(CheckpointError, match=f"{largest.name} is damaged"):
+        engine.load(tmp_path / "step-1")
+
+
+def test_an_exported_model_is_the_learners(model: Path, meeting: str, tmp_path: Path) -> None:
+    engine = start(model, meeting)
+    engine.update(Batch(samples=samples()))
+    engine.export(tmp_path / "champion")
+    ids = samples(1)[0].token_ids
+    with torch.no_grad():
+        wanted = plain(tmp_path / "champion")(torch.tensor([ids])).logits[0].log_softmax(-1)
+    assert engine.logprobs(ids) == pytest.approx([wanted[i, t].item() for i, t in enumerate(ids[1:])], abs=1e-5)
+    again = start(tmp_path / "champion", meeting)
+    assert again.weights() == engine.weights()
+
+
+def test_two_ranks_learn_what_one_does(model: Path, tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("two_ranks.py"))
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+    running = []
+    for ranks in (1, 2):
+        where = address()
+        running += [
+            subprocess.Popen(
+                [sys.executable, script, str(model), str(rank), str(ranks), where, str(tmp_path)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(ranks)
+        ]
+    for process in running:
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    norms = [json.loads((tmp_path / f"{ranks}.json").read_text()) for ranks in (1, 2)]
+    assert norms[0] == pytest.approx([norms[0][0], norms[0][1]] * 3, rel=1e-5)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+    for stage in (1, 2, 3):
+        one, two = (read_weights((tmp_path / f"{ranks}-{stage}.safetensors").read_bytes()) for ranks in (1, 2))
+        assert apart(one, two) < 1e-5
+        assert apart(one, read_weights((tmp_path / "1-1.safetensors").read_bytes())) < 1e-5
