@@ -1,120 +1,102 @@
-"""Text blocks of a page against those of its reference: who matches whom, and how well.
+"""The texts of a page: which can be seen, which belong together, and which of another page they are."""
 
-After Design2Code (arXiv 2403.03163): blocks are assigned by text similarity, and what stays unmatched counts by
-its area. Text, position and colour are means over the matched blocks times the block match, so that a page with
-one right block does not pass for a right page.
-"""
-
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from difflib import SequenceMatcher
-from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from reward.visual.color import distance
+from reward.visual.layout import Rect, distance, rect
+from reward.visual.pictures import Array
 from rollout.records import TextBlock
 
-MIN_SIMILARITY = 0.5
-"""Texts less alike than this are two texts, not one with a mistake."""
-PLACE_WEIGHT = 0.05
-"""How much nearness counts in the assignment: it decides between equal texts only."""
-POSITION_REACH = 1 / 3
-"""Offset, as a share of the viewport, at which a block's position is worth nothing."""
-COLOR_REACH = 50.0
-"""CIEDE2000 difference at which a colour is worth nothing."""
+MOST_BLOCKS = 300
+"""The largest blocks of a page are compared; a page that is asked for has fewer."""
+MOST_FUZZY = 80
+"""Blocks a side that may be matched by likeness; equal texts are matched however many they are."""
+MOST_CHARS = 200
+ALIKE = 0.5
+"""Likeness below which two texts in one place are not the same text gone wrong; elsewhere it takes more."""
+FLAT = 6
+"""Levels within which all the pixels of a text are when nothing of it can be seen."""
+PLACE = 0.3
+"""Likeness that two texts far apart must have on top: `$3` is no `33` of another column."""
+
+Pairs = list[tuple[int, int, float]]
+"""Index of a found block, of the wanted one it is, and their likeness in [0.5, 1]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A block of the page and the block of the reference it stands for."""
-
-    found: TextBlock
-    wanted: TextBlock
-    similarity: float
-    """Of the texts, in (0, 1]."""
+def legible(blocks: Sequence[TextBlock], pixels: Array) -> list[TextBlock]:
+    """The blocks that leave a mark on the picture; those beyond its edge are believed."""
+    return [block for block in blocks if not _hidden(block, pixels)]
 
 
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """All blocks of a page and its reference, matched or not."""
+def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
+    """Joins neighbours that read as one text: `Pay <b>now</b>` is one block to an eye."""
+    merged: list[TextBlock] = []
+    for block in blocks:
+        if merged and _continues(merged[-1], block):
+            merged[-1] = _join(merged[-1], block)
+        else:
+            merged.append(block)
+    return sorted(merged, key=lambda block: -block.width * block.height)[:MOST_BLOCKS]
 
-    pairs: tuple[Pair, ...]
-    extra: tuple[TextBlock, ...]
-    missing: tuple[TextBlock, ...]
 
-
-def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], viewport: tuple[int, int]) -> Matching:
-    """Assigns blocks to each other so that the texts are as alike as possible."""
+def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float) -> Pairs:
+    """The best assignment of texts to texts, by likeness first and place second; `scale` as in `layout.distance`."""
     if not found or not wanted:
-        return Matching((), tuple(found), tuple(wanted))
-    alike = np.array([[similarity(f.text, w.text) for w in wanted] for f in found])
-    apart = np.array([[max(offset(f, w, viewport)) for w in wanted] for f in found])
-    rows, columns = linear_sum_assignment(PLACE_WEIGHT * np.minimum(apart, 1.0) - alike)
-    chosen = [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if alike[r, c] >= MIN_SIMILARITY]
-    pairs = tuple(Pair(found[r], wanted[c], float(alike[r, c])) for r, c in chosen)
-    left, right = {r for r, _ in chosen}, {c for _, c in chosen}
-    return Matching(
-        pairs,
-        tuple(block for index, block in enumerate(found) if index not in left),
-        tuple(block for index, block in enumerate(wanted) if index not in right),
-    )
+        return []
+    alike = _likeness(found, wanted)
+    far = np.array([[distance(rect(a), rect(b)) for b in wanted] for a in found]) / scale
+    fit = alike - PLACE * (1 - np.exp(-far))
+    rows, columns = linear_sum_assignment(-fit)
+    return [(int(i), int(j), float(alike[i, j])) for i, j in zip(rows, columns, strict=True) if fit[i, j] >= ALIKE]
 
 
-def scores(matching: Matching, viewport: tuple[int, int]) -> dict[str, float]:
-    """`blocks`, `text`, `position` and `text_color`, each in [0, 1]; 1 where neither page has a text."""
-    pairs = matching.pairs
-    matched = sum(area(pair.found) + area(pair.wanted) for pair in pairs)
-    total = matched + sum(map(area, matching.extra)) + sum(map(area, matching.missing))
-    if total == 0:
-        return dict.fromkeys(("blocks", "text", "position", "text_color"), 1.0)
-    if not pairs:
-        return dict.fromkeys(("blocks", "text", "position", "text_color"), 0.0)
-    blocks = matched / total
-    places = [max(0.0, 1 - max(offset(p.found, p.wanted, viewport)) / POSITION_REACH) for p in pairs]
-    colors = [max(0.0, 1 - distance(p.found.color, p.wanted.color) / COLOR_REACH) for p in pairs]
-    return {
-        "blocks": blocks,
-        "text": blocks * float(np.mean([pair.similarity for pair in pairs])),
-        "position": blocks * float(np.mean(places)),
-        "text_color": blocks * float(np.mean(colors)),
-    }
-
-
-@lru_cache(maxsize=65536)
-def similarity(found: str, wanted: str) -> float:
-    """How alike two texts are, case apart: 2M/T of their longest matching runs, in [0, 1]."""
-    found, wanted = found.casefold(), wanted.casefold()
-    if found == wanted:
+def likeness(a: str, b: str) -> float:
+    """2M/T of two texts, in [0, 1] (Ratcliff and Obershelp); 1 for equal texts alone, however long."""
+    if a == b:
         return 1.0
-    matcher = SequenceMatcher(None, found, wanted, autojunk=False)
-    if matcher.real_quick_ratio() < MIN_SIMILARITY or matcher.quick_ratio() < MIN_SIMILARITY:
-        return 0.0
-    # Two different texts are never equal, however long: that is what `wrong_text` is for.
-    return min(matcher.ratio(), 0.99)
+    return min(0.99, SequenceMatcher(None, a[:MOST_CHARS], b[:MOST_CHARS], autojunk=False).ratio())
 
 
-def offset(found: TextBlock, wanted: TextBlock, viewport: tuple[int, int]) -> tuple[float, float]:
-    """Distance of two blocks' middles, across and down, as shares of the viewport."""
-    dx, dy = shift(found, wanted)
-    return abs(dx) / max(1, viewport[0]), abs(dy) / max(1, viewport[1])
+def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
+    """[found, wanted]; texts that both pages have equally often are compared with their equals alone."""
+    have, want = Counter(block.text for block in found), Counter(block.text for block in wanted)
+    alike = np.array([[float(a.text == b.text) for b in wanted] for a in found])
+    loose = [i for i, block in enumerate(found) if have[block.text] != want[block.text]][:MOST_FUZZY]
+    short = [j for j, block in enumerate(wanted) if have[block.text] != want[block.text]][:MOST_FUZZY]
+    for i in loose:
+        for j in short:
+            a, b = found[i].text, wanted[j].text
+            most = 2 * min(len(a), len(b)) / (len(a) + len(b))
+            alike[i, j] = likeness(a, b) if most >= ALIKE else 0.0
+    return alike
 
 
-def shift(found: TextBlock, wanted: TextBlock) -> tuple[float, float]:
-    """How far right and down of its place a block is, in pixels, from the nearest of left edge, middle, right edge.
-
-    A text that is longer or larger than it should be has moved only if none of its anchors is in place.
-    """
-    anchors = [
-        found.x - wanted.x,
-        found.x + found.width / 2 - wanted.x - wanted.width / 2,
-        found.x + found.width - wanted.x - wanted.width,
-    ]
-    down = [found.y - wanted.y, found.y + found.height / 2 - wanted.y - wanted.height / 2]
-    return min(anchors, key=abs), min(down, key=abs)
+def _hidden(block: TextBlock, pixels: Array) -> bool:
+    left, top, right, bottom = (round(side) for side in rect(block))
+    crop = pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)].reshape(-1, 3)
+    inside = bottom <= pixels.shape[0] and right <= pixels.shape[1] and left >= 0 and top >= 0
+    return inside and len(crop) > 0 and int(np.ptp(crop.astype(np.int16), axis=0).max()) < FLAT
 
 
-def area(block: TextBlock) -> float:
-    """Square pixels."""
-    return block.width * block.height
+def _continues(before: TextBlock, after: TextBlock) -> bool:
+    if before.color != after.color or before.font_px != after.font_px:
+        return False
+    shared = min(before.y + before.height, after.y + after.height) - max(before.y, after.y)
+    gap = after.x - (before.x + before.width)
+    return shared >= 0.5 * min(before.height, after.height) and -1.0 <= gap <= 0.5 * after.font_px
+
+
+def _join(before: TextBlock, after: TextBlock) -> TextBlock:
+    left, top, right, bottom = _around(rect(before), rect(after))
+    gap = after.x - (before.x + before.width)
+    text = before.text + (" " if gap > 0.1 * after.font_px else "") + after.text
+    return replace(before, text=text, x=left, y=top, width=right - left, height=bottom - top)
+
+
+def _around(a: Rect, b: Rect) -> Rect:
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])

@@ -1,94 +1,97 @@
-"""Whole pictures against each other: a map of colours and the structure of light and dark."""
+"""Screenshots, made small enough to compare, and how alike two of them are built."""
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import maximum_filter
+from skimage.color import rgb2lab
+from skimage.metrics import structural_similarity
 
-from reward.visual.color import Floats, differences, lab
+Array = npt.NDArray[Any]
+Color = tuple[int, int, int]
 
-MAP_SIZE = (96, 72)
-"""Columns and rows of the colour map: coarse, because it is the colour of areas that counts, not of letters."""
-GREY_SIZE = (256, 192)
-COLOR_REACH = 50.0
-"""CIEDE2000 difference at which a pixel of the map is worth nothing."""
-NEAR_CANVAS = 2.0
-"""CIEDE2000 difference below which a pixel of the map belongs to the canvas."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is compared of one picture."""
-
-    map: Floats
-    """[rows, columns, 3] CIELAB."""
-    canvas: Floats
-    """[3] CIELAB of the commonest colour of the map."""
-    grey: Floats
-    """[rows, columns] luma, 0 to 255."""
+COLORS = (128, 128)
+"""Width and height of the picture that colours are compared on."""
+GREYS = (320, 240)
+"""Width and height of the picture that structure is compared on."""
+WINDOW = 7
+"""Side of the window of SSIM, in pixels of the grey picture."""
+FAINT_GREY = 3
+"""Grey levels by which a pixel must differ from the canvas to count as drawn."""
 
 
-def look(png: bytes) -> Look:
-    """Decodes a PNG into what is compared of it."""
-    from PIL import Image
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Picture:
+    """One screenshot, reduced. Pixels that only padding made are the picture's own canvas."""
 
+    rgb: Array
+    """uint8 [128, 128, 3]."""
+    lab: Array
+    """float32 [128, 128, 3], CIELAB."""
+    grey: Array
+    """uint8 [240, 320]."""
+    canvas: Color
+    """The dominant colour."""
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    """Width and height of a PNG, without decoding it."""
     with Image.open(io.BytesIO(png)) as picture:
-        rgb = picture.convert("RGB")
-    small = np.asarray(rgb.resize(MAP_SIZE, Image.Resampling.BOX), dtype=np.uint8)
-    grey = np.asarray(rgb.convert("L").resize(GREY_SIZE, Image.Resampling.BOX), dtype=np.float64)
-    flat = small.reshape(-1, 3)
-    colors, counts = np.unique(flat, axis=0, return_counts=True)
-    canvas = lab(colors[counts.argmax()].reshape(1, 1, 3))[0, 0]
-    return Look(map=lab(small), canvas=canvas, grey=grey)
+        return picture.size
 
 
-def color_map(found: Look, wanted: Look) -> float:
-    """Half the colour of the canvas, half the colours of all that stands out from it in either picture; in [0, 1]."""
-    canvas = _worth(differences(found.canvas.reshape(1, 1, 3), wanted.canvas.reshape(1, 1, 3)))
-    marked = _stands_out(found) | _stands_out(wanted)
-    if not marked.any():
-        return float(canvas[0, 0])
-    return float((canvas[0, 0] + _worth(differences(found.map[marked][None], wanted.map[marked][None])).mean()) / 2)
+def decode(png: bytes) -> Array:
+    """uint8 [height, width, 3]."""
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
-def structure(found: Look, wanted: Look) -> float:
-    """Structural similarity (SSIM, Wang 2004) of the grey pictures, in [0, 1]."""
-    from skimage.metrics import structural_similarity
-
-    return max(0.0, float(structural_similarity(found.grey, wanted.grey, data_range=255.0)))
-
-
-Rectangle = tuple[float, float, float, float]
-"""x, y, width, height in CSS pixels."""
-GRID = 8
-"""CSS pixels to a cell of the layout grid."""
-BACKDROP = 0.7
-"""A box that covers more of the viewport than this is a backdrop and says nothing about layout."""
-
-
-def layout(found: Sequence[Rectangle], wanted: Sequence[Rectangle], viewport: tuple[int, int]) -> float:
-    """Intersection over union of the areas that are taken up, in [0, 1]; 1 where nothing is."""
-    taken, needed = _taken(found, viewport), _taken(wanted, viewport)
-    union = np.logical_or(taken, needed).sum()
-    return float(np.logical_and(taken, needed).sum() / union) if union else 1.0
+def reduce(pixels: Array, size: tuple[int, int]) -> Picture:
+    """A decoded picture made small, padded (never stretched) to `size` first."""
+    height, width = pixels.shape[:2]
+    picture = Image.fromarray(pixels)
+    canvas = dominant(np.asarray(picture.resize(COLORS, Image.Resampling.NEAREST)))
+    if (width, height) != size:
+        padded = Image.new("RGB", size, canvas)
+        padded.paste(picture)
+        picture = padded
+    rgb = np.asarray(picture.resize(COLORS, Image.Resampling.BOX))
+    grey = np.asarray(picture.convert("L").resize(GREYS, Image.Resampling.BOX))
+    return Picture(rgb=rgb, lab=rgb2lab(rgb).astype(np.float32), grey=grey, canvas=dominant(rgb))
 
 
-def _taken(rectangles: Sequence[Rectangle], viewport: tuple[int, int]) -> NDArray[np.bool_]:
-    width, height = viewport
-    cells = np.zeros((height // GRID + 1, width // GRID + 1), dtype=np.bool_)
-    for x, y, w, h in rectangles:
-        if w * h > BACKDROP * width * height:
-            continue
-        top, left = max(0, round(y / GRID)), max(0, round(x / GRID))
-        cells[top : max(top + 1, round((y + h) / GRID)), left : max(left + 1, round((x + w) / GRID))] = True
-    return cells
+def dominant(pixels: Array) -> Color:
+    """The commonest colour of uint8 [..., 3]; black when there are no pixels."""
+    flat = pixels.reshape(-1, 3).astype(np.uint32)
+    if not len(flat):
+        return 0, 0, 0
+    packed, counts = np.unique((flat[:, 0] << 16) | (flat[:, 1] << 8) | flat[:, 2], return_counts=True)
+    color = int(packed[counts.argmax()])
+    return color >> 16, color >> 8 & 255, color & 255
 
 
-def _stands_out(one: Look) -> NDArray[np.bool_]:
-    return differences(one.map, np.broadcast_to(one.canvas, one.map.shape)) > NEAR_CANVAS
+def structure(found: Picture, wanted: Picture) -> float:
+    """Mean SSIM in [0, 1] where either picture shows anything (Wang et al. 2004, uniform 7 x 7 window).
+
+    Over the bare canvas SSIM is 1, whatever the page: it would reward pages for being empty.
+    """
+    if np.array_equal(found.grey, wanted.grey):
+        return 1.0
+    drawn = _drawn(found) | _drawn(wanted)
+    near = maximum_filter(drawn, size=WINDOW)
+    if not near.any():
+        return 1.0
+    _, similar = structural_similarity(found.grey, wanted.grey, win_size=WINDOW, data_range=255, full=True)
+    return float(np.clip(similar[near].mean(), 0.0, 1.0))
 
 
-def _worth(apart: Floats) -> Floats:
-    return 1 - np.minimum(apart / COLOR_REACH, 1.0)
+def _drawn(picture: Picture) -> Array:
+    """bool [240, 320]: what differs from the canvas."""
+    red, green, blue = picture.canvas
+    canvas = round(0.299 * red + 0.587 * green + 0.114 * blue)
+    drawn: Array = np.abs(picture.grey.astype(np.int16) - canvas) > FAINT_GREY
+    return drawn

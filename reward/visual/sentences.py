@@ -68,3 +68,24 @@ def extra_box(tag: str, x: float, y: float) -> str:
 def failed_probe(name: str, detail: str) -> str:
     """An interaction that does not do what was asked."""
     return f'The interaction "{name}" fails: {detail}.'
+
+
+def wrong_fill(tag: str, x: float, y: float, found: Color, wanted: Color) -> str:
+    """The colour of an element without text of its own, or of an area; `x`, `y` in percent."""
+    return f"The {tag} at {x:.0f}%, {y:.0f}% is {hexadecimal(found)}; it should be {hexadecimal(wanted)}."
+
+
+def wrong_box_size(tag: str, x: float, y: float, found: tuple[float, float], wanted: tuple[float, float]) -> str:
+    """The width and height of an element without text of its own; `x`, `y` in percent."""
+    sizes = (f"{width:.0f} x {height:.0f} px" for width, height in (found, wanted))
+    return f"The {tag} at {x:.0f}%, {y:.0f}% is {next(sizes)}; it should be {next(sizes)}."
+
+
+def wrong_motion(at_ms: int) -> str:
+    """A page that looks right at first, and wrong later."""
+    return f"The page does not move as it should: it looks wrong after {at_ms / 1000:g} s."
+
+
+def wrong_height(found: float, wanted: float) -> str:
+    """The height of the whole page."""
+    return f"The page is {found:.0f} px tall; it should be {wanted:.0f} px."

@@ -1,0 +1,173 @@
+"""What the embedded critic goes by: two pages' pictures, texts and boxes, and which of one are which of the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, hypot
+
+from reward.visual.blocks import legible, match, merge
+from reward.visual.colour import FAR, color_map, distances
+from reward.visual.layout import Area, Placed, area, distance, match_boxes, overlaps, rect, visible
+from reward.visual.pictures import Picture, decode, reduce, structure
+from rollout.records import Render, TextBlock
+
+WEIGHTS = {
+    "blocks": 0.15,
+    "text": 0.15,
+    "position": 0.12,
+    "text_color": 0.10,
+    "font": 0.08,
+    "color_map": 0.16,
+    "structure": 0.12,
+    "layout": 0.08,
+    "size": 0.04,
+}
+"""What the parts of a score weigh; a part that does not apply leaves its weight to the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """One page as the critic sees it."""
+
+    render: Render
+    blocks: tuple[TextBlock, ...]
+    """Legible texts, largest first."""
+    boxes: tuple[Area, ...]
+    """Visible boxes, largest first."""
+    pictures: tuple[Picture, ...]
+    """One a timed shot."""
+
+    @property
+    def reach(self) -> float:
+        """Pixels by which a thing must be off for its place to lose most of its worth: 1/8 of the screen's diagonal."""
+        return max(1.0, hypot(*self.render.viewport) / 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A text of the page and the text of the reference that it is."""
+
+    found: TextBlock
+    wanted: TextBlock
+    likeness: float
+    color_distance: float
+    """CIEDE2000 of the two texts' colours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """How two pages differ."""
+
+    found: Scene
+    wanted: Scene
+    matches: tuple[Match, ...]
+    missing: tuple[TextBlock, ...]
+    extra: tuple[TextBlock, ...]
+    boxes: tuple[tuple[Area, Area], ...]
+    """Matched boxes: found, wanted."""
+    missing_boxes: tuple[Area, ...]
+    extra_boxes: tuple[Area, ...]
+    colors: tuple[float, ...]
+    """`color_map` of each timed shot."""
+    structures: tuple[float, ...]
+    """`structure` of each timed shot."""
+
+
+def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> Scene:
+    """Reads a render and the PNGs of its timed shots, padded to `size`.
+
+    Texts and boxes were measured when the last picture was taken, so it is the one that tells what is visible.
+    Raises ValueError for a render that is not valid, or not one picture a timed shot.
+    """
+    timed = [shot for shot in render.shots if not shot.label]
+    if not render.valid or not timed or len(timed) != len(pictures):
+        raise ValueError(
+            f"page {render.page_sha256[:12]} cannot be judged: outcome {render.outcome!r}, {len(timed)} timed shots "
+            f"and {len(pictures)} pictures, wanted 'ok' and one picture a shot"
+        )
+    last = decode(pictures[-1])
+    small = {pictures[-1]: reduce(last, size)}
+    for png in pictures:
+        if png not in small:
+            small[png] = reduce(decode(png), size)
+    return Scene(
+        render=render,
+        blocks=tuple(merge(legible(render.blocks, last))),
+        boxes=tuple(visible(render.boxes, last)),
+        pictures=tuple(small[png] for png in pictures),
+    )
+
+
+def compare(found: Scene, wanted: Scene) -> Evidence:
+    """Matches two pages. Raises ValueError when they were not pictured equally often."""
+    if len(found.pictures) != len(wanted.pictures):
+        raise ValueError(f"the page has {len(found.pictures)} timed shots, its reference {len(wanted.pictures)}")
+    pairs = match(found.blocks, wanted.blocks, wanted.reach)
+    colors = [(found.blocks[i].color, wanted.blocks[j].color) for i, j, _ in pairs]
+    apart = distances([a for a, _ in colors], [b for _, b in colors])
+    have, want = {i for i, _, _ in pairs}, {j for _, j, _ in pairs}
+    boxes = match_boxes(found.boxes, wanted.boxes, wanted.reach)
+    have_box, want_box = {i for i, _ in boxes}, {j for _, j in boxes}
+    looks = {(id(a), id(b)): (a, b) for a, b in zip(found.pictures, wanted.pictures, strict=True)}
+    seen = {key: (color_map(a, b), structure(a, b)) for key, (a, b) in looks.items()}
+    shots = [seen[id(a), id(b)] for a, b in zip(found.pictures, wanted.pictures, strict=True)]
+    return Evidence(
+        found=found,
+        wanted=wanted,
+        matches=tuple(
+            Match(found=found.blocks[i], wanted=wanted.blocks[j], likeness=alike, color_distance=float(far))
+            for (i, j, alike), far in zip(pairs, apart, strict=True)
+        ),
+        missing=tuple(block for j, block in enumerate(wanted.blocks) if j not in want),
+        extra=tuple(block for i, block in enumerate(found.blocks) if i not in have),
+        boxes=tuple((found.boxes[i], wanted.boxes[j]) for i, j in boxes),
+        missing_boxes=tuple(box for j, box in enumerate(wanted.boxes) if j not in want_box),
+        extra_boxes=tuple(box for i, box in enumerate(found.boxes) if i not in have_box),
+        colors=tuple(color for color, _ in shots),
+        structures=tuple(shape for _, shape in shots),
+    )
+
+
+def parts(evidence: Evidence) -> dict[str, float]:
+    """The sub-scores, each in [0, 1] and exactly 1 for a page compared with itself.
+
+    Those of texts are means over matched texts times the share of text that is matched: one right word among
+    many wrong ones is worth little.
+    """
+    matches = evidence.matches
+    pictures = {"color_map": _mean(evidence.colors), "structure": _mean(evidence.structures)}
+    rest: list[Placed] = [*evidence.missing, *evidence.extra, *evidence.missing_boxes, *evidence.extra_boxes]
+    pairs = [(rect(pair.found), rect(pair.wanted)) for pair in matches]
+    pairs += [(rect(a), rect(b)) for a, b in evidence.boxes]
+    layout = {"layout": overlaps(pairs, [rect(thing) for thing in rest])} if pairs or rest else {}
+    low, high = sorted(max(1, scene.render.document[1]) for scene in (evidence.found, evidence.wanted))
+    if not evidence.found.blocks and not evidence.wanted.blocks:
+        return {**pictures, **layout, "size": low / high * pictures["color_map"]}
+    matched = sum(area(a) + area(b) for a, b in pairs[: len(matches)])
+    lost = sum(area(rect(block)) for block in (*evidence.missing, *evidence.extra))
+    share = matched / (matched + lost)
+    reach = evidence.wanted.reach
+    return {
+        "blocks": share,
+        "text": share * _mean([pair.likeness for pair in matches]),
+        "position": share * _mean([exp(-distance(rect(pair.found), rect(pair.wanted)) / reach) for pair in matches]),
+        "text_color": share * _mean([1.0 - min(1.0, pair.color_distance / FAR) for pair in matches]),
+        "font": share * _mean([_ratio(pair.found.font_px, pair.wanted.font_px) for pair in matches]),
+        **pictures,
+        **layout,
+        "size": share * low / high,
+    }
+
+
+def total(named: dict[str, float]) -> float:
+    """The score in [0, 1]: the weighted mean of the parts that apply, exactly 1 when all of them are."""
+    weight = sum(WEIGHTS[name] for name in named)
+    lost = sum(WEIGHTS[name] * (1.0 - part) for name, part in named.items()) / weight
+    return min(1.0, max(0.0, 1.0 - lost))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _ratio(a: float, b: float) -> float:
+    return min(a, b) / max(a, b) if max(a, b) > 0 else 1.0
