@@ -139,8 +139,9 @@ class ChromiumRenderer:
         if browser is not None and browser.alive and self._pages < self.settings.recycle_pages:
             return browser
         await self._drop(browser)
-        browser = self._browser = await self._launch()
-        if self._stopped:
+        browser = None if self._stopped else await self._launch()
+        self._browser = browser
+        if browser is None or self._stopped:
             await self._drop(browser)
             raise BrowserFault("the browser was stopped")
         self._pages = 0

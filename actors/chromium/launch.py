@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -12,73 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.chromium.flags import FENCE_FLAGS, FRAME_FLAGS, LOOK_FLAGS, QUIET_FLAGS
 from actors.chromium.pipe import BrowserLost, Pipe
 from rollout.errors import BrowserFault
-
-logger = logging.getLogger(__name__)
 
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
 LARGEST_FILE = 64 << 20
-
-FRAME_FLAGS = (
-    "--deterministic-mode",
-    "--enable-begin-frame-control",
-    "--run-all-compositor-stages-before-draw",
-    "--disable-new-content-rendering-timeout",
-    "--disable-threaded-animation",
-    "--disable-threaded-scrolling",
-    "--disable-checker-imaging",
-    "--disable-image-animation-resync",
-    "--enable-surface-synchronization",
-)
-"""No frame is drawn but the ones we ask for, and each shows everything."""
-
-LOOK_FLAGS = (
-    "--hide-scrollbars",
-    "--force-color-profile=srgb",
-    "--force-device-scale-factor=1",
-    "--font-render-hinting=none",
-    "--disable-lcd-text",
-    "--disable-gpu",
-    "--lang=en-US",
-)
-"""The same pixels on every machine that has the same fonts."""
-
-QUIET_FLAGS = (
-    "--headless",
-    "--no-startup-window",
-    "--no-first-run",
-    "--mute-audio",
-    "--no-pings",
-    "--no-service-autorun",
-    "--password-store=basic",
-    "--use-mock-keychain",
-    "--metrics-recording-only",
-    "--disable-background-networking",
-    "--disable-background-timer-throttling",
-    "--disable-backgrounding-occluded-windows",
-    "--disable-renderer-backgrounding",
-    "--disable-breakpad",
-    "--disable-client-side-phishing-detection",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-domain-reliability",
-    "--disable-extensions",
-    "--disable-field-trial-config",
-    "--disable-hang-monitor",
-    "--disable-ipc-flooding-protection",
-    "--disable-quic",
-    "--disable-search-engine-choice-screen",
-    "--disable-sync",
-    "--disable-features=Translate,MediaRouter,OptimizationHints,LazyFrameLoading,LazyImageLoading",
-)
-"""Nothing happens that the page did not ask for."""
-
-FENCE_FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=512")
-"""No host name resolves, addresses included; JavaScript's own heap is bounded (RLIMIT_DATA bounds the rest)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from actors.browser import CANARY, ChromiumRenderer
-from actors.chromium.launch import FENCES
+from actors.chromium.launch import FENCES, Fence
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
 from rollout.records import Page, Render
@@ -30,6 +31,9 @@ div{width:80px;height:80px;background:teal}</style><h1>Moving</h1><div id=a></di
 </script>"""
 MEMORY_BOMB = "<script>const all = []; while (true) all.push(new Array(1e6).fill(1.5))</script>"
 BUFFER_BOMB = "<script>const all = []; try { while (all.length < 50) all.push(new ArrayBuffer(1e8)) } catch {}</script>"
+DEEP = """<script>let last = document.body;
+for (let i = 0; i < 3000; i++) { const next = document.createElement('span'); last.append(next); last = next; }
+last.textContent = 'deep';</script>"""
 PIXEL = "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA='>"
 
 
@@ -122,12 +126,16 @@ async def test_a_fault_of_the_page_is_an_outcome(
         INK + "<div style='height:50000px'></div>",
         INK + BUFFER_BOMB,
         INK + PIXEL + "<script>location.hash = 'a'</script>",
+        INK + "<script>document.title = 'half a pair: \\ud83d'; console.log('\\ud83d')</script>",
+        INK + "<script>onbeforeunload = () => 'stay'; onunload = () => { while (true) {} }</script>",
+        INK + DEEP,
     ],
 )
 async def test_what_a_page_may_do(renderer: ChromiumRenderer, html: str) -> None:
     render = await renderer.render(Page(html=html))
     assert (render.outcome, render.detail) == ("ok", "")
     assert len(render.console) <= 100
+    assert "".join((render.title, *render.console)).encode()
 
 
 async def test_late_exceptions_are_listed(renderer: ChromiumRenderer) -> None:
@@ -140,7 +148,7 @@ async def test_late_exceptions_are_listed(renderer: ChromiumRenderer) -> None:
 
 @pytest.mark.parametrize("fence", FENCES, ids=lambda fence: fence.name)
 async def test_nothing_reaches_the_network(
-    listener: socket.socket, fence: object, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, fence: Fence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.browser.FENCES", (fence,))
     home = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -191,7 +199,7 @@ async def test_a_killed_browser_is_replaced() -> None:
     try:
         await renderer.start()
         assert renderer._browser is not None
-        busy = INK + "<script>const end = Date.now(); for (let i = 0; i < 3e8; i++) Math.sqrt(i)</script>"
+        busy = INK + "<script>const end = Date.now(); for (let i = 0; i < 1e8; i++) Math.sqrt(i)</script>"
         render = asyncio.create_task(renderer.render(Page(html=busy)))
         await asyncio.sleep(0.1)
         os.kill(renderer._browser.pid, signal.SIGKILL)
@@ -216,6 +224,43 @@ async def test_nothing_is_left_after_stop() -> None:
     assert [name for name in family.values() if name == "bwrap"]
     await renderer.stop()
     assert not [family[pid] for pid in family if psutil.pid_exists(pid)]
+
+
+@pytest.mark.parametrize("fence", FENCES, ids=lambda fence: fence.name)
+async def test_a_browser_dies_with_its_parent(fence: Fence) -> None:
+    script = f"""import asyncio, pathlib
+from actors.chromium.launch import FENCES, find_executable, launch
+async def main():
+    process = await launch(find_executable(None), memory_mb=1200, fence=FENCES[{FENCES.index(fence)}])
+    print(process.pid, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())"""
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    assert parent.stdout is not None
+    browser = psutil.Process(int(await parent.stdout.readline()))
+    family = [browser, *browser.children(recursive=True)]
+    assert len(family) > 2
+    parent.kill()
+    await parent.wait()
+    for _ in range(500):
+        if not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the browser outlives its parent")
+
+
+async def test_a_stopped_renderer_stays_stopped() -> None:
+    renderer = ChromiumRenderer(BrowserSettings())
+    await renderer.start()
+    render = asyncio.create_task(renderer.render(Page(html=INK + "<script>while (true) {}</script>")))
+    await asyncio.sleep(0.2)
+    await renderer.stop()
+    with pytest.raises(BrowserFault, match="stopped"):
+        await render
+    assert renderer._browser is None
+    await renderer.start()
+    assert (await renderer.render(Page(html=STILL))).outcome == "ok"
+    await renderer.stop()
 
 
 async def test_a_canary_that_changes_is_a_fault() -> None:
