@@ -6,11 +6,13 @@ Exit codes: 0 finished; 2 bad input before the run began; 1 it failed after that
 import argparse
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from cluster.home import at_home
 from cluster.settings import RunSettings, check_settings, load_settings
 from cluster.state import RunState
 from cluster.store import Store
-from rollout.errors import BadInput, CheckpointError, RelookError, StorageFault
+from rollout.errors import BadInput, CheckpointError, RelookError, StorageFault, TaskFileError
+from rollout.records import Task
 
 logger = logging.getLogger(__name__)
 STOPPED = 130
@@ -57,10 +60,20 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
     from cluster.curriculum import Curriculum
 
     settings = load_settings(path, overrides)
-    Curriculum(settings).held_out(settings.exam.tasks)
+    curriculum = Curriculum(settings)
+    check_references([*(curriculum.file_tasks or ()), *curriculum.held_out(settings.exam.tasks)], settings)
     run_id = f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     store = Store.create(at_home(settings.runs) / run_id)
     return Plan(settings=settings, store=store, state=RunState(), run_id=run_id)
+
+
+def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
+    """Raises TaskFileError for a task that the chosen critic cannot judge."""
+    bare = next((task.id for task in tasks if task.reference_html is None), None)
+    if settings.critic.kind == "visual" and bare is not None:
+        raise TaskFileError(
+            f"task {bare!r} has no reference_html, which the visual critic compares with; give it one, or remove it"
+        )
 
 
 def plan_resume(run: str, runs: Path) -> Plan:
@@ -215,7 +228,11 @@ async def warm_start(settings: RunSettings, display: Display) -> Path:
     cache = at_home(settings.cache)
     command = [sys.executable, "-m", "learner.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    # Threads that wait by spinning take the cores from those they wait for, on a machine that is shared.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent, env=environment
+    )
     assert process.stdout is not None, "stdout is a pipe"
     last = ""
     try:
