@@ -135,7 +135,8 @@ async def test_what_a_page_may_do(renderer: ChromiumRenderer, html: str) -> None
     render = await renderer.render(Page(html=html))
     assert (render.outcome, render.detail) == ("ok", "")
     assert len(render.console) <= 100
-    assert "".join((render.title, *render.console)).encode()
+    said = "".join((render.title, *render.console))
+    assert said == said.encode("utf-8", "replace").decode()
 
 
 async def test_late_exceptions_are_listed(renderer: ChromiumRenderer) -> None:
