@@ -97,7 +97,7 @@ def find_python() -> str:
             return output(found, "-c", "import sys; print(sys._base_executable)")
     raise SetupError(
         "Python 3.11 is wanted, got "
-        f"{sys.version.split()[0]}; install it (apt-get install python3.11-venv python3.11-dev, or pyenv install 3.11)"
+        f"{sys.version.split()[0]}; install it (apt-get install python3.11-venv, or pyenv install 3.11)"
     )
 
 
