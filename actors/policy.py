@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import multiprocessing
 import os
 import tempfile
 import time
@@ -37,6 +38,7 @@ class VLLMPolicy:
         self._engine: Any = None
         self._unfit = "has not started"
         self._calls = 0
+        self._failures = 0
         self._connected = False
         self._syncing = asyncio.Lock()
 
@@ -46,22 +48,26 @@ class VLLMPolicy:
             raise SettingsError(f"the policy's model {self.model_dir!r} holds no config.json; give a model directory")
         try:
             async with asyncio.timeout(self.settings.start_timeout_s):
-                self._engine = await asyncio.to_thread(self._build)
+                await asyncio.to_thread(self._build)
                 await self._engine.update_weight_version("0")
                 self._unfit = ""
                 await self._write([0], "start", self._sampling(max_tokens=1))
         except TimeoutError:
             await self.stop()
             raise EngineFault(f"policy {self.rank} did not start in {self.settings.start_timeout_s:g} s") from None
-        except RuntimeError as error:
+        except ValueError as error:
             await self.stop()
-            raise EngineFault(f"policy {self.rank} cannot start: {error}") from error
+            raise SettingsError(f"vLLM refuses the policy settings: {_one_line(error)}") from error
+        except (RuntimeError, EngineFault) as error:
+            await self.stop()
+            raise EngineFault(f"policy {self.rank} cannot start: {_one_line(error)}") from error
 
     async def stop(self) -> None:
         """Ends the engine's processes. May be called twice, and on an engine that died."""
-        engine, self._engine, self._unfit = self._engine, None, "was stopped"
+        engine, self._engine, self._connected, self._unfit = self._engine, None, False, "was stopped"
         if engine is not None:
             engine.shutdown(timeout=5.0)
+            multiprocessing.active_children()  # asked for its side effect: processes that ended are reaped
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
         """`request.num` completions in sampling order. Raises EngineFault; SettingsError for too long a prompt."""
@@ -121,6 +127,7 @@ class VLLMPolicy:
             try:
                 await self._transfer(engine, update_info, version)
             except BaseException as error:
+                self._failures += 1
                 self._unfit = f"is stale: the sync of version {version} failed"
                 await self._within(engine.pause_generation(mode="abort"), "dropping its completions")
                 await self._within(engine.resume_generation(), "resuming")
@@ -173,13 +180,15 @@ class VLLMPolicy:
 
         engine = self._ready()
         self._calls += 1
-        name = f"{what}-{self._calls}"
+        name, failures = f"{what}-{self._calls}", self._failures
         try:
             outputs = [output async for output in engine.generate({"prompt_token_ids": prompt}, sampling, name)]
         except (EngineDeadError, EngineGenerateError) as error:
             raise EngineFault(f"policy {self.rank} lost its engine: {_one_line(error)}") from error
-        if not outputs or outputs[-1].outputs[0].finish_reason not in ("stop", "length"):
-            raise EngineFault(f"policy {self.rank} dropped a request: it {self._unfit or 'aborted it'}")
+        if failures != self._failures:  # even if it was not aborted, for it may have begun after the rest were
+            raise EngineFault(f"policy {self.rank} dropped a request when a sync failed")
+        if not outputs or (reason := outputs[-1].outputs[0].finish_reason) not in ("stop", "length"):
+            raise EngineFault(f"policy {self.rank} ended a request with {reason if outputs else 'no output'}")
         return outputs[-1]
 
     async def _within(self, call: Coroutine[Any, Any, T], what: str) -> T:
@@ -222,7 +231,7 @@ class VLLMPolicy:
             **options,
         )
 
-    def _build(self) -> Any:
+    def _build(self) -> None:
         """Starts vLLM's processes. Blocks for as long as that takes."""
         with _environment(self._variables()):
             from vllm.engine.arg_utils import AsyncEngineArgs
@@ -232,7 +241,7 @@ class VLLMPolicy:
             if self.settings.tensor_parallel == 1:
                 # vLLM on CPU would put the worker into a process of its own, which polls for work and eats a core.
                 config.parallel_config.distributed_executor_backend = "uni"
-            return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+            self._engine = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
 
     def _arguments(self) -> dict[str, Any]:
         """What vLLM is told."""
@@ -257,8 +266,13 @@ class VLLMPolicy:
         }
         if not cpu:
             return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
-        memory = int(settings.kv_cache_gib * 2**30)
-        return arguments | {"enforce_eager": True, "block_size": CPU_BLOCK, "kv_cache_memory_bytes": memory}
+        return arguments | {
+            "enforce_eager": True,
+            "block_size": CPU_BLOCK,
+            "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
+            # A seeded request whose prompt is cut in two kills vLLM on CPU ("CPU Generator does not use offset").
+            "enable_chunked_prefill": False,
+        }
 
     def _variables(self) -> dict[str, str]:
         """What vLLM reads from the environment, here and in the processes it starts."""

@@ -1,0 +1,185 @@
+"""The policy actor against a real vLLM engine on a tiny model: one engine serves all the tests, in order."""
+
+import asyncio
+import dataclasses
+import gc
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved, tiny_model
+
+from actors.policy import VLLMPolicy
+from actors.settings import PolicySettings
+from rollout.errors import EngineFault, SettingsError
+from rollout.records import Completion, Message, Request
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"), *VLLM_WARNINGS]
+
+
+def ask(text: str = "a page", **options: Any) -> Request:
+    return Request(messages=(Message(role="user", content=text),), **{"max_tokens": 24, "seed": 5} | options)
+
+
+def ids(completions: tuple[Completion, ...]) -> list[tuple[int, ...]]:
+    return [completion.token_ids for completion in completions]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("policy")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    """The model as the learner would hold it; `moved` changes it."""
+    return tiny_model(folder)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def policy(folder: Path, model: Any) -> AsyncIterator[VLLMPolicy]:
+    engine, before = VLLMPolicy(str(folder), PolicySettings(kv_cache_gib=0.05), seed=7), dict(os.environ)
+    await engine.start()
+    assert dict(os.environ) == before
+    yield engine
+    await engine.stop()
+    del engine
+    gc.collect()  # so that what vLLM says when it is freed is said here
+
+
+async def test_completions_are_well_formed_and_in_order(policy: VLLMPolicy, model: Any) -> None:
+    request = ask(num=3)
+    completions = await policy.complete(request)
+    assert len(set(ids(completions))) == 3
+    for completion in completions:
+        assert len(completion.token_ids) == len(completion.logprobs)
+        assert [(span.version, span.start, span.end) for span in completion.versions] == [
+            (0, 0, len(completion.token_ids))
+        ]
+        assert completion.finish == ("length" if len(completion.token_ids) == 24 else "stop")
+        wanted = logprobs_of(model, completion.prompt_ids + completion.token_ids)[-len(completion.token_ids) :]
+        assert completion.logprobs == pytest.approx(wanted, abs=1e-3)
+    assert completions[0].prompt_ids == (1, *policy.prompt_ids(request.messages)[1:-1], 2)
+
+
+async def test_the_same_request_gives_the_same_tokens_whoever_else_asks(policy: VLLMPolicy) -> None:
+    alone = await policy.complete(ask(num=2))
+    crowd = await asyncio.gather(
+        *(policy.complete(ask(f"page {i}", seed=i)) for i in range(20)), policy.complete(ask(num=2))
+    )
+    assert ids(crowd[-1]) == ids(alone)
+    assert ids(await policy.complete(ask(num=1))) == ids(alone)[:1]
+    assert ids(await policy.complete(ask(num=2, seed=6))) != ids(alone)
+
+
+async def test_log_probs_are_those_of_the_temperature(policy: VLLMPolicy, model: Any) -> None:
+    import torch
+
+    (completion,) = await policy.complete(ask(temperature=0.5))
+    token_ids = completion.prompt_ids + completion.token_ids
+    with torch.no_grad():
+        scores = (model(torch.tensor([token_ids])).logits[0] / 0.5).log_softmax(-1)
+    wanted = [scores[i, token].item() for i, token in enumerate(token_ids[1:])][-len(completion.token_ids) :]
+    assert completion.logprobs == pytest.approx(wanted, abs=1e-3)
+
+
+async def test_a_stop_string_ends_a_completion_and_stays_in_it(policy: VLLMPolicy) -> None:
+    request = ask(max_tokens=200, num=8)
+    completions = await policy.complete(request)
+    index, whole = max(enumerate(completions), key=lambda pair: len(pair[1].text))
+    stop = next(letter for letter in whole.text[5:] if letter.isascii() and letter.isprintable())
+    cut = (await policy.complete(dataclasses.replace(request, stop=(stop,))))[index]
+    assert cut.finish == "stop"
+    assert cut.text == whole.text[: whole.text.index(stop) + 1]
+    assert cut.token_ids == whole.token_ids[: len(cut.token_ids)]
+
+
+async def test_a_prompt_that_leaves_no_room_is_a_matter_of_settings(policy: VLLMPolicy) -> None:
+    with pytest.raises(SettingsError, match="max_model_len = 512"):
+        await policy.complete(ask("x" * 600))
+
+
+async def test_a_full_batch_of_long_prompts_is_survived(policy: VLLMPolicy) -> None:
+    # Seeded prompts that are prefilled in pieces would kill the engine.
+    answers = await asyncio.gather(*(policy.complete(ask(f"{i}" + "y" * 400, max_tokens=4)) for i in range(30)))
+    assert len(answers) == 30
+
+
+async def test_new_weights_change_the_answers_and_the_canary_proves_them(policy: VLLMPolicy, model: Any) -> None:
+    before = await policy.complete(ask(num=2))
+    await policy.update_weights(moved(model, 1), version=1)
+    after = await policy.complete(ask(num=2))
+    assert ids(after) != ids(before)
+    assert {span.version for completion in after for span in completion.versions} == {1}
+    assert await policy.canary(CANARY) == pytest.approx(logprobs_of(model, CANARY), abs=1e-3)
+
+
+async def test_running_completions_go_on_under_new_weights(policy: VLLMPolicy, model: Any) -> None:
+    running, version = asyncio.create_task(policy.complete(ask(num=8, max_tokens=400))), 1
+    while not running.done():
+        version += 1
+        await policy.update_weights(moved(model, version), version)
+        await asyncio.sleep(0.05)
+    completions = await running
+    assert max(len(completion.versions) for completion in completions) >= 2
+    for completion in completions:
+        spans = completion.versions
+        assert [span.start for span in spans] == [0, *(span.end for span in spans[:-1])]
+        assert spans[-1].end == len(completion.token_ids)
+        assert list(spans) == sorted(spans, key=lambda span: span.version)
+    assert await policy.canary(CANARY) == pytest.approx(logprobs_of(model, CANARY), abs=1e-3)
+
+
+async def test_an_engine_that_refused_weights_serves_nobody_until_a_sync_succeeds(
+    policy: VLLMPolicy, model: Any
+) -> None:
+    from safetensors.torch import load, save
+
+    good = moved(model, 99)
+    tensors = load(good)
+    name = "model.layers.1.self_attn.v_proj.weight"
+    lacking = save({key: value for key, value in tensors.items() if key != name})
+    misshapen = save(tensors | {name: tensors[name][:7].contiguous()})
+    running = asyncio.create_task(policy.complete(ask(num=4, max_tokens=400)))
+    await asyncio.sleep(0.1)
+    for bad in (good[:1000], lacking, misshapen):
+        with pytest.raises(EngineFault, match="stale"):
+            await policy.update_weights(bad, version=99)
+        with pytest.raises(EngineFault, match="stale"):
+            await policy.complete(ask())
+        with pytest.raises(EngineFault, match="stale"):
+            await policy.canary(CANARY)
+    with pytest.raises(EngineFault):
+        await running
+    await policy.update_weights(good, version=99)
+    assert await policy.canary(CANARY) == pytest.approx(logprobs_of(model, CANARY), abs=1e-3)
+    await policy.ping()
+
+
+async def test_a_killed_engine_is_a_fault_and_leaves_nothing(policy: VLLMPolicy) -> None:
+    (core,) = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
+    running = asyncio.create_task(policy.complete(ask(num=4, max_tokens=400)))
+    await asyncio.sleep(0.1)
+    core.kill()
+    async with asyncio.timeout(60):
+        with pytest.raises(EngineFault, match="lost its engine"):
+            await running
+        for call in (policy.ping(), policy.canary(CANARY), policy.complete(ask()), policy.update_weights(b"", 4)):
+            with pytest.raises(EngineFault, match="lost its engine"):
+                await call
+    await policy.stop()
+    assert not core.is_running()
+    assert not [file for file in Path("/dev/shm").iterdir() if file.name.startswith("relook-")]
+    with pytest.raises(EngineFault, match="was stopped"):
+        await policy.ping()
+
+
+async def test_settings_that_no_engine_can_have_are_refused_at_the_door(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no config\.json"):
+        await VLLMPolicy(str(tmp_path), PolicySettings(), seed=0).start()
+    with pytest.raises(SettingsError, match="max_model_len"):
+        await VLLMPolicy(str(folder), PolicySettings(max_model_len=100_000), seed=0).start()
