@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def listener() -> Iterator[socket.socket]:
 
 def pictures(render: Render) -> list[str]:
     return [shot.sha256 for shot in render.shots]
+
+
+def works(process: psutil.Process) -> bool:
+    """Whether a process runs: neither gone nor waiting to be reaped."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_a_page_is_seen(renderer: ChromiumRenderer) -> None:
@@ -171,6 +180,22 @@ async def test_nothing_reaches_the_network(
         listener.accept()
 
 
+async def test_pages_run_behind_every_fence_this_machine_has(renderer: ChromiumRenderer) -> None:
+    await renderer.ping()
+    assert renderer._browser is not None
+    render = asyncio.create_task(renderer.render(Page(html=INK + "<script>/*watched*/ while (true) {}</script>")))
+    await asyncio.sleep(0.5)
+    family = filter(works, psutil.Process(renderer._browser.pid).children(recursive=True))
+    pages = [process for process in family if "--type=renderer" in process.cmdline()]
+    assert pages
+    for process in pages:
+        assert process.uids().real != 0
+        assert "Seccomp:\t2" in Path(f"/proc/{process.pid}/status").read_text()
+        for space in ("net", "pid", "mnt", "user", "ipc"):
+            assert Path(f"/proc/{process.pid}/ns/{space}").readlink() != Path(f"/proc/self/ns/{space}").readlink()
+    assert (await render).outcome == "timeout"
+
+
 async def test_tampering_does_not_fool_the_reader(renderer: ChromiumRenderer) -> None:
     html = """<title>True</title><h1 style="color:#ff0000;border:30px solid">Truth</h1>
     <img name=body width=9 height=9><form name=title></form>
@@ -236,17 +261,21 @@ async def main():
     print(process.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())"""
-    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
-    assert parent.stdout is not None
-    browser = psutil.Process(int(await parent.stdout.readline()))
-    family = [browser, *browser.children(recursive=True)]
-    assert len(family) > 2
-    parent.kill()
-    await parent.wait()
-    for _ in range(500):
-        if not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]:
-            return
-        await asyncio.sleep(0.02)
+    with tempfile.TemporaryDirectory(prefix="relook-test-") as folder:
+        Path(folder).chmod(0o711)
+        parent = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, env=dict(os.environ, TMPDIR=folder)
+        )
+        assert parent.stdout is not None
+        browser = psutil.Process(int(await parent.stdout.readline()))
+        family = [browser, *browser.children(recursive=True)]
+        assert len(family) > 2
+        parent.kill()
+        await parent.wait()
+        for _ in range(500):
+            if not any(map(works, family)):
+                return
+            await asyncio.sleep(0.02)
     pytest.fail("the browser outlives its parent")
 
 
