@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import maximum_filter, minimum_filter
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
@@ -21,7 +21,7 @@ GREYS = (320, 240)
 WINDOW = 7
 """Side of the window of SSIM, in pixels of the grey picture."""
 FAINT_GREY = 3
-"""Grey levels by which a pixel must differ from the canvas to count as drawn."""
+"""Grey levels within which an area is bare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,23 +75,20 @@ def dominant(pixels: Array) -> Color:
 
 
 def structure(found: Picture, wanted: Picture) -> float:
-    """Mean SSIM in [0, 1] where either picture shows anything (Wang et al. 2004, uniform 7 x 7 window).
+    """Mean SSIM in [0, 1] where either picture shows an edge (Wang et al. 2004, uniform 7 x 7 window).
 
-    Over the bare canvas SSIM is 1, whatever the page: it would reward pages for being empty.
+    On bare areas SSIM is near 1, whatever the page: counting them would reward pages for being empty.
     """
     if np.array_equal(found.grey, wanted.grey):
         return 1.0
-    drawn = _drawn(found) | _drawn(wanted)
-    near = maximum_filter(drawn, size=WINDOW)
-    if not near.any():
+    edges = _edges(found.grey) | _edges(wanted.grey)
+    if not edges.any():
         return 1.0
     _, similar = structural_similarity(found.grey, wanted.grey, win_size=WINDOW, data_range=255, full=True)
-    return float(np.clip(similar[near].mean(), 0.0, 1.0))
+    return float(np.clip(similar[edges].mean(), 0.0, 1.0))
 
 
-def _drawn(picture: Picture) -> Array:
-    """bool [240, 320]: what differs from the canvas."""
-    red, green, blue = picture.canvas
-    canvas = round(0.299 * red + 0.587 * green + 0.114 * blue)
-    drawn: Array = np.abs(picture.grey.astype(np.int16) - canvas) > FAINT_GREY
-    return drawn
+def _edges(grey: Array) -> Array:
+    """bool [240, 320]: where the window of SSIM sees more than one grey."""
+    edges: Array = maximum_filter(grey, size=WINDOW) - minimum_filter(grey, size=WINDOW) > FAINT_GREY
+    return edges
