@@ -15,6 +15,8 @@ MANIFEST = "manifest.json"
 """File name → {"bytes", "sha256"} of every other file in the directory."""
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
+PROBE_BYTES = 1 << 20
+
 
 def aside(path: Path) -> Path:
     """Where a directory is written before it is renamed to `path`."""
@@ -39,10 +41,11 @@ def writing(path: Path) -> Iterator[Path]:
         filling.rename(path)
         _sync(path.parent)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
+    except Exception as error:
+        refusal = _refusal(error, filling)
+        if not refusal:
             raise
-        raise StorageFault(f"cannot write {path}: {error.strerror}; free space there and resume") from error
+        raise StorageFault(f"cannot write {path}: {refusal}; free space there and resume") from error
     finally:
         shutil.rmtree(filling, ignore_errors=True)
 
@@ -63,6 +66,20 @@ def verify(path: Path) -> None:
 def latest(folder: Path) -> Path | None:
     """The newest sound checkpoint of a folder, by name order; None when there is none."""
     return _newest_sound(folder)
+
+
+def _refusal(error: Exception, folder: Path) -> str:
+    """What the disk has against writing; empty when the error is not the disk's.
+
+    Libraries hide a full disk behind errors of their own, so the disk is asked.
+    """
+    try:
+        if isinstance(error, OSError):
+            raise error
+        (folder / "probe").write_bytes(bytes(PROBE_BYTES))
+    except OSError as found:
+        return os.strerror(found.errno) if found.errno in DISK_ERRORS else ""
+    return ""
 
 
 def _newest_sound(folder: Path, before: str | None = None) -> Path | None:

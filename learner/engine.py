@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +21,15 @@ from torch import distributed as dist
 from learner.attention import register
 from learner.batch import pack
 from learner.checkpoint import aside, verify, writing
-from learner.distill import distill_loss
-from learner.loss import policy_loss
+from learner.objective import SUMS, Scale, metrics_of, pick, share
 from learner.rows import Piece, Row, lay_out, piece_of
 from learner.settings import LearnerSettings
-from rollout.errors import CheckpointError, StorageFault
+from rollout.errors import CheckpointError
 from rollout.records import Batch, Lesson, Update
 from rollout.seeds import seed_of
 
 STATE = "learner.json"
 TAG = "deepspeed"
-SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "computed", "empty")
-"""What micro-batches add up; the largest gap is kept beside them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """What the losses of one update are normalised by."""
-
-    tokens: int
-    """Trained sample tokens of the whole batch, on all ranks."""
-    distill_tokens: int
-    distill_weight: float
 
 
 class Engine:
@@ -80,18 +67,14 @@ class Engine:
         samples = [piece_of(s) for s in batch.samples if s.token_ids and not s.truncated]
         weight = self.settings.distill_weight_at(number)
         lessons = [self._piece(lesson) for lesson in batch.lessons] if weight > 0 else []
-        scale = Scale(
-            tokens=sum(len(piece.token_ids) for piece in samples),
-            distill_tokens=sum(len(piece.token_ids) for piece in lessons),
-            distill_weight=weight,
-        )
+        scale = Scale.of(samples, lessons, weight)
         lr, norm = self.settings.lr_at(number), 0.0
         sums, gap_max = dict.fromkeys(SUMS, 0.0), 0.0
         if samples or lessons:
             sums, gap_max = self._accumulate([*samples, *lessons], scale, number)
             norm = self._step(lr, number)
         self.version = number
-        metrics = _metrics(sums, scale) | {
+        metrics = metrics_of(sums, scale) | {
             "samples": len(samples),
             "logprob_gap_max": gap_max,
             "grad_norm": norm,
@@ -107,7 +90,7 @@ class Engine:
         with torch.no_grad():
             logits_TV = _logits(self.module, row)
         self.module.train()
-        return tuple(_pick(logits_TV.log_softmax(-1), row.targets_T).tolist())
+        return tuple(pick(logits_TV.log_softmax(-1), row.targets_T).tolist())
 
     def weights(self) -> bytes:
         """All weights as safetensors bytes under their Hugging Face names; empty on ranks other than 0."""
@@ -123,12 +106,7 @@ class Engine:
         """
         with writing(path) if self.rank == 0 else nullcontext(aside(path)) as filling:
             dist.barrier()
-            try:
-                self.engine.save_checkpoint(str(filling), tag=TAG, save_latest=False)
-            except RuntimeError as error:
-                if "PytorchStreamWriter" not in str(error):
-                    raise
-                raise StorageFault(f"cannot write {path}: {error}; free space there and resume") from error
+            self.engine.save_checkpoint(str(filling), tag=TAG, save_latest=False)
             if self.rank == 0:
                 (filling / STATE).write_text(json.dumps(self._shape() | {"version": self.version}))
             dist.barrier()
@@ -157,7 +135,7 @@ class Engine:
         dist.barrier()
 
     def close(self) -> None:
-        """Leaves the other ranks."""
+        """Leaves the other ranks, for good: DeepSpeed cannot join twice in one process."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -173,10 +151,9 @@ class Engine:
         model.config.use_cache = False
         if self.settings.recompute:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        if self.settings.autocast:
-            # Inside forward: DeepSpeed switches off an autocast that it finds outside, and its own would also
-            # reduce gradients in bfloat16.
-            model.forward = torch.autocast(self.device, torch.bfloat16)(model.forward)
+        autocast = self.settings.autocast
+        if autocast or (autocast is None and wanted == "float32" and _has_bfloat16_units(self.device)):
+            model.forward = _in_bfloat16(model, self.device)
         return model.train(), AutoTokenizer.from_pretrained(model_dir)
 
     def _start(self) -> Any:
@@ -214,45 +191,18 @@ class Engine:
         sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device)
         gap_max = torch.zeros((), device=self.device)
         for indices in rows[self.rank :: self.world_size]:
-            row_sums, row_gap = self._backward(lay_out([pieces[index] for index in indices], self.device), scale)
-            sums += row_sums
-            gap_max = torch.maximum(gap_max, row_gap)
+            row = lay_out([pieces[index] for index in indices], self.device)
+            found = share(_logits(self.engine, row), row, scale, self.settings, self.temperature)
+            # DeepSpeed takes the mean over ranks of what should be their sum.
+            self.engine.backward(found.loss * self.world_size, scale_wrt_gas=False)
+            sums += found.sums
+            gap_max = torch.maximum(gap_max, found.gap_max)
         dist.all_reduce(sums)
         dist.all_reduce(gap_max, dist.ReduceOp.MAX)
-        found = dict(zip(SUMS, sums.tolist(), strict=True))
+        named = dict(zip(SUMS, sums.tolist(), strict=True))
         if not sums.isfinite().all():
-            raise RuntimeError(f"update {number}: the loss is not finite ({found}); the weights were not changed")
-        return found, gap_max.item()
-
-    def _backward(self, row: Row, scale: Scale) -> tuple[Tensor, Tensor]:
-        """One micro-batch: its share of the loss, backwards; its SUMS and largest gap."""
-        logits_TV = _logits(self.engine, row)
-        if self.temperature != 1:
-            logits_TV = torch.where(row.lesson_T[:, None], logits_TV, logits_TV / self.temperature)
-        logprobs_TV = logits_TV.log_softmax(-1)
-        logprobs_T = _pick(logprobs_TV, row.targets_T)
-        sampled_T = ~row.lesson_T
-        policy = policy_loss(
-            logprobs_T[sampled_T],
-            logprobs_T[sampled_T].detach(),
-            row.engine_logprobs_T[sampled_T],
-            row.advantages_T[sampled_T],
-            clip_low=self.settings.clip_low,
-            clip_high=self.settings.clip_high,
-            cap=self.settings.rollout_cap,
-            num_tokens=max(1, scale.tokens),
-        )
-        num = max(1, scale.distill_tokens)
-        distill = distill_loss(logprobs_T[row.lesson_T], weight=scale.distill_weight, num_tokens=num)
-        # DeepSpeed takes the mean over ranks of what should be their sum.
-        self.engine.backward((policy.loss + distill) * self.world_size, scale_wrt_gas=False)
-        with torch.no_grad():
-            spread_TV = logprobs_TV.detach()[sampled_T]
-            entropy = -(spread_TV.exp() * spread_TV).sum()
-            shares = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail)
-            empty = 0 if row.targets_T.numel() else len(row.ids_L)
-            counts = _sums(shares, (len(row.ids_L), empty))
-        return counts, policy.gap_max
+            raise RuntimeError(f"update {number}: the loss is not finite ({named}); the weights were not changed")
+        return named, gap_max.item()
 
     def _step(self, lr: float, number: int) -> float:
         for group in self.engine.optimizer.param_groups:
@@ -309,27 +259,22 @@ def _logits(model: Any, row: Row) -> Tensor:
     return logits
 
 
-def _pick(logprobs_TV: Tensor, targets_T: Tensor) -> Tensor:
-    return logprobs_TV.gather(-1, targets_T[:, None])[:, 0]
+def _has_bfloat16_units(device: str) -> bool:
+    processor = Path("/proc/cpuinfo")
+    return device == "cpu" and processor.exists() and " amx_bf16" in processor.read_text()
 
 
-def _sums(shares: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
-    """Shares and counts of one micro-batch in the order of SUMS."""
-    return torch.cat([torch.stack([share.double() for share in shares]), shares[0].new_tensor(counts).double()])
+def _in_bfloat16(model: Any, device: str) -> Any:
+    """`model.forward` that multiplies in bfloat16 while training; a canary is compared in full precision.
 
+    Inside forward, because DeepSpeed switches off an autocast that it finds outside, and its own would also
+    reduce gradients in bfloat16.
+    """
+    forward = model.forward
 
-def _metrics(sums: dict[str, float], scale: Scale) -> dict[str, float]:
-    tokens = max(1, scale.tokens)
-    return {
-        "loss": sums["loss"],
-        "distill_loss": sums["distill"] / scale.distill_weight if scale.distill_weight else 0.0,
-        "distill_weight": scale.distill_weight,
-        "distill_tokens": scale.distill_tokens,
-        "entropy": sums["entropy"] / tokens,
-        "clip_share": sums["clipped"] / tokens,
-        "logprob_gap_mean": sums["gap"] / tokens,
-        "ratio_tail": sums["tail"] / tokens,
-        "tokens": scale.tokens,
-        "computed_tokens": sums["computed"],
-        "padding_waste": sums["empty"] / max(1.0, sums["computed"]),
-    }
+    @wraps(forward)
+    def autocast(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(device, torch.bfloat16, enabled=model.training):
+            return forward(*args, **kwargs)
+
+    return autocast

@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings
-from rollout.errors import CheckpointError
+from rollout.errors import CheckpointError, StorageFault
 from rollout.records import Batch, Sample
 
 pytestmark = [
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-SETTINGS = LearnerSettings(lr=1e-4, token_budget=128, threads=1)
+SETTINGS = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,8 @@ def meeting() -> str:
     return address()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _leave() -> Iterator[None]:
-    torch.set_num_threads(1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 def start(model: Path, meeting: str, temperature: float = 1.0, **changes: Any) -> Engine:
+    torch.set_num_threads(1)
     settings = SETTINGS.model_copy(update=changes)
     return Engine(model, settings, init_method=meeting, temperature=temperature)
 
@@ -110,6 +104,30 @@ def test_a_packed_update_is_a_plain_one(
     assert 4 < metrics["entropy"] < 5.6
     assert metrics["clip_share"] == 0
     assert 0 < metrics["logprob_gap_mean"] < metrics["logprob_gap_max"]
+
+
+def test_autocast_learns_nearly_the_same_and_leaves_the_canary_exact(model: Path, meeting: str) -> None:
+    exact, rough = start(model, meeting), start(model, meeting, autocast=True)
+    ids = samples(1)[0].token_ids
+    assert rough.logprobs(ids) == exact.logprobs(ids)
+    norms = [engine.update(Batch(samples=samples())).metrics["grad_norm"] for engine in (exact, rough)]
+    assert norms[0] != norms[1]
+    assert norms[0] == pytest.approx(norms[1], rel=0.02)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_bfloat16_weights_learn_at_every_stage(model: Path, meeting: str, stage: int) -> None:
+    exact, rough = start(model, meeting, lr=1e-3), start(model, meeting, lr=1e-3, dtype="bfloat16", zero_stage=stage)
+    for engine in (exact, rough):
+        for seed in range(3):
+            metrics = engine.update(Batch(samples=samples(seed=seed))).metrics
+    assert metrics["grad_norm"] > 0
+    wanted, found = read_weights(exact.weights()), read_weights(rough.weights())
+    assert all(tensor.dtype == torch.bfloat16 for tensor in found.values())
+    start_weights = plain(model).state_dict()
+    moved = {name: wanted[name] - start_weights[name] for name in wanted}
+    off = {name: found[name].float() - wanted[name] for name in wanted}
+    assert sum(v.norm() ** 2 for v in off.values()) < 0.2 * sum(v.norm() ** 2 for v in moved.values())
 
 
 def test_what_did_well_becomes_likelier_and_what_did_badly_less(model: Path, meeting: str) -> None:
@@ -182,6 +200,19 @@ def test_a_checkpoint_that_does_not_fit_is_refused(model: Path, meeting: str, tm
         file.write(b"rot")
     with pytest.raises(CheckpointError, match=f"{largest.name} is damaged"):
         engine.load(tmp_path / "step-1")
+
+
+@pytest.mark.parametrize("write", ["save", "export"])
+def test_a_full_disk_is_a_storage_fault(model: Path, meeting: str, tmp_path: Path, write: str) -> None:
+    engine = start(model, meeting)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(StorageFault, match="cannot write .*step-1: File too large"):
+            getattr(engine, write)(tmp_path / "step-1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_exported_model_is_the_learners(model: Path, meeting: str, tmp_path: Path) -> None:

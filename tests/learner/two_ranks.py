@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 model, rank, ranks, meeting, out = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], Path(sys.argv[5])
 norms = []
 for stage in (1, 2, 3):
-    settings = LearnerSettings(lr=1e-4, token_budget=128, zero_stage=stage, ranks=ranks)  # type: ignore[arg-type]
+    settings = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, zero_stage=stage, ranks=ranks)  # type: ignore[arg-type]
     engine = Engine(model, settings, rank=rank, world_size=ranks, init_method=meeting)
     # One piece: with two ranks, one of them has nothing to do but must keep in step.
     for batch in (Batch(samples=samples(), lessons=LESSONS), Batch(samples=samples(1, seed=9))):

@@ -1,0 +1,96 @@
+"""What one packed row contributes to an update: its share of both losses, and of the sums that become metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from learner.distill import distill_loss
+from learner.loss import policy_loss
+from learner.rows import Piece, Row
+from learner.settings import LearnerSettings
+
+SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "computed", "empty")
+"""What rows add up, over all ranks; the largest gap is kept beside them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What the losses of one update are normalised by: counts of the whole batch, on all ranks."""
+
+    tokens: int
+    distill_tokens: int
+    distill_weight: float
+
+    @classmethod
+    def of(cls, samples: Sequence[Piece], lessons: Sequence[Piece], distill_weight: float) -> "Scale":
+        """The scale of an update that learns from these."""
+        tokens, distill_tokens = (sum(len(piece.token_ids) for piece in pieces) for pieces in (samples, lessons))
+        return cls(tokens=tokens, distill_tokens=distill_tokens, distill_weight=distill_weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One row's share of an update."""
+
+    loss: Tensor
+    """Scalar with a gradient."""
+    sums: Tensor
+    """[len(SUMS)] in float64."""
+    gap_max: Tensor
+
+
+def share(logits_TV: Tensor, row: Row, scale: Scale, settings: LearnerSettings, temperature: float) -> Share:
+    """A row's share. `logits_TV` predict its learnt tokens; samples were drawn at `temperature`.
+
+    There is one optimizer step a batch, so the learner's log-probs are those at the start of the update.
+    """
+    if temperature != 1:
+        logits_TV = torch.where(row.lesson_T[:, None], logits_TV, logits_TV / temperature)
+    logprobs_TV = logits_TV.log_softmax(-1)
+    logprobs_T = pick(logprobs_TV, row.targets_T)
+    sampled_T = ~row.lesson_T
+    policy = policy_loss(
+        logprobs_T[sampled_T],
+        logprobs_T[sampled_T].detach(),
+        row.engine_logprobs_T[sampled_T],
+        row.advantages_T[sampled_T],
+        clip_low=settings.clip_low,
+        clip_high=settings.clip_high,
+        cap=settings.rollout_cap,
+        num_tokens=max(1, scale.tokens),
+    )
+    taught_T = logprobs_T[row.lesson_T]
+    distill = distill_loss(taught_T, weight=scale.distill_weight, num_tokens=max(1, scale.distill_tokens))
+    with torch.no_grad():
+        spread_TV = logprobs_TV.detach()
+        entropy = -(spread_TV.exp() * spread_TV).sum(-1)[sampled_T].sum()
+        empty = 0 if row.targets_T.numel() else len(row.ids_L)
+        counts = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
+        parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail)
+        sums = torch.cat([torch.stack([part.double() for part in parts]), counts])
+    return Share(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max)
+
+
+def pick(logprobs_TV: Tensor, targets_T: Tensor) -> Tensor:
+    """[T] log-probs of the targets."""
+    return logprobs_TV.gather(-1, targets_T[:, None])[:, 0]
+
+
+def metrics_of(sums: dict[str, float], scale: Scale) -> dict[str, float]:
+    """The metrics of an update from the SUMS of all its rows."""
+    tokens = max(1, scale.tokens)
+    return {
+        "loss": sums["loss"],
+        "distill_loss": sums["distill"] / scale.distill_weight if scale.distill_weight else 0.0,
+        "distill_weight": scale.distill_weight,
+        "distill_tokens": scale.distill_tokens,
+        "entropy": sums["entropy"] / tokens,
+        "clip_share": sums["clipped"] / tokens,
+        "logprob_gap_mean": sums["gap"] / tokens,
+        "ratio_tail": sums["tail"] / tokens,
+        "tokens": scale.tokens,
+        "computed_tokens": sums["computed"],
+        "padding_waste": sums["empty"] / max(1.0, sums["computed"]),
+    }
