@@ -3,16 +3,14 @@
 import asyncio
 import math
 import multiprocessing
-import os
-import tempfile
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from actors.processes import environment, shared_file, variables
 from actors.settings import PolicySettings
-from rollout.errors import EngineFault, SettingsError, StorageFault
+from rollout.errors import EngineFault, SettingsError
 from rollout.records import Completion, Message, Request, VersionSpan
 from rollout.seeds import seed_of
 
@@ -21,7 +19,6 @@ T = TypeVar("T")
 TRANSFER = "shared_memory"
 """Back end of the weight-transfer protocol; `nccl` and `ipc` are the ones vLLM brings for GPUs."""
 EXTENSION = "actors.weights.SharedMemoryExtension"
-SHARED_FOLDER = Path("/dev/shm")
 CPU_BLOCK = 32
 """Tokens in a block of cached keys and values: vLLM's 128 would never cache a short prompt that siblings share."""
 
@@ -233,7 +230,7 @@ class VLLMPolicy:
 
     def _build(self) -> None:
         """Starts vLLM's processes. Blocks for as long as that takes."""
-        with _environment(self._variables()):
+        with environment(variables(self.settings)):
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -273,46 +270,6 @@ class VLLMPolicy:
             # A seeded request whose prompt is cut in two kills vLLM on CPU ("CPU Generator does not use offset").
             "enable_chunked_prefill": False,
         }
-
-    def _variables(self) -> dict[str, str]:
-        """What vLLM reads from the environment, here and in the processes it starts."""
-        return {
-            "VLLM_NO_USAGE_STATS": "1",
-            "DO_NOT_TRACK": "1",
-            "VLLM_LOGGING_LEVEL": "ERROR",
-            "VLLM_ENGINE_READY_TIMEOUT_S": str(math.ceil(self.settings.start_timeout_s)),
-            "OMP_NUM_THREADS": str(self.settings.threads),
-            # Left to itself vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        }
-
-
-@contextmanager
-def shared_file(blob: bytes, rank: int) -> Iterator[Path]:
-    """A file in shared memory that holds `blob` for as long as the block runs. Raises StorageFault."""
-    folder = SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())
-    path = folder / f"relook-weights-{os.getpid()}-{rank}.safetensors"
-    try:
-        path.write_bytes(blob)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise StorageFault(f"{len(blob)} bytes of weights do not fit in {folder}: {error}") from error
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Environment variables for as long as the block runs, and for the processes it starts."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _one_line(error: BaseException) -> str:

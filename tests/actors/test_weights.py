@@ -7,8 +7,9 @@ import psutil
 import pytest
 from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved, tiny_model
 
-import actors.policy
-from actors.policy import VLLMPolicy, shared_file
+import actors.processes
+from actors.policy import VLLMPolicy
+from actors.processes import shared_file
 from actors.settings import PolicySettings
 from rollout.errors import StorageFault
 
@@ -40,6 +41,6 @@ def test_a_shared_file_is_gone_when_it_was_used() -> None:
 
 
 def test_a_full_disk_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.policy, "SHARED_FOLDER", Path("/proc"))
+    monkeypatch.setattr(actors.processes, "SHARED_FOLDER", Path("/proc"))
     with pytest.raises(StorageFault, match="7 bytes of weights do not fit in /proc"), shared_file(b"weights", rank=0):
         pass

@@ -1,0 +1,57 @@
+"""What an engine's processes are given: environment variables, and weights in shared memory."""
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from actors.settings import PolicySettings
+from rollout.errors import StorageFault
+
+SHARED_FOLDER = Path("/dev/shm")
+
+
+def variables(settings: PolicySettings) -> dict[str, str]:
+    """What vLLM reads from the environment, here and in the processes it starts."""
+    return {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(math.ceil(settings.start_timeout_s)),
+        "OMP_NUM_THREADS": str(settings.threads),
+        # Threads that spin for each other on cores they share are ten times slower than one thread alone.
+        "OMP_WAIT_POLICY": "passive",
+        # Left to itself vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    }
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Environment variables for as long as the block runs, and for the processes it starts."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
+def shared_file(blob: bytes, rank: int) -> Iterator[Path]:
+    """A file in shared memory that holds `blob` for as long as the block runs. Raises StorageFault."""
+    folder = SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())
+    path = folder / f"relook-weights-{os.getpid()}-{rank}.safetensors"
+    try:
+        path.write_bytes(blob)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StorageFault(f"{len(blob)} bytes of weights do not fit in {folder}: {error}") from error
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
