@@ -8,14 +8,16 @@ from difflib import SequenceMatcher
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from reward.visual.layout import Rect, distance, rect
+from reward.visual.layout import Rect, distances, rect
 from reward.visual.pictures import Array
 from rollout.records import TextBlock
 
 MOST_BLOCKS = 300
 """The largest blocks of a page are compared; a page that is asked for has fewer."""
-MOST_FUZZY = 80
+MOST_FUZZY = 50
 """Blocks a side that may be matched by likeness; equal texts are matched however many they are."""
+CLOSEST = 4
+"""Wanted texts that each of those is compared with letter by letter."""
 MOST_CHARS = 200
 ALIKE = 0.5
 """Likeness below which two texts in one place are not the same text gone wrong; elsewhere it takes more."""
@@ -49,8 +51,7 @@ def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float)
     if not found or not wanted:
         return []
     alike = _likeness(found, wanted)
-    far = np.array([[distance(rect(a), rect(b)) for b in wanted] for a in found]) / scale
-    fit = alike - PLACE * (1 - np.exp(-far))
+    fit = alike - PLACE * (1 - np.exp(-distances(found, wanted) / scale))
     rows, columns = linear_sum_assignment(-fit)
     return [(int(i), int(j), float(alike[i, j])) for i, j in zip(rows, columns, strict=True) if fit[i, j] >= ALIKE]
 
@@ -59,7 +60,8 @@ def likeness(a: str, b: str) -> float:
     """2M/T of two texts, in [0, 1] (Ratcliff and Obershelp); 1 for equal texts alone, however long."""
     if a == b:
         return 1.0
-    return min(0.99, SequenceMatcher(None, a[:MOST_CHARS], b[:MOST_CHARS], autojunk=False).ratio())
+    a, b = a[:MOST_CHARS], b[:MOST_CHARS]
+    return min(0.99, SequenceMatcher(None, a, b, autojunk=False).ratio())
 
 
 def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
@@ -68,12 +70,35 @@ def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
     alike = np.array([[float(a.text == b.text) for b in wanted] for a in found])
     loose = [i for i, block in enumerate(found) if have[block.text] != want[block.text]][:MOST_FUZZY]
     short = [j for j, block in enumerate(wanted) if have[block.text] != want[block.text]][:MOST_FUZZY]
-    for i in loose:
-        for j in short:
-            a, b = found[i].text, wanted[j].text
-            most = 2 * min(len(a), len(b)) / (len(a) + len(b))
-            alike[i, j] = likeness(a, b) if most >= ALIKE else 0.0
+    if loose and short:
+        shared = _shared([found[i].text for i in loose], [wanted[j].text for j in short])
+        for row, column in zip(*np.nonzero(shared), strict=True):
+            i, j = loose[row], short[column]
+            alike[i, j] = likeness(found[i].text, wanted[j].text)
     return alike
+
+
+def _shared(found: Sequence[str], wanted: Sequence[str]) -> Array:
+    """bool [found, wanted]: which pairs of texts are worth a closer look, at most `CLOSEST` for each found one.
+
+    The letters that two texts share bound their likeness from above; the pairs of letters rank what is left.
+    """
+    a, b = (np.array([_letters(text[:MOST_CHARS]) for text in texts]) for texts in (found, wanted))
+    common = np.minimum(a[:, None], b[None])
+    length = np.add.outer(a[:, :64].sum(axis=1), b[:, :64].sum(axis=1))
+    bound = 2 * common[..., :64].sum(axis=-1) / length
+    order = np.argsort(-(common.sum(axis=-1) / length), axis=1, kind="stable")[:, :CLOSEST]
+    closest = np.zeros(bound.shape, dtype=bool)
+    np.put_along_axis(closest, order, values=True, axis=1)
+    shared: Array = closest & (bound >= ALIKE)
+    return shared
+
+
+def _letters(text: str) -> Array:
+    """How often each letter (64 bins) and each pair of letters (256 bins) occurs."""
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    pairs = codes[:-1] * 31 + codes[1:]
+    return np.concatenate([np.bincount(codes % 64, minlength=64), np.bincount(pairs % 256, minlength=256)])
 
 
 def _hidden(block: TextBlock, pixels: Array) -> bool:

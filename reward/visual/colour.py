@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from reward.visual.pictures import Array, Color, Picture, dominant
+from reward.visual.pictures import Array, Color, Picture, contrast, dominant
 
 FAR = 50.0
 """CIEDE2000 at which two colours have nothing in common."""
@@ -35,9 +35,9 @@ def color_map(found: Picture, wanted: Picture) -> float:
     """
     if np.array_equal(found.rgb, wanted.rgb):
         return 1.0
-    contrast = _contrast(wanted, wanted.canvas)
-    canvas = dominant(found.rgb[contrast < VISIBLE])
-    scale = np.minimum(FAR, np.maximum(contrast, _contrast(found, canvas)))
+    canvas = dominant(found.rgb[wanted.contrast < VISIBLE])
+    own = found.contrast if canvas == found.canvas else contrast(found.rgb, found.lab, canvas)
+    scale = np.minimum(FAR, np.maximum(wanted.contrast, own))
     drawn = scale >= VISIBLE
     wrong = np.minimum(difference(found, wanted), scale)
     share = float(wrong[drawn].sum() / scale[drawn].sum()) if drawn.any() else 0.0
@@ -50,14 +50,4 @@ def difference(found: Picture, wanted: Picture) -> Array:
     apart = np.zeros(found.rgb.shape[:2])
     differ = (found.rgb != wanted.rgb).any(axis=-1)
     apart[differ] = deltaE_ciede2000(found.lab[differ], wanted.lab[differ])
-    return apart
-
-
-def _contrast(picture: Picture, canvas: Color) -> Array:
-    """CIEDE2000 of each pixel and the canvas, [128, 128]."""
-    apart = np.zeros(picture.rgb.shape[:2])
-    differ = (picture.rgb != np.asarray(canvas, dtype=np.uint8)).any(axis=-1)
-    ground = rgb2lab(np.asarray([[canvas]], dtype=np.uint8))[0]
-    drawn = picture.lab[differ]
-    apart[differ] = deltaE_ciede2000(drawn, np.broadcast_to(ground, drawn.shape))
     return apart

@@ -8,7 +8,6 @@ from math import exp
 import numpy as np
 
 from reward.visual import sentences
-from reward.visual.blocks import likeness
 from reward.visual.colour import FAR, difference
 from reward.visual.colour import distance as color_distance
 from reward.visual.evidence import WEIGHTS, Evidence, Match
@@ -20,6 +19,8 @@ from rollout.records import TextBlock
 MOST = 5
 OFF_COLOR = 3.0
 """CIEDE2000 by which a colour must be off to be worth a sentence."""
+MOST_SUBSTITUTES = 20
+"""Missing texts, the largest, for which another one is looked for."""
 PROBES = 0.2
 """What failed interactions cost together, beside a score of 1."""
 
@@ -56,7 +57,7 @@ def _substituted(evidence: Evidence) -> Evidence:
     """The evidence with other texts that stand for missing ones matched to them, worth nothing as they are."""
     missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
     reach = evidence.wanted.reach
-    for wanted in evidence.missing:
+    for wanted in evidence.missing[:MOST_SUBSTITUTES]:
         found = max(extra, key=lambda block: _instead(block, wanted, reach), default=None)
         if found is not None and _instead(found, wanted, reach) >= 0.5:
             missing.remove(wanted)
@@ -152,4 +153,4 @@ def _instead(found: TextBlock, wanted: TextBlock, reach: float) -> float:
     """How much one text looks as if it stood for another: by its place, or else by its element."""
     near = exp(-2 * distance(rect(found), rect(wanted)) / reach)
     font = min(found.font_px, wanted.font_px) / max(1.0, found.font_px, wanted.font_px)
-    return near * font + 0.5 * (found.tag == wanted.tag and font == 1) + 0.1 * likeness(found.text, wanted.text)
+    return near * font + 0.5 * (found.tag == wanted.tag and font == 1)

@@ -17,7 +17,7 @@ Rect = tuple[float, float, float, float]
 MOST_BOXES = 150
 """The largest boxes of a page are compared."""
 SAME_BOX = 0.2
-"""Below this, two boxes are not the same box gone wrong: IoU, plus up to 0.5 for tag, size and nearness."""
+"""Below this, two boxes are not the same box gone wrong: IoU, plus up to 0.25 each for nearness and a twin's size."""
 EDGE = 4
 """Levels by which a box must stand out from what is around it to be seen."""
 SAMPLES = 24
@@ -80,6 +80,33 @@ def distance(found: Rect, wanted: Rect) -> float:
     return hypot(*offset(found, wanted))
 
 
+def distances(found: Sequence[Placed], wanted: Sequence[Placed]) -> Array:
+    """`distance` of every pair, [found, wanted]."""
+    a, b = _sides(found)[:, None], _sides(wanted)[None]
+    apart = []
+    for low, high in ((0, 2), (1, 3)):
+        ends = np.abs(a[..., low] - b[..., low]), np.abs(a[..., high] - b[..., high])
+        middle = np.abs(a[..., low] + a[..., high] - b[..., low] - b[..., high]) / 2
+        apart.append(np.minimum(middle, np.minimum(*ends)))
+    far: Array = np.hypot(apart[0], apart[1])
+    return far
+
+
+def _overlaps(found: Sequence[Placed], wanted: Sequence[Placed]) -> Array:
+    """`overlap` of every pair, [found, wanted]."""
+    a, b = _sides(found)[:, None], _sides(wanted)[None]
+    across = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    down = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    both = np.maximum(across, 0) * np.maximum(down, 0)
+    whole = [(sides[..., 2] - sides[..., 0]) * (sides[..., 3] - sides[..., 1]) for sides in (a, b)]
+    shared: Array = both / (whole[0] + whole[1] - both)
+    return shared
+
+
+def _sides(things: Sequence[Placed]) -> Array:
+    return np.array([rect(thing) for thing in things])
+
+
 def visible(boxes: Sequence[Box], pixels: Array) -> list[Area]:
     """The boxes that stand out from what is around them; those that reach beyond the picture are believed."""
     seen = [_look(box, pixels) for box in boxes]
@@ -90,7 +117,11 @@ def match_boxes(found: Sequence[Area], wanted: Sequence[Area], scale: float) -> 
     """Which found box is which wanted one."""
     if not found or not wanted:
         return []
-    same = np.array([[_same(a, b, scale) for b in wanted] for a in found])
+    sizes = [np.array([area(rect(box)) for box in boxes]) for boxes in (found, wanted)]
+    size = np.minimum.outer(*sizes) / np.maximum.outer(*sizes)
+    near = size * np.exp(-distances(found, wanted) / scale)
+    twins = np.array([[a.tag == b.tag for b in wanted] for a in found]) * size**2
+    same = _overlaps(found, wanted) + 0.25 * near + 0.25 * twins
     rows, columns = linear_sum_assignment(-same)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if same[i, j] >= SAME_BOX]
 
@@ -106,14 +137,6 @@ def overlaps(pairs: Sequence[tuple[Rect, Rect]], rest: Sequence[Rect]) -> float:
 
 def _weight(sides: Rect) -> float:
     return sqrt(area(sides))
-
-
-def _same(a: Area, b: Area, scale: float) -> float:
-    sides_a, sides_b = rect(a), rect(b)
-    size = min(area(sides_a), area(sides_b)) / max(area(sides_a), area(sides_b))
-    near = size * float(np.exp(-distance(sides_a, sides_b) / scale))
-    twin = 0.25 * size**2 if a.tag == b.tag else 0.0
-    return overlap(sides_a, sides_b) + 0.25 * near + twin
 
 
 def _least(low: float, high: float, wanted_low: float, wanted_high: float) -> float:

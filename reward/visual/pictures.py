@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
-from skimage.color import rgb2lab
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
 Array = npt.NDArray[Any]
@@ -33,9 +33,13 @@ class Picture:
     lab: Array
     """float32 [128, 128, 3], CIELAB."""
     grey: Array
-    """uint8 [240, 320]."""
+    """float32 [240, 320], 0 to 255."""
+    edges: Array
+    """bool [240, 320]: where the window of SSIM sees more than one grey."""
     canvas: Color
     """The dominant colour."""
+    contrast: Array
+    """float [128, 128]: CIEDE2000 of each pixel and the canvas."""
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -59,9 +63,27 @@ def reduce(pixels: Array, size: tuple[int, int]) -> Picture:
         padded = Image.new("RGB", size, canvas)
         padded.paste(picture)
         picture = padded
-    rgb = np.asarray(picture.resize(COLORS, Image.Resampling.BOX))
-    grey = np.asarray(picture.convert("L").resize(GREYS, Image.Resampling.BOX))
-    return Picture(rgb=rgb, lab=rgb2lab(rgb).astype(np.float32), grey=grey, canvas=dominant(rgb))
+    half = picture.reduce(2) if min(size) >= 2 * max(GREYS) else picture
+    rgb = np.asarray(half.resize(COLORS, Image.Resampling.BOX))
+    grey = np.asarray(half.convert("L").resize(GREYS, Image.Resampling.BOX))
+    lab, canvas = rgb2lab(rgb).astype(np.float32), dominant(rgb)
+    return Picture(
+        rgb=rgb,
+        lab=lab,
+        grey=grey.astype(np.float32),
+        edges=maximum_filter(grey, size=WINDOW) - minimum_filter(grey, size=WINDOW) > FAINT_GREY,
+        canvas=canvas,
+        contrast=contrast(rgb, lab, canvas),
+    )
+
+
+def contrast(rgb: Array, lab: Array, canvas: Color) -> Array:
+    """float [128, 128]: CIEDE2000 of each pixel and a canvas of that colour."""
+    apart = np.zeros(rgb.shape[:2])
+    drawn = (rgb != np.asarray(canvas, dtype=np.uint8)).any(axis=-1)
+    ground = rgb2lab(np.asarray([[canvas]], dtype=np.uint8))[0].astype(np.float32)
+    apart[drawn] = deltaE_ciede2000(lab[drawn], np.broadcast_to(ground, lab[drawn].shape))
+    return apart
 
 
 def dominant(pixels: Array) -> Color:
@@ -81,14 +103,8 @@ def structure(found: Picture, wanted: Picture) -> float:
     """
     if np.array_equal(found.grey, wanted.grey):
         return 1.0
-    edges = _edges(found.grey) | _edges(wanted.grey)
+    edges = found.edges | wanted.edges
     if not edges.any():
         return 1.0
     _, similar = structural_similarity(found.grey, wanted.grey, win_size=WINDOW, data_range=255, full=True)
     return float(np.clip(similar[edges].mean(), 0.0, 1.0))
-
-
-def _edges(grey: Array) -> Array:
-    """bool [240, 320]: where the window of SSIM sees more than one grey."""
-    edges: Array = maximum_filter(grey, size=WINDOW) - minimum_filter(grey, size=WINDOW) > FAINT_GREY
-    return edges
