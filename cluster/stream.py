@@ -46,7 +46,7 @@ class Stream:
                     self._start(step, extra)
         self.tasks = {key: task for key, task in self.tasks.items() if key[0] > step}
         self._check_losses(groups)
-        return [group for group in groups if len(group.trajectories) >= 2]
+        return groups
 
     async def close(self) -> None:
         """Cancels what is still in flight."""
