@@ -20,6 +20,9 @@ MICRO_TOKENS = 2048
 """Tokens of one forward pass: enough to keep two cores busy, few enough to stay in their caches."""
 POOL = 256
 """Conversations that are sorted by length together, so that rows of a micro-batch need little padding."""
+HEAD = 32
+"""Width of an attention head."""
+KEY_VALUE_HEADS = 2
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises; then it falls in a line to zero."""
 
@@ -85,14 +88,15 @@ def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
     """A Llama with random weights; embeddings untied, because a head that is tied goes stale in vLLM on CPU."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    heads = settings.hidden // 64
+    # Two key-value heads for all queries: attention is what an engine without a GPU spends most on.
+    heads = settings.hidden // HEAD
     config = LlamaConfig(
         vocab_size=settings.vocab,
         hidden_size=settings.hidden,
         intermediate_size=settings.hidden * 11 // 4,
         num_hidden_layers=settings.layers,
         num_attention_heads=heads,
-        num_key_value_heads=heads,
+        num_key_value_heads=KEY_VALUE_HEADS,
         max_position_embeddings=settings.context,
         tie_word_embeddings=False,
         bos_token_id=None,

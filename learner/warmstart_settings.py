@@ -12,7 +12,7 @@ class WarmStartSettings(Settings):
 
     seed: int = Field(default=0, ge=0)
     """All randomness of the recipe comes from it."""
-    steps: int = Field(default=480, ge=1)
+    steps: int = Field(default=360, ge=1)
     """Optimizer steps."""
     batch_tokens: int = Field(default=4096, ge=256)
     """Tokens of a step, padding included."""
@@ -20,10 +20,10 @@ class WarmStartSettings(Settings):
     """Peak learning rate of the matrices (Muon)."""
     embedding_lr: float = Field(default=0.004, gt=0)
     """Peak learning rate of embeddings, head and norms (AdamW)."""
-    broken_share: float = Field(default=0.5, ge=0, lt=1)
+    broken_share: float = Field(default=0.75, ge=0, lt=1)
     """Share of first pages that are broken on purpose: what reinforcement learning has to unlearn."""
     hidden: int = Field(default=256, ge=64, multiple_of=64)
-    """Width of the model; a head is 64 wide."""
+    """Width of the model; a head is 32 wide."""
     layers: int = Field(default=5, ge=1)
     """Transformer layers."""
     vocab: int = Field(default=2048, ge=512)
