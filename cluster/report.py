@@ -67,7 +67,11 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
     """The report as HTML."""
     album = Album(report.picture)
     parts = [
-        _section("How training went", "Thin lines are single steps, bold ones their moving mean.", curves(report.history, report.exams)),
+        _section(
+            "How training went",
+            "Thin lines are single steps, bold ones their moving mean.",
+            curves(report.history, report.exams),
+        ),
         _section("Writing without the critic", *_inference(report.inference)),
         _section("What happened", "Faults, exams and other events, oldest first.", _events(report.events)),
         _section("Settings", "What this run was told.", _settings(report.settings)),
