@@ -228,8 +228,8 @@ async def warm_start(settings: RunSettings, display: Display) -> Path:
     cache = at_home(settings.cache)
     command = [sys.executable, "-m", "learner.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
-    # Threads that wait by spinning take the cores from those they wait for, on a machine that is shared.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    # Threads that spin long for each other take the cores from those they wait for, on a machine that is shared.
+    environment = {"GOMP_SPINCOUNT": "20000", **os.environ}
     process = await asyncio.create_subprocess_exec(
         *command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent, env=environment
     )

@@ -3,7 +3,8 @@
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,15 @@ MAX_PAIRS = 24
 
 
 class Observer:
-    """The watcher of a real run."""
+    """The watcher of a real run. Reports and MLflow are served by a thread of its own: no step waits for them."""
 
     def __init__(
         self, settings: RunSettings, store: Store, state: RunState, display: Display, tracker: Tracker, run_id: str
     ) -> None:
         self.settings, self.store, self.state = settings, store, state
         self.display, self.tracker, self.run_id = display, tracker, run_id
-        self.status = "running"
+        self.clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
+        self.errands: list[Future[Any]] = []
 
     def stage(self, text: str) -> None:
         """Something that takes a while begins."""
@@ -55,10 +57,10 @@ class Observer:
         if faults:
             self.note(f"step {step}: {faults} machine faults, {int(row['dropped'])} episodes dropped, none scored")
         self.display.step(row, self.settings.steps)
-        self.tracker.metrics(state.history)
+        self._later(self.tracker.metrics, list(state.history))
         if step % self.settings.report.every == 0:
-            self.tracker.file(self.store.step_file(step), "trajectories")
-            self.publish("running")
+            self._later(self.tracker.file, self.store.step_file(step), "trajectories")
+            self._later(self.publish, "running", RunState.from_json(state.to_json()))
 
     def exam(self, exam: Exam, played: list[Trajectory], state: RunState) -> None:
         """Keeps what was played, and says what came of it."""
@@ -68,21 +70,23 @@ class Observer:
         values = {"exam_reward": exam.mean, "exam_valid": exam.valid}
         if exam.step:
             values |= {"exam_gain": row["gain"], "exam_gain_low": row["low"], "exam_gain_high": row["high"]}
-        self.tracker.values(exam.step, values)
+        self._later(self.tracker.values, exam.step, values)
         champion = "the new champion" if state.champion_step == exam.step else f"champion stays {state.champion_step}"
         self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}; {champion}")
 
-    def publish(self, status: str) -> dict[str, Any]:
+    def publish(self, status: str, state: RunState) -> dict[str, Any]:
         """Writes the summary and the report; returns the summary."""
-        self.status = status
-        summary = summarise(self.run_id, status, self.state, self.settings)
+        summary = summarise(self.run_id, status, state, self.settings)
         self.store.write_json("summary.json", summary)
-        write_report(self.store.path / "report.html", self._report(summary))
+        write_report(self.store.path / "report.html", self._report(summary, state))
         return summary
 
     def finish(self, status: str) -> dict[str, Any]:
         """The last word: summary and report written, everything delivered, the MLflow run ended."""
-        summary = self.publish(status)
+        self.clerk.shutdown(wait=True)
+        for errand in self.errands:
+            errand.result()
+        summary = self.publish(status, self.state)
         self.tracker.metrics(self.state.history)
         for name in ("summary.json", "report.html", "run.json"):
             self.tracker.file(self.store.path / name)
@@ -94,19 +98,26 @@ class Observer:
         self.tracker.finish(status)
         return summary
 
-    def _report(self, summary: Mapping[str, Any]) -> Report:
+    def _later(self, work: Callable[..., Any], *args: Any) -> None:
+        """Sends the clerk on an errand; what failed on an earlier one is raised now."""
+        for errand in [errand for errand in self.errands if errand.done()]:
+            self.errands.remove(errand)
+            errand.result()
+        self.errands.append(self.clerk.submit(work, *args))
+
+    def _report(self, summary: Mapping[str, Any], state: RunState) -> Report:
         return Report(
             run_id=self.run_id,
             title=self.settings.name,
-            status=self.status,
+            status=str(summary["status"]),
             settings=self.settings.model_dump(mode="json"),
             summary=summary,
-            history=self.state.history,
-            exams=[self._exam_row(exam) for exam in self.state.exams],
-            films=list(self._films()),
-            pairs=list(self._pairs()),
-            inference=self.state.inference,
-            events=self.state.events,
+            history=state.history,
+            exams=[self._exam_row(exam) for exam in state.exams],
+            films=list(self._films(state.step)),
+            pairs=list(self._pairs(state.champion_step)),
+            inference=state.inference,
+            events=state.events,
             picture=self.store.picture,
         )
 
@@ -119,25 +130,22 @@ class Observer:
         gain, low, high = bootstrap([exam.rewards[task] - first[task] for task in first], seed=0)
         return row | {"gain": gain, "low": low, "high": high}
 
-    def _films(self) -> Iterator[Film]:
+    def _films(self, last: int) -> Iterator[Film]:
         """Episodes whose pictures were kept, from steps spread over the run: the most revised of each group."""
-        steps = range(1, self.state.step + 1)
-        if len(steps) > MAX_FILM_STEPS:
-            last = len(steps) - 1
-            steps = sorted({steps[last * place // (MAX_FILM_STEPS - 1)] for place in range(MAX_FILM_STEPS)})  # type: ignore[assignment]
-        for step in reversed(steps):
+        steps = {1 + (last - 1) * place // (MAX_FILM_STEPS - 1) for place in range(MAX_FILM_STEPS)} if last else set()
+        for step in sorted(steps, reverse=True):
             groups = self.store.read_groups(step) or []
             for group in groups[: self.settings.report.films]:
                 best = sorted(group.trajectories, key=lambda t: (len(t.accepted), t.reward), reverse=True)
                 for trajectory in best[:FILMS_A_STEP]:
                     yield Film(step=step, trajectory=trajectory, reference=self.store.reference(group.task))
 
-    def _pairs(self) -> Iterator[Pair]:
+    def _pairs(self, champion: int) -> Iterator[Pair]:
         """Held-out tasks before training and with the champion."""
-        if self.state.champion_step == 0 or not self.store.exam_file(0).exists():
+        if champion == 0 or not self.store.exam_file(0).exists():
             return
         before = read_groups(self.store.exam_file(0))[:MAX_PAIRS]
-        after = {group.task.id: group for group in read_groups(self.store.exam_file(self.state.champion_step))}
+        after = {group.task.id: group for group in read_groups(self.store.exam_file(champion))}
         for group in before:
             yield Pair(
                 task=group.task,
@@ -147,7 +155,7 @@ class Observer:
             )
 
     def _example_shots(self) -> Iterator[str]:
-        for pair in self._pairs():
+        for pair in self._pairs(self.state.champion_step):
             for attempt in (pair.before, pair.after):
                 if attempt.render is not None and attempt.render.shots:
                     yield attempt.render.shots[0].sha256

@@ -23,10 +23,11 @@ SPLIT = "|".join(
         r' [a-z-]+="',  # an attribute
         r"[;{]?[a-z-]+:",  # a style property
         r"#[0-9a-fA-F]{3,6}",  # a colour
-        r" ?[A-Za-z]+(?:-[A-Za-z]+)*",
+        r"[A-Z][A-Za-z]*(?:-[A-Za-z]+)*",  # a name, without the space before it
+        r" ?[a-z]+(?:-[A-Za-z]+)*",
         r"[0-9]+",
         r" ?[^\sA-Za-z0-9<#]+\n?",
-        r"\s+",
+        r" (?=[A-Z])|\s+",
     )
 )
 """Words, numbers and colours are cut alike in a brief and in a page, so that copying one is copying its tokens."""

@@ -23,7 +23,7 @@ class WarmStartSettings(Settings):
     broken_share: float = Field(default=0.75, ge=0, lt=1)
     """Share of first pages that are broken on purpose: what reinforcement learning has to unlearn."""
     hidden: int = Field(default=256, ge=64, multiple_of=64)
-    """Width of the model; a head is 32 wide."""
+    """Width of the model; a head is 64 wide."""
     layers: int = Field(default=5, ge=1)
     """Transformer layers."""
     vocab: int = Field(default=2048, ge=512)
