@@ -148,7 +148,9 @@ def install(pins: list[str], *source: str) -> str:
     if not pins:
         return ""
     uv, where = VENV / "bin" / "uv", source or uv_sources()
-    if uv.exists() and not run(str(uv), "pip", "install", "--python", PYTHON, "--no-deps", *where, *pins):
+    # Compiled once here, or else by every process that starts where Python may not write what it compiled.
+    command = [str(uv), "pip", "install", "--python", PYTHON, "--no-deps", "--compile-bytecode"]
+    if uv.exists() and not run(*command, *where, *pins):
         return ""
     return run(PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", *source, *pins)
 
