@@ -1,6 +1,7 @@
 """One learner rank: the engine in a process of its own, on threads that were chosen on purpose."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class LearnerRank:
         temperature: float = 1.0,
     ) -> None:
         """Loads the Hugging Face directory `model` and waits for the other ranks at `init_method`."""
+        # Threads that spin long for each other take the cores from those they wait for, where cores are shared.
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
         import torch
 
         from learner.engine import Engine

@@ -46,6 +46,8 @@ def connect() -> str:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers would give way to whatever else runs here, and threads that wait for each other then wait long.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     context = ray.init(log_to_driver=False, logging_level=logging.ERROR)
     return str(context.dashboard_url or "")

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from learner.warmstart_settings import WarmStartSettings
 
 VOCABULARY_SAMPLES = 600
 """Conversations that the vocabulary is learnt from."""
-MICRO_TOKENS = 2048
-"""Tokens of one forward pass: enough to keep two cores busy, few enough to stay in their caches."""
+MICRO_TOKENS = 4096
+"""Tokens of one forward pass: enough to keep two cores busy."""
 POOL = 256
 """Conversations that are sorted by length together, so that rows of a micro-batch need little padding."""
 HEAD = 64
 """Width of an attention head."""
-KEY_VALUE_HEADS = 1
+WIDTH = 64
+"""Rows are padded to a multiple of this: every new shape costs the matrix library a kernel made for it."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises; then it falls in a line to zero."""
 
@@ -88,7 +89,6 @@ def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
     """A Llama with random weights; embeddings untied, because a head that is tied goes stale in vLLM on CPU."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    # One key-value head for all queries: attention is what an engine without a GPU spends most on.
     heads = settings.hidden // HEAD
     config = LlamaConfig(
         vocab_size=settings.vocab,
@@ -96,7 +96,7 @@ def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
         intermediate_size=settings.hidden * 11 // 4,
         num_hidden_layers=settings.layers,
         num_attention_heads=heads,
-        num_key_value_heads=KEY_VALUE_HEADS,
+        num_key_value_heads=heads,
         max_position_embeddings=settings.context,
         tie_word_embeddings=False,
         bos_token_id=None,
@@ -147,19 +147,14 @@ def encode(tokenizer: Any, talk: Conversation) -> Row:
 
 
 def _micro_batches(pool: list[Row], tokens: int, pad: int) -> Iterator[tuple[Tensor, Tensor]]:
-    rows: list[Row] = []
-    for row in pool:
-        if rows and (len(rows) + 1) * len(row.ids) > tokens:
-            yield _pad(rows, pad)
-            rows = []
-        rows.append(row)
-    if rows:
-        yield _pad(rows, pad)
+    for width, group in groupby(pool, key=lambda row: -(-(len(row.ids) - 1) // WIDTH) * WIDTH):
+        rows, most = list(group), max(1, tokens // width)
+        for start in range(0, len(rows), most):
+            yield _pad(rows[start : start + most], width, pad)
 
 
-def _pad(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
+def _pad(rows: list[Row], length: int, pad: int) -> tuple[Tensor, Tensor]:
     # Rows are padded on the right and attention is causal, so no mask is needed.
-    length = len(rows[-1].ids) - 1
     ids_BT = torch.full((len(rows), length), pad)
     labels_BT = torch.full((len(rows), length), -1)
     for b, row in enumerate(rows):

@@ -12,7 +12,7 @@ class WarmStartSettings(Settings):
 
     seed: int = Field(default=0, ge=0)
     """All randomness of the recipe comes from it."""
-    steps: int = Field(default=360, ge=1)
+    steps: int = Field(default=480, ge=1)
     """Optimizer steps."""
     batch_tokens: int = Field(default=4096, ge=256)
     """Tokens of a step, padding included."""
