@@ -21,3 +21,19 @@ def outcome(rewards: Sequence[float], *, normalize_std: bool) -> list[float] | N
         return None
     mean, scale = fmean(rewards), spread if normalize_std else 1.0
     return [(reward - mean) / scale for reward in rewards]
+
+
+def turn(gains: Sequence[Sequence[float]], *, normalize_std: bool) -> list[list[float | None]] | None:
+    """Each round's gain against the siblings' gains of the same round; None where fewer than two played it.
+
+    `gains[i][t]` is what round t added to sibling i: R_0 in round 0, then R_t − R_{t−1}, or 0 when nothing was
+    accepted. A page is thus compared with pages, a revision with revisions, and a good revision does not excuse
+    the page it had to repair. Returns None for a group in which no round carries a signal.
+    """
+    advantages: list[list[float | None]] = [[None] * len(mine) for mine in gains]
+    for number in range(max(map(len, gains), default=0)):
+        players = [sibling for sibling, mine in enumerate(gains) if len(mine) > number]
+        values = outcome([gains[sibling][number] for sibling in players], normalize_std=normalize_std)
+        for sibling, value in zip(players, values or [], strict=False):
+            advantages[sibling][number] = value
+    return advantages if any(value is not None for mine in advantages for value in mine) else None

@@ -1,7 +1,7 @@
 """From played groups to what an update learns from: samples, lessons, and rows they are packed in. No torch."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from learner import advantage
 from learner.settings import LearnerSettings
@@ -23,13 +23,9 @@ def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forc
     samples: list[Sample] = []
     flat = 0
     for group in groups:
-        rewards = [trajectory.reward for trajectory in group.trajectories]
-        advantages = advantage.outcome(rewards, normalize_std=settings.normalize_std)
-        if advantages is None:
-            flat += 1
-            continue
-        for trajectory, value in zip(group.trajectories, advantages, strict=True):
-            samples += [_sample(attempt, value, group.task.id) for attempt in trajectory.accepted]
+        learnt = list(_samples(group, settings))
+        samples += learnt
+        flat += not learnt
     wanted = settings.distill_lessons if settings.distill_weight > 0 else 0
     return Batch(
         samples=tuple(samples), lessons=_lessons(groups, wanted, seed), groups=len(groups) - flat, flat_groups=flat
@@ -74,6 +70,32 @@ def _check_rising(trajectory: Trajectory) -> None:
             f"accepted rewards of trajectory {trajectory.id!r} must rise strictly, got "
             f"{', '.join(f'{reward:.6f}' for reward in rewards)}"
         )
+
+
+def _samples(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
+    """The accepted turns of a group that carry a signal, credited as the settings say."""
+    if settings.credit == "outcome":
+        rewards = [trajectory.reward for trajectory in group.trajectories]
+        shared = advantage.outcome(rewards, normalize_std=settings.normalize_std) or []
+        for trajectory, value in zip(group.trajectories, shared, strict=False):
+            yield from (_sample(attempt, value, group.task.id) for attempt in trajectory.accepted)
+        return
+    gains = [_gains(trajectory) for trajectory in group.trajectories]
+    credited = advantage.turn(gains, normalize_std=settings.normalize_std) or []
+    for trajectory, values in zip(group.trajectories, credited, strict=False):
+        for turn, value in zip(trajectory.turns, values, strict=True):
+            if turn.accepted is not None and value is not None:
+                yield _sample(turn.accepted, value, group.task.id)
+
+
+def _gains(trajectory: Trajectory) -> list[float]:
+    """What each round added: the first page's reward, then the rise, 0 where nothing was accepted."""
+    gains, best = [], 0.0
+    for turn in trajectory.turns:
+        total = turn.accepted.total if turn.accepted is not None else best
+        gains.append(total - best)
+        best = total
+    return gains
 
 
 def _sample(attempt: Attempt, value: float, group: str) -> Sample:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.advantage import outcome
+from learner.advantage import outcome, turn
 
 rewards = st.lists(st.floats(0, 1, allow_nan=False), min_size=2, max_size=16)
 
@@ -43,3 +43,17 @@ def test_a_group_without_variance_has_no_signal(values: list[float]) -> None:
 def test_by_hand() -> None:
     assert outcome([0.0, 1.0], normalize_std=True) == [-1.0, 1.0]
     assert outcome([0.0, 1.0], normalize_std=False) == [-0.5, 0.5]
+
+
+def test_turn_credit_compares_rounds_with_their_own_kind() -> None:
+    # A broken page that was repaired does not pass for a page that was right from the start.
+    gains = [[0.0, 0.8], [0.8, 0.0], [0.8]]
+    advantages = turn(gains, normalize_std=False)
+    assert advantages is not None
+    assert [mine[0] for mine in advantages] == pytest.approx([-1.6 / 3, 0.8 / 3, 0.8 / 3])
+    assert [mine[1] for mine in advantages[:2]] == pytest.approx([0.4, -0.4])
+
+
+def test_turn_credit_leaves_out_rounds_that_one_alone_played_or_that_do_not_differ() -> None:
+    assert turn([[0.5, 0.2], [0.1]], normalize_std=True) == [[1.0, None], [-1.0]]
+    assert turn([[0.5, 0.2], [0.5]], normalize_std=True) is None

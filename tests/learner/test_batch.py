@@ -63,6 +63,14 @@ def test_every_accepted_turn_is_a_sample_with_the_engines_own_ids() -> None:
     assert all(sample.logprobs == (-0.5, -0.25) and sample.group == "hero" for sample in batch.samples)
 
 
+def test_turn_credit_gives_each_accepted_turn_its_own_advantage() -> None:
+    repaired = [attempt(0, 0.0), attempt(1, 0.75)]
+    right, stuck = [attempt(0, 0.5), attempt(1, 0.25, accepted=False)], [attempt(0, 0.25)]
+    batch = build([group("hero", repaired, right, stuck)], SETTINGS.model_copy(update={"credit": "turn"}), seed=0)
+    assert [sample.token_ids[0] for sample in batch.samples] == [0, 75, 50, 25]
+    assert [sample.advantage for sample in batch.samples] == [-0.25, 0.375, 0.25, 0.0]
+
+
 def test_flat_groups_are_dropped_and_counted_but_still_teach_feedback() -> None:
     flat = group("flat", [attempt(0, 0.5, feedback="Too blue.")], [attempt(0, 0.5)])
     lost = group("lost")
