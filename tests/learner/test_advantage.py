@@ -55,5 +55,5 @@ def test_turn_credit_compares_rounds_with_their_own_kind() -> None:
 
 
 def test_turn_credit_leaves_out_rounds_that_one_alone_played_or_that_do_not_differ() -> None:
-    assert turn([[0.5, 0.2], [0.1]], normalize_std=True) == [[1.0, None], [-1.0]]
+    assert turn([[0.5, 0.25], [0.25]], normalize_std=True) == [[1.0, None], [-1.0]]
     assert turn([[0.5, 0.2], [0.5]], normalize_std=True) is None
