@@ -1,5 +1,6 @@
 """The real graph in a process of its own: Ray, vLLM, DeepSpeed, Chromium and MLflow, from the command line."""
 
+import contextlib
 import json
 import os
 import signal
@@ -59,22 +60,39 @@ def mlflow_run(runs: Path, run: Path) -> Any:
     return client, client.get_run(json.loads((run / "run.json").read_text())["mlflow_run"])
 
 
-def left_behind(runs: Path) -> list[str]:
-    """Processes that still work for a run."""
-    names = ("VLLM", "chromium", "ray::", "raylet", "gcs_server")
+def engines() -> dict[int, str]:
+    """Process ids and command lines of everything on this machine that a run may have started."""
+    names = ("VLLM::", "chromium-headless", "ray::", "raylet", "gcs_server", "ray/dashboard")
     shown = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
-    rows = (row.split(None, 2) for row in shown.splitlines()[1:])
-    return [" ".join(row) for row in rows if not row[1].startswith("Z") and any(name in row[2] for name in names)]
+    rows = [row.split(None, 2) for row in shown.splitlines()[1:]]
+    return {int(pid): args for pid, stat, args in rows if stat[0] != "Z" and any(name in args for name in names)}
+
+
+class Guard:
+    """Knows what ran before a test, and so what the test left behind."""
+
+    def __init__(self) -> None:
+        self.before = set(engines())
+
+    def left_behind(self) -> list[str]:
+        """Command lines of what is there and was not."""
+        return [args for pid, args in engines().items() if pid not in self.before]
+
+    def kill(self) -> None:
+        """Ends what was not there."""
+        for pid in set(engines()) - self.before:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
-def nothing_runs_before_or_after() -> Iterator[None]:
-    subprocess.run(["pkill", "-9", "-f", "ray::|raylet|gcs_server|VLLM::"], check=False)
-    yield
-    subprocess.run(["pkill", "-9", "-f", "ray::|raylet|gcs_server|VLLM::"], check=False)
+def guard() -> Iterator[Guard]:
+    watched = Guard()
+    yield watched
+    watched.kill()
 
 
-def test_two_steps_of_the_real_graph(tmp_path: Path) -> None:
+def test_two_steps_of_the_real_graph(tmp_path: Path, guard: Guard) -> None:
     log = tmp_path / "log"
     assert finish(start(TINY, "--set", f"runs={tmp_path}", runs=tmp_path, log=log), log) == 0, log.read_text()[-3000:]
     run, summary = summary_of(tmp_path)
@@ -88,7 +106,7 @@ def test_two_steps_of_the_real_graph(tmp_path: Path) -> None:
     check_mlflow(tmp_path, run)
     report = (run / "report.html").read_text()
     assert "data:image/" in report
-    assert left_behind(tmp_path) == []
+    assert guard.left_behind() == []
 
 
 def check_tables(run: Path) -> None:
@@ -115,14 +133,14 @@ def check_mlflow(runs: Path, run: Path) -> None:
     assert {"report.html", "summary.json", "champion", "trajectories"} <= names
 
 
-def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, guard: Guard) -> None:
     log = tmp_path / "log"
     process = start(TINY, "--set", f"runs={tmp_path}", "--set", "steps=3", runs=tmp_path, log=log)
     wait_for(lambda: steps_done(tmp_path) >= 1, process, log)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = [json.loads(line) for path in tmp_path.glob("tiny-*/metrics.jsonl") for line in path.open()]
-    subprocess.run(["pkill", "-9", "-f", "ray::|raylet|gcs_server|VLLM::"], check=False)
+    guard.kill()
 
     (run,) = tmp_path.glob("tiny-*/")
     resumed = start("--resume", run.name, "--runs", str(tmp_path), runs=tmp_path, log=log)
@@ -133,7 +151,7 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path) -> None:
     assert summary["status"] == "stopped"
     _, record = mlflow_run(tmp_path, run)
     assert record.info.status == "KILLED"
-    assert left_behind(tmp_path) == []
+    assert guard.left_behind() == []
 
     last = start("--resume", run.name, "--runs", str(tmp_path), runs=tmp_path, log=log)
     assert finish(last, log) == 0, log.read_text()[-3000:]
@@ -159,7 +177,7 @@ def ray_head(tmp_path: Path) -> Iterator[str]:
         subprocess.run([*ray, "stop", "--force"], env=environment, check=True, capture_output=True, timeout=120)
 
 
-def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray_head: str) -> None:
+def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray_head: str, guard: Guard) -> None:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     client = JobSubmissionClient(ray_head)
@@ -180,7 +198,8 @@ def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray
     assert mlflow_run(tmp_path, run)[1].info.status == "KILLED"
     assert list((run / "checkpoints").glob("step-*.json"))
     time.sleep(3)
-    assert [row for row in left_behind(tmp_path) if "VLLM" in row or "chromium" in row or "policy" in row] == []
+    hands = ("VLLM", "chromium", "Policy", "Renderer", "LearnerRank")
+    assert [row for row in guard.left_behind() if any(name in row for name in hands)] == []
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
