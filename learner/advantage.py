@@ -23,17 +23,17 @@ def outcome(rewards: Sequence[float], *, normalize_std: bool) -> list[float] | N
     return [(reward - mean) / scale for reward in rewards]
 
 
-def turn(gains: Sequence[Sequence[float]], *, normalize_std: bool) -> list[list[float | None]] | None:
-    """Each round's gain against the siblings' gains of the same round; None where fewer than two played it.
+def turn(values: Sequence[Sequence[float]], *, normalize_std: bool) -> list[list[float | None]] | None:
+    """Each round's value against the siblings' values of the same round; None where fewer than two played it.
 
-    `gains[i][t]` is what round t added to sibling i: R_0 in round 0, then R_t − R_{t−1}, or 0 when nothing was
-    accepted. A page is thus compared with pages, a revision with revisions, and a good revision does not excuse
-    the page it had to repair. Returns None for a group in which no round carries a signal.
+    `values[i][t]` is what sibling i's round t is worth: what it added (R_0, then R_t − R_{t−1}, or 0 when nothing
+    was accepted), or the level it reached. Pages are thus compared with pages and revisions with revisions, and a
+    good revision does not excuse the page it had to repair. Returns None where no round carries a signal.
     """
-    advantages: list[list[float | None]] = [[None] * len(mine) for mine in gains]
-    for number in range(max(map(len, gains), default=0)):
-        players = [sibling for sibling, mine in enumerate(gains) if len(mine) > number]
-        values = outcome([gains[sibling][number] for sibling in players], normalize_std=normalize_std)
-        for sibling, value in zip(players, values or [], strict=False):
+    advantages: list[list[float | None]] = [[None] * len(mine) for mine in values]
+    for number in range(max(map(len, values), default=0)):
+        players = [sibling for sibling, mine in enumerate(values) if len(mine) > number]
+        compared = outcome([values[sibling][number] for sibling in players], normalize_std=normalize_std)
+        for sibling, value in zip(players, compared or [], strict=False):
             advantages[sibling][number] = value
     return advantages if any(value is not None for mine in advantages for value in mine) else None

@@ -80,22 +80,27 @@ def _samples(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
         for trajectory, value in zip(group.trajectories, shared, strict=False):
             yield from (_sample(attempt, value, group.task.id) for attempt in trajectory.accepted)
         return
-    gains = [_gains(trajectory) for trajectory in group.trajectories]
-    credited = advantage.turn(gains, normalize_std=settings.normalize_std) or []
+    worth = _gains if settings.credit == "turn" else _levels
+    values_G = [worth(trajectory) for trajectory in group.trajectories]
+    credited = advantage.turn(values_G, normalize_std=settings.normalize_std) or []
     for trajectory, values in zip(group.trajectories, credited, strict=False):
         for turn, value in zip(trajectory.turns, values, strict=True):
             if turn.accepted is not None and value is not None:
                 yield _sample(turn.accepted, value, group.task.id)
 
 
+def _levels(trajectory: Trajectory) -> list[float]:
+    """The best reward after each round."""
+    levels: list[float] = []
+    for turn in trajectory.turns:
+        levels.append(turn.accepted.total if turn.accepted is not None else levels[-1])
+    return levels
+
+
 def _gains(trajectory: Trajectory) -> list[float]:
     """What each round added: the first page's reward, then the rise, 0 where nothing was accepted."""
-    gains, best = [], 0.0
-    for turn in trajectory.turns:
-        total = turn.accepted.total if turn.accepted is not None else best
-        gains.append(total - best)
-        best = total
-    return gains
+    levels = _levels(trajectory)
+    return [after - before for before, after in zip([0.0, *levels], levels, strict=False)]
 
 
 def _sample(attempt: Attempt, value: float, group: str) -> Sample:

@@ -29,9 +29,10 @@ class LearnerSettings(Settings):
     """How far below 1 the probability ratio of a token may count."""
     clip_high: float = Field(default=0.28, gt=0)
     """How far above 1 the probability ratio of a token may count."""
-    credit: Literal["outcome", "turn"] = "outcome"
+    credit: Literal["outcome", "turn", "page"] = "outcome"
     """`outcome`: every accepted turn carries the advantage of its trajectory's best reward. `turn`: a first page is
-    compared with its siblings' first pages, a revision's gain with their gains of the same round."""
+    compared with its siblings' first pages, a revision's gain with their gains of the same round. `page`: each
+    accepted page is compared with the siblings' best pages after the same round."""
     normalize_std: bool = True
     """Divide advantages by the group's standard deviation."""
     rollout_cap: float = Field(default=2.0, ge=1)

@@ -71,6 +71,12 @@ def test_turn_credit_gives_each_accepted_turn_its_own_advantage() -> None:
     assert [sample.advantage for sample in batch.samples] == [-0.25, 0.375, 0.25, 0.0]
 
 
+def test_page_credit_compares_levels_so_that_a_good_start_is_no_handicap() -> None:
+    repaired, right = [attempt(0, 0.0), attempt(1, 0.5)], [attempt(0, 0.75), attempt(1, 1.0)]
+    batch = build([group("hero", repaired, right)], SETTINGS.model_copy(update={"credit": "page"}), seed=0)
+    assert [sample.advantage for sample in batch.samples] == [-0.375, -0.25, 0.375, 0.25]
+
+
 def test_flat_groups_are_dropped_and_counted_but_still_teach_feedback() -> None:
     flat = group("flat", [attempt(0, 0.5, feedback="Too blue.")], [attempt(0, 0.5)])
     lost = group("lost")
