@@ -84,9 +84,9 @@ def _samples(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
     values_G = [worth(trajectory) for trajectory in group.trajectories]
     credited = advantage.turn(values_G, normalize_std=settings.normalize_std) or []
     for trajectory, values in zip(group.trajectories, credited, strict=False):
-        for turn, value in zip(trajectory.turns, values, strict=True):
-            if turn.accepted is not None and value is not None:
-                yield _sample(turn.accepted, value, group.task.id)
+        for turn, worthy in zip(trajectory.turns, values, strict=True):
+            if turn.accepted is not None and worthy is not None:
+                yield _sample(turn.accepted, worthy, group.task.id)
 
 
 def _levels(trajectory: Trajectory) -> list[float]:
