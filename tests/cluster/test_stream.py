@@ -21,7 +21,7 @@ def settings(**values: Any) -> RunSettings:
 
 
 async def group(name: str, logits: list[float], num: int = 2, dropped: int = 0) -> Group:
-    episode = EpisodeSettings(rounds=0, max_tokens=8)
+    episode = EpisodeSettings(rounds=0, max_tokens=16)
     actors = cast(policy=PaperPolicy(logits), renderer=PaperRenderer())
     played = [await play(task(name), actors, episode, seed=1, sibling=i) for i in range(num)]
     return Group(task=task(name), trajectories=tuple(played), dropped=dropped)
