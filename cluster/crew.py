@@ -28,6 +28,8 @@ from rollout.seeds import seed_of
 logger = logging.getLogger(__name__)
 CANARY_TOKENS = 48
 STOP_TIMEOUT_S = 10.0
+TOKEN = Path.home() / ".ray" / "auth_token"
+"""Where Ray keeps the token of clusters that are started here."""
 CALLS = 1024
 """Calls that may wait in one asynchronous actor at once."""
 
@@ -41,23 +43,38 @@ class Crew:
     agency: "Agency"
 
 
-def connect() -> str:
-    """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one here. The dashboard's address."""
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """A place in a Ray cluster."""
+
+    dashboard: str
+    """Address of the Ray dashboard, empty where there is none."""
+    token: Path | None
+    """The token file that starting a cluster here made."""
+
+    def leave(self) -> None:
+        """Leaves the cluster, ends it where it was started here, and takes the token file away again.
+
+        Left behind, it would make every later `ray start` on this machine ask for a token that nobody chose.
+        """
+        import ray
+
+        ray.shutdown()
+        if self.token is not None:
+            self.token.unlink(missing_ok=True)
+
+
+def connect() -> Connection:
+    """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one on this machine."""
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's workers would give way to whatever else runs here, and threads that wait for each other then wait long.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    known = TOKEN.exists()
     context = ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    return str(context.dashboard_url or "")
-
-
-def disconnect() -> None:
-    """Leaves the cluster, and ends it where `connect` started it."""
-    import ray
-
-    ray.shutdown()
+    return Connection(dashboard=str(context.dashboard_url or ""), token=None if known else TOKEN)
 
 
 async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:

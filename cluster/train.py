@@ -122,6 +122,7 @@ class Session:
     def __init__(self, plan: Plan, display: Display) -> None:
         self.plan, self.display = plan, display
         self.started = time.monotonic()
+        self.connection: Any = None
         self.crew: Any = None
         self.run: Any = None
         self.observer: Any = None
@@ -139,9 +140,9 @@ class Session:
         model = await self._model()
         with _timed(plan.state, "setup"):
             self.display.stage("starting Ray, browsers, engines and learner")
-            dashboard = await asyncio.to_thread(crew.connect)
-            if dashboard:
-                self.display.note(f"Ray dashboard: http://{dashboard}")
+            self.connection = await asyncio.to_thread(crew.connect)
+            if self.connection.dashboard:
+                self.display.note(f"Ray dashboard: http://{self.connection.dashboard}")
             self.crew = await crew.hire(settings, model, plan.store)
             if plan.resumed and plan.store.saved_steps():
                 await self.crew.learner.load(plan.store.checkpoint(plan.state.step))
@@ -199,8 +200,6 @@ class Session:
 
     async def close(self, status: str) -> None:
         """Publishes what there is, ends every actor and leaves Ray."""
-        from cluster import crew
-
         try:
             if self.observer is not None:
                 await asyncio.to_thread(self.observer.finish, status)
@@ -208,7 +207,8 @@ class Session:
             if self.crew is not None:
                 self.display.stage("ending the actors")
                 await self.crew.agency.close()
-            await asyncio.to_thread(crew.disconnect)
+            if self.connection is not None:
+                await asyncio.to_thread(self.connection.leave)
 
     def farewell(self, status: str) -> None:
         """Where everything is, for a person."""
