@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cluster import machine
+from cluster.crew import connect
 from cluster.home import at_home
 from cluster.machine import Finding
 from cluster.settings import RunSettings, load_settings
@@ -116,14 +117,16 @@ def check_ray(settings: RunSettings) -> Finding:
     import ray
 
     where = os.environ.get("RAY_ADDRESS", "this machine")
+    connection = None
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        connection = connect()
         has = ray.cluster_resources()
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         mend = "unset RAY_ADDRESS to run on this machine" if "RAY_ADDRESS" in os.environ else "ray stop, and try again"
         return Finding(what="ray", status="FAIL", detail=f"{where}: {str(error).splitlines()[0]}", mend=mend)
     finally:
-        ray.shutdown()
+        if connection is not None:
+            connection.leave()
     return compare(ask(settings), has, where)
 
 
