@@ -203,6 +203,8 @@ class Session:
         try:
             if self.observer is not None:
                 await asyncio.to_thread(self.observer.finish, status)
+        except (StorageFault, OSError) as error:
+            print(f"relook: the last report could not be written: {error}", file=sys.stderr)
         finally:
             if self.crew is not None:
                 self.display.stage("ending the actors")
