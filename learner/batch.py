@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from learner import advantage
 from learner.settings import LearnerSettings
@@ -23,7 +24,7 @@ def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forc
     samples: list[Sample] = []
     flat = 0
     for group in groups:
-        learnt = list(_samples(group, settings))
+        learnt = [_weighted(sample, settings.negative_weight) for sample in _samples(group, settings)]
         samples += learnt
         flat += not learnt
     wanted = settings.distill_lessons if settings.distill_weight > 0 else 0
@@ -87,6 +88,12 @@ def _samples(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
         for turn, worthy in zip(trajectory.turns, values, strict=True):
             if turn.accepted is not None and worthy is not None:
                 yield _sample(turn.accepted, worthy, group.task.id)
+
+
+def _weighted(sample: Sample, negative_weight: float) -> Sample:
+    if sample.advantage >= 0:
+        return sample
+    return replace(sample, advantage=sample.advantage * negative_weight)
 
 
 def _levels(trajectory: Trajectory) -> list[float]:

@@ -35,6 +35,9 @@ class LearnerSettings(Settings):
     accepted page is compared with the siblings' best pages after the same round."""
     normalize_std: bool = True
     """Divide advantages by the group's standard deviation."""
+    negative_weight: float = Field(default=1.0, ge=0, le=1)
+    """Weight of samples that did worse than their siblings. Below 1 a small policy forgets less of what it can:
+    what it is pushed away from says little about where to go (asymmetric REINFORCE, arXiv 2506.20520)."""
     rollout_cap: float = Field(default=2.0, ge=1)
     """Where the importance weight of learner over engine probabilities is cut off."""
     distill_weight: float = Field(default=0.1, ge=0)

@@ -77,6 +77,12 @@ def test_page_credit_compares_levels_so_that_a_good_start_is_no_handicap() -> No
     assert [sample.advantage for sample in batch.samples] == [-0.375, -0.25, 0.375, 0.25]
 
 
+def test_what_did_worse_can_count_for_less() -> None:
+    played = group("hero", [attempt(0, 0.25)], [attempt(0, 0.75)])
+    batch = build([played], SETTINGS.model_copy(update={"negative_weight": 0.5}), seed=0)
+    assert [sample.advantage for sample in batch.samples] == [-0.125, 0.25]
+
+
 def test_flat_groups_are_dropped_and_counted_but_still_teach_feedback() -> None:
     flat = group("flat", [attempt(0, 0.5, feedback="Too blue.")], [attempt(0, 0.5)])
     lost = group("lost")
