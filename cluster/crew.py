@@ -153,10 +153,7 @@ class Agency:
 
     async def hire(self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle) -> list[Any]:
         """One actor a seat, named `name-0`, `name-1`, …; a seat is what its constructor is given."""
-        group = await self._place(name, len(seats), bundle)
-        hired = [self._actor(name, place, kind, seat, bundle, group) for place, seat in enumerate(seats)]
-        self.handles += hired
-        return hired
+        return self._seat(name, kind, seats, bundle, await self._place(name, len(seats), bundle))
 
     async def hire_ranks(self, model: Path) -> list[Any]:
         """The learner's ranks, which meet at an address on rank 0's node."""
@@ -171,9 +168,7 @@ class Agency:
             (str(model), settings.learner, rank, num, f"tcp://{host}:{port}", settings.episode.temperature)
             for rank in range(num)
         ]
-        hired = [self._actor("learner-rank", rank, LearnerRank, seat, bundle, group) for rank, seat in enumerate(seats)]
-        self.handles += hired
-        return hired
+        return self._seat("learner-rank", LearnerRank, seats, bundle, group)
 
     async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
@@ -206,6 +201,11 @@ class Agency:
                 f"of which free {json.dumps(ray.available_resources())}; ask for less in [cluster], or add nodes"
             )
         return group
+
+    def _seat(self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, group: Any) -> list[Any]:
+        hired = [self._actor(name, place, kind, seat, bundle, group) for place, seat in enumerate(seats)]
+        self.handles += hired
+        return hired
 
     def _actor(self, name: str, place: int, kind: type, seat: tuple[Any, ...], bundle: Bundle, group: Any) -> Any:
         import ray

@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.exam import Players
 from cluster.worker import EpisodeWorker
 from reward.score import score
 from reward.settings import ScoreSettings
-from rollout.errors import BrowserFault, MachineError
+from rollout.errors import BrowserFault
 from rollout.ports import Cast
 from rollout.prompts import REVIEW, answer, feedback_text
 from rollout.records import (
@@ -152,23 +151,6 @@ class PaperLearner:
     async def export(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         (path / "champion.json").write_text(json.dumps(self.logits))
-
-
-class LosingPlayers:
-    """Players that lose whole groups to machine faults for the places given."""
-
-    def __init__(self, players: Players, lose: set[int]) -> None:
-        self.players, self.lose, self.played = players, lose, 0
-
-    async def play_group(self, task: Task, *, num: int, **kwargs: Any) -> Any:
-        self.played += 1
-        group = await self.players.play_group(task, num=num, **kwargs)
-        if self.played in self.lose:
-            raise MachineError("a paper worker tore")
-        return group
-
-    async def edit(self, task: Task, **kwargs: Any) -> Any:
-        return await self.players.edit(task, **kwargs)
 
 
 def task(identity: str = "t", **fields: Any) -> Task:
