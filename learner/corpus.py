@@ -17,7 +17,7 @@ Kind = Literal["first", "revise", "review"]
 KINDS: tuple[Kind, ...] = ("first", "revise", "review")
 SHARES = (0.52, 0.33, 0.15)
 """How often each kind is drawn."""
-HASTY = 0.5
+HASTY = 0.92
 """Share of broken first pages that are written without a thought."""
 WRONG = 0.15
 """Share of sound first pages with a wrong colour, number or text."""
