@@ -81,13 +81,26 @@ def _samples(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
         for trajectory, value in zip(group.trajectories, shared, strict=False):
             yield from (_sample(attempt, value, group.task.id) for attempt in trajectory.accepted)
         return
-    worth = _gains if settings.credit == "turn" else _levels
-    values_G = [worth(trajectory) for trajectory in group.trajectories]
+    if settings.credit == "page":
+        yield from _pages(group, settings)
+        return
+    values_G = [_gains(trajectory) for trajectory in group.trajectories]
     credited = advantage.turn(values_G, normalize_std=settings.normalize_std) or []
     for trajectory, values in zip(group.trajectories, credited, strict=False):
         for turn, worthy in zip(trajectory.turns, values, strict=True):
             if turn.accepted is not None and worthy is not None:
                 yield _sample(turn.accepted, worthy, group.task.id)
+
+
+def _pages(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
+    """Accepted pages, each against all pages that the siblings wrote in its round, the rejected ones included."""
+    attempts = [attempt for trajectory in group.trajectories for turn in trajectory.turns for attempt in turn.attempts]
+    for number in range(max((attempt.round for attempt in attempts), default=-1) + 1):
+        judged = [attempt for attempt in attempts if attempt.round == number and attempt.reward is not None]
+        credited = advantage.outcome([a.total for a in judged], normalize_std=settings.normalize_std) or []
+        for attempt, value in zip(judged, credited, strict=False):
+            if attempt.verdict == "accepted":
+                yield _sample(attempt, value, group.task.id)
 
 
 def _weighted(sample: Sample, negative_weight: float) -> Sample:
@@ -96,18 +109,14 @@ def _weighted(sample: Sample, negative_weight: float) -> Sample:
     return replace(sample, advantage=sample.advantage * negative_weight)
 
 
-def _levels(trajectory: Trajectory) -> list[float]:
-    """The best reward after each round."""
-    levels: list[float] = []
-    for turn in trajectory.turns:
-        levels.append(turn.accepted.total if turn.accepted is not None else levels[-1])
-    return levels
-
-
 def _gains(trajectory: Trajectory) -> list[float]:
     """What each round added: the first page's reward, then the rise, 0 where nothing was accepted."""
-    levels = _levels(trajectory)
-    return [after - before for before, after in zip([0.0, *levels], levels, strict=False)]
+    gains, best = [], 0.0
+    for turn in trajectory.turns:
+        level = turn.accepted.total if turn.accepted is not None else best
+        gains.append(level - best)
+        best = level
+    return gains
 
 
 def _sample(attempt: Attempt, value: float, group: str) -> Sample:

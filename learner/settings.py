@@ -32,7 +32,7 @@ class LearnerSettings(Settings):
     credit: Literal["outcome", "turn", "page"] = "outcome"
     """`outcome`: every accepted turn carries the advantage of its trajectory's best reward. `turn`: a first page is
     compared with its siblings' first pages, a revision's gain with their gains of the same round. `page`: each
-    accepted page is compared with the siblings' best pages after the same round."""
+    accepted page is compared with all pages that the siblings wrote in the same round, the rejected ones included."""
     normalize_std: bool = True
     """Divide advantages by the group's standard deviation."""
     negative_weight: float = Field(default=1.0, ge=0, le=1)

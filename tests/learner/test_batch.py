@@ -71,10 +71,11 @@ def test_turn_credit_gives_each_accepted_turn_its_own_advantage() -> None:
     assert [sample.advantage for sample in batch.samples] == [-0.25, 0.375, 0.25, 0.0]
 
 
-def test_page_credit_compares_levels_so_that_a_good_start_is_no_handicap() -> None:
-    repaired, right = [attempt(0, 0.0), attempt(1, 0.5)], [attempt(0, 0.75), attempt(1, 1.0)]
+def test_page_credit_compares_an_accepted_page_with_all_pages_of_its_round() -> None:
+    repaired, right = [attempt(0, 0.0), attempt(1, 0.5)], [attempt(0, 0.75), attempt(1, 0.25, accepted=False)]
     batch = build([group("hero", repaired, right)], SETTINGS.model_copy(update={"credit": "page"}), seed=0)
-    assert [sample.advantage for sample in batch.samples] == [-0.375, -0.25, 0.375, 0.25]
+    assert [sample.token_ids[0] for sample in batch.samples] == [0, 75, 50]
+    assert [sample.advantage for sample in batch.samples] == [-0.375, 0.375, 0.125]
 
 
 def test_what_did_worse_can_count_for_less() -> None:
