@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.pool import CriticPool, LearnerPool, PlayerPool, PolicyPool, Pool, RendererPool
+from cluster.pool import Pool
+from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
 from cluster.settings import RunSettings
 from cluster.store import Store
 from cluster.worker import EpisodeWorker
 from reward.score import score
-from rollout.errors import CapacityError, MachineError
+from rollout.errors import CapacityError, MachineError, PictureLost
 from rollout.ports import Cast
 from rollout.seeds import seed_of
 
@@ -95,10 +96,10 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
     cluster, policy = settings.cluster, settings.policy
     browser_bundle = agency.bundle("browser", cluster.browser_cpus)
     browsers = await agency.hire(
-        "browser", ChromiumRenderer, [(settings.browser, put)] * settings.browser.count, browser_bundle
+        "browser", ChromiumRenderer, [(settings.browser, put)] * settings.browser.count, browser_bundle, restarts=-1
     )
     small = agency.bundle("", cluster.small_cpus)
-    critics = await agency.hire("critic", VisualCriticActor, [(fetch,)] * settings.critic.count, small)
+    critics = await agency.hire("critic", VisualCriticActor, [(fetch,)] * settings.critic.count, small, restarts=-1)
     seed = seed_of(settings.seed, "engine")
     seats = [(str(model), policy, seed, rank) for rank in range(policy.engines)]
     engines = await agency.hire(
@@ -106,7 +107,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
     )
     ranks = await agency.hire_ranks(model)
     seat = (engines, browsers, critics, settings, store.path)
-    workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small)
+    workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small, restarts=-1)
     await asyncio.gather(
         agency.begin("browser", browsers, "start"),
         agency.begin("policy", engines, "start"),
@@ -151,9 +152,15 @@ class Agency:
         resources = {role: 1.0} if role and self.settings.cluster.roles else {}
         return Bundle(cpus=cpus, gpus=gpus, resources=resources)
 
-    async def hire(self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle) -> list[Any]:
-        """One actor a seat, named `name-0`, `name-1`, …; a seat is what its constructor is given."""
-        return self._seat(name, kind, seats, bundle, await self._place(name, len(seats), bundle))
+    async def hire(
+        self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, *, restarts: int = 0
+    ) -> list[Any]:
+        """One actor a seat, named `name-0`, `name-1`, …; a seat is what its constructor is given.
+
+        `restarts` is how often Ray may make one again that died, -1 without end: for those that a constructor
+        makes whole again.
+        """
+        return self._seat(name, kind, seats, bundle, await self._place(name, len(seats), bundle), restarts)
 
     async def hire_ranks(self, model: Path) -> list[Any]:
         """The learner's ranks, which meet at an address on rank 0's node."""
@@ -168,7 +175,7 @@ class Agency:
             (str(model), settings.learner, rank, num, f"tcp://{host}:{port}", settings.episode.temperature)
             for rank in range(num)
         ]
-        return self._seat("learner-rank", LearnerRank, seats, bundle, group)
+        return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
 
     async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
@@ -202,25 +209,29 @@ class Agency:
             )
         return group
 
-    def _seat(self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, group: Any) -> list[Any]:
-        hired = [self._actor(name, place, kind, seat, bundle, group) for place, seat in enumerate(seats)]
+    def _seat(
+        self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, group: Any, restarts: int
+    ) -> list[Any]:
+        hired = [self._actor(f"{name}-{i}", i, kind, seat, bundle, group, restarts) for i, seat in enumerate(seats)]
         self.handles += hired
         return hired
 
-    def _actor(self, name: str, place: int, kind: type, seat: tuple[Any, ...], bundle: Bundle, group: Any) -> Any:
+    def _actor(
+        self, name: str, place: int, kind: type, seat: tuple[Any, ...], bundle: Bundle, group: Any, restarts: int
+    ) -> Any:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         return (
             ray.remote(kind)
             .options(
-                name=f"{name}-{place}",
+                name=name,
                 namespace=f"relook-{os.getpid()}",
                 num_cpus=bundle.cpus,
                 num_gpus=bundle.gpus,
                 resources=bundle.resources,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place),
-                max_restarts=0,
+                max_restarts=restarts,
             )
             .remote(*seat)
         )
@@ -242,10 +253,11 @@ class RayEpisodeWorker(EpisodeWorker):
         self, engines: list[Any], browsers: list[Any], critics: list[Any], settings: RunSettings, path: Path
     ) -> None:
         patience = settings.cluster.call_timeout_s
+        renderer = RendererPool(browsers, timeout_s=patience)
         cast = Cast(
             policy=PolicyPool(engines, timeout_s=patience, limit=CALLS),
-            renderer=RendererPool(browsers, timeout_s=patience),
-            critic=CriticPool(critics, timeout_s=patience),
+            renderer=renderer,
+            critic=CriticPool(critics, timeout_s=patience, lost=renderer.forget),
             score=partial(score, settings=settings.score),
         )
         super().__init__(cast, settings.episode, Store(path), fetch)
@@ -259,7 +271,7 @@ def put(png: bytes) -> Any:
 
 
 def fetch(picture: Any) -> bytes:
-    """Pixels from the object store. Raises MachineError when the node or actor that held them is gone."""
+    """Pixels from the object store. Raises PictureLost when the node or actor that held them is gone."""
     import ray
     from ray.exceptions import GetTimeoutError, ObjectLostError, OwnerDiedError
 
@@ -268,7 +280,7 @@ def fetch(picture: Any) -> bytes:
     try:
         return bytes(ray.get(picture, timeout=60))
     except (ObjectLostError, OwnerDiedError, GetTimeoutError) as error:
-        raise MachineError(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
+        raise PictureLost(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
 
 
 def canary(model: Path) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.store import Store, without_pixels
 from rollout.episode import play
-from rollout.errors import MachineError
+from rollout.errors import MachineError, PictureLost
 from rollout.ports import Cast
 from rollout.records import Group, Page, Render, Reward, Task, Trajectory
 from rollout.seeds import seed_of
@@ -101,4 +101,9 @@ class EpisodeWorker:
     def _write(self, renders: list[Render]) -> None:
         for render in renders:
             for shot in render.shots:
-                self.store.keep(replace(shot, picture=None), self.fetch(shot.picture))
+                try:
+                    png = self.fetch(shot.picture)
+                except PictureLost as fault:
+                    logger.warning("the report goes without a picture of page %s: %s", render.page_sha256[:12], fault)
+                else:
+                    self.store.keep(replace(shot, picture=None), png)

@@ -17,7 +17,7 @@ from rollout.acceptance import improves
 from rollout.errors import MachineError, TaskFileError
 from rollout.parsing import parse_page
 from rollout.ports import Cast
-from rollout.records import Attempt, Completion, Message, Page, Render, Request, Task, Trajectory, Turn
+from rollout.records import Attempt, Completion, Critique, Message, Page, Render, Request, Task, Trajectory, Turn
 from rollout.seeds import seed_of
 from rollout.settings import EpisodeSettings
 
@@ -113,14 +113,7 @@ class Episode:
         seconds = {"generate": completion.seconds}
         render = critique = None
         if page.html is not None:
-            started = time.monotonic()
-            render = await self.surviving(lambda: self.cast.renderer.render(page, self.task.probes))
-            seconds["render"] = time.monotonic() - started
-        if render is not None and render.valid:
-            reference = await self.reference()
-            started, shown = time.monotonic(), render
-            critique = await self.surviving(lambda: self.cast.critic.judge(self.task, page, shown, reference))
-            seconds["judge"] = time.monotonic() - started
+            render, critique = await self.surviving(lambda: self.look(page, seconds))
         return Attempt(
             round=round_,
             index=index,
@@ -133,12 +126,25 @@ class Episode:
             seconds=seconds,
         )
 
+    async def look(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
+        """Render and critique, asked for together: a picture that is lost before it is judged is taken again."""
+        started = time.monotonic()
+        render = await self.cast.renderer.render(page, self.task.probes)
+        seconds["render"] = time.monotonic() - started
+        if not render.valid:
+            return render, None
+        reference = await self.reference()
+        started = time.monotonic()
+        critique = await self.cast.critic.judge(self.task, page, render, reference)
+        seconds["judge"] = time.monotonic() - started
+        return render, critique
+
     async def reference(self) -> Render | None:
         """The render of the task's reference page; renderers cache it by content."""
         html = self.task.reference_html
         if html is None:
             return None
-        render = await self.surviving(lambda: self.cast.renderer.render(Page(html=html)))
+        render = await self.cast.renderer.render(Page(html=html))
         if not render.valid:
             raise TaskFileError(
                 f"task {self.task.id}: its reference page must render, but it is {render.outcome!r} ({render.detail}); "

@@ -8,6 +8,7 @@
     ├── MachineError         the machinery failed: retried, then dropped and counted, never a reward
     │   ├── EngineFault      a policy engine died, hung or answered nonsense
     │   ├── BrowserFault     a browser was lost or cannot be launched
+    │   │   └── PictureLost  a screenshot went with the browser that took it: render the page again
     │   ├── CriticFault      a critic timed out, refused or answered with something unreadable
     │   ├── LearnerFault     a learner rank died
     │   └── StorageFault     the disk is full or cannot be written
@@ -49,6 +50,10 @@ class EngineFault(MachineError):
 
 class BrowserFault(MachineError):
     """A browser was lost for its own reasons, or cannot be launched."""
+
+
+class PictureLost(BrowserFault):
+    """A screenshot is gone with the browser that took it; rendering the page again brings it back."""
 
 
 class CriticFault(MachineError):

@@ -1,0 +1,121 @@
+"""A pool's health: who fails leaves, who answers again comes back, and nobody waits for ever."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from cluster.pool import Pool
+from cluster.ports import CriticPool, PlayerPool, RendererPool
+from rollout.errors import BrowserFault, MachineError, PictureLost
+from rollout.records import Critique, Group, Page, Render, Task
+
+TASK = Task(id="hero", brief="Build a hero.")
+PAGE = Page(html="<p>")
+
+
+class Remote:
+    """A method of an actor, called the way Ray has it."""
+
+    def __init__(self, method: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        self.method = method
+
+    def remote(self, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self.method(*args, **kwargs))
+
+
+class Mortal:
+    """An actor that can die, be slow, and be made again."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.dead, self.calls, self.slow_s = name, False, 0, 0.0
+
+    def __getattr__(self, method: str) -> Remote:
+        return Remote(getattr(self, f"_{method}"))
+
+    async def _ping(self) -> None:
+        from ray.exceptions import ActorDiedError
+
+        if self.dead:
+            raise ActorDiedError
+
+    async def _work(self, value: int = 0) -> str:
+        self.calls += 1
+        await self._ping()
+        await asyncio.sleep(self.slow_s)
+        return self.name
+
+    async def _render(self, page: Page, probes: tuple[()]) -> Render:
+        await self._work()
+        return Render(page_sha256=page.sha256, outcome="ok", detail=str(self.calls))
+
+    async def _judge(self, *_: Any) -> Critique:
+        raise PictureLost("gone")
+
+    async def _play_group(self, task: Task, **_: Any) -> Group:
+        await self._work()
+        return Group(task=task, trajectories=(), dropped=0)
+
+
+def pool(*actors: Mortal, timeout_s: float = 5.0) -> Pool:
+    return Pool("browser", actors, fault=BrowserFault, timeout_s=timeout_s, limit=4)
+
+
+async def test_one_that_dies_draws_one_call_and_then_none_until_it_is_back() -> None:
+    lost, well = Mortal("lost"), Mortal("well")
+    lost.dead, browsers = True, pool(lost, well)
+    with pytest.raises(BrowserFault, match=r"browser-0\.work: the actor is gone"):
+        await browsers.ask("work")
+    assert [await browsers.ask("work") for _ in range(5)] == ["well"] * 5
+    assert lost.calls == 1
+    lost.dead = False
+    await asyncio.gather(*browsers.recovering.values())
+    assert {await one for one in [asyncio.create_task(browsers.ask("work")) for _ in range(2)]} == {"lost", "well"}
+
+
+async def test_those_who_ask_wait_for_the_only_one_to_come_back() -> None:
+    only = Mortal("only")
+    only.dead, browsers = True, pool(only)
+    with pytest.raises(BrowserFault):
+        await browsers.ask("work")
+    waiting = [asyncio.create_task(browsers.ask("work")) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    assert only.calls == 1
+    only.dead = False
+    assert await asyncio.gather(*waiting) == ["only"] * 3
+
+
+async def test_nobody_waits_for_ever() -> None:
+    only = Mortal("only")
+    only.dead, browsers = True, pool(only, timeout_s=0.05)
+    with pytest.raises(BrowserFault):
+        await browsers.ask("work")
+    with pytest.raises(BrowserFault, match="none of 1 browser actors was well for 0 s"):
+        await browsers.ask("work")
+    only.dead, only.slow_s = False, 30.0
+    await asyncio.gather(*browsers.recovering.values())
+    with pytest.raises(BrowserFault, match="no answer in 0 s"):
+        await browsers.ask("work")
+
+
+async def test_a_page_whose_pictures_are_lost_is_rendered_again() -> None:
+    browser = Mortal("browser")
+    renderer = RendererPool([browser], timeout_s=5.0)
+    critic = CriticPool([Mortal("critic")], timeout_s=5.0, lost=renderer.forget)
+    render = await renderer.render(PAGE)
+    assert await renderer.render(PAGE) is render
+    with pytest.raises(PictureLost):
+        await critic.judge(TASK, PAGE, render, None)
+    assert (await renderer.render(PAGE)).detail == "2"
+
+
+async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_worker_lives() -> None:
+    lost, well = Mortal("lost"), Mortal("well")
+    lost.dead = True
+    assert (await PlayerPool([lost, well], timeout_s=5.0, limit=9).play_group(TASK, num=4, seed=1)).dropped == 0
+    well.dead = True
+    players = PlayerPool([lost, well], timeout_s=0.05, limit=9)
+    assert (await players.play_group(TASK, num=4, seed=1)).dropped == 4
+    with pytest.raises(MachineError):
+        await players.edit(TASK, rounds=1, seed=1)
