@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from rollout.seeds import seed_of
 logger = logging.getLogger(__name__)
 CANARY_TOKENS = 48
 STOP_TIMEOUT_S = 10.0
+WATCH_S = 2.0
+"""Between two looks at an engine or a learner rank."""
 TOKEN = Path.home() / ".ray" / "auth_token"
 """Where Ray keeps the token of clusters that are started here."""
 CALLS = 1024
@@ -42,6 +45,13 @@ class Crew:
     players: PlayerPool
     learner: LearnerPool
     agency: "Agency"
+
+    async def guard(self) -> None:
+        """Watches those whom nobody can stand in for, without end. Raises MachineError when one is lost."""
+        learner = self.learner
+        await asyncio.gather(
+            *(_watch(pool, place) for pool in (learner.ranks, learner.engines) for place in range(len(pool.handles)))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +86,12 @@ def connect() -> Connection:
     known = TOKEN.exists()
     context = ray.init(log_to_driver=False, logging_level=logging.ERROR)
     return Connection(dashboard=str(context.dashboard_url or ""), token=None if known else TOKEN)
+
+
+async def _watch(pool: Pool, place: int) -> None:
+    while True:
+        await pool.ask_one(place, "ping")
+        await asyncio.sleep(WATCH_S)
 
 
 async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
@@ -146,6 +162,7 @@ class Agency:
         self.settings = settings
         self.handles: list[Any] = []
         self.groups: list[Any] = []
+        self.namespace = f"relook-{os.getpid()}-{secrets.token_hex(2)}"
 
     def bundle(self, role: str, cpus: float, gpus: float = 0.0) -> Bundle:
         """What an actor of a role asks for; custom resources only on clusters whose nodes offer them."""
@@ -226,7 +243,7 @@ class Agency:
             ray.remote(kind)
             .options(
                 name=name,
-                namespace=f"relook-{os.getpid()}",
+                namespace=self.namespace,
                 num_cpus=bundle.cpus,
                 num_gpus=bundle.gpus,
                 resources=bundle.resources,

@@ -29,6 +29,11 @@ class RunState:
         """The champion's exam."""
         return next(exam for exam in self.exams if exam.step == self.champion_step)
 
+    def rewind(self, saved: "RunState") -> None:
+        """Goes back to a checkpoint; what happened since, and the time it took, stay on record."""
+        self.step, self.history, self.exams = saved.step, saved.history, saved.exams
+        self.champion_step, self.inference = saved.champion_step, saved.inference
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from cluster.home import at_home
 from cluster.settings import RunSettings, check_settings, load_settings
 from cluster.state import RunState
 from cluster.store import Store
-from rollout.errors import BadInput, CheckpointError, RelookError, StorageFault, TaskFileError
+from rollout.errors import BadInput, CheckpointError, MachineError, RelookError, StorageFault, TaskFileError
 from rollout.records import Task
 
 logger = logging.getLogger(__name__)
 STOPPED = 130
+RECOVERIES = 3
+"""New crews that may be hired for one step before the run gives up."""
 SAVE_TIMEOUT_S = 2.0
 """`ray job stop` kills after three seconds; what is not saved by then is learnt again from stored trajectories."""
 
@@ -84,10 +87,14 @@ def plan_resume(run: str, runs: Path) -> Plan:
         settings = check_settings(about["settings"], str(store.path / "run.json"))
         run_id, mlflow_run = about["run_id"], about.get("mlflow_run")
         steps = store.saved_steps()
-        state = RunState.from_json(store.read_json(f"checkpoints/step-{steps[-1]:06d}.json")) if steps else RunState()
+        state = _saved_state(store, steps[-1]) if steps else RunState()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{store.path}: not a run of this version ({error!r})") from None
     return Plan(settings=settings, store=store, state=state, run_id=run_id, mlflow_run=mlflow_run, resumed=True)
+
+
+def _saved_state(store: Store, step: int) -> RunState:
+    return RunState.from_json(store.read_json(f"checkpoints/step-{step:06d}.json"))
 
 
 async def run(plan: Plan) -> int:
@@ -132,33 +139,60 @@ class Session:
         from cluster import crew
         from cluster.curriculum import Curriculum
         from cluster.loop import train
-        from cluster.run import Run
 
         plan, settings = self.plan, self.plan.settings
         self.display.stage("opening MLflow")
         self.observer = await asyncio.to_thread(self._observe)
         model = await self._model()
+        self.display.stage("starting Ray, browsers, engines and learner")
         with _timed(plan.state, "setup"):
-            self.display.stage("starting Ray, browsers, engines and learner")
             self.connection = await asyncio.to_thread(crew.connect)
-            if self.connection.dashboard:
-                self.display.note(f"Ray dashboard: http://{self.connection.dashboard}")
-            self.crew = await crew.hire(settings, model, plan.store)
-            if plan.resumed and plan.store.saved_steps():
+        if self.connection.dashboard:
+            self.display.note(f"Ray dashboard: http://{self.connection.dashboard}")
+        if plan.resumed and plan.state.step:
+            self.observer.note(f"resumed after step {plan.state.step}")
+        curriculum, lost_at = Curriculum(settings), Counter[int]()
+        while True:
+            try:
+                await self._assemble(model, curriculum)
+                with _timed(plan.state, "train"):
+                    await watched(train(self.run), self.crew.guard())
+                return
+            except MachineError as fault:
+                lost_at[plan.state.step] += 1
+                if isinstance(fault, StorageFault) or lost_at[plan.state.step] > RECOVERIES or self.run is None:
+                    raise
+                await self._recover(fault)
+
+    async def _assemble(self, model: Path, curriculum: Any) -> None:
+        """Hires a crew that stands where the run does."""
+        from cluster import crew
+        from cluster.run import Run
+
+        plan = self.plan
+        with _timed(plan.state, "setup"):
+            self.crew = await crew.hire(plan.settings, model, plan.store)
+            if plan.state.step:
                 await self.crew.learner.load(plan.store.checkpoint(plan.state.step))
-                self.observer.note(f"resumed after step {plan.state.step}")
             await self.crew.learner.sync()
         self.run = Run(
-            settings=settings,
-            curriculum=Curriculum(settings),
+            settings=plan.settings,
+            curriculum=curriculum,
             store=plan.store,
             players=self.crew.players,
             learner=self.crew.learner,
             watcher=self.observer,
             state=plan.state,
         )
-        with _timed(plan.state, "train"):
-            await train(self.run)
+
+    async def _recover(self, fault: MachineError) -> None:
+        """Goes back to the last checkpoint, as `--resume` would, with a new crew."""
+        plan = self.plan
+        await self.crew.agency.close()
+        saved = plan.store.saved_steps()
+        plan.state.rewind(_saved_state(plan.store, saved[-1]) if saved else RunState())
+        self.observer.note(f"lost {fault}; a new crew goes on after step {plan.state.step}")
+        self.display.stage("starting browsers, engines and learner again")
 
     def _observe(self) -> Any:
         from cluster.tracking import Tracker, code_version
@@ -223,6 +257,20 @@ class Session:
         print(f"  MLflow   mlflow ui --backend-store-uri sqlite:///{where(store, '..').resolve()}/mlflow.db")
         if status != "finished":
             print(f"  go on    python -m cluster.train --resume {self.plan.run_id}")
+
+
+async def watched(work: Coroutine[Any, Any, None], guard: Coroutine[Any, Any, None]) -> None:
+    """Does `work`, unless `guard`, which never ends well, ends first."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(guard)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task in done:
+            task.result()
 
 
 async def warm_start(settings: RunSettings, display: Display) -> Path:
