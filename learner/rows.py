@@ -39,6 +39,8 @@ class Row:
     """Where in the row each learnt token is predicted from: the model's head runs nowhere else."""
     targets_T: Tensor
     lesson_T: Tensor
+    piece_T: Tensor
+    """Which piece of the row a token belongs to."""
     advantages_T: Tensor
     engine_logprobs_T: Tensor
 
@@ -61,9 +63,10 @@ def lay_out(pieces: Sequence[Piece], device: str) -> Row:
     reading: list[int] = []
     targets: list[int] = []
     lesson: list[bool] = []
+    origin: list[int] = []
     advantages: list[float] = []
     logprobs: list[float] = []
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         start, prompt, num = len(ids), len(piece.prompt_ids), len(piece.token_ids)
         ids += [*piece.prompt_ids, *piece.token_ids[:-1]]
         positions += range(piece.length)
@@ -71,6 +74,7 @@ def lay_out(pieces: Sequence[Piece], device: str) -> Row:
         reading += range(start + prompt - 1, start + piece.length)
         targets += piece.token_ids
         lesson += [piece.lesson] * num
+        origin += [number] * num
         advantages += [piece.advantage] * num
         logprobs += piece.logprobs or [0.0] * num
     return Row(
@@ -80,6 +84,7 @@ def lay_out(pieces: Sequence[Piece], device: str) -> Row:
         reading_T=torch.tensor(reading, dtype=torch.long, device=device),
         targets_T=torch.tensor(targets, dtype=torch.long, device=device),
         lesson_T=torch.tensor(lesson, dtype=torch.bool, device=device),
+        piece_T=torch.tensor(origin, dtype=torch.long, device=device),
         advantages_T=torch.tensor(advantages, dtype=torch.float32, device=device),
         engine_logprobs_T=torch.tensor(logprobs, dtype=torch.float32, device=device),
     )
