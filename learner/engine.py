@@ -174,7 +174,8 @@ class Engine:
             "steps_per_print": 10**9,
         }
         engine, *_ = deepspeed.initialize(model=model, config=config)
-        return engine.eval()
+        engine.eval()
+        return engine
 
     def _start(self) -> Any:
         import deepspeed
