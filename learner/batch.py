@@ -1,10 +1,10 @@
 """From played groups to what an update learns from: samples, lessons, and rows they are packed in. No torch."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from learner import advantage
+from learner.credit import credited
 from learner.settings import LearnerSettings
 from rollout.acceptance import violations
 from rollout.prompts import feedback_text, review
@@ -12,7 +12,7 @@ from rollout.records import Attempt, Batch, Group, Lesson, Sample, Trajectory
 
 
 def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forced: bool = True) -> Batch:
-    """One sample an accepted turn of every group that carries a signal, and lessons from all groups' critiques.
+    """One sample a credited attempt of every group that carries a signal, and lessons from all groups' critiques.
 
     Checks at the door that the accepted rewards of every trajectory rise strictly, unless `forced` is False
     (every revision was accepted on purpose). Raises ValueError, a bug of who played, when they do not.
@@ -24,7 +24,10 @@ def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forc
     samples: list[Sample] = []
     flat = 0
     for group in groups:
-        learnt = [_weighted(sample, settings.negative_weight) for sample in _samples(group, settings)]
+        learnt = [
+            _weighted(_sample(attempt, value, group.task.id), settings.negative_weight)
+            for attempt, value in credited(group, settings)
+        ]
         samples += learnt
         flat += not learnt
     wanted = settings.distill_lessons if settings.distill_weight > 0 else 0
@@ -73,41 +76,10 @@ def _check_rising(trajectory: Trajectory) -> None:
         )
 
 
-def _samples(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
-    """The accepted turns of a group that carry a signal, credited as the settings say."""
-    if settings.credit == "outcome":
-        rewards = [trajectory.reward for trajectory in group.trajectories]
-        shared = advantage.outcome(rewards, normalize_std=settings.normalize_std) or []
-        for trajectory, value in zip(group.trajectories, shared, strict=False):
-            yield from (_sample(attempt, value, group.task.id) for attempt in trajectory.accepted)
-        return
-    worth = _gains if settings.credit == "turn" else _levels
-    values_G = [worth(trajectory) for trajectory in group.trajectories]
-    credited = advantage.turn(values_G, normalize_std=settings.normalize_std) or []
-    for trajectory, values in zip(group.trajectories, credited, strict=False):
-        for turn, worthy in zip(trajectory.turns, values, strict=True):
-            if turn.accepted is not None and worthy is not None:
-                yield _sample(turn.accepted, worthy, group.task.id)
-
-
 def _weighted(sample: Sample, negative_weight: float) -> Sample:
     if sample.advantage >= 0:
         return sample
     return replace(sample, advantage=sample.advantage * negative_weight)
-
-
-def _levels(trajectory: Trajectory) -> list[float]:
-    """The best reward after each round."""
-    levels: list[float] = []
-    for turn in trajectory.turns:
-        levels.append(turn.accepted.total if turn.accepted is not None else levels[-1])
-    return levels
-
-
-def _gains(trajectory: Trajectory) -> list[float]:
-    """What each round added: the first page's reward, then the rise, 0 where nothing was accepted."""
-    levels = _levels(trajectory)
-    return [after - before for before, after in zip([0.0, *levels], levels, strict=False)]
 
 
 def _sample(attempt: Attempt, value: float, group: str) -> Sample:

@@ -110,6 +110,10 @@ class LearnerSettings(Settings):
             )
         if self.baseline == "earlier" and self.credit != "siblings":
             raise ValueError(f"baseline = 'earlier' needs credit = 'siblings', got {self.credit!r}")
+        if self.baseline == "earlier" and self.normalize_std:
+            raise ValueError(
+                "baseline = 'earlier' needs normalize_std = false: a round's deviation is not known earlier"
+            )
         return self
 
     def length_penalty(self, num_tokens: int) -> float:
