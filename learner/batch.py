@@ -3,12 +3,15 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from learner.credit import credited
 from learner.settings import LearnerSettings
 from rollout.acceptance import violations
 from rollout.prompts import feedback_text, review
-from rollout.records import Attempt, Batch, Group, Lesson, Sample, Trajectory
+from rollout.records import Attempt, Batch, Group, Hindsight, Lesson, Sample, Trajectory
+
+T = TypeVar("T")
 
 
 def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forced: bool = True) -> Batch:
@@ -31,8 +34,13 @@ def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forc
         samples += learnt
         flat += not learnt
     wanted = settings.distill_lessons if settings.distill_weight > 0 else 0
+    words = settings.distill_form == "words"
     return Batch(
-        samples=tuple(samples), lessons=_lessons(groups, wanted, seed), groups=len(groups) - flat, flat_groups=flat
+        samples=tuple(samples),
+        lessons=_some(_lessons(groups), wanted, seed) if words else (),
+        hindsights=() if words else _some(_hindsights(groups), wanted, seed),
+        groups=len(groups) - flat,
+        flat_groups=flat,
     )
 
 
@@ -94,9 +102,9 @@ def _sample(attempt: Attempt, value: float, group: str) -> Sample:
     )
 
 
-def _lessons(groups: Sequence[Group], wanted: int, seed: int) -> tuple[Lesson, ...]:
-    """At most `wanted` of the critic's feedbacks on accepted pages, in the order they were played."""
-    lessons = [
+def _lessons(groups: Sequence[Group]) -> list[Lesson]:
+    """The critic's feedbacks on accepted pages, in the order they were played."""
+    return [
         Lesson(
             messages=review(group.task, attempt.page),
             target=feedback_text(attempt.critique.feedback),
@@ -106,5 +114,24 @@ def _lessons(groups: Sequence[Group], wanted: int, seed: int) -> tuple[Lesson, .
         for attempt in trajectory.accepted
         if attempt.critique is not None and attempt.critique.feedback
     ]
-    chosen = sorted(random.Random(seed).sample(range(len(lessons)), min(wanted, len(lessons))))
-    return tuple(lessons[index] for index in chosen)
+
+
+def _hindsights(groups: Sequence[Group]) -> list[Hindsight]:
+    """The accepted revisions that were not cut, in the order they were played."""
+    return [
+        Hindsight(
+            prompt_ids=trajectory.accepted[0].completion.prompt_ids,
+            shown_ids=attempt.completion.prompt_ids,
+            token_ids=attempt.completion.token_ids,
+        )
+        for group in groups
+        for trajectory in group.trajectories
+        for attempt in trajectory.accepted[1:]
+        if attempt.completion.finish == "stop"
+    ]
+
+
+def _some(found: Sequence[T], wanted: int, seed: int) -> tuple[T, ...]:
+    """At most `wanted`, chosen by seed, in their order."""
+    chosen = sorted(random.Random(seed).sample(range(len(found)), min(wanted, len(found))))
+    return tuple(found[index] for index in chosen)

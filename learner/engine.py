@@ -37,6 +37,8 @@ class Work:
     """A row, and what the first step on a batch finds out about it for those after."""
 
     row: Row
+    shown: Row | None = None
+    """The row's lessons as the policy reads them that is shown the feedback."""
     old_T: Tensor | None = None
     reference_T: Tensor | None = None
 
@@ -78,7 +80,7 @@ class Engine:
         soft = self.settings.overlong == "soft"
         samples = [piece_of(s) for s in batch.samples if s.token_ids and (soft or not s.truncated)]
         weight = self.settings.distill_weight_at(number)
-        lessons = [self._piece(lesson) for lesson in batch.lessons] if weight > 0 else []
+        lessons = self._lessons(batch) if weight > 0 else []
         scale = Scale.of(samples, lessons, weight)
         lr, norm = self.settings.lr_at(number), 0.0
         sums, gap_max = dict.fromkeys(SUMS, 0.0), 0.0
@@ -200,6 +202,13 @@ class Engine:
         engine, *_ = deepspeed.initialize(model=self.module, optimizer=optimizer, config=config)
         return engine
 
+    def _lessons(self, batch: Batch) -> list[Piece]:
+        seen = [
+            Piece(prompt_ids=one.prompt_ids, token_ids=one.token_ids, lesson=True, shown_ids=one.shown_ids)
+            for one in batch.hindsights
+        ]
+        return [*map(self._piece, batch.lessons), *seen]
+
     def _piece(self, lesson: Lesson) -> Piece:
         messages = [{"role": message.role, "content": message.content} for message in lesson.messages]
         prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
@@ -210,14 +219,20 @@ class Engine:
         self, pieces: list[Piece], scale: Scale, number: int, lr: float
     ) -> tuple[dict[str, float], float, float]:
         """All steps on a batch; their mean sums, the largest gap, and the longest gradient."""
-        packed = pack([piece.length for piece in pieces], self.settings.token_budget, self.world_size)
+        packed = pack([piece.longest for piece in pieces], self.settings.token_budget, self.world_size)
         mine = packed[self.rank :: self.world_size]
-        work = [Work(row=lay_out([pieces[index] for index in indices], self.device)) for indices in mine]
+        # Every rank has a teacher's row for each row or none has: under ZeRO-3 all must read equally often.
+        teach = any(piece.shown_ids for piece in pieces)
+        work = [self._work([pieces[index] for index in indices], teach) for indices in mine]
         sums, gap_max, norm = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device), 0.0, 0.0
         for _ in range(self.settings.epochs):
             found, gap = self._accumulate(work, scale, number)
             sums, gap_max, norm = sums + found, max(gap_max, gap), max(norm, self._step(lr, number))
         return dict(zip(SUMS, (sums / self.settings.epochs).tolist(), strict=True)), gap_max, norm
+
+    def _work(self, pieces: list[Piece], teach: bool) -> Work:
+        shown = [piece.taught() for piece in pieces if piece.shown_ids]
+        return Work(row=lay_out(pieces, self.device), shown=lay_out(shown, self.device) if teach else None)
 
     def _accumulate(self, work: list[Work], scale: Scale, number: int) -> tuple[Tensor, float]:
         """Gradients of this rank's rows; the sums and the largest gap of all ranks."""
@@ -234,6 +249,7 @@ class Engine:
                 self.temperature,
                 old_T=item.old_T,
                 reference_T=item.reference_T,
+                teacher_TV=self._teach(item.shown),
             )
             if item.old_T is None:
                 item.old_T = found.logprobs_T
@@ -247,6 +263,10 @@ class Engine:
             named = dict(zip(SUMS, sums.tolist(), strict=True))
             raise RuntimeError(f"update {number}: the loss is not finite ({named}); this step changed no weight")
         return sums, gap_max.item()
+
+    @torch.no_grad()
+    def _teach(self, shown: Row | None) -> Tensor | None:
+        return None if shown is None else logits_of(self.engine, shown).log_softmax(-1)
 
     @torch.no_grad()
     def _under_reference(self, row: Row) -> Tensor:

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from learner.distill import distill_loss
+from learner.distill import distill_loss, hindsight_loss
 from learner.loss import Tokens, policy_loss
 from learner.rows import Piece, Row
 from learner.settings import LearnerSettings
 
-SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "computed", "empty")
+SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
 """What rows add up, over all ranks; the largest gap is kept beside them."""
 
 
@@ -53,11 +54,13 @@ def share(
     *,
     old_T: Tensor | None = None,
     reference_T: Tensor | None = None,
+    teacher_TV: Tensor | None = None,
 ) -> Share:
     """A row's share. `logits_TV` predict its learnt tokens; samples were drawn at `temperature`.
 
     `old_T`: log-probs at the start of the update, None in its first step, where they are these. `reference_T`:
-    log-probs under the policy training began with, None where no KL is wanted.
+    log-probs under the policy training began with, None where no KL is wanted. `teacher_TV`: log-probs of the lessons'
+    tokens under the policy that is shown the feedback, None where the feedback's words are taught.
     """
     logprobs_TV = tempered(logits_TV, row, temperature)
     logprobs_T = pick(logprobs_TV, row.targets_T)
@@ -75,14 +78,18 @@ def share(
         num_tokens=max(1, scale.tokens),
         num_sequences=max(1, scale.sequences),
     )
-    taught_T = logprobs_T[row.lesson_T]
-    distill = distill_loss(taught_T, weight=scale.distill_weight, num_tokens=max(1, scale.distill_tokens))
+    counted: dict[str, Any] = {"weight": scale.distill_weight, "num_tokens": max(1, scale.distill_tokens)}
+    if teacher_TV is None:
+        distill = distill_loss(logprobs_T[row.lesson_T], **counted)
+    else:
+        distill = hindsight_loss(logprobs_TV[row.lesson_T], teacher_TV, **counted)
     with torch.no_grad():
         spread_TV = logprobs_TV.detach()
         entropy = -(spread_TV.exp() * spread_TV).sum(-1)[sampled_T].sum()
+        agreed = (spread_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
         empty = 0 if row.targets_T.numel() else len(row.ids_L)
         counts = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
-        parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail, policy.kl)
+        parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail, policy.kl, agreed)
         sums = torch.cat([torch.stack([part.double() for part in parts]), counts])
     return Share(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max, logprobs_T=logprobs_T.detach())
 
@@ -108,6 +115,7 @@ def metrics_of(sums: dict[str, float], scale: Scale, settings: LearnerSettings) 
         "distill_loss": sums["distill"] / scale.distill_weight if scale.distill_weight else 0.0,
         "distill_weight": scale.distill_weight,
         "distill_tokens": scale.distill_tokens,
+        "distill_match": sums["agreed"] / max(1, scale.distill_tokens),
         "entropy": sums["entropy"] / tokens,
         "clip_share": sums["clipped"] / tokens,
         "logprob_gap_mean": sums["gap"] / tokens,

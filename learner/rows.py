@@ -2,7 +2,7 @@
 token of the row, `_T` one entry a token that is learnt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,11 +20,22 @@ class Piece:
     """[T] of the engine that sampled; empty for a lesson, which nobody sampled."""
     advantage: float = 0.0
     lesson: bool = False
+    shown_ids: Sequence[int] = ()
+    """The prompt under which a teacher reads the same tokens; empty where there is none."""
 
     @property
     def length(self) -> int:
         """Tokens the model reads: the last one is predicted, never read."""
         return len(self.prompt_ids) + len(self.token_ids) - 1
+
+    @property
+    def longest(self) -> int:
+        """Tokens the model, or its teacher, reads."""
+        return max(self.length, len(self.shown_ids) + len(self.token_ids) - 1)
+
+    def taught(self) -> "Piece":
+        """The piece as its teacher reads it."""
+        return replace(self, prompt_ids=self.shown_ids, shown_ids=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

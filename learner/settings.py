@@ -66,10 +66,13 @@ class LearnerSettings(Settings):
     """How a token's KL is estimated and lowered, see `learner.kl`."""
     distill_weight: float = Field(default=0.1, ge=0)
     """Weight of feedback distillation beside the policy loss; 0 turns it off."""
+    distill_form: Literal["words", "hindsight"] = "words"
+    """What feedback teaches. `words`: to write the critic's words. `hindsight`: to write the accepted revision at once,
+    as the same policy does when it is shown the feedback."""
     distill_steps: int = Field(default=0, ge=0)
     """Updates over which `distill_weight` falls in a line to zero; 0 keeps it."""
     distill_lessons: int = Field(default=32, ge=0)
-    """Feedback texts a batch may teach, chosen by seed where there are more."""
+    """Feedback texts, or revisions, a batch may teach, chosen by seed where there are more."""
     token_budget: int = Field(default=4096, ge=16)
     """Tokens of one forward and backward pass on one rank; no sample may be longer."""
     zero_stage: Literal[0, 1, 2, 3] = 1

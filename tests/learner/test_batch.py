@@ -70,6 +70,22 @@ def test_lessons_are_bounded_and_chosen_by_seed() -> None:
     assert not build(groups, SETTINGS.model_copy(update={"distill_weight": 0.0}), seed=1).lessons
 
 
+def test_hindsight_teaches_accepted_revisions_with_the_engines_own_ids() -> None:
+    repaired = [attempt(0, 0.25), attempt(1, 0.5), attempt(2, 0.75)]
+    stuck, cut = (
+        [attempt(0, 0.5), attempt(1, 0.25, accepted=False)],
+        [attempt(0, 0.0), attempt(1, 0.5, finish="length")],
+    )
+    batch = build(
+        [group("hero", repaired, stuck, cut)], SETTINGS.model_copy(update={"distill_form": "hindsight"}), seed=0
+    )
+    assert batch.lessons == ()
+    assert [(one.prompt_ids, one.shown_ids, one.token_ids) for one in batch.hindsights] == [
+        ((1, 0), (1, 1), (50, 7)),
+        ((1, 0), (1, 2), (75, 7)),
+    ]
+
+
 def test_groups_of_nothing_are_a_batch_of_nothing() -> None:
     assert replace(build([], SETTINGS, seed=0)) == replace(build([group("empty")], SETTINGS, seed=0), flat_groups=0)
 

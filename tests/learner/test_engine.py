@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load as read_weights
-from tiny_llama import LESSONS, address, samples, tiny_model
+from tiny_llama import LESSONS, address, hindsights, samples, tiny_model
 from torch import Tensor
 
 from learner.engine import Engine
@@ -150,8 +150,25 @@ def test_feedback_is_learnt_and_fades_out(model: Path, meeting: str) -> None:
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 1
     assert [update.metrics["distill_weight"] for update in updates] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert updates[0].metrics["distill_match"] < updates[3].metrics["distill_match"] <= 1
     target = sum(len(lesson.target.encode()) for lesson in LESSONS)
     assert updates[0].metrics["distill_tokens"] == target
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_what_was_written_after_feedback_becomes_likely_without_it(model: Path, meeting: str, stage: int) -> None:
+    # First a policy that takes feedback to heart: it has learnt to write these when it is shown it, and not otherwise.
+    engine, seen = start(model, meeting, lr=1e-2, distill_weight=1.0, zero_stage=stage), hindsights(2)
+    shown = [replace(sample, advantage=1.0, logprobs=(-5.6,) * len(sample.token_ids)) for sample in samples(2)]
+    unshown = [replace(s, prompt_ids=one.prompt_ids, advantage=-1.0) for s, one in zip(shown, seen, strict=True)]
+    for _ in range(6):
+        engine.update(Batch(samples=(*shown, *unshown)))
+    before = [score(engine, sample) for sample in unshown]
+    assert all(score(engine, sample) > poor + 10 for sample, poor in zip(shown, before, strict=True))
+    updates = [engine.update(Batch(samples=(), hindsights=seen)).metrics for _ in range(6)]
+    assert updates[-1]["distill_loss"] < updates[0]["distill_loss"] / 2
+    assert updates[0]["distill_tokens"] == sum(len(sample.token_ids) for sample in shown)
+    assert all(score(engine, sample) > poor + 10 for sample, poor in zip(unshown, before, strict=True))
 
 
 def test_a_batch_that_teaches_nothing_moves_nothing(model: Path, meeting: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from learner.distill import distill_loss
+from learner.distill import distill_loss, hindsight_loss
 from learner.loss import LOSSES, PolicyLoss, Tokens, policy_loss
 from learner.settings import LearnerSettings
 
@@ -185,3 +185,16 @@ def test_a_masked_weight_may_be_infinite() -> None:
 
 def test_distillation_is_cross_entropy() -> None:
     assert distill_loss(torch.tensor([-1.0, -3.0]), weight=0.5, num_tokens=4).item() == 0.5
+
+
+def test_hindsight_is_the_divergence_from_who_was_shown_the_feedback() -> None:
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(5, 7, generator=draw, dtype=torch.float64).log_softmax(-1) for _ in range(2))
+    wanted = sum(
+        math.exp(q) * (q - p) for p, q in zip(student.flatten().tolist(), teacher.flatten().tolist(), strict=True)
+    )
+    assert hindsight_loss(student, teacher, weight=0.5, num_tokens=4).item() == pytest.approx(0.5 * wanted / 4)
+    logits = teacher.clone().requires_grad_()
+    hindsight_loss(logits.log_softmax(-1), teacher, weight=1.0, num_tokens=5).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max().item() == pytest.approx(0, abs=1e-15)

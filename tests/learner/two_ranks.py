@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from tiny_llama import LESSONS, samples
+from tiny_llama import LESSONS, hindsights, samples
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings
@@ -23,7 +23,10 @@ for name, changes in {**{str(stage): {"zero_stage": stage} for stage in (1, 2, 3
     settings = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, ranks=ranks, **changes)  # type: ignore[arg-type]
     engine = Engine(model, settings, rank=rank, world_size=ranks, init_method=meeting)
     # One piece: with two ranks, one of them has nothing to do but must keep in step.
-    for batch in (Batch(samples=samples(), lessons=LESSONS), Batch(samples=samples(1, seed=9))):
+    taught = (
+        Batch(samples=samples(), hindsights=hindsights()) if name == "kl" else Batch(samples=samples(), lessons=LESSONS)
+    )
+    for batch in (taught, Batch(samples=samples(1, seed=9))):
         norms.append(engine.update(batch).metrics["grad_norm"])
     blob = engine.weights()
     if rank == 0:
