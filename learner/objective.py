@@ -65,19 +65,9 @@ def share(
     logprobs_TV = tempered(logits_TV, row, temperature)
     logprobs_T = pick(logprobs_TV, row.targets_T)
     sampled_T = ~row.lesson_T
-    policy = policy_loss(
-        Tokens(
-            logprobs_T=logprobs_T[sampled_T],
-            old_logprobs_T=(logprobs_T.detach() if old_T is None else old_T)[sampled_T],
-            engine_logprobs_T=row.engine_logprobs_T[sampled_T],
-            advantages_T=row.advantages_T[sampled_T],
-            sample_T=row.piece_T[sampled_T],
-            reference_logprobs_T=None if reference_T is None else reference_T[sampled_T],
-        ),
-        settings,
-        num_tokens=max(1, scale.tokens),
-        num_sequences=max(1, scale.sequences),
-    )
+    tokens = _tokens(row, logprobs_T, logprobs_T.detach() if old_T is None else old_T, reference_T)
+    counts = {"num_tokens": max(1, scale.tokens), "num_sequences": max(1, scale.sequences)}
+    policy = policy_loss(tokens, settings, **counts)
     counted: dict[str, Any] = {"weight": scale.distill_weight, "num_tokens": max(1, scale.distill_tokens)}
     if teacher_TV is None:
         distill = distill_loss(logprobs_T[row.lesson_T], **counted)
@@ -88,10 +78,23 @@ def share(
         entropy = -(spread_TV.exp() * spread_TV).sum(-1)[sampled_T].sum()
         agreed = (spread_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
         empty = 0 if row.targets_T.numel() else len(row.ids_L)
-        counts = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
+        read = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
         parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail, policy.kl, agreed)
-        sums = torch.cat([torch.stack([part.double() for part in parts]), counts])
+        sums = torch.cat([torch.stack([part.double() for part in parts]), read])
     return Share(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max, logprobs_T=logprobs_T.detach())
+
+
+def _tokens(row: Row, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | None) -> Tokens:
+    """The sampled tokens of a row."""
+    sampled_T = ~row.lesson_T
+    return Tokens(
+        logprobs_T=logprobs_T[sampled_T],
+        old_logprobs_T=old_T[sampled_T],
+        engine_logprobs_T=row.engine_logprobs_T[sampled_T],
+        advantages_T=row.advantages_T[sampled_T],
+        sample_T=row.piece_T[sampled_T],
+        reference_logprobs_T=None if reference_T is None else reference_T[sampled_T],
+    )
 
 
 def tempered(logits_TV: Tensor, row: Row, temperature: float) -> Tensor:
