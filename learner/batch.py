@@ -1,18 +1,21 @@
 """From played groups to what an update learns from: samples, lessons, and rows they are packed in. No torch."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from learner import advantage
+from learner.credit import credited
 from learner.settings import LearnerSettings
 from rollout.acceptance import violations
 from rollout.prompts import feedback_text, review
-from rollout.records import Attempt, Batch, Group, Lesson, Sample, Trajectory
+from rollout.records import Attempt, Batch, Group, Hindsight, Lesson, Sample, Trajectory
+
+T = TypeVar("T")
 
 
 def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forced: bool = True) -> Batch:
-    """One sample an accepted turn of every group that carries a signal, and lessons from all groups' critiques.
+    """One sample a credited attempt of every group that carries a signal, and lessons from all groups' critiques.
 
     Checks at the door that the accepted rewards of every trajectory rise strictly, unless `forced` is False
     (every revision was accepted on purpose). Raises ValueError, a bug of who played, when they do not.
@@ -24,12 +27,20 @@ def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forc
     samples: list[Sample] = []
     flat = 0
     for group in groups:
-        learnt = [_weighted(sample, settings.negative_weight) for sample in _samples(group, settings)]
+        learnt = [
+            _weighted(_sample(attempt, value, group.task.id), settings.negative_weight)
+            for attempt, value in credited(group, settings)
+        ]
         samples += learnt
         flat += not learnt
     wanted = settings.distill_lessons if settings.distill_weight > 0 else 0
+    words = settings.distill_form == "words"
     return Batch(
-        samples=tuple(samples), lessons=_lessons(groups, wanted, seed), groups=len(groups) - flat, flat_groups=flat
+        samples=tuple(samples),
+        lessons=_some(_lessons(groups), wanted, seed) if words else (),
+        hindsights=() if words else _some(_hindsights(groups), wanted, seed),
+        groups=len(groups) - flat,
+        flat_groups=flat,
     )
 
 
@@ -73,50 +84,10 @@ def _check_rising(trajectory: Trajectory) -> None:
         )
 
 
-def _samples(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
-    """The accepted turns of a group that carry a signal, credited as the settings say."""
-    if settings.credit == "outcome":
-        rewards = [trajectory.reward for trajectory in group.trajectories]
-        shared = advantage.outcome(rewards, normalize_std=settings.normalize_std) or []
-        for trajectory, value in zip(group.trajectories, shared, strict=False):
-            yield from (_sample(attempt, value, group.task.id) for attempt in trajectory.accepted)
-        return
-    if settings.credit == "page":
-        yield from _pages(group, settings)
-        return
-    values_G = [_gains(trajectory) for trajectory in group.trajectories]
-    credited = advantage.turn(values_G, normalize_std=settings.normalize_std) or []
-    for trajectory, values in zip(group.trajectories, credited, strict=False):
-        for turn, worthy in zip(trajectory.turns, values, strict=True):
-            if turn.accepted is not None and worthy is not None:
-                yield _sample(turn.accepted, worthy, group.task.id)
-
-
-def _pages(group: Group, settings: LearnerSettings) -> Iterator[Sample]:
-    """Accepted pages, each against all pages that the siblings wrote in its round, the rejected ones included."""
-    attempts = [attempt for trajectory in group.trajectories for turn in trajectory.turns for attempt in turn.attempts]
-    for number in range(max((attempt.round for attempt in attempts), default=-1) + 1):
-        judged = [attempt for attempt in attempts if attempt.round == number and attempt.reward is not None]
-        credited = advantage.outcome([a.total for a in judged], normalize_std=settings.normalize_std) or []
-        for attempt, value in zip(judged, credited, strict=False):
-            if attempt.verdict == "accepted":
-                yield _sample(attempt, value, group.task.id)
-
-
 def _weighted(sample: Sample, negative_weight: float) -> Sample:
     if sample.advantage >= 0:
         return sample
     return replace(sample, advantage=sample.advantage * negative_weight)
-
-
-def _gains(trajectory: Trajectory) -> list[float]:
-    """What each round added: the first page's reward, then the rise, 0 where nothing was accepted."""
-    gains, best = [], 0.0
-    for turn in trajectory.turns:
-        level = turn.accepted.total if turn.accepted is not None else best
-        gains.append(level - best)
-        best = level
-    return gains
 
 
 def _sample(attempt: Attempt, value: float, group: str) -> Sample:
@@ -131,9 +102,9 @@ def _sample(attempt: Attempt, value: float, group: str) -> Sample:
     )
 
 
-def _lessons(groups: Sequence[Group], wanted: int, seed: int) -> tuple[Lesson, ...]:
-    """At most `wanted` of the critic's feedbacks on accepted pages, in the order they were played."""
-    lessons = [
+def _lessons(groups: Sequence[Group]) -> list[Lesson]:
+    """The critic's feedbacks on accepted pages, in the order they were played."""
+    return [
         Lesson(
             messages=review(group.task, attempt.page),
             target=feedback_text(attempt.critique.feedback),
@@ -143,5 +114,24 @@ def _lessons(groups: Sequence[Group], wanted: int, seed: int) -> tuple[Lesson, .
         for attempt in trajectory.accepted
         if attempt.critique is not None and attempt.critique.feedback
     ]
-    chosen = sorted(random.Random(seed).sample(range(len(lessons)), min(wanted, len(lessons))))
-    return tuple(lessons[index] for index in chosen)
+
+
+def _hindsights(groups: Sequence[Group]) -> list[Hindsight]:
+    """The accepted revisions that were not cut, in the order they were played."""
+    return [
+        Hindsight(
+            prompt_ids=trajectory.accepted[0].completion.prompt_ids,
+            shown_ids=attempt.completion.prompt_ids,
+            token_ids=attempt.completion.token_ids,
+        )
+        for group in groups
+        for trajectory in group.trajectories
+        for attempt in trajectory.accepted[1:]
+        if attempt.completion.finish == "stop"
+    ]
+
+
+def _some(found: Sequence[T], wanted: int, seed: int) -> tuple[T, ...]:
+    """At most `wanted`, chosen by seed, in their order."""
+    chosen = sorted(random.Random(seed).sample(range(len(found)), min(wanted, len(found))))
+    return tuple(found[index] for index in chosen)

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import wraps
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from learner.attention import register
 from learner.batch import pack
 from learner.checkpoint import aside, verify, writing
-from learner.objective import SUMS, Scale, metrics_of, pick, share
+from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer
+from learner.objective import SUMS, Scale, metrics_of, pick, share, tempered
 from learner.rows import Piece, Row, lay_out, piece_of
 from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError
@@ -30,6 +30,17 @@ from rollout.seeds import seed_of
 
 STATE = "learner.json"
 TAG = "deepspeed"
+
+
+@dataclass(slots=True)
+class Work:
+    """A row, and what the first step on a batch finds out about it for those after."""
+
+    row: Row
+    shown: Row | None = None
+    """The row's lessons as the policy reads them that is shown the feedback."""
+    old_T: Tensor | None = None
+    reference_T: Tensor | None = None
 
 
 class Engine:
@@ -53,28 +64,30 @@ class Engine:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.version = 0
         _join(self.device, rank, world_size, init_method)
-        self.module, self.tokenizer = self._read(model_dir)
+        self.module, self.tokenizer = read_model(model_dir, settings, self.device), read_tokenizer(model_dir)
         self.engine = self._start()
+        self.reference_mark = ""
+        self.reference = self._start_reference(model_dir)
 
     def update(self, batch: Batch) -> Update:
-        """One optimizer step. A batch that teaches nothing moves no weight, yet the version rises.
+        """One optimizer step, or `epochs` of them. A batch that teaches nothing moves no weight, yet the version rises.
 
         Raises ValueError for a sample longer than the token budget, RuntimeError when loss or gradient are not
         finite: the weights are then not to be used.
         """
         started, number = time.perf_counter(), self.version + 1
         torch.manual_seed(seed_of("update", number, self.rank))
-        samples = [piece_of(s) for s in batch.samples if s.token_ids and not s.truncated]
+        soft = self.settings.overlong == "soft"
+        samples = [piece_of(s) for s in batch.samples if s.token_ids and (soft or not s.truncated)]
         weight = self.settings.distill_weight_at(number)
-        lessons = [self._piece(lesson) for lesson in batch.lessons] if weight > 0 else []
+        lessons = self._lessons(batch) if weight > 0 else []
         scale = Scale.of(samples, lessons, weight)
         lr, norm = self.settings.lr_at(number), 0.0
         sums, gap_max = dict.fromkeys(SUMS, 0.0), 0.0
         if samples or lessons:
-            sums, gap_max = self._accumulate([*samples, *lessons], scale, number)
-            norm = self._step(lr, number)
+            sums, gap_max, norm = self._learn([*samples, *lessons], scale, number, lr)
         self.version = number
-        metrics = metrics_of(sums, scale) | {
+        metrics = metrics_of(sums, scale, self.settings) | {
             "samples": len(samples),
             "logprob_gap_max": gap_max,
             "grad_norm": norm,
@@ -85,12 +98,10 @@ class Engine:
 
     def logprobs(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         """[T-1] log-prob of each token of a sequence after the first, given those before it, at temperature 1."""
-        row = lay_out([Piece(prompt_ids=token_ids[:1], token_ids=token_ids[1:])], self.device)
         self.module.eval()
-        with torch.no_grad():
-            logits_TV = _logits(self.module, row)
+        found = logprobs_of(self.module, token_ids, self.device)
         self.module.train()
-        return tuple(pick(logits_TV.log_softmax(-1), row.targets_T).tolist())
+        return found
 
     def weights(self) -> bytes:
         """All weights as safetensors bytes under their Hugging Face names; empty on ranks other than 0."""
@@ -108,7 +119,7 @@ class Engine:
             dist.barrier()
             self.engine.save_checkpoint(str(filling), tag=TAG, save_latest=False)
             if self.rank == 0:
-                (filling / STATE).write_text(json.dumps(self._shape() | {"version": self.version}))
+                (filling / STATE).write_text(json.dumps(self._shape() | self._progress()))
             dist.barrier()
         dist.barrier()
 
@@ -122,6 +133,12 @@ class Engine:
                     f"{path}: was written with {name} = {state.get(name)}, but this run has {wanted}; "
                     "resume with the settings it was written with"
                 )
+        mark = state.get("reference", self.reference_mark)
+        if self.reference is not None and mark != self.reference_mark:
+            raise CheckpointError(
+                f"{path}: its KL was measured against the model {mark}, but this run has {self.reference_mark}; "
+                "resume with the model the run began with"
+            )
         self.engine.load_checkpoint(str(path), tag=TAG)
         self.version = int(state["version"])
 
@@ -139,22 +156,28 @@ class Engine:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    def _read(self, model_dir: Path) -> tuple[Any, Any]:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def _start_reference(self, model_dir: Path) -> Any:
+        """The policy as training began, which no update and no checkpoint touches; None where no KL is wanted.
 
-        wanted = self.settings.dtype
-        if wanted == "auto":
-            wanted = "float32" if self.device == "cpu" else "bfloat16"
-        model = AutoModelForCausalLM.from_pretrained(
-            model_dir, dtype=getattr(torch, wanted), attn_implementation=register()
-        )
-        model.config.use_cache = False
-        if self.settings.recompute:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        autocast = self.settings.autocast
-        if autocast or (autocast is None and wanted == "float32" and _has_bfloat16_units(self.device)):
-            model.forward = _in_bfloat16(model, self.device)
-        return model.train(), AutoTokenizer.from_pretrained(model_dir)
+        Every rank holds all of it, but for ZeRO-3, which shares it out like the policy.
+        """
+        if not self.settings.kl_weight:
+            return None
+        import deepspeed
+
+        model = read_model(model_dir, self.settings, self.device, frozen=True)
+        self.reference_mark = fingerprint(model)
+        if self.settings.zero_stage < 3:
+            return model.to(self.device)
+        config = {
+            "train_micro_batch_size_per_gpu": 1,
+            "bf16": {"enabled": model.dtype == torch.bfloat16},
+            "zero_optimization": {"stage": 3, "overlap_comm": False},
+            "steps_per_print": 10**9,
+        }
+        engine, *_ = deepspeed.initialize(model=model, config=config)
+        engine.eval()
+        return engine
 
     def _start(self) -> Any:
         import deepspeed
@@ -179,30 +202,75 @@ class Engine:
         engine, *_ = deepspeed.initialize(model=self.module, optimizer=optimizer, config=config)
         return engine
 
+    def _lessons(self, batch: Batch) -> list[Piece]:
+        seen = [
+            Piece(prompt_ids=one.prompt_ids, token_ids=one.token_ids, lesson=True, shown_ids=one.shown_ids)
+            for one in batch.hindsights
+        ]
+        return [*map(self._piece, batch.lessons), *seen]
+
     def _piece(self, lesson: Lesson) -> Piece:
         messages = [{"role": message.role, "content": message.content} for message in lesson.messages]
         prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         target = self.tokenizer(lesson.target, add_special_tokens=False)["input_ids"]
         return Piece(prompt_ids=prompt, token_ids=target, lesson=True)
 
-    def _accumulate(self, pieces: list[Piece], scale: Scale, number: int) -> tuple[dict[str, float], float]:
+    def _learn(
+        self, pieces: list[Piece], scale: Scale, number: int, lr: float
+    ) -> tuple[dict[str, float], float, float]:
+        """All steps on a batch; their mean sums, the largest gap, and the longest gradient."""
+        packed = pack([piece.longest for piece in pieces], self.settings.token_budget, self.world_size)
+        mine = packed[self.rank :: self.world_size]
+        # Every rank has a teacher's row for each row or none has: under ZeRO-3 all must read equally often.
+        teach = any(piece.shown_ids for piece in pieces)
+        work = [self._work([pieces[index] for index in indices], teach) for indices in mine]
+        sums, gap_max, norm = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device), 0.0, 0.0
+        for _ in range(self.settings.epochs):
+            found, gap = self._accumulate(work, scale, number)
+            sums, gap_max, norm = sums + found, max(gap_max, gap), max(norm, self._step(lr, number))
+        return dict(zip(SUMS, (sums / self.settings.epochs).tolist(), strict=True)), gap_max, norm
+
+    def _work(self, pieces: list[Piece], teach: bool) -> Work:
+        shown = [piece.taught() for piece in pieces if piece.shown_ids]
+        return Work(row=lay_out(pieces, self.device), shown=lay_out(shown, self.device) if teach else None)
+
+    def _accumulate(self, work: list[Work], scale: Scale, number: int) -> tuple[Tensor, float]:
         """Gradients of this rank's rows; the sums and the largest gap of all ranks."""
-        rows = pack([piece.length for piece in pieces], self.settings.token_budget, self.world_size)
         sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device)
         gap_max = torch.zeros((), device=self.device)
-        for indices in rows[self.rank :: self.world_size]:
-            row = lay_out([pieces[index] for index in indices], self.device)
-            found = share(_logits(self.engine, row), row, scale, self.settings, self.temperature)
+        for item in work:
+            if self.reference is not None and item.reference_T is None:
+                item.reference_T = self._under_reference(item.row)
+            found = share(
+                logits_of(self.engine, item.row),
+                item.row,
+                scale,
+                self.settings,
+                self.temperature,
+                old_T=item.old_T,
+                reference_T=item.reference_T,
+                teacher_TV=self._teach(item.shown),
+            )
+            if item.old_T is None:
+                item.old_T = found.logprobs_T
             # DeepSpeed takes the mean over ranks of what should be their sum.
             self.engine.backward(found.loss * self.world_size, scale_wrt_gas=False)
             sums += found.sums
             gap_max = torch.maximum(gap_max, found.gap_max)
         dist.all_reduce(sums)
         dist.all_reduce(gap_max, dist.ReduceOp.MAX)
-        named = dict(zip(SUMS, sums.tolist(), strict=True))
         if not sums.isfinite().all():
-            raise RuntimeError(f"update {number}: the loss is not finite ({named}); the weights were not changed")
-        return named, gap_max.item()
+            named = dict(zip(SUMS, sums.tolist(), strict=True))
+            raise RuntimeError(f"update {number}: the loss is not finite ({named}); this step changed no weight")
+        return sums, gap_max.item()
+
+    @torch.no_grad()
+    def _teach(self, shown: Row | None) -> Tensor | None:
+        return None if shown is None else logits_of(self.engine, shown).log_softmax(-1)
+
+    @torch.no_grad()
+    def _under_reference(self, row: Row) -> Tensor:
+        return pick(tempered(logits_of(self.reference, row), row, self.temperature), row.targets_T)
 
     def _step(self, lr: float, number: int) -> float:
         for group in self.engine.optimizer.param_groups:
@@ -224,6 +292,11 @@ class Engine:
                     tensors[name] = parameter.detach().to("cpu", copy=True).contiguous()
         return tensors
 
+    def _progress(self) -> dict[str, Any]:
+        """What a checkpoint says of itself beside its shape."""
+        reference = {"reference": self.reference_mark} if self.reference is not None else {}
+        return {"version": self.version, **reference}
+
     def _shape(self) -> dict[str, Any]:
         parameters = sum(getattr(p, "ds_numel", p.numel()) for p in self.module.parameters())
         return {"parameters": parameters, "ranks": self.world_size, "zero_stage": self.settings.zero_stage}
@@ -244,37 +317,3 @@ def _join(device: str, rank: int, world_size: int, init_method: str) -> None:
         # Before DeepSpeed, which would pass a device id: that hangs weight syncs on GPU.
         backend = "nccl" if device == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=init_method, rank=rank, world_size=world_size)
-
-
-def _logits(model: Any, row: Row) -> Tensor:
-    """[T, V] logits in float32 that predict the row's learnt tokens."""
-    output = model(
-        input_ids=row.ids_L[None],
-        position_ids=row.positions_L[None],
-        logits_to_keep=row.reading_T,
-        lengths=row.lengths,
-        use_cache=False,
-    )
-    logits: Tensor = output.logits[0].float()
-    return logits
-
-
-def _has_bfloat16_units(device: str) -> bool:
-    processor = Path("/proc/cpuinfo")
-    return device == "cpu" and processor.exists() and " amx_bf16" in processor.read_text()
-
-
-def _in_bfloat16(model: Any, device: str) -> Any:
-    """`model.forward` that multiplies in bfloat16 while training; a canary is compared in full precision.
-
-    Inside forward, because DeepSpeed switches off an autocast that it finds outside, and its own would also
-    reduce gradients in bfloat16.
-    """
-    forward = model.forward
-
-    @wraps(forward)
-    def autocast(*args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(device, torch.bfloat16, enabled=model.training):
-            return forward(*args, **kwargs)
-
-    return autocast

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from learner.distill import distill_loss
-from learner.loss import policy_loss
+from learner.distill import distill_loss, hindsight_loss
+from learner.loss import Tokens, policy_loss
 from learner.rows import Piece, Row
 from learner.settings import LearnerSettings
 
-SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "computed", "empty")
+SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
 """What rows add up, over all ranks; the largest gap is kept beside them."""
 
 
@@ -20,6 +21,7 @@ class Scale:
     """What the losses of one update are normalised by: counts of the whole batch, on all ranks."""
 
     tokens: int
+    sequences: int
     distill_tokens: int
     distill_weight: float
 
@@ -27,7 +29,7 @@ class Scale:
     def of(cls, samples: Sequence[Piece], lessons: Sequence[Piece], distill_weight: float) -> "Scale":
         """The scale of an update that learns from these."""
         tokens, distill_tokens = (sum(len(piece.token_ids) for piece in pieces) for pieces in (samples, lessons))
-        return cls(tokens=tokens, distill_tokens=distill_tokens, distill_weight=distill_weight)
+        return cls(tokens=tokens, sequences=len(samples), distill_tokens=distill_tokens, distill_weight=distill_weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,38 +41,67 @@ class Share:
     sums: Tensor
     """[len(SUMS)] in float64."""
     gap_max: Tensor
+    logprobs_T: Tensor
+    """Constant log-probs of all learnt tokens: after the first step on a batch, the old ones of the next."""
 
 
-def share(logits_TV: Tensor, row: Row, scale: Scale, settings: LearnerSettings, temperature: float) -> Share:
+def share(
+    logits_TV: Tensor,
+    row: Row,
+    scale: Scale,
+    settings: LearnerSettings,
+    temperature: float,
+    *,
+    old_T: Tensor | None = None,
+    reference_T: Tensor | None = None,
+    teacher_TV: Tensor | None = None,
+) -> Share:
     """A row's share. `logits_TV` predict its learnt tokens; samples were drawn at `temperature`.
 
-    There is one optimizer step a batch, so the learner's log-probs are those at the start of the update.
+    `old_T`: log-probs at the start of the update, None in its first step, where they are these. `reference_T`:
+    log-probs under the policy training began with, None where no KL is wanted. `teacher_TV`: log-probs of the lessons'
+    tokens under the policy that is shown the feedback, None where the feedback's words are taught.
     """
-    if temperature != 1:
-        logits_TV = torch.where(row.lesson_T[:, None], logits_TV, logits_TV / temperature)
-    logprobs_TV = logits_TV.log_softmax(-1)
+    logprobs_TV = tempered(logits_TV, row, temperature)
     logprobs_T = pick(logprobs_TV, row.targets_T)
     sampled_T = ~row.lesson_T
-    policy = policy_loss(
-        logprobs_T[sampled_T],
-        logprobs_T[sampled_T].detach(),
-        row.engine_logprobs_T[sampled_T],
-        row.advantages_T[sampled_T],
-        clip_low=settings.clip_low,
-        clip_high=settings.clip_high,
-        cap=settings.rollout_cap,
-        num_tokens=max(1, scale.tokens),
-    )
-    taught_T = logprobs_T[row.lesson_T]
-    distill = distill_loss(taught_T, weight=scale.distill_weight, num_tokens=max(1, scale.distill_tokens))
+    tokens = _tokens(row, logprobs_T, logprobs_T.detach() if old_T is None else old_T, reference_T)
+    counts = {"num_tokens": max(1, scale.tokens), "num_sequences": max(1, scale.sequences)}
+    policy = policy_loss(tokens, settings, **counts)
+    counted: dict[str, Any] = {"weight": scale.distill_weight, "num_tokens": max(1, scale.distill_tokens)}
+    if teacher_TV is None:
+        distill = distill_loss(logprobs_T[row.lesson_T], **counted)
+    else:
+        distill = hindsight_loss(logprobs_TV[row.lesson_T], teacher_TV, **counted)
     with torch.no_grad():
         spread_TV = logprobs_TV.detach()
         entropy = -(spread_TV.exp() * spread_TV).sum(-1)[sampled_T].sum()
+        agreed = (spread_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
         empty = 0 if row.targets_T.numel() else len(row.ids_L)
-        counts = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
-        parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail)
-        sums = torch.cat([torch.stack([part.double() for part in parts]), counts])
-    return Share(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max)
+        read = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
+        parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail, policy.kl, agreed)
+        sums = torch.cat([torch.stack([part.double() for part in parts]), read])
+    return Share(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max, logprobs_T=logprobs_T.detach())
+
+
+def _tokens(row: Row, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | None) -> Tokens:
+    """The sampled tokens of a row."""
+    sampled_T = ~row.lesson_T
+    return Tokens(
+        logprobs_T=logprobs_T[sampled_T],
+        old_logprobs_T=old_T[sampled_T],
+        engine_logprobs_T=row.engine_logprobs_T[sampled_T],
+        advantages_T=row.advantages_T[sampled_T],
+        sample_T=row.piece_T[sampled_T],
+        reference_logprobs_T=None if reference_T is None else reference_T[sampled_T],
+    )
+
+
+def tempered(logits_TV: Tensor, row: Row, temperature: float) -> Tensor:
+    """[T, V] log-probs of what samples were drawn from; a lesson's are those of temperature 1."""
+    if temperature != 1:
+        logits_TV = torch.where(row.lesson_T[:, None], logits_TV, logits_TV / temperature)
+    return logits_TV.log_softmax(-1)
 
 
 def pick(logprobs_TV: Tensor, targets_T: Tensor) -> Tensor:
@@ -78,14 +109,16 @@ def pick(logprobs_TV: Tensor, targets_T: Tensor) -> Tensor:
     return logprobs_TV.gather(-1, targets_T[:, None])[:, 0]
 
 
-def metrics_of(sums: dict[str, float], scale: Scale) -> dict[str, float]:
+def metrics_of(sums: dict[str, float], scale: Scale, settings: LearnerSettings) -> dict[str, float]:
     """The metrics of an update from the SUMS of all its rows."""
     tokens = max(1, scale.tokens)
-    return {
+    kl = {"kl": sums["kl"] / tokens} if settings.kl_weight else {}
+    return kl | {
         "loss": sums["loss"],
         "distill_loss": sums["distill"] / scale.distill_weight if scale.distill_weight else 0.0,
         "distill_weight": scale.distill_weight,
         "distill_tokens": scale.distill_tokens,
+        "distill_match": sums["agreed"] / max(1, scale.distill_tokens),
         "entropy": sums["entropy"] / tokens,
         "clip_share": sums["clipped"] / tokens,
         "logprob_gap_mean": sums["gap"] / tokens,

@@ -2,7 +2,7 @@
 token of the row, `_T` one entry a token that is learnt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,11 +20,22 @@ class Piece:
     """[T] of the engine that sampled; empty for a lesson, which nobody sampled."""
     advantage: float = 0.0
     lesson: bool = False
+    shown_ids: Sequence[int] = ()
+    """The prompt under which a teacher reads the same tokens; empty where there is none."""
 
     @property
     def length(self) -> int:
         """Tokens the model reads: the last one is predicted, never read."""
         return len(self.prompt_ids) + len(self.token_ids) - 1
+
+    @property
+    def longest(self) -> int:
+        """Tokens the model, or its teacher, reads."""
+        return max(self.length, len(self.shown_ids) + len(self.token_ids) - 1)
+
+    def taught(self) -> "Piece":
+        """The piece as its teacher reads it."""
+        return replace(self, prompt_ids=self.shown_ids, shown_ids=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,8 @@ class Row:
     """Where in the row each learnt token is predicted from: the model's head runs nowhere else."""
     targets_T: Tensor
     lesson_T: Tensor
+    piece_T: Tensor
+    """Which piece of the row a token belongs to."""
     advantages_T: Tensor
     engine_logprobs_T: Tensor
 
@@ -61,9 +74,10 @@ def lay_out(pieces: Sequence[Piece], device: str) -> Row:
     reading: list[int] = []
     targets: list[int] = []
     lesson: list[bool] = []
+    origin: list[int] = []
     advantages: list[float] = []
     logprobs: list[float] = []
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         start, prompt, num = len(ids), len(piece.prompt_ids), len(piece.token_ids)
         ids += [*piece.prompt_ids, *piece.token_ids[:-1]]
         positions += range(piece.length)
@@ -71,6 +85,7 @@ def lay_out(pieces: Sequence[Piece], device: str) -> Row:
         reading += range(start + prompt - 1, start + piece.length)
         targets += piece.token_ids
         lesson += [piece.lesson] * num
+        origin += [number] * num
         advantages += [piece.advantage] * num
         logprobs += piece.logprobs or [0.0] * num
     return Row(
@@ -80,6 +95,7 @@ def lay_out(pieces: Sequence[Piece], device: str) -> Row:
         reading_T=torch.tensor(reading, dtype=torch.long, device=device),
         targets_T=torch.tensor(targets, dtype=torch.long, device=device),
         lesson_T=torch.tensor(lesson, dtype=torch.bool, device=device),
+        piece_T=torch.tensor(origin, dtype=torch.long, device=device),
         advantages_T=torch.tensor(advantages, dtype=torch.float32, device=device),
         engine_logprobs_T=torch.tensor(logprobs, dtype=torch.float32, device=device),
     )

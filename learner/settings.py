@@ -25,14 +25,25 @@ class LearnerSettings(Settings):
     """Updates of a `linear` or `cosine` schedule, the warm-up included."""
     grad_clip: float = Field(default=1.0, gt=0)
     """Norm that the whole gradient is scaled down to where it is longer."""
+    loss: Literal["dapo", "grpo", "dr_grpo", "gspo", "cispo"] = "dapo"
+    """How tokens gain and are averaged, see `learner.loss`. `dapo`: each token of the batch counts the same. `grpo`:
+    each page. `dr_grpo`: sums of tokens over a constant. `gspo`: one ratio a page. `cispo`: only weights are cut."""
+    length_limit: int | None = Field(default=None, ge=1)
+    """Tokens a completion may have (`episode.max_tokens`), for a loss or a penalty that measures by it."""
+    epochs: int = Field(default=1, ge=1, le=16)
+    """Optimizer steps on one batch. In the first every ratio is 1; clips matter from the second on."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     """How far below 1 the probability ratio of a token may count."""
     clip_high: float = Field(default=0.28, gt=0)
     """How far above 1 the probability ratio of a token may count."""
-    credit: Literal["outcome", "turn", "page"] = "outcome"
+    credit: Literal["outcome", "turn", "page", "siblings"] = "outcome"
     """`outcome`: every accepted turn carries the advantage of its trajectory's best reward. `turn`: a first page is
     compared with its siblings' first pages, a revision's gain with their gains of the same round. `page`: each
-    accepted page is compared with all pages that the siblings wrote in the same round, the rejected ones included."""
+    accepted page is compared with all pages that the siblings wrote in the same round, the rejected ones included.
+    `siblings`: every judged attempt, rejected ones too, is compared with those that answered the same prompt."""
+    baseline: Literal["mean", "leave_one_out", "earlier"] = "mean"
+    """What a reward is compared with: the mean of its group, or of the others in it. `earlier`, for `siblings` alone:
+    the page under revision and the attempts before it, which is unbiased though a round ends with its first success."""
     normalize_std: bool = True
     """Divide advantages by the group's standard deviation."""
     negative_weight: float = Field(default=1.0, ge=0, le=1)
@@ -40,12 +51,28 @@ class LearnerSettings(Settings):
     what it is pushed away from says little about where to go (asymmetric REINFORCE, arXiv 2506.20520)."""
     rollout_cap: float = Field(default=2.0, ge=1)
     """Where the importance weight of learner over engine probabilities is cut off."""
+    rollout_correction: Literal["truncate", "mask"] = "truncate"
+    """Beyond the cap, a weight is the cap, or nothing."""
+    rollout_level: Literal["token", "sequence"] = "token"
+    """Whether each token has a weight, or each completion one for all of its tokens: unbiased, and far noisier."""
+    overlong: Literal["mask", "soft"] = "mask"
+    """What a completion is due for its length: `mask` teaches nothing where it was cut at the limit; `soft` takes from
+    its reward, in a line, 0 to 1 over the last `overlong_tokens` before `length_limit` (DAPO, arXiv 2503.14476)."""
+    overlong_tokens: int = Field(default=512, ge=1)
+    """Tokens before the limit in which the penalty of `overlong = "soft"` rises."""
+    kl_weight: float = Field(default=0.0, ge=0)
+    """Weight of the KL to the policy that training began with; at 0 no reference is loaded."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    """How a token's KL is estimated and lowered, see `learner.kl`."""
     distill_weight: float = Field(default=0.1, ge=0)
     """Weight of feedback distillation beside the policy loss; 0 turns it off."""
+    distill_form: Literal["words", "hindsight"] = "words"
+    """What feedback teaches. `words`: to write the critic's words. `hindsight`: to write the accepted revision at once,
+    as the same policy does when it is shown the feedback."""
     distill_steps: int = Field(default=0, ge=0)
     """Updates over which `distill_weight` falls in a line to zero; 0 keeps it."""
     distill_lessons: int = Field(default=32, ge=0)
-    """Feedback texts a batch may teach, chosen by seed where there are more."""
+    """Feedback texts, or revisions, a batch may teach, chosen by seed where there are more."""
     token_budget: int = Field(default=4096, ge=16)
     """Tokens of one forward and backward pass on one rank; no sample may be longer."""
     zero_stage: Literal[0, 1, 2, 3] = 1
@@ -70,6 +97,33 @@ class LearnerSettings(Settings):
                 f"{self.schedule!r}, got {self.decay_steps}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "LearnerSettings":
+        asks = [
+            f"{name} = {value!r}"
+            for name, value in (("loss", "dr_grpo"), ("overlong", "soft"))
+            if getattr(self, name) == value
+        ]
+        if asks and self.length_limit is None:
+            raise ValueError(f"{asks[0]} needs length_limit, the tokens a completion may have; set it to max_tokens")
+        if self.overlong == "soft" and self.overlong_tokens > (self.length_limit or 0):
+            raise ValueError(
+                f"overlong_tokens must be at most length_limit ({self.length_limit}), got {self.overlong_tokens}"
+            )
+        if self.baseline == "earlier" and self.credit != "siblings":
+            raise ValueError(f"baseline = 'earlier' needs credit = 'siblings', got {self.credit!r}")
+        if self.baseline == "earlier" and self.normalize_std:
+            raise ValueError(
+                "baseline = 'earlier' needs normalize_std = false: a round's deviation is not known earlier"
+            )
+        return self
+
+    def length_penalty(self, num_tokens: int) -> float:
+        """What a completion of this many tokens pays: 0 to 1, by DAPO's equation 13; 0 where `overlong` masks."""
+        if self.overlong == "mask" or self.length_limit is None:
+            return 0.0
+        return min(1.0, max(0.0, 1 - (self.length_limit - num_tokens) / self.overlong_tokens))
 
     def lr_at(self, update: int) -> float:
         """Learning rate of an update; the first is 1."""

@@ -1,7 +1,7 @@
 """The records, in the order they are born. None changes after birth.
 
     Task → Completion → Page → Render → Critique → Reward → Attempt → Turn → Trajectory
-         → Group → Sample, Lesson → Batch → Update
+         → Group → Sample, Lesson, Hindsight → Batch → Update
 
 Units: time in seconds unless a name ends in `_ms`; lengths in CSS pixels; scores and rewards in [0, 1].
 """
@@ -366,7 +366,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One accepted turn, ready to learn from."""
+    """One credited attempt, ready to learn from: an accepted turn, or under `siblings` a rejected one too."""
 
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
@@ -388,11 +388,25 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hindsight:
+    """An accepted revision that should have been the first page: what the policy wrote once it was shown feedback."""
+
+    prompt_ids: tuple[int, ...]
+    """The engine's prompt of the first page."""
+    shown_ids: tuple[int, ...]
+    """The engine's prompt of the revision: the page before it and the feedback too."""
+    token_ids: tuple[int, ...]
+    """[T] the revision as it was sampled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """What one update learns from."""
 
     samples: tuple[Sample, ...]
     lessons: tuple[Lesson, ...] = ()
+    hindsights: tuple[Hindsight, ...] = ()
+    """In place of lessons where `learner.distill_form` asks for them."""
     groups: int = 0
     """Groups that carried a signal."""
     flat_groups: int = 0
@@ -406,7 +420,8 @@ class Update:
     version: int
     """Weights version after it; the first is 1, version 0 is the policy training began with."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """`loss`, `distill_loss`, `entropy`, `grad_norm`, `lr`, `clip_share`, `logprob_gap_mean`, `logprob_gap_max`,
+    """`loss`, `distill_loss`, `distill_match` (share of the distilled tokens that are the policy's own first choice),
+    `kl` (where one is wanted), `entropy`, `grad_norm`, `lr`, `clip_share`, `logprob_gap_mean`, `logprob_gap_max`,
     `ratio_tail`, `tokens`, `padding_waste`, `seconds`."""
 
 

@@ -5,53 +5,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from played_groups import attempt, group
 
 from learner.batch import build, pack
 from learner.settings import LearnerSettings
-from rollout.records import (
-    Attempt,
-    Completion,
-    Critique,
-    Group,
-    Page,
-    Reward,
-    Task,
-    Trajectory,
-    Turn,
-    VersionSpan,
-)
 
 SETTINGS = LearnerSettings(normalize_std=False)
-
-
-def attempt(round_: int, reward: float, *, accepted: bool = True, finish: str = "stop", feedback: str = "") -> Attempt:
-    """An attempt whose token ids tell its round and reward."""
-    return Attempt(
-        round=round_,
-        index=0,
-        completion=Completion(
-            prompt_ids=(1, round_),
-            token_ids=(int(reward * 100), 7),
-            logprobs=(-0.5, -0.25),
-            text="",
-            finish=finish,  # type: ignore[arg-type]
-            versions=(VersionSpan(version=0, start=0, end=2),),
-        ),
-        page=Page(html=f"<p>{reward}</p>"),
-        verdict="accepted" if accepted else "not_better",
-        reward=Reward(total=reward, gate=1),
-        critique=Critique(score=reward, feedback=(feedback,) if feedback else (), judge="test"),
-    )
-
-
-def group(name: str, *siblings: list[Attempt]) -> Group:
-    """Siblings, each a list of attempts, one a round."""
-    task = Task(id=name, brief=f"Build {name}.")
-    trajectories = tuple(
-        Trajectory(id=f"{name}/{i}", task=task, turns=tuple(Turn(round=a.round, attempts=(a,)) for a in attempts))
-        for i, attempts in enumerate(siblings)
-    )
-    return Group(task=task, trajectories=trajectories)
 
 
 def test_every_accepted_turn_is_a_sample_with_the_engines_own_ids() -> None:
@@ -110,6 +69,22 @@ def test_lessons_are_bounded_and_chosen_by_seed() -> None:
     assert chosen == build(groups, few, seed=1).lessons
     assert chosen != build(groups, few, seed=2).lessons
     assert not build(groups, SETTINGS.model_copy(update={"distill_weight": 0.0}), seed=1).lessons
+
+
+def test_hindsight_teaches_accepted_revisions_with_the_engines_own_ids() -> None:
+    repaired = [attempt(0, 0.25), attempt(1, 0.5), attempt(2, 0.75)]
+    stuck, cut = (
+        [attempt(0, 0.5), attempt(1, 0.25, accepted=False)],
+        [attempt(0, 0.0), attempt(1, 0.5, finish="length")],
+    )
+    batch = build(
+        [group("hero", repaired, stuck, cut)], SETTINGS.model_copy(update={"distill_form": "hindsight"}), seed=0
+    )
+    assert batch.lessons == ()
+    assert [(one.prompt_ids, one.shown_ids, one.token_ids) for one in batch.hindsights] == [
+        ((1, 0), (1, 1), (50, 7)),
+        ((1, 0), (1, 2), (75, 7)),
+    ]
 
 
 def test_groups_of_nothing_are_a_batch_of_nothing() -> None:

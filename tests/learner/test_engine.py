@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load as read_weights
-from tiny_llama import LESSONS, address, samples, tiny_model
+from tiny_llama import LESSONS, address, hindsights, samples, tiny_model
 from torch import Tensor
 
 from learner.engine import Engine
@@ -150,8 +150,25 @@ def test_feedback_is_learnt_and_fades_out(model: Path, meeting: str) -> None:
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 1
     assert [update.metrics["distill_weight"] for update in updates] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert updates[0].metrics["distill_match"] < updates[3].metrics["distill_match"] <= 1
     target = sum(len(lesson.target.encode()) for lesson in LESSONS)
     assert updates[0].metrics["distill_tokens"] == target
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_what_was_written_after_feedback_becomes_likely_without_it(model: Path, meeting: str, stage: int) -> None:
+    # First a policy that takes feedback to heart: it has learnt to write these when it is shown it, and not otherwise.
+    engine, seen = start(model, meeting, lr=1e-2, distill_weight=1.0, zero_stage=stage), hindsights(2)
+    shown = [replace(sample, advantage=1.0, logprobs=(-5.6,) * len(sample.token_ids)) for sample in samples(2)]
+    unshown = [replace(s, prompt_ids=one.prompt_ids, advantage=-1.0) for s, one in zip(shown, seen, strict=True)]
+    for _ in range(6):
+        engine.update(Batch(samples=(*shown, *unshown)))
+    before = [score(engine, sample) for sample in unshown]
+    assert all(score(engine, sample) > poor + 10 for sample, poor in zip(shown, before, strict=True))
+    updates = [engine.update(Batch(samples=(), hindsights=seen)).metrics for _ in range(6)]
+    assert updates[-1]["distill_loss"] < updates[0]["distill_loss"] / 2
+    assert updates[0]["distill_tokens"] == sum(len(sample.token_ids) for sample in shown)
+    assert all(score(engine, sample) > poor + 10 for sample, poor in zip(unshown, before, strict=True))
 
 
 def test_a_batch_that_teaches_nothing_moves_nothing(model: Path, meeting: str) -> None:
@@ -247,9 +264,58 @@ def test_two_ranks_learn_what_one_does(model: Path, tmp_path: Path) -> None:
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0, said
     norms = [json.loads((tmp_path / f"{ranks}.json").read_text()) for ranks in (1, 2)]
-    assert norms[0] == pytest.approx([norms[0][0], norms[0][1]] * 3, rel=1e-5)
+    assert norms[0][:6] == pytest.approx([norms[0][0], norms[0][1]] * 3, rel=1e-5)
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
-    for stage in (1, 2, 3):
-        one, two = (read_weights((tmp_path / f"{ranks}-{stage}.safetensors").read_bytes()) for ranks in (1, 2))
+    for name in ("1", "2", "3", "kl"):
+        one, two = (read_weights((tmp_path / f"{ranks}-{name}.safetensors").read_bytes()) for ranks in (1, 2))
         assert apart(one, two) < 1e-5
-        assert apart(one, read_weights((tmp_path / "1-1.safetensors").read_bytes())) < 1e-5
+        assert name == "kl" or apart(one, read_weights((tmp_path / "1-1.safetensors").read_bytes())) < 1e-5
+
+
+@pytest.mark.parametrize("loss", ["dapo", "grpo", "gspo", "cispo"])
+def test_several_steps_on_a_batch_meet_the_clip_only_from_the_second_on(model: Path, meeting: str, loss: str) -> None:
+    batch = Batch(samples=samples())
+    once = start(model, meeting, loss=loss, lr=1e-2, clip_high=0.01, clip_low=0.01)
+    assert once.update(batch).metrics["clip_share"] == 0
+    often = start(model, meeting, loss=loss, lr=1e-2, clip_high=0.01, clip_low=0.01, epochs=3)
+    metrics = often.update(batch).metrics
+    assert metrics["clip_share"] > 0.1
+    assert metrics["tokens"] == sum(len(sample.token_ids) for sample in samples())
+    assert apart(read_weights(once.weights()), read_weights(often.weights())) > 1e-3
+
+
+@pytest.mark.parametrize("budget", [70, 4096])
+def test_a_loss_by_sequence_does_not_depend_on_how_rows_are_packed(model: Path, meeting: str, budget: int) -> None:
+    kind = {"loss": "gspo", "rollout_level": "sequence", "rollout_correction": "mask", "rollout_cap": 1.2, "epochs": 2}
+    wanted = start(model, meeting, token_budget=59, **kind).update(Batch(samples=samples())).metrics
+    found = start(model, meeting, token_budget=budget, **kind).update(Batch(samples=samples())).metrics
+    assert 0 < found["ratio_tail"] < 1
+    for name in ("loss", "grad_norm", "ratio_tail"):
+        assert found[name] == pytest.approx(wanted[name], rel=1e-5), name
+
+
+def test_what_was_cut_teaches_unless_its_length_is_paid_for(model: Path, meeting: str) -> None:
+    batch = Batch(samples=(samples(1)[0], replace(samples(2)[1], truncated=True)))
+    assert start(model, meeting).update(batch).metrics["samples"] == 1
+    soft = start(model, meeting, overlong="soft", length_limit=64, overlong_tokens=16)
+    assert soft.update(batch).metrics["samples"] == 2
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_kl_is_measured_against_the_first_weights_and_holds_the_policy_back(
+    model: Path, meeting: str, tmp_path: Path, stage: int
+) -> None:
+    kind: dict[str, Any] = {"lr": 1e-2, "zero_stage": stage, "kl_estimator": "k2"}
+    batch = Batch(samples=samples())
+    held, free = (start(model, meeting, kl_weight=weight, **kind) for weight in (10.0, 1e-9))
+    assert start(model, meeting).update(batch).metrics.keys().isdisjoint({"kl"})
+    seen = [[engine.update(batch).metrics["kl"] for _ in range(5)] for engine in (held, free)]
+    assert seen[0][0] == seen[1][0] == pytest.approx(0, abs=1e-9)
+    assert 0 < seen[0][-1] < seen[1][-1] / 2
+    free.save(tmp_path / "step-5")
+    resumed = start(model, meeting, kl_weight=1e-9, **kind)
+    resumed.load(tmp_path / "step-5")
+    assert resumed.update(batch).metrics["kl"] == free.update(batch).metrics["kl"] > seen[1][-1] / 2
+    free.export(tmp_path / "later")
+    with pytest.raises(CheckpointError, match="resume with the model the run began with"):
+        start(tmp_path / "later", meeting, kl_weight=1e-9, **kind).load(tmp_path / "step-5")

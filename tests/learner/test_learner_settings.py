@@ -1,5 +1,7 @@
 """Schedules of the learner's settings."""
 
+from typing import Any
+
 import pytest
 
 from learner.settings import LearnerSettings
@@ -27,3 +29,25 @@ def test_distillation_fades() -> None:
     settings = LearnerSettings(distill_weight=0.5, distill_steps=4)
     assert [settings.distill_weight_at(update) for update in range(1, 7)] == [0.5, 0.375, 0.25, 0.125, 0.0, 0.0]
     assert LearnerSettings(distill_weight=0.5).distill_weight_at(99) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"loss": "dr_grpo"}, "loss = 'dr_grpo' needs length_limit, .* set it to max_tokens"),
+        ({"overlong": "soft"}, "overlong = 'soft' needs length_limit"),
+        ({"overlong": "soft", "length_limit": 100}, r"overlong_tokens must be at most length_limit \(100\), got 512"),
+        ({"baseline": "earlier"}, "baseline = 'earlier' needs credit = 'siblings', got 'outcome'"),
+        ({"baseline": "earlier", "credit": "siblings"}, "baseline = 'earlier' needs normalize_std = false"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_line(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint) as caught:
+        LearnerSettings(**changes)
+    assert len(caught.value.errors()) == 1  # type: ignore[attr-defined]
+
+
+def test_length_costs_nothing_until_the_last_tokens_and_all_at_the_limit() -> None:
+    settings = LearnerSettings(overlong="soft", length_limit=100, overlong_tokens=20)
+    assert [settings.length_penalty(num) for num in (1, 80, 90, 100)] == pytest.approx([0, 0, 0.5, 1])
+    assert LearnerSettings(length_limit=100).length_penalty(100) == 0

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from rollout.records import Lesson, Message, Sample
+from rollout.records import Hindsight, Lesson, Message, Sample
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>"
 
@@ -53,6 +53,14 @@ def samples(num: int = 6, seed: int = 0) -> tuple[Sample, ...]:
             advantage=draw.gauss(0, 1),
         )
         for _ in range(num)
+    )
+
+
+def hindsights(num: int = 2) -> tuple[Hindsight, ...]:
+    """The first samples as revisions whose first prompt was a shorter one."""
+    return tuple(
+        Hindsight(prompt_ids=sample.prompt_ids[:1], shown_ids=sample.prompt_ids, token_ids=sample.token_ids)
+        for sample in samples(num)
     )
 
 
