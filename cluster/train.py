@@ -6,7 +6,6 @@ Exit codes: 0 finished; 2 bad input before the run began; 1 it failed after that
 import argparse
 import asyncio
 import logging
-import os
 import secrets
 import signal
 import subprocess
@@ -278,11 +277,7 @@ async def warm_start(settings: RunSettings, display: Display) -> Path:
     cache = at_home(settings.cache)
     command = [sys.executable, "-m", "learner.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
-    # Threads that spin long for each other take the cores from those they wait for, on a machine that is shared.
-    environment = {"GOMP_SPINCOUNT": "20000", **os.environ}
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent, env=environment
-    )
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
     assert process.stdout is not None, "stdout is a pipe"
     last = ""
     try:

@@ -7,6 +7,7 @@
 import argparse
 import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -74,6 +75,8 @@ def main() -> None:
     parser.add_argument("--settings", default="{}", help="WarmStartSettings as JSON")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder that holds warm starts")
     options = parser.parse_args()
+    # Threads that spin long for each other take the cores from those they wait for, on a machine that is shared.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     settings = WarmStartSettings.model_validate_json(options.settings)
     print(warm_start(settings, options.cache, _report).resolve(), flush=True)
 

@@ -20,7 +20,7 @@ class WarmStartSettings(Settings):
     """Peak learning rate of the matrices (Muon)."""
     embedding_lr: float = Field(default=0.004, gt=0)
     """Peak learning rate of embeddings, head and norms (AdamW)."""
-    broken_share: float = Field(default=0.87, ge=0, lt=1)
+    broken_share: float = Field(default=0.79, ge=0, lt=1)
     """Share of first pages that are broken on purpose: what reinforcement learning has to unlearn."""
     hidden: int = Field(default=256, ge=64, multiple_of=64)
     """Width of the model; a head is 64 wide."""
