@@ -16,7 +16,7 @@ from cluster.metrics import step_metrics, update_metrics
 from cluster.run import Run
 from cluster.stream import Stream
 from learner.batch import build
-from learner.promotion import promote
+from learner.promotion import promote, regressed
 from rollout.records import Group
 from rollout.seeds import seed_of
 
@@ -29,20 +29,31 @@ async def train(run: Run) -> None:
     settings, state = run.settings, run.state
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
     try:
-        if not state.exams:
-            await examine(run)
+        await between_steps(run, stream)
         while state.step < settings.steps:
             await one_step(run, stream)
-            last = state.step == settings.steps
-            if last or state.step % settings.exam.every == 0:
-                await examine(run)
-            if last or state.step % settings.checkpoint.every == 0:
-                await save(run)
+            await between_steps(run, stream)
         if not state.inference:
             await compare_inference(run)
             await save(run)
     finally:
         await stream.close()
+
+
+async def between_steps(run: Run, stream: Stream) -> None:
+    """What is due once a step is learnt: the exam, the way back to the champion, the checkpoint."""
+    settings, state, changed = run.settings, run.state, False
+    last, step, reverts = state.step == settings.steps, state.step, settings.exam.on_regression == "revert"
+    if (last or step % settings.exam.every == 0) and (not state.exams or state.exams[-1].step < step):
+        await examine(run)
+        changed = True
+    if reverts and lost_ground(run):
+        await stream.close()  # What is in flight was begun by the policy that is given up.
+        await go_back(run)
+        changed = True
+    due = last or (step > 0 and step % settings.checkpoint.every == 0) or (reverts and state.champion_step == step)
+    if due and (changed or step not in run.store.saved_steps()):
+        await save(run)
 
 
 async def one_step(run: Run, stream: Stream) -> None:
@@ -62,7 +73,7 @@ async def one_step(run: Run, stream: Stream) -> None:
         sync = await run.learner.sync()
     metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
     metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
-    state.step = step
+    state.step, state.version = step, update.version
     state.history.append({"step": step, **metrics})
     run.store.write_history(state.history)
     run.watcher.step(state, groups)
@@ -84,9 +95,25 @@ async def examine(run: Run) -> None:
     better = first or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
     state.exams.append(exam)
     if better:
-        state.champion_step = exam.step
+        state.champion_step, state.champion_version = exam.step, state.version
         await run.learner.export(run.champion)
     run.watcher.exam(exam, played, state)
+
+
+def lost_ground(run: Run) -> bool:
+    """Whether this step's exam was worse than the champion's, and the learner does not hold the champion yet."""
+    state, exam = run.state, run.state.exams[-1]
+    fresh = exam.step == state.step and state.version != state.champion_version
+    return fresh and regressed(exam.rewards, state.champion.rewards, run.settings.exam.margin)
+
+
+async def go_back(run: Run) -> None:
+    """The learner and the engines hold the champion again: its weights, its optimizer state, its version."""
+    state = run.state
+    await run.learner.load(run.store.checkpoint(state.champion_step))
+    await run.learner.sync()
+    state.version = state.champion_version
+    run.watcher.note(f"the exam after step {state.step} was worse: back to the champion of step {state.champion_step}")
 
 
 async def compare_inference(run: Run) -> None:
@@ -100,7 +127,8 @@ async def compare_inference(run: Run) -> None:
 async def save(run: Run) -> None:
     """A checkpoint of the learner, and beside it the state of the run; the state comes last and makes it whole."""
     await run.learner.save(run.store.checkpoint(run.state.step))
-    run.store.write_state(run.state.step, run.state.to_json(), keep=run.settings.checkpoint.keep)
+    spare = run.state.champion_step if run.settings.exam.on_regression == "revert" else None
+    run.store.write_state(run.state.step, run.state.to_json(), keep=run.settings.checkpoint.keep, spare=spare)
 
 
 class Clock:

@@ -5,7 +5,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -35,7 +35,10 @@ class ExamSettings(Settings):
     every: int = Field(default=10, ge=1)
     """Steps between exams; there is always one before the first step and one after the last."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """How much better than the champion's a mean must be for the champion to move."""
+    """How much better than the champion's a mean must be for the champion to move, or worse to count as a regression."""
+    on_regression: Literal["keep", "revert"] = "keep"
+    """After an exam that is worse than the champion's by the margin the learner goes on as it is, or goes back to the
+    champion's weights and optimizer state. `revert` saves a checkpoint of every champion."""
     inference_tasks: int = Field(default=32, ge=1)
     """Held-out tasks of the inference table (base, self-edit, with critic) at the end of a run."""
     edit_rounds: int = Field(default=3, ge=1, le=3)
@@ -136,6 +139,13 @@ class RunSettings(Settings):
                 raise ValueError(f"{field} must be 'builtin' or an existing file, got {value!r}")
         if self.model != "builtin" and not (Path(self.model) / "config.json").is_file():
             raise ValueError(f"model must be 'builtin' or a directory with a config.json, got {self.model!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> "RunSettings":
+        limit, most = self.learner.length_limit, self.episode.max_tokens
+        if limit not in (None, most):
+            raise ValueError(f"learner.length_limit must be episode.max_tokens ({most}) where it is set, got {limit}")
         return self
 
 

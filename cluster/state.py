@@ -18,6 +18,10 @@ class RunState:
     """Exams taken, oldest first; the first is the policy training began with."""
     champion_step: int = 0
     """The step whose weights are the champion; 0 is the policy training began with."""
+    version: int = 0
+    """Weights version the learner holds after `step`; below it where the learner went back to a champion."""
+    champion_version: int = 0
+    """Weights version of the champion."""
     events: list[str] = field(default_factory=list)
     """What happened that a person should know: faults survived, resumes, promotions."""
     inference: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -33,6 +37,7 @@ class RunState:
         """Goes back to a checkpoint; what happened since, and the time it took, stay on record."""
         self.step, self.history, self.exams = saved.step, saved.history, saved.exams
         self.champion_step, self.inference = saved.champion_step, saved.inference
+        self.version, self.champion_version = saved.version, saved.champion_version
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -41,4 +46,6 @@ class RunState:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunState":
         """What `to_json` gave. Raises KeyError or TypeError for anything else."""
-        return cls(**{**value, "exams": [Exam(**exam) for exam in value["exams"]]})
+        # Before learners could go back, the version was the step.
+        versions = {"version": value["step"], "champion_version": value["champion_step"]}
+        return cls(**{**versions, **value, "exams": [Exam(**exam) for exam in value["exams"]]})

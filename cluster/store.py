@@ -72,10 +72,10 @@ class Store:
         """Where the learner's checkpoint of a step is kept."""
         return self.checkpoints / f"step-{step:06d}"
 
-    def write_state(self, step: int, state: Mapping[str, Any], keep: int) -> None:
-        """Makes the checkpoint of a step whole, and drops all but the newest `keep`."""
+    def write_state(self, step: int, state: Mapping[str, Any], keep: int, spare: int | None = None) -> None:
+        """Makes the checkpoint of a step whole, and drops all but the newest `keep` and that of the step `spare`."""
         self.write_json(f"checkpoints/step-{step:06d}.json", state)
-        for old in self.saved_steps()[:-keep]:
+        for old in set(self.saved_steps()[:-keep]) - {spare}:
             (self.checkpoints / f"step-{old:06d}.json").unlink()
             shutil.rmtree(self.checkpoint(old), ignore_errors=True)
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Awaitable, Callable
 
 from cluster.settings import RunSettings
+from learner.credit import teaches
 from rollout.errors import MachineError
 from rollout.records import Group
 
@@ -41,7 +42,12 @@ class Stream:
             place += 1
             progress(place, wanted)
             if place == wanted and wanted < most:
-                wanted = min(most, wanted + sum(map(teaches_nothing, groups)) - (wanted - self.settings.groups))
+                wanted = min(
+                    most,
+                    wanted
+                    + sum(not teaches(group, self.settings.learner) for group in groups)
+                    - (wanted - self.settings.groups),
+                )
                 for extra in range(place, wanted):
                     self._start(step, extra)
         self.tasks = {key: task for key, task in self.tasks.items() if key[0] > step}
@@ -49,10 +55,11 @@ class Stream:
         return groups
 
     async def close(self) -> None:
-        """Cancels what is still in flight."""
-        for task in self.tasks.values():
+        """Cancels what is still in flight; what is collected after that is played anew."""
+        flying, self.tasks = self.tasks, {}
+        for task in flying.values():
             task.cancel()
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await asyncio.gather(*flying.values(), return_exceptions=True)
 
     def _start(self, step: int, place: int) -> asyncio.Task[Group]:
         key = (step, place)
@@ -72,8 +79,3 @@ class Stream:
                 f"{lost} of {total} episodes of a step were lost to machine faults; wanted at most a share of "
                 f"{self.settings.max_fault_share} (max_fault_share); see the log for what failed, mend it and resume"
             )
-
-
-def teaches_nothing(group: Group) -> bool:
-    """Whether a group has fewer than two trajectories or no variance in their rewards."""
-    return len({trajectory.reward for trajectory in group.trajectories}) < 2

@@ -24,6 +24,11 @@ def credited(group: Group, settings: LearnerSettings) -> list[Credited]:
     return list(_turns(group, settings))
 
 
+def teaches(group: Group, settings: LearnerSettings) -> bool:
+    """Whether a group carries a signal: what earned alike everywhere it is compared teaches nothing."""
+    return any(value != 0 for _, value in credited(group, settings))
+
+
 def worth(attempt: Attempt, settings: LearnerSettings) -> float:
     """What an attempt counts for: its reward, less the penalty for its length."""
     return attempt.total - settings.length_penalty(len(attempt.completion.token_ids))

@@ -1,4 +1,7 @@
-"""The one rule about keeping an update: the champion moves only to a strictly better exam."""
+"""The one rule about keeping an update: the champion moves only to a strictly better exam.
+
+The same rule, turned round, says when the learner has lost what it could: the champion is strictly better than it.
+"""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -17,6 +20,14 @@ def promote(candidate: Mapping[str, float], champion: Mapping[str, float], margi
             f"{len(champion)}, only in one of them: {', '.join(apart[:3]) or 'none'}"
         )
     return fmean(candidate[task] - champion[task] for task in candidate) > margin
+
+
+def regressed(candidate: Mapping[str, float], champion: Mapping[str, float], margin: float = 0.0) -> bool:
+    """Whether the candidate is worse than the champion by more than `margin`: what `promote` says, sides exchanged.
+
+    Ties and NaN are a no here too: between the two verdicts the learner goes on as it is.
+    """
+    return promote(champion, candidate, margin)
 
 
 def bootstrap(differences: Sequence[float], *, seed: int, num: int = 2000) -> tuple[float, float, float]:

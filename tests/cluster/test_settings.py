@@ -25,6 +25,10 @@ def write(tmp_path: Path, text: str) -> Path:
         ("group_size = 1", "group_size: .* got 1"),
         ('[task]\nsource = "nowhere.jsonl"', "task.source must be 'builtin' or an existing file, got 'nowhere.jsonl'"),
         ('model = "nowhere"', "model must be 'builtin' or a directory with a config.json, got 'nowhere'"),
+        (
+            "[learner]\nlength_limit = 400\n[episode]\nmax_tokens = 512",
+            r"learner.length_limit must be episode.max_tokens \(512\) where it is set, got 400",
+        ),
         ("steps = ", "not readable as TOML"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from played_groups import attempt, group, played_round
 
 from learner.batch import build
-from learner.credit import credited
+from learner.credit import credited, teaches
 from learner.settings import LearnerSettings
 from rollout.records import Group, Trajectory
 
@@ -126,3 +126,16 @@ def test_a_long_page_pays_for_its_length_in_every_credit() -> None:
     for credit in ("outcome", "turn", "page", "siblings"):
         found = credited(group("hero", [short], [long]), settings({"credit": credit}, **soft))
         assert [value for _, value in found] == pytest.approx([0.125, -0.125]), credit
+
+
+def test_equal_best_pages_teach_who_looks_at_the_way_there() -> None:
+    """One was right at once, the other had to be repaired twice over: as outcomes they are alike."""
+    repaired = (played_round(0, [0.25], best=-1.0), played_round(1, [0.0, 0.75], best=0.25))
+    right = (played_round(0, [0.75], best=-1.0),)
+    played = group("hero", repaired, right)
+    found = {
+        credit: teaches(played, settings({"credit": credit})) for credit in ("outcome", "turn", "page", "siblings")
+    }
+    assert found == {"outcome": False, "turn": True, "page": True, "siblings": True}
+    alike = group("hero", [attempt(0, 0.5)], [attempt(0, 0.5)])
+    assert not any(teaches(alike, settings({"credit": credit})) for credit in found)

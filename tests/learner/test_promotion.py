@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from learner.promotion import bootstrap, promote
+from learner.promotion import bootstrap, promote, regressed
 
 CHAMPION = {"a": 0.5, "b": 0.25}
 
@@ -23,6 +23,24 @@ CHAMPION = {"a": 0.5, "b": 0.25}
 )
 def test_promotion(candidate: dict[str, float], margin: float, wanted: bool) -> None:
     assert promote(candidate, CHAMPION, margin) is wanted
+
+
+@pytest.mark.parametrize(
+    ("candidate", "margin", "wanted"),
+    [
+        ({"a": 0.5, "b": 0.0}, 0.0, True),
+        (CHAMPION, 0.0, False),
+        ({"a": 0.5, "b": 0.0}, 0.125, False),
+        ({"a": 0.5, "b": 0.0}, 0.124, True),
+        ({"a": 1.0, "b": 0.0}, 0.0, False),
+        ({"a": math.nan, "b": 0.0}, 0.0, False),
+    ],
+)
+def test_regression_is_the_champion_being_strictly_better(
+    candidate: dict[str, float], margin: float, wanted: bool
+) -> None:
+    assert regressed(candidate, CHAMPION, margin) is wanted
+    assert not (wanted and promote(candidate, CHAMPION, margin))
 
 
 @pytest.mark.parametrize("candidate", [{"a": 1.0}, {"a": 1.0, "c": 1.0}])

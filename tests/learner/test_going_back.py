@@ -1,0 +1,56 @@
+"""The real engine goes back to a champion in place: weights and optimizer as they were, and the same way on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_llama import LESSONS, address, samples, tiny_model
+
+from learner.engine import Engine
+from learner.settings import LearnerSettings
+from rollout.records import Batch
+
+pytestmark = [
+    pytest.mark.engine,
+    # What DeepSpeed and torch say of themselves.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+BATCHES = [Batch(samples=samples(seed=seed), lessons=LESSONS) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def meeting() -> str:
+    return address()
+
+
+@pytest.mark.parametrize("champion", [0, 1])
+@pytest.mark.parametrize(
+    "kind", [{}, {"zero_stage": 0}, {"zero_stage": 2}, {"zero_stage": 3}, {"dtype": "bfloat16"}], ids=str
+)
+def test_back_in_place_is_back_bit_by_bit(
+    model: Path, meeting: str, tmp_path: Path, kind: dict[str, Any], champion: int
+) -> None:
+    torch.set_num_threads(1)
+    settings = LearnerSettings(lr=1e-3, token_budget=128, autocast=False, threads=1, **kind)
+    engine = Engine(model, settings, init_method=meeting)
+    for batch in BATCHES[:champion]:
+        engine.update(batch)
+    engine.save(tmp_path / "champion")
+    then = engine.weights()
+    way = [(engine.update(batch), engine.weights()) for batch in BATCHES]
+    engine.load(tmp_path / "champion")
+    assert (engine.version, engine.weights() == then) == (champion, True)
+    # An optimizer that remembered the way would take another one now.
+    again = [(engine.update(batch), engine.weights()) for batch in BATCHES]
+    assert [one.version for one, _ in again] == [one.version for one, _ in way]
+    assert [weights for _, weights in again] == [weights for _, weights in way]
