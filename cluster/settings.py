@@ -35,7 +35,7 @@ class ExamSettings(Settings):
     every: int = Field(default=10, ge=1)
     """Steps between exams; there is always one before the first step and one after the last."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """How much better than the champion's a mean must be for the champion to move, or worse to count as a regression."""
+    """How much better than the champion's a mean must be for the champion to move, or worse to be a regression."""
     on_regression: Literal["keep", "revert"] = "keep"
     """After an exam that is worse than the champion's by the margin the learner goes on as it is, or goes back to the
     champion's weights and optimizer state. `revert` saves a checkpoint of every champion."""

@@ -75,7 +75,7 @@ class LearnerSettings(Settings):
     """Feedback texts, or revisions, a batch may teach, chosen by seed where there are more."""
     token_budget: int = Field(default=4096, ge=16)
     """Tokens of one forward and backward pass on one rank; no sample may be longer."""
-    zero_stage: Literal[0, 1, 2, 3] = 1
+    zero_stage: Literal[1, 2, 3] = 1
     """What the ranks share out: 1 optimizer state, 2 gradients too, 3 weights too."""
     ranks: int = Field(default=1, ge=1)
     """Learner processes, each on one GPU, or on `threads` threads."""
