@@ -158,7 +158,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: not readable as TOML: {error}") from None
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
     return check_settings(values, str(path))
 
 
@@ -175,7 +175,8 @@ def dump_settings(settings: RunSettings) -> str:
     return json.dumps(settings.model_dump(mode="json"), indent=1)
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Sets one `a.b=value` (a TOML value, else text) in nested settings. Raises SettingsError."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise SettingsError(f"--set wants key=value such as learner.lr=1e-4, got {override!r}")

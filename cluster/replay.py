@@ -1,0 +1,196 @@
+"""Learns again from what a run stored, or judges its pages again; no page is written anew.
+
+`python -m cluster.replay RUN --set learner.credit=siblings`: `--set` says what is to be different. With `--judge`,
+settings of `critic` and `browser`. Everything goes into a folder of its own beside the run: `replay.json`, and
+`metrics.jsonl` and `weights/`, or `judgments.jsonl`.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from cluster.home import at_home
+from cluster.metrics import mean, update_metrics
+from cluster.rejudge import compare, judge_again, judged_pages, show
+from cluster.settings import RunSettings, apply_override, check_settings
+from cluster.store import Store, write_aside
+from learner.batch import build
+from rollout.errors import BadInput, CheckpointError, RelookError, SettingsError
+from rollout.ports import Critic
+from rollout.records import Batch, Update
+from rollout.seeds import seed_of
+
+FOREIGN_GAP = 0.1
+"""Mean log-prob gap of a first update, in nats, above which another policy wrote the pages than the one that learns."""
+FOREIGN = "another policy wrote these pages than the one that learns; give --model the one that the run began with"
+
+
+class Student(Protocol):
+    """What learning again asks of a learner; see `rollout.ports.Learner`."""
+
+    async def update(self, batch: Batch) -> Update: ...
+
+    async def export(self, path: Path) -> None: ...
+
+
+class OneRank:
+    """A learner in this process. How many ranks shared a run's updates makes no difference to them."""
+
+    def __init__(self, model: Path, settings: RunSettings) -> None:
+        from actors.learner import LearnerRank
+
+        with socket.socket() as door:
+            door.bind(("127.0.0.1", 0))
+            place = f"tcp://127.0.0.1:{door.getsockname()[1]}"
+        alone = settings.learner.model_copy(update={"ranks": 1})
+        self.rank = LearnerRank(str(model), alone, 0, 1, place, settings.episode.temperature)
+
+    async def update(self, batch: Batch) -> Update:
+        """See `rollout.ports.Learner`."""
+        return self.rank.update(batch)
+
+    async def export(self, path: Path) -> None:
+        """See `rollout.ports.Learner`."""
+        self.rank.export(path)
+
+
+async def retrain(store: Store, settings: RunSettings, learner: Student) -> AsyncIterator[dict[str, float]]:
+    """Updates a learner with the stored groups of every step in turn; yields each update's metrics.
+
+    The batches are those of the run where the settings are; a learner that comes to differ from the run's learns from
+    pages that are not its own, and `ratio_tail` says how far that has gone. Where the run went back to a champion this
+    goes straight on. Raises CheckpointError for a run without trajectories.
+    """
+    for step in range(1, settings.steps + 1):
+        groups = store.read_groups(step)
+        if groups is None:
+            if step == 1:
+                raise CheckpointError(
+                    f"{store.trajectories}: no trajectories of step 1, so nothing to learn again from"
+                )
+            return
+        seed = seed_of(settings.seed, "batch", step)
+        batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
+        update = await learner.update(batch)
+        best = mean([trajectory.reward for group in groups for trajectory in group.trajectories])
+        counted = {"reward_best": best, "samples": len(batch.samples), "flat_groups": batch.flat_groups}
+        yield {"step": step, **counted, **update_metrics(update)}
+
+
+async def learn(store: Store, settings: RunSettings, learner: Student, folder: Path) -> dict[str, Any]:
+    """Learns again into `folder`; returns what it came to, for `replay.json`."""
+    history: list[dict[str, float]] = []
+    async for row in retrain(store, settings, learner):
+        history.append(row)
+        write_aside(folder / "metrics.jsonl", "".join(json.dumps(one) + "\n" for one in history).encode())
+        print(" ".join(f"{name} {row[name]:.4g}" for name in PRINTED if name in row), flush=True)
+        if len(history) == 1 and row.get("logprob_gap_mean", 0.0) > FOREIGN_GAP:
+            print(f"relook: {FOREIGN}", file=sys.stderr)
+    await learner.export(folder / "weights")
+    return {"steps": len(history)}
+
+
+PRINTED = ("step", "samples", "flat_groups", "loss", "entropy", "grad_norm", "ratio_tail", "distill_loss")
+"""What is shown of each update."""
+
+
+async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> dict[str, Any]:
+    """Renders and judges stored pages again; returns how the two judges compare, for `replay.json`."""
+    from actors.browser import ChromiumRenderer
+
+    pages = judged_pages(store, num, seed=settings.seed)
+    renderer = ChromiumRenderer(settings.browser)
+    try:
+        await renderer.start()
+        judgments, lost = await judge_again(pages, renderer, hire_critic(settings))
+    finally:
+        await renderer.stop()
+    lines = (json.dumps(judgment.row) + "\n" for judgment in judgments)
+    write_aside(folder / "judgments.jsonl", "".join(lines).encode())
+    figures = compare(judgments) | {"lost": lost}
+    print(show(figures))
+    return {"judges": figures}
+
+
+def hire_critic(settings: RunSettings) -> Critic:
+    """The critic that `settings.critic` names, in this process."""
+    from actors.critic import VisualCriticActor
+
+    return {"visual": VisualCriticActor}[settings.critic.kind]()
+
+
+def changed_settings(store: Store, overrides: Sequence[str], rooms: Sequence[str]) -> RunSettings:
+    """A run's settings with overrides in the given rooms alone. Raises SettingsError."""
+    values = store.read_json("run.json")["settings"]
+    for override in overrides:
+        if override.partition("=")[0].partition(".")[0] not in rooms:
+            raise SettingsError(f"--set {override}: the pages are written already; here it may set {', '.join(rooms)}")
+        apply_override(values, override)
+    return check_settings(values, str(store.path / "run.json"))
+
+
+def first_policy(settings: RunSettings) -> Path:
+    """The model directory that a run began with: its own, or the built-in policy, pre-trained unless it is cached."""
+    if settings.model != "builtin":
+        return at_home(settings.model)
+    command = [sys.executable, "-m", "learner.warmstart", "--cache", str(at_home(settings.cache))]
+    command += ["--settings", settings.warm_start.model_dump_json()]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent, check=False)
+    if done.returncode:
+        raise RelookError(f"the warm start failed with exit code {done.returncode}")
+    return Path(done.stdout.splitlines()[-1])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        store = Store.open(at_home(options.runs), options.run)
+        rooms = ("critic", "browser") if options.judge else ("learner", "steps")
+        settings = changed_settings(store, options.set, rooms)
+        folder = (
+            store.path.parent / f"{store.path.name}-{'judged' if options.judge else 'learnt'}-{secrets.token_hex(2)}"
+        )
+        work = partial(judge, num=options.num) if options.judge else partial(_learn, model=options.model)
+        started = time.monotonic()
+        about = {"replay_of": store.path.name, "settings": settings.model_dump(mode="json")}
+        found = asyncio.run(work(store, settings, folder=folder))
+        about |= found | {"seconds": round(time.monotonic() - started, 1)}
+        write_aside(folder / "replay.json", json.dumps(about, indent=1).encode())
+    except RelookError as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput) else 1
+    print(f"{folder}")
+    if not options.judge:
+        print(f"examine it: python -m cluster.evaluate --run {store.path} --model {folder / 'weights'}")
+    return 0
+
+
+async def _learn(store: Store, settings: RunSettings, model: Path | None, folder: Path) -> dict[str, Any]:
+    return await learn(store, settings, OneRank(model or first_policy(settings), settings), folder)
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cluster.replay", description="Learns, or judges, a run again.")
+    parser.add_argument("run", help="the run, by its id or path")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="what is to be different")
+    parser.add_argument("--model", type=Path, help="the policy to begin with; by default the run's own")
+    parser.add_argument("--judge", action="store_true", help="judge the stored pages again instead")
+    parser.add_argument("--num", type=int, default=256, help="pages to judge again, chosen by the run's seed")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
