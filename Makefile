@@ -5,10 +5,10 @@ endif
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench doctor lock clean
+.PHONY: help setup demo test check bench reproduce doctor lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: ## make .venv from the lock, find or install Chromium, prove that every engine loads
 	@test -n "$(PYTHON)" || { echo "setup: no Python found; install Python 3.11" >&2; exit 2; }
@@ -29,6 +29,9 @@ check: setup ## formatting, lint, types, the rooms' contracts, the house rules
 
 bench: setup ## measure this machine into runs/bench.json; ONLY=render runs one part
 	@$(BIN)/python -m cluster.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+reproduce: setup ## train all variants and write which claims hold into docs/claims.md (hours); ARGS=--quick for minutes
+	@$(BIN)/python -m cluster.reproduce $(ARGS)
 
 doctor: setup ## say what this machine or cluster lacks; ARGS=deploy/runs/demo.toml for one run's needs
 	@$(BIN)/python -m cluster.doctor $(ARGS)

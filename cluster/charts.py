@@ -73,8 +73,9 @@ def lines(
     high: float | None = None,
     log: bool = False,
     fill: bool = False,
+    axis: str = "step",
 ) -> Html:
-    """A line chart over steps.
+    """A line chart over steps, or whatever `axis` names one of.
 
     `low` and `high` bound the vertical axis where given; `log` makes it logarithmic and leaves out what is not
     positive; `fill` shades what lies between the first two series.
@@ -87,10 +88,10 @@ def lines(
     ys = [y for _, points in drawn for _, y in points] + [y for one, _ in drawn for _, *span in one.spans for y in span]
     across = _Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT, whole=True)
     up = _Axis(*_range(ys, low, high, log), HEIGHT - BOTTOM, TOP, log=log)
-    parts = [_grid(across, up, show)]
+    parts = [_grid(across, up, show, axis)]
     if fill and len(drawn) > 1:
         parts.append(_between(drawn[0][1], drawn[1][1], across, up, drawn[1][0].tone))
-    parts += [_line(one, points, across, up, show) for one, points in drawn]
+    parts += [_line(one, points, across, up, show, axis) for one, points in drawn]
     ends = [(one.name, show(_bold(points, one.marks)[-1][1]), one.tone, up(_bold(points, one.marks)[-1][1]))
             for one, points in drawn]  # fmt: skip
     return _frame(*parts, _labels(ends))
@@ -200,12 +201,12 @@ def _ticks_up(up: _Axis, show: Show) -> Html:
     )
 
 
-def _grid(across: _Axis, up: _Axis, show: Show) -> Html:
+def _grid(across: _Axis, up: _Axis, show: Show, axis: str) -> Html:
     below = (_text(number(v), across(v), HEIGHT - 12, "tick mid") for v in across.ticks())
-    return join(_ticks_up(up, show), *below, _text("step", WIDTH - RIGHT + 8, HEIGHT - 12, "tick"))
+    return join(_ticks_up(up, show), *below, _text(axis, WIDTH - RIGHT + 8, HEIGHT - 12, "tick"))
 
 
-def _line(one: Series, points: Sequence[Point], across: _Axis, up: _Axis, show: Show) -> Html:
+def _line(one: Series, points: Sequence[Point], across: _Axis, up: _Axis, show: Show, axis: str) -> Html:
     bold = _bold(points, one.marks)
     thin = el("path", d=_path(points, across, up), class_=f"thin stroke-{one.tone}") if bold != list(points) else None
     spans = (
@@ -216,8 +217,8 @@ def _line(one: Series, points: Sequence[Point], across: _Axis, up: _Axis, show: 
     dots = one.marks or len(points) == 1
     stride = 1 if dots else math.ceil(len(points) / MAX_TOOLTIPS)
     spots = (
-        el("circle", el("title", f"{one.name}, step {number(x)}: {show(y)}"), cx=f"{across(x):.1f}", cy=f"{up(y):.1f}",
-           r=3.5 if dots else 7, class_=f"fill-{one.tone}" if dots else "touch")
+        el("circle", el("title", f"{one.name}, {axis} {number(x)}: {show(y)}"), cx=f"{across(x):.1f}",
+           cy=f"{up(y):.1f}", r=3.5 if dots else 7, class_=f"fill-{one.tone}" if dots else "touch")
         for x, y in points[::stride]
     )  # fmt: skip
     return join(thin, el("path", d=_path(bold, across, up), class_=f"line stroke-{one.tone}"), *spans, *spots)

@@ -40,3 +40,24 @@ def bootstrap(differences: Sequence[float], *, seed: int, num: int = 2000) -> tu
     draw = random.Random(seed)
     means = sorted(fmean(draw.choices(differences, k=len(differences))) for _ in range(num))
     return fmean(differences), means[int(0.025 * num)], means[min(num - 1, int(0.975 * num))]
+
+
+def crossed_bootstrap(
+    differences: Sequence[Sequence[float]], *, seed: int, num: int = 2000
+) -> tuple[float, float, float]:
+    """Mean of a table of paired differences and its 95 % interval over both its margins: `(mean, low, high)`.
+
+    A row a training seed, a column a task. Rows and columns are drawn with replacement independently of each other
+    (the pigeonhole bootstrap, Owen 2007), so that the interval holds what other seeds *and* other tasks would move.
+    Raises ValueError for an empty table or rows of different lengths.
+    """
+    if not differences or not differences[0] or len({len(row) for row in differences}) > 1:
+        raise ValueError(
+            f"a table needs rows of one length, at least 1, got lengths {[len(row) for row in differences]}"
+        )
+    draw, columns = random.Random(seed), range(len(differences[0]))
+    means = sorted(
+        fmean(fmean(map(row.__getitem__, picked)) for row in draw.choices(differences, k=len(differences)))
+        for picked in (draw.choices(columns, k=len(columns)) for _ in range(num))
+    )
+    return fmean(map(fmean, differences)), means[int(0.025 * num)], means[min(num - 1, int(0.975 * num))]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from learner.promotion import bootstrap, promote, regressed
+from learner.promotion import bootstrap, crossed_bootstrap, promote, regressed
 
 CHAMPION = {"a": 0.5, "b": 0.25}
 
@@ -60,3 +60,20 @@ def test_bootstrap_brackets_the_mean_and_is_seeded() -> None:
     assert bootstrap([0.5, 0.5], seed=0) == (0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match="at least one"):
         bootstrap([], seed=0)
+
+
+def test_a_crossed_bootstrap_knows_both_kinds_of_luck() -> None:
+    by_task = [[0.1 * (place % 7) - 0.2 for place in range(70)]] * 3
+    mean, low, high = crossed_bootstrap(by_task, seed=3)
+    assert mean == pytest.approx(0.1)
+    # Where all seeds agree, it is the interval over tasks.
+    assert (low, high) == pytest.approx(bootstrap(by_task[0], seed=3)[1:], abs=0.01)
+    by_seed = [[value] * 70 for value in (-0.3, 0.1, 0.5)]
+    mean, low, high = crossed_bootstrap(by_seed, seed=3)
+    assert mean == pytest.approx(0.1)
+    # Where all tasks agree, 70 of them are worth no more than one: all three draws may be the same seed.
+    assert (low, high) == pytest.approx((-0.3, 0.5))
+    assert crossed_bootstrap([[0.5]], seed=0) == (0.5, 0.5, 0.5)
+    for table in ([], [[]], [[0.1], [0.1, 0.2]]):
+        with pytest.raises(ValueError, match="rows of one length, at least 1"):
+            crossed_bootstrap(table, seed=0)

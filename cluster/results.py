@@ -1,0 +1,101 @@
+"""What a finished run says about the method: read from its folder, by one ruler for all variants.
+
+A variant may have been paid by other rules than the published ones (without the zero rule, a broken page keeps part of
+its reward). To compare variants, every reward here is under the zero rule: nothing for a page whose gate is 0.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.metrics import mean
+from cluster.store import Store, read_groups
+from cluster.summary import LAST_STEPS
+from rollout.errors import CheckpointError
+from rollout.records import Attempt, Group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """One sitting: by task, the reward of the first page and whether it rendered validly."""
+
+    rewards: Mapping[str, float]
+    valid: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished run of a variant with a seed."""
+
+    variant: str
+    seed: int
+    summary: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    """Metrics, one dict a step."""
+    before: Exam
+    """Held-out tasks before training: the base policy."""
+    after: Exam
+    """Held-out tasks after the last step. Not the champion's, which was chosen by these very tasks."""
+    rounds: Sequence[float]
+    """Mean reward of the page that stood after each round, over the episodes of the last LAST_STEPS steps."""
+    code_version: str = "unknown"
+
+    def inference(self, row: str, column: str = "reward") -> float:
+        """A figure of the inference table."""
+        return float(self.summary["inference"][row][column])
+
+
+def read_result(path: Path, variant: str, seed: int) -> Result:
+    """The result in the folder of a finished run. Raises CheckpointError where something is missing or damaged."""
+    store = Store(path)
+    summary, about = store.read_json("summary.json"), store.read_json("run.json")
+    try:
+        history = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path / 'metrics.jsonl'}: not readable ({error})") from None
+    steps = int(summary["steps"])
+    last = range(max(1, steps - LAST_STEPS + 1), steps + 1)
+    played = [group for step in last for group in store.read_groups(step) or ()]
+    return Result(
+        variant=variant,
+        seed=seed,
+        summary=summary,
+        history=history,
+        before=read_exam(store.exam_file(0)),
+        after=read_exam(store.exam_file(steps)),
+        rounds=standing(played, int(about["settings"]["episode"]["rounds"])),
+        code_version=str(about.get("code_version", "unknown")),
+    )
+
+
+def read_exam(path: Path) -> Exam:
+    """One sitting of the exam. Raises CheckpointError."""
+    sat = {group.task.id: group.trajectories[0].turns[0].attempts[0] for group in read_groups(path)}
+    return Exam(
+        rewards={task: strict(attempt) for task, attempt in sat.items()},
+        valid={task: float(attempt.outcome == "ok") for task, attempt in sat.items()},
+    )
+
+
+def standing(groups: Sequence[Group], rounds: int) -> list[float]:
+    """Mean reward of the page that stood after round 0, 1, … `rounds`.
+
+    A round that admitted nothing, or was not played since nothing improved in the one before, leaves what stood.
+    """
+    rows: list[list[float]] = []
+    for group in groups:
+        for trajectory in group.trajectories:
+            stood: list[float] = []
+            for number in range(rounds + 1):
+                turn = trajectory.turns[number] if number < len(trajectory.turns) else None
+                accepted = turn.accepted if turn is not None else None
+                stood.append(strict(accepted) if accepted is not None else stood[-1])
+            rows.append(stood)
+    return [mean(column) for column in zip(*rows, strict=True)]
+
+
+def strict(attempt: Attempt) -> float:
+    """The reward of a judged page under the zero rule."""
+    return attempt.total if attempt.reward is not None and attempt.reward.gate else 0.0

@@ -1,0 +1,277 @@
+"""Reproducing: every variant with every seed, done once, and a page that says no more than the runs do."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+
+from cluster.claims import find, reward_gain, rewards
+from cluster.claims_page import write_claims
+from cluster.loop import train
+from cluster.reproduce import Job, finished, jobs_of, main, read_table, reproduce
+from cluster.results import Exam, Result, standing
+from cluster.run import Run
+from cluster.settings import RunSettings, load_settings
+from cluster.state import RunState
+from cluster.store import Store, write_groups
+from cluster.summary import summarise
+from rollout.errors import SettingsError
+from rollout.records import Group, Reward, Trajectory
+
+RUN = """
+steps = 6
+groups = 6
+group_size = 4
+[episode]
+rounds = 1
+attempts = 2
+max_tokens = 16
+[exam]
+tasks = 12
+every = 6
+inference_tasks = 4
+edit_rounds = 1
+[checkpoint]
+every = 6
+"""
+TABLE = """
+settings = "{run}"
+seeds = [1, 2]
+set.episode.rounds = 2
+[variants.relook]
+title = "ReLook"
+[variants.vision_only]
+title = "vision reward only"
+set.episode.rounds = 0
+[variants.no_forcing]
+title = "without Forced Optimization"
+set.episode.forced = false
+[quick]
+seeds = [3]
+variants = ["vision_only"]
+set.steps = 2
+set.exam.every = 2
+"""
+
+
+class Examiner(Notebook):
+    """Keeps what was played in exams, as the watcher of a real run does."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+
+    def exam(self, exam: Any, played: Sequence[Trajectory], state: Any) -> None:
+        groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
+        write_groups(self.store.exam_file(exam.step), groups, exam.step)
+
+
+class PaperTraining:
+    """Does what `python -m cluster.train` does, on a paper crew; `codes` are exit codes of runs that do not finish."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+        self.calls: list[list[str]] = []
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        self.calls.append(list(arguments))
+        if arguments[0] == "--resume":
+            store = Store(Path(arguments[1]))
+            settings = RunSettings.model_validate(store.read_json("run.json")["settings"])
+        else:
+            settings = load_settings(Path(arguments[0]), [word for word in arguments[1:] if word != "--set"])
+            store = Store(Path(settings.runs) / f"{settings.name}-{len(self.calls):04d}")
+            store.write_json("run.json", {"settings": settings.model_dump(mode="json"), "code_version": "c0ffee"})
+        code = self.codes.pop(0) if self.codes else 0
+        if code == 0:
+            asyncio.run(self.finish(store, settings))
+        return code
+
+    async def finish(self, store: Store, settings: RunSettings) -> None:
+        policy = PaperPolicy()
+        run = Run(
+            settings=settings,
+            curriculum=PaperCurriculum(),  # type: ignore[arg-type]
+            store=store,
+            players=worker(cast(policy=policy), settings.episode, store),
+            learner=PaperLearner(policy, lr=2.0),
+            watcher=Examiner(store),
+            state=RunState(),
+        )
+        await train(run)
+        store.write_json("summary.json", summarise("run", "finished", run.state, settings))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "run.toml").write_text(RUN)
+    (tmp_path / "table.toml").write_text(TABLE.format(run=tmp_path / "run.toml"))
+    return tmp_path / "table.toml"
+
+
+def jobs(table: Path, **options: Any) -> list[Job]:
+    return list(jobs_of(read_table(table), table.parent / "runs", **options))
+
+
+def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(table: Path) -> None:
+    training, out = PaperTraining(), table.parent / "claims.md"
+    command = ["--table", str(table), "--runs", str(table.parent / "runs"), "--out", str(out)]
+    assert main(command, training) == 0
+    assert len(training.calls) == 6
+    assert main(command, training) == 0
+    assert len(training.calls) == 6, "what is finished is not done again"
+    page = out.read_text()
+    rows = {line.split(" | ")[0].lstrip("| "): line for line in page.splitlines() if line.startswith("| ")}
+    results = finished(jobs(table))
+    finding = find(results, "relook", None, reward_gain)
+    assert finding is not None
+    assert finding.low > 0, "the paper policy learns"
+    beaten = rows["ReLook beats the base policy"]
+    assert f"{finding.mean:+.3f}" in beaten
+    assert f"{finding.low:+.3f} to {finding.high:+.3f} | 2 | **holds**" in beaten
+    assert rows["The zero rule anchors renderability"].endswith("| – | – | 0 | not run |")
+    assert "6 runs of 6 steps" in page
+    assert "c0ffee" in page
+    for name in ("valid", "rounds"):
+        assert f"](claims/{name}.svg)" in page
+        drawn = ElementTree.fromstring((out.parent / "claims" / f"{name}.svg").read_text())
+        assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "ReLook" in "".join(drawn.itertext())
+
+
+def test_the_same_exam_of_the_base_policy_is_before_every_run(table: Path) -> None:
+    assert reproduce(jobs(table)[:4], PaperTraining()) == 0
+    results = finished(jobs(table))
+    before = [run.before for seeds in results.values() for run in seeds.values()]
+    assert len(before) == 4
+    assert all(sat == before[0] for sat in before)
+    assert len(before[0].rewards) == 12
+    forced, free = results["relook"][1].rounds, results["no_forcing"][1].rounds
+    assert len(forced) == len(free) == 3
+    assert list(forced) == sorted(forced), "what is admitted is better"
+    assert len(results["vision_only"][1].rounds) == 1
+
+
+def test_a_stopped_run_stops_all_and_goes_on_later_and_a_failed_one_does_not_stop_the_others(table: Path) -> None:
+    training = PaperTraining(1, 130)
+    assert reproduce(jobs(table), training) == 130
+    assert len(training.calls) == 2
+    assert reproduce(jobs(table), training) == 0
+    resumed = [call[1] for call in training.calls[2:4]]
+    assert [Path(path).name for path in resumed] == ["relook-1-0001", "vision_only-1-0002"]
+    assert [call[0] for call in training.calls[4:]] == [str(table.parent / "run.toml")] * 4
+    assert reproduce(jobs(table, quick=True), PaperTraining(1)) == 1
+    with pytest.raises(SettingsError, match="vision_only-3 was refused"):
+        reproduce(jobs(table, quick=True), PaperTraining(2))
+
+
+def test_a_run_of_other_settings_is_not_taken_for_this_one(table: Path) -> None:
+    assert reproduce(jobs(table)[:1], PaperTraining()) == 0
+    assert jobs(table)[0].find()[1]
+    (table.parent / "run.toml").write_text(RUN.replace("groups = 6", "groups = 5"))
+    assert jobs(table)[0].find() == (None, False)
+
+
+def test_a_page_of_nothing_claims_nothing(table: Path) -> None:
+    out = table.parent / "claims.md"
+    assert (
+        main(["--table", str(table), "--runs", str(table.parent), "--out", str(out), "--report"], PaperTraining()) == 0
+    )
+    assert "**0 of 10 claims hold at this scale.**" in out.read_text()
+    assert "No run is finished yet" in out.read_text()
+    assert "holds**" not in out.read_text().replace("claims hold", "")
+    assert ".svg" not in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds = ", "not readable as TOML"),
+        ('settings = "a"\nseeds = []\n[variants.a]\ntitle = ""', "seeds: "),
+        ('settings = "a"\nseeds = [1]\n[variants.a]\ntitle = ""\n[quick]\nvariants = ["b"]', "must be variants, got b"),
+    ],
+)
+def test_a_bad_table_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "table.toml").write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_table(tmp_path / "table.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_shipped_table_is_sound_and_whole() -> None:
+    shipped = read_table(Path("deploy/reproduce.toml"))
+    found = list(jobs_of(shipped, Path("runs/reproduce")))
+    assert len(found) == 3 * 8
+    assert [job.seed for job in found] == sorted(job.seed for job in found)
+    chosen = {job.variant: load_settings(job.settings, job.overrides) for job in found}
+    assert {run.learner.credit for run in chosen.values()} == {"outcome", "turn", "page", "siblings"}
+    assert (chosen["vision_only"].episode.rounds, chosen["vision_only"].learner.distill_weight) == (0, 0)
+    assert not chosen["no_forcing"].episode.forced
+    assert not chosen["no_zero_rule"].score.zero_rule
+    assert {(run.steps, run.groups, run.group_size, run.exam.tasks) for run in chosen.values()} == {
+        (run.steps, run.groups, run.group_size, run.exam.tasks) for run in [chosen["relook"]]
+    }
+    assert list(jobs_of(shipped, Path("runs/quick"), quick=True))
+
+
+def result(seed: int, *gains: float) -> Result:
+    """A run that added this much to the reward of each task."""
+    before = {f"t{place}": 0.25 for place in range(len(gains))}
+    after = {f"t{place}": 0.25 + gain for place, gain in enumerate(gains)}
+    inference = {"reward": 0.5, "valid": 0.5, "tokens": 9, "seconds": 1.0}
+    summary = {
+        "steps": 2,
+        "seconds": {"total": 60},
+        "episodes": {"machine_faults": 0},
+        "valid_render_rate": {"first": 0.25, "last": 0.5},
+        "inference": {name: inference for name in ("base", "self_edit", "with_critic")},
+    }
+    return Result(
+        variant="",
+        seed=seed,
+        summary=summary,
+        history=[{"step": step, "valid_render_rate": 0.25 * step} for step in (1, 2)],
+        before=Exam(rewards=before, valid=before),
+        after=Exam(rewards=after, valid=after),
+        rounds=[0.25, 0.5],
+    )
+
+
+def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path: Path) -> None:
+    good, bad, mixed = (0.25, 0.125, 0.25), (-0.25, -0.125, -0.25), (0.25, -0.25, 0.0)
+    for gains, verdict in ((good, "**holds**"), (bad, "the opposite is shown"), (mixed, "0 is within the interval")):
+        results = {"relook": {1: result(1, *gains), 2: result(2, *gains)}, "vision_only": {2: result(2, 0, 0, 0)}}
+        write_claims(tmp_path / "claims.md", results, {"relook": "ReLook", "vision_only": "vision"})
+        lines = (tmp_path / "claims.md").read_text().splitlines()
+        for text in ("ReLook beats the base policy", "ReLook beats vision-reward RL"):
+            (line,) = [line for line in lines if line.startswith(f"| {text} |")]
+            assert verdict in line
+        assert "| 1 |" in line, "compared with the seed that both have"
+    with pytest.raises(ValueError, match="different tasks"):
+        find({"relook": {1: result(1, 0.5)}, "vision_only": {1: result(1, 0.5, 0.5)}}, "relook", "vision_only", rewards)
+
+
+def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
+    assert reproduce(jobs(table)[:1], PaperTraining()) == 0
+    run = jobs(table)[0].find()[0]
+    assert run is not None
+    trajectory = (Store(run).read_groups(6) or [])[0].trajectories[0]
+    first = trajectory.turns[0].attempts[0]
+    broken = replace(first, reward=Reward(total=0.1, gate=0, format=1.0))
+    kept = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=(broken,)),))
+    assert standing([Group(task=kept.task, trajectories=(kept,))], 2) == [0, 0, 0]
+
+
+def test_quick_runs_are_kept_apart(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELOOK_HOME", str(table.parent))
+    assert main(["--quick", "--table", str(table)], PaperTraining()) == 0
+    assert (table.parent / "runs" / "reproduce-quick" / "claims.md").is_file()
+    assert not (table.parent / "docs").exists()
+    (run,) = (table.parent / "runs" / "reproduce-quick").glob("*/run.json")
+    assert json.loads(run.read_text())["settings"]["steps"] == 2
