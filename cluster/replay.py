@@ -47,8 +47,11 @@ class OneRank:
     """A learner in this process. How many ranks shared a run's updates makes no difference to them."""
 
     def __init__(self, model: Path, settings: RunSettings) -> None:
+        from transformers.utils.logging import disable_progress_bar
+
         from actors.learner import LearnerRank
 
+        disable_progress_bar()
         with socket.socket() as door:
             door.bind(("127.0.0.1", 0))
             place = f"tcp://127.0.0.1:{door.getsockname()[1]}"
