@@ -1,7 +1,8 @@
 """Which of the method's claims hold: each is a difference between finished runs, to be found above 0."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from cluster.results import Result
 from learner.promotion import crossed_bootstrap
@@ -10,6 +11,10 @@ Results = Mapping[str, Mapping[int, Result]]
 """Finished runs by variant and seed."""
 Measure = Callable[[Result], Mapping[str, float]]
 """What a run comes to: one value a held-out task, or a single one under any name."""
+
+
+FEWEST_SEEDS = 3
+"""Seeds below which nothing is claimed either way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +130,18 @@ class Finding:
     @property
     def verdict(self) -> str:
         """In plain words."""
+        if self.seeds < FEWEST_SEEDS:
+            return f"too few seeds: {self.seeds} of {FEWEST_SEEDS}"
         if self.low > 0:
             return "**holds**"
         return "does not hold: the opposite is shown" if self.high < 0 else "not shown: 0 is within the interval"
 
 
 def find(results: Results, variant: str, against: str | None, of: Measure) -> Finding | None:
-    """The mean of `of`, less that of `against` where one is named; None where no seed has all of it."""
+    """The mean of `of`, less that of `against` where one is named; None where no seed has all of it.
+
+    The interval: over seeds and tasks at once for what is measured by task, Student's over seeds for single values.
+    """
     mine, theirs = results.get(variant, {}), results.get(against or variant, {})
     table = []
     for seed in sorted(mine.keys() & theirs.keys()):
@@ -141,5 +151,20 @@ def find(results: Results, variant: str, against: str | None, of: Measure) -> Fi
         table.append([ours[name] - other.get(name, 0.0) for name in sorted(ours)])
     if not table:
         return None
-    mean, low, high = crossed_bootstrap(table, seed=0)
+    single = len(table[0]) == 1
+    mean, low, high = student([row[0] for row in table]) if single else crossed_bootstrap(table, seed=0)
     return Finding(mean=mean, low=low, high=high, seeds=len(table))
+
+
+def student(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval of a few values by Student's t: `(mean, low, high)`; unbounded for a single one.
+
+    A bootstrap of three values is hardly wider than the three, and would be above 0 once in eight by luck.
+    """
+    from scipy.stats import t
+
+    mean, num = fmean(values), len(values)
+    if num < 2:
+        return mean, float("-inf"), float("inf")
+    reach = float(t.ppf(0.975, num - 1)) * stdev(values) / num**0.5
+    return mean, mean - reach, mean + reach

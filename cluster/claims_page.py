@@ -1,11 +1,12 @@
 """The page that says which claims hold: tables and pictures, all of them computed from finished runs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 
 from cluster.charts import Series, lines, percent, share
-from cluster.claims import CLAIMS, Claim, Finding, Results, find, reward_gain, rewards
+from cluster.claims import CLAIMS, FEWEST_SEEDS, Claim, Finding, Results, find, reward_gain, rewards
 from cluster.markup import Html
 from cluster.results import Result
 from cluster.store import write_aside
@@ -14,9 +15,10 @@ SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_ze
 """Variants that are drawn, and in what colour."""
 WIDER = 660
 """Width of a picture that stands alone: names of variants are longer than those of a report's lines."""
-READING = """A claim holds where the interval of its difference lies above 0. Runs are paired by seed, exams by task
-too; intervals are bootstraps over seeds and tasks at once (`learner/promotion.py`). With few seeds they are too narrow
-rather than too wide, and none is corrected for the number of claims. Held-out rewards are those of first pages after
+READING = f"""A claim holds where the interval of its difference lies above 0, with at least {FEWEST_SEEDS} seeds. Runs
+are paired by seed, exams by task too. What is measured by task has a bootstrap over seeds and tasks at once
+(`learner/promotion.py`), which with few seeds is too narrow rather than too wide; what has one value a run has
+Student's interval over seeds. None is corrected for the number of claims. Held-out rewards are those of first pages after
 the last step, not of the champion, and under the zero rule whatever a variant was paid by; the inference table alone is
 in each variant's own pay."""
 
@@ -157,6 +159,8 @@ def _rows(head: Sequence[str], rows: Iterable[list[str]]) -> Iterator[str]:
 
 
 def _interval(finding: Finding) -> str:
+    if not isfinite(finding.low):
+        return "unknown"
     return f"{finding.low:+.3f} to {finding.high:+.3f}"
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
 
-from cluster.claims import find, reward_gain, rewards
+from cluster.claims import find, reward_gain, rewards, student
 from cluster.claims_page import write_claims
 from cluster.loop import train
 from cluster.reproduce import Job, finished, jobs_of, main, read_table, reproduce
@@ -42,7 +42,7 @@ every = 6
 """
 TABLE = """
 settings = "{run}"
-seeds = [1, 2]
+seeds = [1, 2, 3]
 set.episode.rounds = 2
 [variants.relook]
 title = "ReLook"
@@ -53,7 +53,7 @@ set.episode.rounds = 0
 title = "without Forced Optimization"
 set.episode.forced = false
 [quick]
-seeds = [3]
+seeds = [4]
 variants = ["vision_only"]
 set.steps = 2
 set.exam.every = 2
@@ -123,9 +123,9 @@ def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(tabl
     training, out = PaperTraining(), table.parent / "claims.md"
     command = ["--table", str(table), "--runs", str(table.parent / "runs"), "--out", str(out)]
     assert main(command, training) == 0
-    assert len(training.calls) == 6
+    assert len(training.calls) == 9
     assert main(command, training) == 0
-    assert len(training.calls) == 6, "what is finished is not done again"
+    assert len(training.calls) == 9, "what is finished is not done again"
     page = out.read_text()
     rows = {line.split(" | ")[0].lstrip("| "): line for line in page.splitlines() if line.startswith("| ")}
     results = finished(jobs(table))
@@ -134,9 +134,9 @@ def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(tabl
     assert finding.low > 0, "the paper policy learns"
     beaten = rows["ReLook beats the base policy"]
     assert f"{finding.mean:+.3f}" in beaten
-    assert f"{finding.low:+.3f} to {finding.high:+.3f} | 2 | **holds**" in beaten
+    assert f"{finding.low:+.3f} to {finding.high:+.3f} | 3 | **holds**" in beaten
     assert rows["The zero rule anchors renderability"].endswith("| – | – | 0 | not run |")
-    assert "6 runs of 6 steps" in page
+    assert "9 runs of 6 steps" in page
     assert "c0ffee" in page
     for name in ("valid", "rounds"):
         assert f"](claims/{name}.svg)" in page
@@ -165,9 +165,9 @@ def test_a_stopped_run_stops_all_and_goes_on_later_and_a_failed_one_does_not_sto
     assert reproduce(jobs(table), training) == 0
     resumed = [call[1] for call in training.calls[2:4]]
     assert [Path(path).name for path in resumed] == ["relook-1-0001", "vision_only-1-0002"]
-    assert [call[0] for call in training.calls[4:]] == [str(table.parent / "run.toml")] * 4
+    assert [call[0] for call in training.calls[4:]] == [str(table.parent / "run.toml")] * 7
     assert reproduce(jobs(table, quick=True), PaperTraining(1)) == 1
-    with pytest.raises(SettingsError, match="vision_only-3 was refused"):
+    with pytest.raises(SettingsError, match="vision_only-4 was refused"):
         reproduce(jobs(table, quick=True), PaperTraining(2))
 
 
@@ -246,15 +246,30 @@ def result(seed: int, *gains: float) -> Result:
 def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path: Path) -> None:
     good, bad, mixed = (0.25, 0.125, 0.25), (-0.25, -0.125, -0.25), (0.25, -0.25, 0.0)
     for gains, verdict in ((good, "**holds**"), (bad, "the opposite is shown"), (mixed, "0 is within the interval")):
-        results = {"relook": {1: result(1, *gains), 2: result(2, *gains)}, "vision_only": {2: result(2, 0, 0, 0)}}
+        results = {
+            "relook": {seed: result(seed, *gains) for seed in (1, 2, 3, 4)},
+            "vision_only": {seed: result(seed, 0, 0, 0) for seed in (2, 3, 4, 5)},
+        }
         write_claims(tmp_path / "claims.md", results, {"relook": "ReLook", "vision_only": "vision"})
         lines = (tmp_path / "claims.md").read_text().splitlines()
         for text in ("ReLook beats the base policy", "ReLook beats vision-reward RL"):
             (line,) = [line for line in lines if line.startswith(f"| {text} |")]
             assert verdict in line
-        assert "| 1 |" in line, "compared with the seed that both have"
+        assert "| 3 |" in line, "compared with the seeds that both have"
     with pytest.raises(ValueError, match="different tasks"):
         find({"relook": {1: result(1, 0.5)}, "vision_only": {1: result(1, 0.5, 0.5)}}, "relook", "vision_only", rewards)
+
+
+def test_nothing_is_claimed_of_two_seeds() -> None:
+    finding = find({"relook": {seed: result(seed, 0.5, 0.5) for seed in (1, 2)}}, "relook", None, reward_gain)
+    assert finding is not None
+    assert (finding.low, finding.verdict) == (0.5, "too few seeds: 2 of 3")
+
+
+def test_single_values_have_students_interval() -> None:
+    # t(0.975; 2) = 4.3027, the standard deviation of 1, 2, 3 is 1.
+    assert student([1, 2, 3]) == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+    assert student([0.5])[1:] == (float("-inf"), float("inf"))
 
 
 def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
