@@ -13,14 +13,14 @@ from cluster.store import write_aside
 
 SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_zero_rule": "red"}
 """Variants that are drawn, and in what colour."""
-WIDER = 660
+WIDER = 700
 """Width of a picture that stands alone: names of variants are longer than those of a report's lines."""
 READING = f"""A claim holds where the interval of its difference lies above 0, with at least {FEWEST_SEEDS} seeds. Runs
 are paired by seed, exams by task too. What is measured by task has a bootstrap over seeds and tasks at once
 (`learner/promotion.py`), which with few seeds is too narrow rather than too wide; what has one value a run has
-Student's interval over seeds. None is corrected for the number of claims. Held-out rewards are those of first pages after
-the last step, not of the champion, and under the zero rule whatever a variant was paid by; the inference table alone is
-in each variant's own pay."""
+Student's interval over seeds. None is corrected for the number of claims. Held-out rewards are those of first pages
+after the last step, not of the champion, and under the zero rule whatever a variant was paid by; the inference table
+alone is in each variant's own pay."""
 
 
 def write_claims(out: Path, results: Results, titles: Mapping[str, str]) -> None:
