@@ -6,11 +6,13 @@ Exit codes: 0 all is done; 2 bad input; 1 some run failed, and the page says whi
 """
 
 import argparse
+import fcntl
 import json
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,23 @@ def reproduce(jobs: Sequence[Job], train: Train) -> int:
     return 1 if failed else 0
 
 
+@contextmanager
+def alone_in(runs: Path) -> Iterator[None]:
+    """Holds the folder of runs: a second command would take what is under way for stopped, and go on with it too.
+
+    Raises SettingsError when another process holds it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"{runs} is in use by another `cluster.reproduce`; wait for it, or give --runs"
+            ) from None
+        yield
+
+
 def finished(jobs: Sequence[Job]) -> dict[str, dict[int, Result]]:
     """The results of all finished runs, by variant and seed. Raises CheckpointError for a damaged one."""
     results: dict[str, dict[int, Result]] = {}
@@ -185,7 +204,10 @@ def main(argv: list[str] | None = None, train: Train = run_training) -> int:
     try:
         table = read_table(options.table)
         jobs = list(jobs_of(table, runs, quick=options.quick))
-        code = 0 if options.report else reproduce(jobs, train)
+        code = 0
+        if not options.report:
+            with alone_in(runs):
+                code = reproduce(jobs, train)
         chosen = {job.variant: table.variants[job.variant].title for job in jobs}
         write_claims(out, finished(jobs), chosen)
     except RelookError as error:

@@ -14,7 +14,7 @@ from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, 
 from cluster.claims import find, reward_gain, rewards, student
 from cluster.claims_page import write_claims
 from cluster.loop import train
-from cluster.reproduce import Job, finished, jobs_of, main, read_table, reproduce
+from cluster.reproduce import Job, alone_in, finished, jobs_of, main, read_table, reproduce
 from cluster.results import Exam, Result, standing
 from cluster.run import Run
 from cluster.settings import RunSettings, load_settings
@@ -290,3 +290,11 @@ def test_quick_runs_are_kept_apart(table: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (table.parent / "docs").exists()
     (run,) = (table.parent / "runs" / "reproduce-quick").glob("*/run.json")
     assert json.loads(run.read_text())["settings"]["steps"] == 2
+
+
+def test_two_commands_do_not_share_a_folder(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training, runs = PaperTraining(), table.parent / "runs"
+    with alone_in(runs):
+        assert main(["--table", str(table), "--runs", str(runs), "--out", str(runs / "claims.md")], training) == 2
+    assert "in use by another" in capsys.readouterr().err
+    assert training.calls == []
