@@ -1,9 +1,10 @@
-"""What a step is measured by: pure functions of its groups, update and sync."""
+"""What a step is measured by: pure functions of its groups, update and sync, and of the pools that did the work."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from cluster.settings import RunSettings
 from rollout.acceptance import violations
 from rollout.records import Attempt, Group, Trajectory, Update
 
@@ -17,8 +18,9 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
     """Everything a step's groups tell.
 
     `version` is that of the weights the update starts from (staleness is counted from it); `seconds` is wall time:
-    `play`, `learn`, `sync`. `seconds_generate`, `seconds_render` and `seconds_judge` divide `play` in
-    proportion to the time episodes spent in each stage.
+    `play`, `learn`, `sync`. `seconds_generate`, `seconds_render`, `seconds_judge` and `seconds_wait` (for a browser or
+    a critic that is free) divide `play` in proportion to the time episodes spent so. `busy_browser`, `busy_policy` and
+    `busy_critic` are seconds of work, summed over a pool.
     """
     trajectories = [trajectory for group in groups for trajectory in group.trajectories]
     attempts = [a for trajectory in trajectories for turn in trajectory.turns for a in turn.attempts]
@@ -47,13 +49,36 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         "pages_per_s": sum(attempt.render is not None for attempt in attempts) / play_s,
         "trajectories_per_s": len(trajectories) / play_s,
         **{f"seconds_{name}": value for name, value in seconds.items()},
-        **_stage_seconds(attempts, seconds.get("play", 0.0)),
+        "seconds_step": sum(seconds.values()),
+        **_stage_seconds(attempts, play_s),
+        **_busy(groups, attempts),
     }
 
 
 def update_metrics(update: Update) -> dict[str, float]:
     """The learner's own metrics, under names that cannot collide with a step's."""
     return {f"learner_{name}" if name in {"seconds", "tokens"} else name: v for name, v in update.metrics.items()}
+
+
+def pool_sizes(settings: RunSettings) -> dict[str, int]:
+    """How many actors each pool has."""
+    return {
+        "browser": settings.browser.count,
+        "policy": settings.policy.engines,
+        "critic": settings.critic.count,
+        "learner": settings.learner.ranks,
+    }
+
+
+def pool_metrics(row: dict[str, float], settings: RunSettings) -> dict[str, float]:
+    """The idle share of each pool over a step: 1 − busy seconds / (wall seconds · pool size), from the step's metrics.
+
+    All ranks of the learner work as long as one does.
+    """
+    sizes, wall_s = pool_sizes(settings), max(row["seconds_step"], 1e-9)
+    learner = {"busy_learner": row.get("seconds_learn", 0.0) * sizes["learner"]}
+    busy = {name: value for name in sizes if (value := (row | learner).get(f"busy_{name}")) is not None}
+    return learner | {f"idle_{name}": max(0.0, 1 - value / (wall_s * sizes[name])) for name, value in busy.items()}
 
 
 def _parts(attempts: Sequence[Attempt]) -> dict[str, float]:
@@ -85,10 +110,46 @@ def _rounds(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 
 
 def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, float]:
+    """Where episodes spent their time, and how many of them were there at once (Little's law)."""
     stages = {
         name: sum(attempt.seconds.get(name, 0.0) for attempt in attempts) for name in ("generate", "render", "judge")
     }
-    busy = sum(stages.values()) or 1.0
-    shares = {f"seconds_{name}": play_s * value / busy for name, value in stages.items()}
-    means = {f"mean_{name}_s": value / max(1, len(attempts)) for name, value in stages.items()}
-    return shares | means
+    spent = stages | {"render": sum(map(_render_s, attempts)), "judge": sum(map(_judge_s, attempts))}
+    queues = {"browser": stages["render"] - spent["render"], "critic": stages["judge"] - spent["judge"]}
+    spent["wait"] = sum(queues.values())
+    total = sum(spent.values()) or 1.0
+    return {
+        **{f"seconds_{name}": play_s * value / total for name, value in spent.items()},
+        **{f"mean_{name}_s": value / max(1, len(attempts)) for name, value in stages.items()},
+        **{f"queue_{name}": value / play_s for name, value in queues.items()},
+        "queue_policy": stages["generate"] / play_s,
+    }
+
+
+def _render_s(attempt: Attempt) -> float:
+    """Seconds a browser worked while this attempt waited for its render; a remembered render costs none."""
+    return min(attempt.seconds.get("render", 0.0), attempt.render.seconds if attempt.render is not None else 0.0)
+
+
+def _judge_s(attempt: Attempt) -> float:
+    return min(attempt.seconds.get("judge", 0.0), attempt.critique.seconds if attempt.critique is not None else 0.0)
+
+
+def _busy(groups: Sequence[Group], attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Seconds each pool worked, summed over its members.
+
+    A page that several attempts share is rendered once. The reference page of a task is rendered too, unmeasured: it
+    counts as one render of mean cost a group. Engines that do not say what they charge are left out.
+    """
+    renders: dict[tuple[str, float], float] = {}
+    for attempt in attempts:
+        if attempt.render is not None:
+            key = (attempt.render.page_sha256, attempt.render.seconds)
+            renders[key] = max(renders.get(key, 0.0), _render_s(attempt))
+    references = sum(group.task.reference_html is not None for group in groups)
+    engine_s = sum(attempt.completion.engine_seconds for attempt in attempts)
+    return {
+        "busy_browser": sum(renders.values()) + references * mean(list(renders.values())),
+        "busy_critic": sum(map(_judge_s, attempts)),
+        **({"busy_policy": engine_s} if engine_s else {}),
+    }
