@@ -12,6 +12,7 @@ from typing import Any
 from cluster.advice import advice
 from cluster.display import Display
 from cluster.exam import Exam
+from cluster.gauges import Gauges
 from cluster.report import Film, Pair, Report, write_report
 from cluster.settings import RunSettings
 from cluster.state import RunState
@@ -38,6 +39,7 @@ class Observer:
         self.clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
         self.errands: list[Future[Any]] = []
         self.processors = Processors()
+        self.gauges = Gauges(run_id)
 
     def stage(self, text: str) -> None:
         """Something that takes a while begins."""
@@ -67,6 +69,7 @@ class Observer:
             self.note(f"step {step}: {faults} machine faults, {int(row['dropped'])} episodes dropped, none scored")
         self.display.step(row, self.settings.steps)
         self._later(self.tracker.metrics, list(state.history))
+        self._later(self.gauges.show, dict(row))
         if step % self.settings.report.every == 0:
             self._later(self.tracker.file, self.store.step_file(step), "trajectories")
             self._later(self.publish, "running", RunState.from_json(state.to_json()))
