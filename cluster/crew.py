@@ -122,7 +122,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         "policy", VLLMPolicy, seats, agency.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
     )
     ranks = await agency.hire_ranks(model)
-    seat = (engines, browsers, critics, settings, store.path)
+    seat = (agency.namespace, settings, store.path)
     workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small, restarts=-1)
     await asyncio.gather(
         agency.begin("browser", browsers, "start"),
@@ -266,13 +266,18 @@ class Agency:
 class RayEpisodeWorker(EpisodeWorker):
     """An episode worker whose cast are pools of actors."""
 
-    def __init__(
-        self, engines: list[Any], browsers: list[Any], critics: list[Any], settings: RunSettings, path: Path
-    ) -> None:
+    def __init__(self, namespace: str, settings: RunSettings, path: Path) -> None:
+        """Finds the others by name: handles among its arguments would not outlive a restart of this actor."""
+        import ray
+
+        def hired(name: str, num: int) -> list[Any]:
+            return [ray.get_actor(f"{name}-{place}", namespace) for place in range(num)]
+
         patience = settings.cluster.call_timeout_s
-        renderer = RendererPool(browsers, timeout_s=patience)
+        renderer = RendererPool(hired("browser", settings.browser.count), timeout_s=patience)
+        critics = hired("critic", settings.critic.count)
         cast = Cast(
-            policy=PolicyPool(engines, timeout_s=patience, limit=CALLS),
+            policy=PolicyPool(hired("policy", settings.policy.engines), timeout_s=patience, limit=CALLS),
             renderer=renderer,
             critic=CriticPool(critics, timeout_s=patience, lost=renderer.forget),
             score=partial(score, settings=settings.score),
