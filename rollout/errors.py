@@ -9,6 +9,7 @@
     │   ├── EngineFault      a policy engine died, hung or answered nonsense
     │   ├── BrowserFault     a browser was lost or cannot be launched
     │   ├── CriticFault      a critic timed out, refused or answered with something unreadable
+    │   │   └── AnswerFault  the last of these: asked once more, it may answer well
     │   ├── LearnerFault     a learner rank died
     │   └── StorageFault     the disk is full or cannot be written
     ├── CapacityError        what was asked for does not fit on this machine or cluster
@@ -53,6 +54,10 @@ class BrowserFault(MachineError):
 
 class CriticFault(MachineError):
     """A critic timed out, refused, or answered with something unreadable."""
+
+
+class AnswerFault(CriticFault):
+    """A critic's answer is no judgment: unreadable, truncated, a refusal, or out of range."""
 
 
 class LearnerFault(MachineError):
