@@ -18,15 +18,14 @@ JUDGES = re.compile(
     r"|\b(?:full marks|this page is perfect|perfect score)\b",
     re.IGNORECASE,
 )
-LISTENERS = re.compile(
-    r"(?:document|window|self|globalThis|document\.body)\.addEventListener\s*\(\s*[\"'`]?"
-    r"(?:click|mouse\w+|pointer\w+|key\w+|input|focusin|kind|type|event)",
-)
+EVERYWHERE = re.compile(r"\b(?:document|window|self|globalThis|body)\.addEventListener\s*\(\s*([\"'`]?)(\w+)\1")
+MANY_KINDS = 3
+"""Kinds of event that one page may listen to everywhere; a name that is no literal counts as many."""
 TESTERS = re.compile(r"\bisTrusted\b|navigator\.webdriver|HeadlessChrome|__playwright|puppeteer|cdc_", re.IGNORECASE)
 UNSEEN_LEVELS = 8
 """Levels of colour between a text and its ground that no eye sees."""
 UNSEEN_PX = 4.0
-MANY = 40
+MANY = 20
 """Letters that have to be hidden before it is more than an accident."""
 TALL = 20
 """Screens a page may be tall."""
@@ -38,8 +37,8 @@ def suspicions(page: Page, render: Render) -> tuple[str, ...]:
     `brought_picture`: a large picture in the source. `addresses_judge`: words for whoever grades. `hidden_text`: texts
     too small or too faint to be seen. `far_away`: texts beyond the screen, below or beside it, and most of them so.
     `endless`: a document of many screens. `restless`: three timed pictures, none like another, without any animation
-    or timer to say why. `looks_for_tester`: asks whether it is operated by a machine. `listens_everywhere`: one
-    listener for whatever is done anywhere.
+    or timer to say why. `looks_for_tester`: asks whether it is operated by a machine. `listens_everywhere`: waits for
+    whatever is done anywhere, not for something that is done to its parts.
     """
     html = page.html or ""
     visible = " ".join(block.text for block in render.blocks)
@@ -51,7 +50,7 @@ def suspicions(page: Page, render: Render) -> tuple[str, ...]:
         "endless": render.document[1] > TALL * max(1, render.viewport[1]),
         "restless": _restless(html, render),
         "looks_for_tester": bool(TESTERS.search(html)),
-        "listens_everywhere": bool(LISTENERS.search(html)),
+        "listens_everywhere": _listens_everywhere(html),
     }
     return tuple(sorted(name for name, shown in signs.items() if shown))
 
@@ -76,6 +75,11 @@ def _far_away(render: Render) -> bool:
     away = [block for block in render.blocks if block.x >= width or block.y >= height]
     letters = sum(len(block.text) for block in render.blocks)
     return letters >= MANY and 2 * sum(len(block.text) for block in away) > letters
+
+
+def _listens_everywhere(html: str) -> bool:
+    heard = EVERYWHERE.findall(html)
+    return any(not quote for quote, _ in heard) or len({kind for _, kind in heard}) >= MANY_KINDS
 
 
 def _restless(html: str, render: Render) -> bool:

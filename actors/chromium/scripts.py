@@ -129,7 +129,8 @@ if (body) {
     const box = range.getBoundingClientRect();
     if (box.width < 1 || box.height < 1 || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
     const style = styleOf(parent), fill = background(parent), [red, green, blue, alpha] = colour(style.color);
-    blocks.push([text.slice(0, 500).toWellFormed(), ...place(box), over([red, green, blue, alpha * solid(parent)], fill), fill,
+    const ink = over([red, green, blue, alpha * solid(parent)], fill);
+    blocks.push([text.slice(0, 500).toWellFormed(), ...place(box), ink, fill,
                  parseFloat(style.fontSize), parseInt(style.fontWeight), tagOf(parent).toLowerCase()]);
   }
 }

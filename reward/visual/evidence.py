@@ -61,7 +61,7 @@ class Match:
     color_distance: float
     """CIEDE2000 of the two texts' colours."""
     steady: float = 1.0
-    """What is left of its worth, in [0, 1]: the square of the time it is there, as a share of the reference's."""
+    """What is left of its worth, in [0, 1]: the cube of the time it is there, as a share of the reference's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,7 +138,7 @@ def compare(found: Scene, wanted: Scene, *, rasters: bool = False) -> Evidence:
                 wanted=wanted.blocks[j],
                 likeness=alike,
                 color_distance=float(far),
-                steady=min(1.0, found.steady[i] / wanted.steady[j]) ** 2,
+                steady=min(1.0, found.steady[i] / wanted.steady[j]) ** 3,
             )
             for (i, j, alike), far in zip(pairs, apart, strict=True)
         ),
@@ -196,7 +196,8 @@ def parts(evidence: Evidence) -> dict[str, float]:
     rest: list[Placed] = [*evidence.missing, *evidence.extra, *evidence.missing_boxes, *evidence.extra_boxes]
     pairs = [(rect(pair.found), rect(pair.wanted)) for pair in matches]
     pairs += [(rect(a), rect(b)) for a, b in evidence.boxes]
-    layout = {"layout": overlaps(pairs, [rect(thing) for thing in rest])} if pairs or rest else {}
+    worth = [pair.steady for pair in matches] + [1.0] * len(evidence.boxes)
+    layout = {"layout": overlaps(pairs, [rect(thing) for thing in rest], worth)} if pairs or rest else {}
     low, high = sorted(max(1, scene.render.document[1]) for scene in (evidence.found, evidence.wanted))
     if not evidence.found.blocks and not evidence.wanted.blocks:
         return {**pictures, **layout, "size": low / high * pictures["color_map"]}
