@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.settings import CriticSettings
+from cluster.home import at_home
 from cluster.pool import Pool
 from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
 from cluster.settings import RunSettings
@@ -106,7 +108,6 @@ async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
 
 async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Store) -> Crew:
     from actors.browser import ChromiumRenderer
-    from actors.critic import VisualCriticActor
     from actors.policy import VLLMPolicy
 
     cluster, policy = settings.cluster, settings.policy
@@ -115,7 +116,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         "browser", ChromiumRenderer, [(settings.browser, put)] * settings.browser.count, browser_bundle, restarts=-1
     )
     small = agency.bundle("", cluster.small_cpus)
-    critics = await agency.hire("critic", VisualCriticActor, [(fetch,)] * settings.critic.count, small, restarts=-1)
+    critics = await agency.hire_critics(small)
     seed = seed_of(settings.seed, "engine")
     seats = [(str(model), policy, seed, rank) for rank in range(policy.engines)]
     engines = await agency.hire(
@@ -193,6 +194,16 @@ class Agency:
             for rank in range(num)
         ]
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
+
+    async def hire_critics(self, bundle: Bundle) -> list[Any]:
+        """Critics of the kind that is asked for; those that ask a model keep its judgments in the cache."""
+        from actors.critic import HttpCriticActor, VisualCriticActor
+
+        critic = self.settings.critic
+        if critic.kind == "visual":
+            return await self.hire("critic", VisualCriticActor, [(fetch,)] * critic.count, bundle, restarts=-1)
+        seat = (critic, fetch, at_home(self.settings.cache) / "judgments")
+        return await self.hire("critic", HttpCriticActor, [seat] * critic.count, bundle, restarts=-1)
 
     async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
@@ -279,10 +290,17 @@ class RayEpisodeWorker(EpisodeWorker):
         cast = Cast(
             policy=PolicyPool(hired("policy", settings.policy.engines), timeout_s=patience, limit=CALLS),
             renderer=renderer,
-            critic=CriticPool(critics, timeout_s=patience, lost=renderer.forget),
+            critic=CriticPool(
+                critics, timeout_s=patience, limit=critics_at_once(settings.critic), lost=renderer.forget
+            ),
             score=partial(score, settings=settings.score),
         )
         super().__init__(cast, settings.episode, Store(path), fetch)
+
+
+def critics_at_once(settings: CriticSettings) -> int:
+    """Judgments that may be asked of one critic at once: as its cores allow, or as its server may."""
+    return 2 if settings.kind == "visual" else 4 * settings.in_flight
 
 
 def put(png: bytes) -> Any:

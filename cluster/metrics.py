@@ -33,6 +33,8 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         **_parts(first),
         **_rounds(trajectories),
         **{f"outcome_{name}": count / len(first) for name, count in Counter(a.outcome for a in first).items()},
+        **_flags(attempts),
+        "judge_tokens": sum(attempt.critique.tokens for attempt in attempts if attempt.critique is not None),
         "violations": sum(violations([a.total for a in trajectory.accepted]) for trajectory in trajectories),
         "trajectories": len(trajectories),
         "dropped": sum(group.dropped for group in groups),
@@ -53,6 +55,14 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
 def update_metrics(update: Update) -> dict[str, float]:
     """The learner's own metrics, under names that cannot collide with a step's."""
     return {f"learner_{name}" if name in {"seconds", "tokens"} else name: v for name, v in update.metrics.items()}
+
+
+def _flags(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Share of rendered pages that carry each flag, and any: a share that rises is a policy that found something."""
+    renders = [attempt.render for attempt in attempts if attempt.render is not None]
+    counted = Counter(flag for render in renders for flag in render.flags)
+    shares = {f"flag_{name}": count / len(renders) for name, count in sorted(counted.items())}
+    return {"flagged": mean([float(bool(render.flags)) for render in renders]), **shares}
 
 
 def _parts(attempts: Sequence[Attempt]) -> dict[str, float]:
