@@ -6,6 +6,7 @@ Exit codes: 0 finished; 2 bad input before the run began; 1 it failed after that
 import argparse
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import subprocess
