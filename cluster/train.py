@@ -278,7 +278,10 @@ async def warm_start(settings: RunSettings, display: Display) -> Path:
     cache = at_home(settings.cache)
     command = [sys.executable, "-m", "learner.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    # The display shows how far it is; the library's own bars would write across it.
+    environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    root = Path(__file__).parent.parent
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=root, env=environment)
     assert process.stdout is not None, "stdout is a pipe"
     last = ""
     try:
