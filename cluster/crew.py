@@ -55,6 +55,12 @@ class Crew:
             *(_watch(pool, place) for pool in (learner.ranks, learner.engines) for place in range(len(pool.handles)))
         )
 
+    async def close(self) -> None:
+        """Ends everyone, and the waiting for those who died."""
+        # A call to an actor after Ray has been left would quietly join a cluster again.
+        self.players.pool.close()
+        await self.agency.close()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:

@@ -188,7 +188,7 @@ class Session:
     async def _recover(self, fault: MachineError) -> None:
         """Goes back to the last checkpoint, as `--resume` would, with a new crew."""
         plan = self.plan
-        await self.crew.agency.close()
+        await self.crew.close()
         saved = plan.store.saved_steps()
         plan.state.rewind(_saved_state(plan.store, saved[-1]) if saved else RunState())
         self.observer.note(f"lost {fault}; a new crew goes on after step {plan.state.step}")
@@ -242,7 +242,7 @@ class Session:
         finally:
             if self.crew is not None:
                 self.display.stage("ending the actors")
-                await self.crew.agency.close()
+                await self.crew.close()
             if self.connection is not None:
                 await asyncio.to_thread(self.connection.leave)
 
