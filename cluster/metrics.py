@@ -31,11 +31,12 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         "valid_render_rate": mean([float(attempt.outcome == "ok") for attempt in first]),
         "reward_first": mean([attempt.total for attempt in first]),
         "reward_best": mean([trajectory.reward for trajectory in trajectories]),
-        "reward_mean": mean([trajectory.reward for trajectory in trajectories]),
         "reward_valid": mean([attempt.total for attempt in first if attempt.outcome == "ok"]),
         **_parts(first),
         **_rounds(trajectories),
         **{f"outcome_{name}": count / len(first) for name, count in Counter(a.outcome for a in first).items()},
+        **_flags(attempts),
+        "judge_tokens": sum(attempt.critique.tokens for attempt in attempts if attempt.critique is not None),
         "violations": sum(violations([a.total for a in trajectory.accepted]) for trajectory in trajectories),
         "trajectories": len(trajectories),
         "dropped": sum(group.dropped for group in groups),
@@ -73,12 +74,24 @@ def pool_sizes(settings: RunSettings) -> dict[str, int]:
 def pool_metrics(row: dict[str, float], settings: RunSettings) -> dict[str, float]:
     """The idle share of each pool over a step: 1 − busy seconds / (wall seconds · pool size), from the step's metrics.
 
-    All ranks of the learner work as long as one does.
+    All ranks of the learner work as long as one does. A critic that asks a server is busy with `in_flight` judgments.
     """
     sizes, wall_s = pool_sizes(settings), max(row["seconds_step"], 1e-9)
-    learner = {"busy_learner": row.get("seconds_learn", 0.0) * sizes["learner"]}
-    busy = {name: value for name in sizes if (value := (row | learner).get(f"busy_{name}")) is not None}
-    return learner | {f"idle_{name}": max(0.0, 1 - value / (wall_s * sizes[name])) for name, value in busy.items()}
+    at_once = settings.critic.in_flight if settings.critic.kind == "http" else 1
+    busy = {f"busy_{name}": row[f"busy_{name}"] for name in sizes if f"busy_{name}" in row}
+    busy |= {"busy_learner": row["seconds_learn"] * sizes["learner"], "busy_critic": row["busy_critic"] / at_once}
+    idle = {
+        name: max(0.0, 1 - busy[f"busy_{name}"] / (wall_s * sizes[name])) for name in sizes if f"busy_{name}" in busy
+    }
+    return busy | {f"idle_{name}": share for name, share in idle.items()}
+
+
+def _flags(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Share of rendered pages that carry each flag, and any: a share that rises is a policy that found something."""
+    renders = [attempt.render for attempt in attempts if attempt.render is not None]
+    counted = Counter(flag for render in renders for flag in render.flags)
+    shares = {f"flag_{name}": count / len(renders) for name, count in sorted(counted.items())}
+    return {"flagged": mean([float(bool(render.flags)) for render in renders]), **shares}
 
 
 def _parts(attempts: Sequence[Attempt]) -> dict[str, float]:

@@ -77,6 +77,12 @@ def test_idle_is_what_is_left_of_wall_time_and_pool() -> None:
     assert row["idle_learner"] == pytest.approx(1 - 5.0 / 16.0)
 
 
+def test_a_critic_that_asks_a_server_has_many_hands() -> None:
+    server = {"kind": "http", "base_url": "http://judge/v1", "model": "j", "in_flight": 8}
+    row = pool_metrics(step(attempt("a"), attempt("b")), check_settings({"critic": server}, "test"))
+    assert row["idle_critic"] == pytest.approx(1 - 1.0 / 8 / 16.0)
+
+
 def test_a_page_that_was_remembered_costs_no_browser() -> None:
     shared, remembered = attempt("a"), attempt("a", in_render=0.0)
     assert step(shared, remembered)["busy_browser"] == 2.0
