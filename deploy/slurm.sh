@@ -32,7 +32,8 @@ join() {
     srun --het-group="$part" --export=ALL --kill-on-bad-exit=1 ray start --block "$@" &
 }
 
-join 0 --head --node-ip-address="$address" --port="$port" --dashboard-host=127.0.0.1 \
+# A folder of its own: /tmp/ray may be another user's, and what is noted there would lead other jobs here.
+join 0 --head --node-ip-address="$address" --port="$port" --dashboard-host=127.0.0.1 --temp-dir="/tmp/ray-$SLURM_JOB_ID" \
     --num-cpus=48 --num-gpus=4 --resources='{"learner": 4}'
 for try in $(seq 60); do
     ray health-check --address "$cluster" 2>/dev/null && break

@@ -24,7 +24,7 @@ with socket.socket() as door:
     door.bind(("127.0.0.1", 0))
     port = door.getsockname()[1]
 Gauges("early").show({"step": 1.0})  # not in a cluster: nothing happens
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, _metrics_export_port=port)
+ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, _metrics_export_port=port)
 
 class Browser: ...
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -288,3 +289,4 @@ def test_the_slurm_script_makes_one_cluster_of_its_parts_and_ends_it(tmp_path: P
     assert "has {'CPU': 72.0, 'GPU': 8.0, 'browser': 8.0, 'learner': 4.0, 'policy': 4.0}" in shown.stdout
     assert re.search(r"told -m cluster\.train .*cluster\.browser_cpus=0 .*run\.toml --set steps=1", shown.stdout)
     assert not (tmp_path / ".ray" / "auth_token").exists(), "the token is in no file"
+    shutil.rmtree(f"/tmp/ray-{os.getpid()}")
