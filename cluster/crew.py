@@ -85,6 +85,8 @@ class Connection:
 
 def connect() -> Connection:
     """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one on this machine."""
+    # A call after Ray has been left is a bug; Ray would join whatever cluster it finds, and wait there for ever.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
