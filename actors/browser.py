@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from actors.chromium.launch import FENCES, Fence, Process, find_executable, laun
 from actors.chromium.page import LARGEST_HTML, Stalled, Visit
 from actors.chromium.pipe import BrowserLost, CommandRefused
 from actors.settings import BrowserSettings
+from reward.hacks import suspicions
 from rollout.errors import BrowserFault
 from rollout.records import Page, Probe, Render
 
 logger = logging.getLogger(__name__)
 
-ENGINE = "frames-1"
+ENGINE = "frames-2"
 """Counts up when the same page may come out differently: part of every cache key."""
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REMEMBERED = 512
@@ -126,7 +128,8 @@ class ChromiumRenderer:
         finally:
             if not await visit.leave():
                 await self._drop(browser)
-        return visit.record(probes, self.name)
+        render = visit.record(probes, self.name)
+        return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render)})))
 
     async def _drop(self, browser: Process | None) -> None:
         if browser is not None and self._browser is browser:

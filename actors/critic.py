@@ -1,20 +1,32 @@
-"""The critic actor: fetches the pixels and judges off the event loop."""
+"""The critic actors: they fetch the pixels and judge, by themselves or with a multimodal model's help."""
 
 import asyncio
+import base64
+import hashlib
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from actors.endpoint import Endpoint
+from actors.judgments import JudgmentCache
+from actors.settings import CriticSettings
+from reward.multimodal import pairs, rubric
+from reward.multimodal.answer import Judgment, read
 from reward.visual.critic import JUDGE, VisualCritic
 from rollout.errors import CriticFault
-from rollout.records import Critique, Page, Render, Task
+from rollout.records import Critique, Page, Render, Shot, Task
+
+Fetch = Callable[[Any], bytes]
 
 
 class VisualCriticActor:
     """The embedded critic at work. `fetch` turns what `Shot.picture` holds into PNG bytes."""
 
-    def __init__(self, fetch: Callable[[Any], bytes] = bytes) -> None:
+    def __init__(self, fetch: Fetch = bytes) -> None:
         self.fetch = fetch
         self._critic = VisualCritic()
 
@@ -36,12 +48,131 @@ class VisualCriticActor:
         return replace(critique, seconds=time.monotonic() - started)
 
     def _pictures(self, task: Task, render: Render) -> tuple[bytes, ...]:
-        """The PNGs of the timed shots; equal pictures are fetched once."""
+        """The PNGs of the timed shots."""
         timed = [shot for shot in render.shots if not shot.label]
-        if any(shot.picture is None for shot in timed):
-            raise CriticFault(f"task {task.id}: the pictures of page {render.page_sha256[:12]} were not kept")
-        fetched: dict[str, bytes] = {}
-        for shot in timed:
-            if shot.sha256 not in fetched:
-                fetched[shot.sha256] = self.fetch(shot.picture)
+        fetched = fetch_all(task, render, timed, self.fetch)
         return tuple(fetched[shot.sha256] for shot in timed)
+
+
+class HttpCriticActor:
+    """A multimodal model asked over HTTP. `cache` is a folder of judgments that need not be asked for again.
+
+    A page whose renderer flagged it is judged like any other: what a judge sees decides, not what we suspect.
+    """
+
+    def __init__(self, settings: CriticSettings, fetch: Fetch = bytes, cache: Path | None = None) -> None:
+        self.settings, self.fetch = settings, fetch
+        self.endpoint = Endpoint(settings)
+        self._cache = JudgmentCache(cache)
+        self._asked: dict[str, asyncio.Task[Critique]] = {}
+
+    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+        """See `rollout.ports.Critic`; the reference is not needed. Equal questions at once are asked once.
+
+        Raises CriticFault when no judgment is to be had: never a score that the judge did not give.
+        """
+        question = rubric.messages(task, page, render, lambda shot: shot.sha256)
+        key = self._key(question)
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = asyncio.create_task(self._judge(key, task, page, render))
+            asked.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(asked)
+
+    async def compare(self, task: Task, first: tuple[Page, Render], second: tuple[Page, Render]) -> pairs.Better:
+        """Which of two pages the judge prefers, shown in this order. Raises CriticFault."""
+        shots = [*rubric.shown(first[1]), *rubric.shown(second[1])]
+        urls = await self._urls(task, first[1], shots)
+        messages = pairs.messages(task, first, second, lambda shot: urls[shot.sha256])
+        better, _ = await self.endpoint.ask(self._body(messages, pairs.SCHEMA, 0), pairs.read)
+        return better
+
+    async def ping(self) -> str:
+        """Who judges here. Raises SettingsError for a key that is missing or refused, CriticFault for no answer."""
+        await self.endpoint.check()
+        return self.settings.model
+
+    async def stop(self) -> None:
+        """Ends all connections."""
+        await self.endpoint.close()
+
+    async def _judge(self, key: str, task: Task, page: Page, render: Render) -> Critique:
+        started = time.monotonic()
+        known = await asyncio.to_thread(self._cache.find, key)
+        if known is None:
+            urls = await self._urls(task, render, rubric.shown(render))
+            messages = rubric.messages(task, page, render, lambda shot: urls[shot.sha256])
+            judged = await self._ask_all(messages, task)
+            known = self._critique(judged)
+            await asyncio.to_thread(self._cache.keep, key, known)
+        return replace(known, seconds=time.monotonic() - started)
+
+    async def _ask_all(self, messages: list[dict[str, Any]], task: Task) -> list[tuple[Judgment, int]]:
+        """As many judgments as are wanted; one that is not to be had spoils them all."""
+        schema, num = rubric.schema(task), len(task.checklist)
+        bodies = [self._body(messages, schema, seed) for seed in range(self.settings.judgments)]
+        tasks = [asyncio.create_task(self.endpoint.ask(body, lambda text: read(text, num))) for body in bodies]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task_ in tasks:
+                task_.cancel()
+
+    def _critique(self, judged: Sequence[tuple[Judgment, int]]) -> Critique:
+        """The mean of the judgments, in the words of the one that is nearest to it."""
+        judgments = [judgment for judgment, _ in judged]
+        score = fmean(judgment.score for judgment in judgments)
+        nearest = min(judgments, key=lambda judgment: (not judgment.feedback, abs(judgment.score - score)))
+        return Critique(
+            score=score,
+            feedback=nearest.feedback,
+            parts={name: fmean(judgment.parts[name] for judgment in judgments) for name in nearest.parts},
+            judge=self.settings.model,
+            rubric=rubric.VERSION,
+            temperature=self.settings.temperature,
+            tokens=sum(tokens for _, tokens in judged),
+        )
+
+    def _body(self, messages: list[dict[str, Any]], schema: dict[str, Any], seed: int) -> dict[str, Any]:
+        settings = self.settings
+        body = {
+            "model": settings.model,
+            "messages": messages,
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
+            "seed": seed,
+        }
+        if settings.answer_format == "json_schema":
+            named = {"name": "judgment", "schema": schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        elif settings.answer_format == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+    def _key(self, question: list[dict[str, Any]]) -> str:
+        """Hash of all that a judgment depends on; screenshots are in the question by their own hashes."""
+        settings = self.settings
+        fields = ("base_url", "model", "temperature", "judgments", "answer_format", "max_tokens")
+        asked = [rubric.VERSION, question, [getattr(settings, name) for name in fields]]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    async def _urls(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
+        """Data URIs of screenshots, by content hash."""
+        fetched = await asyncio.to_thread(fetch_all, task, render, shots, self.fetch)
+        return {key: f"data:image/png;base64,{base64.b64encode(png).decode()}" for key, png in fetched.items()}
+
+    def _forget(self, key: str, done: "asyncio.Task[Critique]") -> None:
+        del self._asked[key]
+        if not done.cancelled():
+            done.exception()  # a fault that nobody waits for any more is no news
+
+
+def fetch_all(task: Task, render: Render, shots: Sequence[Shot], fetch: Fetch) -> dict[str, bytes]:
+    """The PNGs of some shots by content hash; equal pictures are fetched once."""
+    if any(shot.picture is None for shot in shots):
+        raise CriticFault(f"task {task.id}: the pictures of page {render.page_sha256[:12]} were not kept")
+    fetched: dict[str, bytes] = {}
+    for shot in shots:
+        if shot.sha256 not in fetched:
+            fetched[shot.sha256] = fetch(shot.picture)
+    return fetched

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from actors.meter import Meter
 from actors.processes import environment, shared_file, variables
 from actors.settings import PolicySettings
 from rollout.errors import EngineFault, SettingsError
@@ -37,6 +38,7 @@ class VLLMPolicy:
         self._calls = 0
         self._failures = 0
         self._connected = False
+        self._meter = Meter()
         self._syncing = asyncio.Lock()
 
     async def start(self) -> None:
@@ -148,8 +150,11 @@ class VLLMPolicy:
 
     async def _complete(self, prompt: list[int], sampling: Any) -> Completion:
         """One sampled answer, checked for being one."""
-        begun = time.perf_counter()
-        output = (await self._write(prompt, "complete", sampling)).outputs[0]
+        begun, entered = time.perf_counter(), self._meter.enter()
+        try:
+            output = (await self._write(prompt, "complete", sampling)).outputs[0]
+        finally:
+            charged = self._meter.leave(entered)
         token_ids, logprobs = tuple(output.token_ids), tuple(output.logprobs.logprobs)
         versions = tuple(VersionSpan(version=int(s.version), start=s.start, end=s.end) for s in output.weight_versions)
         if len(logprobs) != len(token_ids) or not math.isfinite(sum(logprobs)):
@@ -162,6 +167,7 @@ class VLLMPolicy:
             finish=output.finish_reason,
             versions=versions,
             seconds=time.perf_counter() - begun,
+            engine_seconds=charged,
         )
 
     def _text(self, output: Any) -> str:

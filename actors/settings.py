@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rollout.settings import Settings
 
@@ -64,7 +65,46 @@ class BrowserSettings(Settings):
 class CriticSettings(Settings):
     """Critics."""
 
-    kind: Literal["visual"] = "visual"
-    """`visual` is the embedded reference-based critic."""
+    kind: Literal["visual", "http"] = "visual"
+    """`visual` is the embedded reference-based critic; `http` a multimodal model behind an OpenAI-compatible server."""
     count: int = Field(default=1, ge=1)
     """Critic actors."""
+    base_url: str = ""
+    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`."""
+    model: str = ""
+    """`http`: name of the model at that server."""
+    key_env: str = ""
+    """`http`: name of the environment variable that holds the server's key on the critics' nodes; empty for none."""
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    """`http`: the judge's sampling temperature."""
+    judgments: int = Field(default=1, ge=1, le=16)
+    """`http`: judgments of one page whose mean is its score; each is sampled with a seed of its own."""
+    answer_format: Literal["json_schema", "json_object", "text"] = "json_schema"
+    """`http`: how the server is told to answer in JSON; for servers that cannot constrain it, `text`."""
+    max_tokens: int = Field(default=1024, ge=64)
+    """`http`: tokens an answer may have; one that is cut there is asked for again."""
+    timeout_s: float = Field(default=120.0, gt=0.0)
+    """`http`: seconds one request may be silent."""
+    deadline_s: float = Field(default=300.0, gt=0.0)
+    """`http`: seconds a judgment may take, however busy or gone the server is, before it is a fault."""
+    retries: int = Field(default=2, ge=0)
+    """`http`: times a critic is asked again after an answer that is no judgment."""
+    in_flight: int = Field(default=32, ge=1)
+    """`http`: requests one critic may have under way; how many it has is found by trying."""
+    hedge_share: float = Field(default=0.05, ge=0.0, le=1.0)
+    """`http`: share of requests that may be sent twice because the first is a straggler."""
+    max_total_tokens: int | None = Field(default=None, ge=1)
+    """`http`: tokens all critics may spend before every further judgment is a fault; counted from each start."""
+
+    @model_validator(mode="after")
+    def _somewhere_to_ask(self) -> "CriticSettings":
+        if self.kind != "http":
+            return self
+        address = urlsplit(self.base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(f"critic.base_url must be the http or https address of a server, got {self.base_url!r}")
+        if address.username or address.password:
+            raise ValueError("critic.base_url must not hold a password: name its variable in critic.key_env")
+        if not self.model:
+            raise ValueError("critic.model must name the judge's model when critic.kind is 'http'")
+        return self

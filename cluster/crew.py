@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.settings import CriticSettings
+from cluster.home import at_home
 from cluster.pool import Pool
 from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
 from cluster.settings import RunSettings
@@ -53,6 +55,12 @@ class Crew:
             *(_watch(pool, place) for pool in (learner.ranks, learner.engines) for place in range(len(pool.handles)))
         )
 
+    async def close(self) -> None:
+        """Ends everyone, and the waiting for those who died."""
+        # A call to an actor after Ray has been left would quietly join a cluster again.
+        self.players.pool.close()
+        await self.agency.close()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
@@ -77,6 +85,8 @@ class Connection:
 
 def connect() -> Connection:
     """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one on this machine."""
+    # A call after Ray has been left is a bug; Ray would join whatever cluster it finds, and wait there for ever.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -84,7 +94,9 @@ def connect() -> Connection:
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     known = TOKEN.exists()
-    context = ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    # Without an address Ray would join the last cluster that was started here, though it may be gone or another's.
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     return Connection(dashboard=str(context.dashboard_url or ""), token=None if known else TOKEN)
 
 
@@ -106,7 +118,6 @@ async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
 
 async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Store) -> Crew:
     from actors.browser import ChromiumRenderer
-    from actors.critic import VisualCriticActor
     from actors.policy import VLLMPolicy
 
     cluster, policy = settings.cluster, settings.policy
@@ -115,14 +126,14 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         "browser", ChromiumRenderer, [(settings.browser, put)] * settings.browser.count, browser_bundle, restarts=-1
     )
     small = agency.bundle("", cluster.small_cpus)
-    critics = await agency.hire("critic", VisualCriticActor, [(fetch,)] * settings.critic.count, small, restarts=-1)
+    critics = await agency.hire_critics(small)
     seed = seed_of(settings.seed, "engine")
     seats = [(str(model), policy, seed, rank) for rank in range(policy.engines)]
     engines = await agency.hire(
         "policy", VLLMPolicy, seats, agency.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
     )
     ranks = await agency.hire_ranks(model)
-    seat = (engines, browsers, critics, settings, store.path)
+    seat = (agency.namespace, settings, store.path)
     workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small, restarts=-1)
     await asyncio.gather(
         agency.begin("browser", browsers, "start"),
@@ -193,6 +204,16 @@ class Agency:
             for rank in range(num)
         ]
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
+
+    async def hire_critics(self, bundle: Bundle) -> list[Any]:
+        """Critics of the kind that is asked for; those that ask a model keep its judgments in the cache."""
+        from actors.critic import HttpCriticActor, VisualCriticActor
+
+        critic = self.settings.critic
+        if critic.kind == "visual":
+            return await self.hire("critic", VisualCriticActor, [(fetch,)] * critic.count, bundle, restarts=-1)
+        seat = (critic, fetch, at_home(self.settings.cache) / "judgments")
+        return await self.hire("critic", HttpCriticActor, [seat] * critic.count, bundle, restarts=-1)
 
     async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
@@ -266,18 +287,30 @@ class Agency:
 class RayEpisodeWorker(EpisodeWorker):
     """An episode worker whose cast are pools of actors."""
 
-    def __init__(
-        self, engines: list[Any], browsers: list[Any], critics: list[Any], settings: RunSettings, path: Path
-    ) -> None:
+    def __init__(self, namespace: str, settings: RunSettings, path: Path) -> None:
+        """Finds the others by name: handles among its arguments would not outlive a restart of this actor."""
+        import ray
+
+        def hired(name: str, num: int) -> list[Any]:
+            return [ray.get_actor(f"{name}-{place}", namespace) for place in range(num)]
+
         patience = settings.cluster.call_timeout_s
-        renderer = RendererPool(browsers, timeout_s=patience)
+        renderer = RendererPool(hired("browser", settings.browser.count), timeout_s=patience)
+        critics = hired("critic", settings.critic.count)
         cast = Cast(
-            policy=PolicyPool(engines, timeout_s=patience, limit=CALLS),
+            policy=PolicyPool(hired("policy", settings.policy.engines), timeout_s=patience, limit=CALLS),
             renderer=renderer,
-            critic=CriticPool(critics, timeout_s=patience, lost=renderer.forget),
+            critic=CriticPool(
+                critics, timeout_s=patience, limit=critics_at_once(settings.critic), lost=renderer.forget
+            ),
             score=partial(score, settings=settings.score),
         )
         super().__init__(cast, settings.episode, Store(path), fetch)
+
+
+def critics_at_once(settings: CriticSettings) -> int:
+    """Judgments that may be asked of one critic at once: as its cores allow, or as its server may."""
+    return 2 if settings.kind == "visual" else 4 * settings.in_flight
 
 
 def put(png: bytes) -> Any:

@@ -7,6 +7,12 @@ from cluster.markup import Html, el
 
 History = Sequence[Mapping[str, float]]
 STAGES = {"generate": "blue", "render": "green", "judge": "amber", "wait": "grey", "learn": "violet", "sync": "red"}
+POOLS = {
+    "browser": ("browsers", "green"),
+    "policy": ("engines", "blue"),
+    "critic": ("critics", "amber"),
+    "learner": ("learner", "violet"),
+}
 OUTCOMES = {
     "ok": "green",
     "no_page": "grey",
@@ -30,6 +36,7 @@ def curves(history: History, exams: History) -> Html:
         _accepted(history),
         _outcomes(history),
         _time(history),
+        _idle(history),
         _entropy(history),
         _gap(history),
         _speed(history),
@@ -104,8 +111,19 @@ def _time(history: History) -> Html:
         for name, tone in STAGES.items()
         if any(f"seconds_{name}" in row for row in history)
     }
-    words = "Wall seconds of each step. Writing, rendering and judging overlap; their bars divide the time they share."
+    words = (
+        "Wall seconds of each step. Writing, rendering, judging and waiting for a free browser or critic overlap; "
+        "their bars divide the time they share."
+    )
     return _figure("Where the time goes", words, bars(_steps(history), layers, show=lambda value: f"{number(value)} s"))
+
+
+def _idle(history: History) -> Html | None:
+    series = [_series(history, f"idle_{name}", label, tone) for name, (label, tone) in POOLS.items()]
+    if not any(one.points for one in series):
+        return None
+    words = "Share of each step in which a pool had nothing to do. The pool that is hardly ever idle sets the pace."
+    return _figure("Idle pools", words, lines(series, show=percent, low=0.0, high=1.0))
 
 
 def _entropy(history: History) -> Html:

@@ -45,15 +45,17 @@ def main(argv: list[str] | None = None) -> int:
 
 async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, dict[str, float]]:
     """The inference table of a model directory on `num` held-out tasks."""
-    from actors.critic import VisualCriticActor
+    from actors.critic import HttpCriticActor, VisualCriticActor
 
     tasks = Curriculum(settings).held_out(num)
+    asked = settings.critic.kind == "http"
+    critic = HttpCriticActor(settings.critic) if asked else VisualCriticActor()
     with tempfile.TemporaryDirectory() as folder:
         async with tools(settings, model) as hands:
             cast = Cast(
                 policy=hands.policy,
                 renderer=hands.renderer,
-                critic=VisualCriticActor(),
+                critic=critic,
                 score=partial(score, settings=settings.score),
             )
             worker = EpisodeWorker(cast, settings.episode, Store(Path(folder)))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cluster.exam import inference_table, sit
-from cluster.metrics import step_metrics, update_metrics
+from cluster.metrics import pool_metrics, step_metrics, update_metrics
 from cluster.run import Run
 from cluster.stream import Stream
 from learner.batch import build
@@ -73,10 +73,11 @@ async def one_step(run: Run, stream: Stream) -> None:
         sync = await run.learner.sync()
     metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
     metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
+    metrics |= pool_metrics(metrics, settings)
     state.step, state.version = step, update.version
     state.history.append({"step": step, **metrics})
-    run.store.write_history(state.history)
     run.watcher.step(state, groups)
+    run.store.write_history(state.history)
 
 
 async def play_group(run: Run, step: int, place: int) -> Group:

@@ -1,9 +1,10 @@
-"""What a step is measured by: pure functions of its groups, update and sync."""
+"""What a step is measured by: pure functions of its groups, update and sync, and of the pools that did the work."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from cluster.settings import RunSettings
 from rollout.acceptance import violations
 from rollout.records import Attempt, Group, Trajectory, Update
 
@@ -17,8 +18,9 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
     """Everything a step's groups tell.
 
     `version` is that of the weights the update starts from (staleness is counted from it); `seconds` is wall time:
-    `play`, `learn`, `sync`. `seconds_generate`, `seconds_render` and `seconds_judge` divide `play` in
-    proportion to the time episodes spent in each stage.
+    `play`, `learn`, `sync`. `seconds_generate`, `seconds_render`, `seconds_judge` and `seconds_wait` (for a browser or
+    a critic that is free) divide `play` in proportion to the time episodes spent so. `busy_browser`, `busy_policy` and
+    `busy_critic` are seconds of work, summed over a pool.
     """
     trajectories = [trajectory for group in groups for trajectory in group.trajectories]
     attempts = [a for trajectory in trajectories for turn in trajectory.turns for a in turn.attempts]
@@ -29,11 +31,12 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         "valid_render_rate": mean([float(attempt.outcome == "ok") for attempt in first]),
         "reward_first": mean([attempt.total for attempt in first]),
         "reward_best": mean([trajectory.reward for trajectory in trajectories]),
-        "reward_mean": mean([trajectory.reward for trajectory in trajectories]),
         "reward_valid": mean([attempt.total for attempt in first if attempt.outcome == "ok"]),
         **_parts(first),
         **_rounds(trajectories),
         **{f"outcome_{name}": count / len(first) for name, count in Counter(a.outcome for a in first).items()},
+        **_flags(attempts),
+        "judge_tokens": sum(attempt.critique.tokens for attempt in attempts if attempt.critique is not None),
         "violations": sum(violations([a.total for a in trajectory.accepted]) for trajectory in trajectories),
         "trajectories": len(trajectories),
         "dropped": sum(group.dropped for group in groups),
@@ -47,13 +50,48 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         "pages_per_s": sum(attempt.render is not None for attempt in attempts) / play_s,
         "trajectories_per_s": len(trajectories) / play_s,
         **{f"seconds_{name}": value for name, value in seconds.items()},
-        **_stage_seconds(attempts, seconds.get("play", 0.0)),
+        "seconds_step": sum(seconds.values()),
+        **_stage_seconds(attempts, play_s),
+        **_busy(groups, attempts),
     }
 
 
 def update_metrics(update: Update) -> dict[str, float]:
     """The learner's own metrics, under names that cannot collide with a step's."""
     return {f"learner_{name}" if name in {"seconds", "tokens"} else name: v for name, v in update.metrics.items()}
+
+
+def pool_sizes(settings: RunSettings) -> dict[str, int]:
+    """How many actors each pool has."""
+    return {
+        "browser": settings.browser.count,
+        "policy": settings.policy.engines,
+        "critic": settings.critic.count,
+        "learner": settings.learner.ranks,
+    }
+
+
+def pool_metrics(row: dict[str, float], settings: RunSettings) -> dict[str, float]:
+    """The idle share of each pool over a step: 1 − busy seconds / (wall seconds · pool size), from the step's metrics.
+
+    All ranks of the learner work as long as one does. A critic that asks a server is busy with `in_flight` judgments.
+    """
+    sizes, wall_s = pool_sizes(settings), max(row["seconds_step"], 1e-9)
+    at_once = settings.critic.in_flight if settings.critic.kind == "http" else 1
+    busy = {f"busy_{name}": row[f"busy_{name}"] for name in sizes if f"busy_{name}" in row}
+    busy |= {"busy_learner": row["seconds_learn"] * sizes["learner"], "busy_critic": row["busy_critic"] / at_once}
+    idle = {
+        name: max(0.0, 1 - busy[f"busy_{name}"] / (wall_s * sizes[name])) for name in sizes if f"busy_{name}" in busy
+    }
+    return busy | {f"idle_{name}": share for name, share in idle.items()}
+
+
+def _flags(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Share of rendered pages that carry each flag, and any: a share that rises is a policy that found something."""
+    renders = [attempt.render for attempt in attempts if attempt.render is not None]
+    counted = Counter(flag for render in renders for flag in render.flags)
+    shares = {f"flag_{name}": count / len(renders) for name, count in sorted(counted.items())}
+    return {"flagged": mean([float(bool(render.flags)) for render in renders]), **shares}
 
 
 def _parts(attempts: Sequence[Attempt]) -> dict[str, float]:
@@ -85,10 +123,46 @@ def _rounds(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 
 
 def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, float]:
+    """Where episodes spent their time, and how many of them were there at once (Little's law)."""
     stages = {
         name: sum(attempt.seconds.get(name, 0.0) for attempt in attempts) for name in ("generate", "render", "judge")
     }
-    busy = sum(stages.values()) or 1.0
-    shares = {f"seconds_{name}": play_s * value / busy for name, value in stages.items()}
-    means = {f"mean_{name}_s": value / max(1, len(attempts)) for name, value in stages.items()}
-    return shares | means
+    spent = stages | {"render": sum(map(_render_s, attempts)), "judge": sum(map(_judge_s, attempts))}
+    queues = {"browser": stages["render"] - spent["render"], "critic": stages["judge"] - spent["judge"]}
+    spent["wait"] = sum(queues.values())
+    total = sum(spent.values()) or 1.0
+    return {
+        **{f"seconds_{name}": play_s * value / total for name, value in spent.items()},
+        **{f"mean_{name}_s": value / max(1, len(attempts)) for name, value in stages.items()},
+        **{f"queue_{name}": value / play_s for name, value in queues.items()},
+        "queue_policy": stages["generate"] / play_s,
+    }
+
+
+def _render_s(attempt: Attempt) -> float:
+    """Seconds a browser worked while this attempt waited for its render; a remembered render costs none."""
+    return min(attempt.seconds.get("render", 0.0), attempt.render.seconds if attempt.render is not None else 0.0)
+
+
+def _judge_s(attempt: Attempt) -> float:
+    return min(attempt.seconds.get("judge", 0.0), attempt.critique.seconds if attempt.critique is not None else 0.0)
+
+
+def _busy(groups: Sequence[Group], attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Seconds each pool worked, summed over its members.
+
+    A page that several attempts share is rendered once. The reference page of a task is rendered too, unmeasured: it
+    counts as one render of mean cost a group. Engines that do not say what they charge are left out.
+    """
+    renders: dict[tuple[str, float], float] = {}
+    for attempt in attempts:
+        if attempt.render is not None:
+            key = (attempt.render.page_sha256, attempt.render.seconds)
+            renders[key] = max(renders.get(key, 0.0), _render_s(attempt))
+    references = sum(group.task.reference_html is not None for group in groups)
+    engine_s = sum(attempt.completion.engine_seconds for attempt in attempts)
+    return {
+        "busy_browser": sum(renders.values()) + references * mean(list(renders.values())),
+        "busy_critic": sum(map(_judge_s, attempts)),
+        **({"busy_policy": engine_s} if engine_s else {}),
+    }

@@ -44,6 +44,11 @@ class Pool:
             finally:
                 self.loads[place] -= 1
 
+    def close(self) -> None:
+        """Waits for nobody any more."""
+        for task in self.recovering.values():
+            task.cancel()
+
     async def ask_all(self, method: str, *args: Any, **kwargs: Any) -> list[Any]:
         """Asks every handle at once."""
         places = range(len(self.handles))

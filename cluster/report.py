@@ -51,6 +51,8 @@ class Report:
     inference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """`base`, `self_edit`, `with_critic`: each `reward`, `valid`, `tokens`, `seconds`."""
     events: Sequence[str] = ()
+    advice: str = ""
+    """What would make a step faster, in one line; see `cluster.advice`."""
     picture: Callable[[str], bytes | None] = lambda sha256: None
     """The PNG of a screenshot by its content hash, or None when it was not kept."""
 
@@ -70,7 +72,10 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
         _section(
             "How training went",
             "Thin lines are single steps, bold ones their moving mean.",
-            curves(report.history, report.exams),
+            join(
+                report.advice and el("p", f"Speed: {report.advice}.", class_="words"),
+                curves(report.history, report.exams),
+            ),
         ),
         _section("Writing without the critic", *_inference(report.inference)),
         _section("What happened", "Faults, exams and other events, oldest first.", _events(report.events)),

@@ -82,6 +82,7 @@ def schema() -> Any:
         "finish": text,
         "versions": pa.list_(pa.struct({"version": whole, "start": whole, "end": whole})),
         "generate_seconds": real,
+        "engine_seconds": real,
         "html": text,
         "thought": text,
         "problem": text,
@@ -173,6 +174,7 @@ def _attempt_row(attempt: Attempt) -> Row:
         "finish": completion.finish,
         "versions": [_fields(span) for span in completion.versions],
         "generate_seconds": completion.seconds,
+        "engine_seconds": completion.engine_seconds,
         "html": page.html,
         "thought": page.thought,
         "problem": page.problem,
@@ -193,6 +195,7 @@ def _attempt(row: Row) -> Attempt:
         finish=row["finish"],
         versions=tuple(VersionSpan(**span) for span in row["versions"]),
         seconds=row["generate_seconds"],
+        engine_seconds=row.get("engine_seconds", 0.0),  # tables of older runs have no such column
     )
     page = Page(html=row["html"], thought=row["thought"], problem=row["problem"], format_ok=row["format_ok"])
     return Attempt(

@@ -25,7 +25,7 @@ class Watcher(Protocol):
         ...
 
     def step(self, state: RunState, groups: list[Group]) -> None:
-        """A step is finished; its metrics are the last of `state.history`."""
+        """A step is finished; its metrics are the last of `state.history`, to which it may add before they are kept."""
         ...
 
     def exam(self, exam: Exam, played: list[Trajectory], state: RunState) -> None:

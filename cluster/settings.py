@@ -133,6 +133,15 @@ class RunSettings(Settings):
     cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
+    def _judges_have_time(self) -> "RunSettings":
+        if self.critic.kind == "http" and self.critic.deadline_s >= self.cluster.call_timeout_s:
+            raise ValueError(
+                f"critic.deadline_s is {self.critic.deadline_s:g}, wanted less than cluster.call_timeout_s "
+                f"({self.cluster.call_timeout_s:g}): else a critic that is still patient counts as lost"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _files_exist(self) -> "RunSettings":
         for field, value in (("task.source", self.task.source), ("task.held_out", self.task.held_out)):
             if value != "builtin" and not Path(value).is_file():

@@ -18,6 +18,21 @@ from rollout.errors import SettingsError
 logger = logging.getLogger(__name__)
 MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 MAX_PARAM_CHARS = 500
+SERVER_TIMEOUT_S = 10.0
+
+
+def check_server(uri: str) -> None:
+    """Raises SettingsError when nobody answers at the address of a server: MLflow itself would try for minutes."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    import httpx
+
+    try:
+        httpx.get(uri, timeout=SERVER_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise SettingsError(
+            f"MLFLOW_TRACKING_URI: nobody answers at {uri.split('@')[-1]} ({error}); start the server or unset it"
+        ) from None
 
 
 class Tracker:
@@ -31,6 +46,7 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db"
         self.failure: type[Exception] = MlflowException
+        check_server(uri)
         try:
             self.client = MlflowClient(tracking_uri=uri)
             self.run = mlflow_run or self._create(settings, runs, run_id)

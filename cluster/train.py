@@ -6,6 +6,7 @@ Exit codes: 0 finished; 2 bad input before the run began; 1 it failed after that
 import argparse
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import subprocess
@@ -187,7 +188,7 @@ class Session:
     async def _recover(self, fault: MachineError) -> None:
         """Goes back to the last checkpoint, as `--resume` would, with a new crew."""
         plan = self.plan
-        await self.crew.agency.close()
+        await self.crew.close()
         saved = plan.store.saved_steps()
         plan.state.rewind(_saved_state(plan.store, saved[-1]) if saved else RunState())
         self.observer.note(f"lost {fault}; a new crew goes on after step {plan.state.step}")
@@ -226,7 +227,7 @@ class Session:
             return
         try:
             async with asyncio.timeout(SAVE_TIMEOUT_S):
-                if await self.crew.learner.version() == self.plan.state.step:
+                if await self.crew.learner.version() == self.plan.state.version:
                     await save(self.run)
         except (TimeoutError, RelookError) as error:
             self.observer.note(f"no checkpoint of step {self.plan.state.step} ({error!r}); resume learns it again")
@@ -241,7 +242,7 @@ class Session:
         finally:
             if self.crew is not None:
                 self.display.stage("ending the actors")
-                await self.crew.agency.close()
+                await self.crew.close()
             if self.connection is not None:
                 await asyncio.to_thread(self.connection.leave)
 
@@ -277,7 +278,10 @@ async def warm_start(settings: RunSettings, display: Display) -> Path:
     cache = at_home(settings.cache)
     command = [sys.executable, "-m", "learner.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    # The display shows how far it is; the library's own bars would write across it.
+    environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    root = Path(__file__).parent.parent
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=root, env=environment)
     assert process.stdout is not None, "stdout is a pipe"
     last = ""
     try:

@@ -2,14 +2,17 @@
 
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from cluster.advice import advice
 from cluster.display import Display
 from cluster.exam import Exam
+from cluster.gauges import Gauges
 from cluster.report import Film, Pair, Report, write_report
 from cluster.settings import RunSettings
 from cluster.state import RunState
@@ -35,9 +38,12 @@ class Observer:
         self.display, self.tracker, self.run_id = display, tracker, run_id
         self.clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
         self.errands: list[Future[Any]] = []
+        self.processors = Processors()
+        self.gauges = Gauges(run_id)
 
     def stage(self, text: str) -> None:
         """Something that takes a while begins."""
+        self.processors.start()
         self.display.stage(text)
 
     def progress(self, done: int, total: int, text: str) -> None:
@@ -50,14 +56,20 @@ class Observer:
         self.display.note(text)
 
     def step(self, state: RunState, groups: list[Group]) -> None:
-        """Shows a finished step, delivers it, and refreshes the report now and then."""
+        """Shows a finished step, delivers it, and refreshes the report now and then.
+
+        Where all pools share this machine, its row hears how busy the processors were.
+        """
         row = state.history[-1]
+        if not self.settings.cluster.roles:
+            row |= {"cores": os.cpu_count() or 1, "cpu_busy": self.processors.busy()}
         step = int(row["step"])
         faults = int(row.get("machine_faults", 0))
         if faults:
             self.note(f"step {step}: {faults} machine faults, {int(row['dropped'])} episodes dropped, none scored")
         self.display.step(row, self.settings.steps)
         self._later(self.tracker.metrics, list(state.history))
+        self._later(self.gauges.show, dict(row))
         if step % self.settings.report.every == 0:
             self._later(self.tracker.file, self.store.step_file(step), "trajectories")
             self._later(self.publish, "running", RunState.from_json(state.to_json()))
@@ -96,6 +108,8 @@ class Observer:
             for sha in itertools.islice(dict.fromkeys(self._example_shots()), MAX_PAIRS):
                 self.tracker.file(self.store.shots / f"{sha}.png", "screenshots")
         self.tracker.finish(status)
+        if words := advice(self.state.history, self.settings):
+            self.display.note(words)
         return summary
 
     def _later(self, work: Callable[..., Any], *args: Any) -> None:
@@ -118,6 +132,7 @@ class Observer:
             pairs=list(self._pairs(state.champion_step)),
             inference=state.inference,
             events=state.events,
+            advice=advice(state.history, self.settings),
             picture=self.store.picture,
         )
 
@@ -159,6 +174,29 @@ class Observer:
             for attempt in (pair.before, pair.after):
                 if attempt.render is not None and attempt.render.shots:
                     yield attempt.render.shots[0].sha256
+
+
+class Processors:
+    """How busy this machine's processors are, whoever uses them."""
+
+    def __init__(self, stat: Path = Path("/proc/stat")) -> None:
+        """`stat` is the kernel's account of them; its first line counts ticks by kind, idle and waiting ones too."""
+        self.stat = stat
+        self.start()
+
+    def start(self) -> None:
+        """From now on."""
+        self.used, self.total = self._ticks()
+
+    def busy(self) -> float:
+        """Share of the time since the start in which they worked, in [0, 1]."""
+        used, total = self._ticks()
+        return (used - self.used) / max(1, total - self.total)
+
+    def _ticks(self) -> tuple[int, int]:
+        user, nice, system, idle, waiting, *others = map(int, self.stat.read_text("ascii").split("\n")[0].split()[1:9])
+        used = user + nice + system + sum(others)
+        return used, used + idle + waiting
 
 
 def where(store: Store, path: str) -> Path:

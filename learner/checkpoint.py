@@ -59,13 +59,10 @@ def verify(path: Path) -> None:
     problem = _problem(path)
     if problem:
         sound = _newest_sound(path.parent, before=path.name)
-        advice = f"the newest sound one before it is {sound}" if sound else "there is no sound one before it"
+        advice = "there is no sound one before it"
+        if sound:
+            advice = f"remove {path}* to go on from {sound.name}, the newest sound one before it"
         raise CheckpointError(f"{path}: {problem}; {advice}")
-
-
-def latest(folder: Path) -> Path | None:
-    """The newest sound checkpoint of a folder, by name order; None when there is none."""
-    return _newest_sound(folder)
 
 
 def _refusal(error: Exception, folder: Path) -> str:
@@ -82,9 +79,9 @@ def _refusal(error: Exception, folder: Path) -> str:
     return ""
 
 
-def _newest_sound(folder: Path, before: str | None = None) -> Path | None:
+def _newest_sound(folder: Path, before: str) -> Path | None:
     found = sorted((path for path in folder.glob("[!.]*") if path.is_dir()), reverse=True)
-    older = (path for path in found if before is None or path.name < before)
+    older = (path for path in found if path.name < before)
     return next((path for path in older if not _problem(path)), None)
 
 

@@ -10,6 +10,7 @@
     │   ├── BrowserFault     a browser was lost or cannot be launched
     │   │   └── PictureLost  a screenshot went with the browser that took it: render the page again
     │   ├── CriticFault      a critic timed out, refused or answered with something unreadable
+    │   │   └── AnswerFault  the last of these: asked once more, it may answer well
     │   ├── LearnerFault     a learner rank died
     │   └── StorageFault     the disk is full or cannot be written
     ├── CapacityError        what was asked for does not fit on this machine or cluster
@@ -58,6 +59,10 @@ class PictureLost(BrowserFault):
 
 class CriticFault(MachineError):
     """A critic timed out, refused, or answered with something unreadable."""
+
+
+class AnswerFault(CriticFault):
+    """A critic's answer is no judgment: unreadable, truncated, a refusal, or out of range."""
 
 
 class LearnerFault(MachineError):

@@ -128,6 +128,8 @@ class Completion:
     versions: tuple[VersionSpan, ...]
     """Weight versions that sampled the tokens, covering [0, T)."""
     seconds: float = 0.0
+    engine_seconds: float = 0.0
+    """This completion's part of the time its engine was busy: shared with all that were written at once."""
 
     @property
     def oldest_version(self) -> int:

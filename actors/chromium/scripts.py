@@ -111,6 +111,11 @@ const background = element => {
   while (above.length) behind.set(element = above.pop(), fill = over(colour(styleOf(element).backgroundColor), fill));
   return fill;
 };
+const solid = element => {  // what is left of a colour's alpha under the opacities above it
+  let left = 1;
+  for (; element; element = parentOf(element)) left *= parseFloat(styleOf(element).opacity);
+  return left;
+};
 const place = box => [round(box.left + scrollX), round(box.top + scrollY), round(box.width), round(box.height)];
 const blocks = [], boxes = [];
 if (body) {
@@ -123,8 +128,9 @@ if (body) {
     range.selectNodeContents(node);
     const box = range.getBoundingClientRect();
     if (box.width < 1 || box.height < 1 || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
-    const style = styleOf(parent), fill = background(parent);
-    blocks.push([text.slice(0, 500).toWellFormed(), ...place(box), over(colour(style.color), fill), fill,
+    const style = styleOf(parent), fill = background(parent), [red, green, blue, alpha] = colour(style.color);
+    const ink = over([red, green, blue, alpha * solid(parent)], fill);
+    blocks.push([text.slice(0, 500).toWellFormed(), ...place(box), ink, fill,
                  parseFloat(style.fontSize), parseInt(style.fontWeight), tagOf(parent).toLowerCase()]);
   }
 }

@@ -1,4 +1,4 @@
-"""The texts of a page: which can be seen, which belong together, and which of another page they are."""
+"""The texts of a page: which belong together, and which of another page they are."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,18 +21,11 @@ CLOSEST = 4
 MOST_CHARS = 200
 ALIKE = 0.5
 """Likeness below which two texts in one place are not the same text gone wrong; elsewhere it takes more."""
-FLAT = 6
-"""Levels within which all the pixels of a text are when nothing of it can be seen."""
 PLACE = 0.3
 """Likeness that two texts far apart must have on top: `$3` is no `33` of another column."""
 
 Pairs = list[tuple[int, int, float]]
 """Index of a found block, of the wanted one it is, and their likeness in [0.5, 1]."""
-
-
-def legible(blocks: Sequence[TextBlock], pixels: Array) -> list[TextBlock]:
-    """The blocks that leave a mark on the picture; those beyond its edge are believed."""
-    return [block for block in blocks if not _hidden(block, pixels)]
 
 
 def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
@@ -46,12 +39,17 @@ def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
     return sorted(merged, key=lambda block: -block.width * block.height)[:MOST_BLOCKS]
 
 
-def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float) -> Pairs:
-    """The best assignment of texts to texts, by likeness first and place second; `scale` as in `layout.distance`."""
+def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float, never: Array | None = None) -> Pairs:
+    """The best assignment of texts to texts, by likeness first and place second; `scale` as in `layout.distance`.
+
+    `never`, bool [found, wanted], says which pairs are out of the question.
+    """
     if not found or not wanted:
         return []
     alike = _likeness(found, wanted)
     fit = alike - PLACE * (1 - np.exp(-distances(found, wanted) / scale))
+    if never is not None:
+        fit[never] = -1.0
     rows, columns = linear_sum_assignment(-fit)
     return [(int(i), int(j), float(alike[i, j])) for i, j in zip(rows, columns, strict=True) if fit[i, j] >= ALIKE]
 
@@ -99,13 +97,6 @@ def _letters(text: str) -> Array:
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     pairs = codes[:-1] * 31 + codes[1:]
     return np.concatenate([np.bincount(codes % 64, minlength=64), np.bincount(pairs % 256, minlength=256)])
-
-
-def _hidden(block: TextBlock, pixels: Array) -> bool:
-    left, top, right, bottom = (round(side) for side in rect(block))
-    crop = pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)].reshape(-1, 3)
-    inside = bottom <= pixels.shape[0] and right <= pixels.shape[1] and left >= 0 and top >= 0
-    return inside and len(crop) > 0 and int(np.ptp(crop.astype(np.int16), axis=0).max()) < FLAT
 
 
 def _continues(before: TextBlock, after: TextBlock) -> bool:

@@ -39,7 +39,9 @@ def color_map(found: Picture, wanted: Picture) -> float:
     own = found.contrast if canvas == found.canvas else contrast(found.rgb, found.lab, canvas)
     scale = np.minimum(FAR, np.maximum(wanted.contrast, own))
     drawn = scale >= VISIBLE
-    wrong = np.minimum(difference(found, wanted), scale)
+    # A canvas half-way between ground and ink would be near to both: what does not stand out as it should is wrong too.
+    gap = np.abs(np.minimum(FAR, own) - np.minimum(FAR, wanted.contrast))
+    wrong = np.minimum(np.maximum(difference(found, wanted), gap), scale)
     share = float(wrong[drawn].sum() / scale[drawn].sum()) if drawn.any() else 0.0
     bare = 1.0 - min(1.0, distance(canvas, wanted.canvas) / FAR)
     return (1.0 - share) * (1.0 + bare) / 2.0

@@ -3,12 +3,13 @@
 import threading
 from collections import OrderedDict
 
+from reward.hacks import brings_pictures
 from reward.visual.evidence import Scene, compare, parts, survey, total
 from reward.visual.feedback import sentences_for
 from reward.visual.pictures import size_of
 from rollout.records import Critique, Page, Render, Task
 
-JUDGE = "visual-1"
+JUDGE = "visual-2"
 """Counts up when the same page may get another score."""
 REMEMBERED = 128
 
@@ -36,7 +37,8 @@ class VisualCritic:
         """
         sizes = [size_of(png) for png in (*pictures, *reference_pictures)]
         size = max((width for width, _ in sizes), default=1), max((height for _, height in sizes), default=1)
-        evidence = compare(survey(render, pictures, size), self._reference(reference, reference_pictures, size))
+        scenes = survey(render, pictures, size), self._reference(reference, reference_pictures, size)
+        evidence = compare(*scenes, rasters=brings_pictures(page, task.reference_html))
         named = parts(evidence)
         score = total(named)
         return Critique(score=score, feedback=sentences_for(evidence, score), parts=named, judge=JUDGE)

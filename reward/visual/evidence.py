@@ -1,13 +1,16 @@
 """What the embedded critic goes by: two pages' pictures, texts and boxes, and which of one are which of the other."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import exp, hypot
 
-from reward.visual.blocks import legible, match, merge
+import numpy as np
+
+from reward.visual.belief import Mark, buried, is_beyond, is_readable, mark, readable, shows
+from reward.visual.blocks import Pairs, match, merge
 from reward.visual.colour import FAR, color_map, distances
 from reward.visual.layout import Area, Placed, area, distance, match_boxes, overlaps, rect, visible
-from reward.visual.pictures import Picture, decode, reduce, structure
+from reward.visual.pictures import Array, Picture, decode, reduce, structure
 from rollout.records import Render, TextBlock
 
 WEIGHTS = {
@@ -30,7 +33,13 @@ class Scene:
 
     render: Render
     blocks: tuple[TextBlock, ...]
-    """Legible texts, largest first."""
+    """Readable texts, largest first."""
+    marks: tuple[Mark | None, ...]
+    """What each of them leaves on the last picture."""
+    steady: tuple[float, ...]
+    """Share of the pictures in which each of them can be read at its place, more than 0."""
+    beyond: tuple[bool, ...]
+    """Which of them lie where no picture reaches."""
     boxes: tuple[Area, ...]
     """Visible boxes, largest first."""
     pictures: tuple[Picture, ...]
@@ -51,6 +60,8 @@ class Match:
     likeness: float
     color_distance: float
     """CIEDE2000 of the two texts' colours."""
+    steady: float = 1.0
+    """What is left of its worth, in [0, 1]: the cube of the time it is there, as a share of the reference's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,37 +95,51 @@ def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> 
             f"page {render.page_sha256[:12]} cannot be judged: outcome {render.outcome!r}, {len(timed)} timed shots "
             f"and {len(pictures)} pictures, wanted 'ok' and one picture a shot"
         )
-    last = decode(pictures[-1])
-    small = {pictures[-1]: reduce(last, size)}
-    for png in pictures:
-        if png not in small:
-            small[png] = reduce(decode(png), size)
+    pixels = {png: decode(png) for png in dict.fromkeys(pictures)}
+    small = {png: reduce(decoded, size) for png, decoded in pixels.items()}
+    last = pixels[pictures[-1]]
+    blocks = merge(readable(render.blocks, last))
     return Scene(
         render=render,
-        blocks=tuple(merge(legible(render.blocks, last))),
+        blocks=tuple(blocks),
+        marks=tuple(mark(block, last) for block in blocks),
+        steady=tuple(_steady(block, pictures, pixels) for block in blocks),
+        beyond=tuple(is_beyond(block, last) for block in blocks),
         boxes=tuple(visible(render.boxes, last)),
         pictures=tuple(small[png] for png in pictures),
     )
 
 
-def compare(found: Scene, wanted: Scene) -> Evidence:
-    """Matches two pages. Raises ValueError when they were not pictured equally often."""
+def compare(found: Scene, wanted: Scene, *, rasters: bool = False) -> Evidence:
+    """Matches two pages. Raises ValueError when they were not pictured equally often.
+
+    `rasters`: the page's source holds pictures that its reference's does not.
+    """
     if len(found.pictures) != len(wanted.pictures):
         raise ValueError(f"the page has {len(found.pictures)} timed shots, its reference {len(wanted.pictures)}")
-    pairs = match(found.blocks, wanted.blocks, wanted.reach)
+    boxes = match_boxes(found.boxes, wanted.boxes, wanted.reach)
+    have_box, want_box = {i for i, _ in boxes}, {j for _, j in boxes}
+    found = _without(found, buried(found.blocks, found.render.boxes, wanted.render.boxes, rasters=rasters))
+    found, pairs = _believed(found, wanted)
     colors = [(found.blocks[i].color, wanted.blocks[j].color) for i, j, _ in pairs]
     apart = distances([a for a, _ in colors], [b for _, b in colors])
     have, want = {i for i, _, _ in pairs}, {j for _, j, _ in pairs}
-    boxes = match_boxes(found.boxes, wanted.boxes, wanted.reach)
-    have_box, want_box = {i for i, _ in boxes}, {j for _, j in boxes}
     looks = {(id(a), id(b)): (a, b) for a, b in zip(found.pictures, wanted.pictures, strict=True)}
     seen = {key: (color_map(a, b), structure(a, b)) for key, (a, b) in looks.items()}
     shots = [seen[id(a), id(b)] for a, b in zip(found.pictures, wanted.pictures, strict=True)]
+    if rasters:
+        shots = [(0.0, 0.0) for _ in shots]  # pixels that were brought along say nothing of the page
     return Evidence(
         found=found,
         wanted=wanted,
         matches=tuple(
-            Match(found=found.blocks[i], wanted=wanted.blocks[j], likeness=alike, color_distance=float(far))
+            Match(
+                found=found.blocks[i],
+                wanted=wanted.blocks[j],
+                likeness=alike,
+                color_distance=float(far),
+                steady=min(1.0, found.steady[i] / wanted.steady[j]) ** 3,
+            )
             for (i, j, alike), far in zip(pairs, apart, strict=True)
         ),
         missing=tuple(block for j, block in enumerate(wanted.blocks) if j not in want),
@@ -127,6 +152,38 @@ def compare(found: Scene, wanted: Scene) -> Evidence:
     )
 
 
+def _believed(found: Scene, wanted: Scene) -> tuple[Scene, Pairs]:
+    """The page without texts whose place shows something else than the same text of the reference, and the pairs.
+
+    A text where no picture reaches can only be one that lies there in the reference too.
+    """
+    while True:
+        never = np.logical_xor.outer(np.array(found.beyond, dtype=bool), np.array(wanted.beyond, dtype=bool))
+        pairs = match(found.blocks, wanted.blocks, wanted.reach, never)
+        unseen = {i for i, j, alike in pairs if alike == 1.0 and not shows(found.marks[i], wanted.marks[j])}
+        if not unseen:
+            return found, pairs
+        found = _without(found, unseen)
+
+
+def _without(scene: Scene, gone: set[int]) -> Scene:
+    """The scene with some of its texts left out."""
+    kept = [i for i in range(len(scene.blocks)) if i not in gone]
+    return replace(
+        scene,
+        blocks=tuple(scene.blocks[i] for i in kept),
+        marks=tuple(scene.marks[i] for i in kept),
+        steady=tuple(scene.steady[i] for i in kept),
+        beyond=tuple(scene.beyond[i] for i in kept),
+    )
+
+
+def _steady(block: TextBlock, pictures: Sequence[bytes], pixels: Mapping[bytes, Array]) -> float:
+    """Share of the pictures that show a text which the last one shows."""
+    shown = {png: png == pictures[-1] or is_readable(block, decoded) for png, decoded in pixels.items()}
+    return _mean([float(shown[png]) for png in pictures])
+
+
 def parts(evidence: Evidence) -> dict[str, float]:
     """The sub-scores, each in [0, 1] and exactly 1 for a page compared with itself.
 
@@ -134,16 +191,20 @@ def parts(evidence: Evidence) -> dict[str, float]:
     many wrong ones is worth little.
     """
     matches = evidence.matches
-    pictures = {"color_map": _mean(evidence.colors), "structure": _mean(evidence.structures)}
+    # The worst moment counts: a page that is right for one picture alone is not the page.
+    pictures = {"color_map": min(evidence.colors), "structure": min(evidence.structures)}
     rest: list[Placed] = [*evidence.missing, *evidence.extra, *evidence.missing_boxes, *evidence.extra_boxes]
     pairs = [(rect(pair.found), rect(pair.wanted)) for pair in matches]
     pairs += [(rect(a), rect(b)) for a, b in evidence.boxes]
-    layout = {"layout": overlaps(pairs, [rect(thing) for thing in rest])} if pairs or rest else {}
+    worth = [pair.steady for pair in matches] + [1.0] * len(evidence.boxes)
+    layout = {"layout": overlaps(pairs, [rect(thing) for thing in rest], worth)} if pairs or rest else {}
     low, high = sorted(max(1, scene.render.document[1]) for scene in (evidence.found, evidence.wanted))
     if not evidence.found.blocks and not evidence.wanted.blocks:
         return {**pictures, **layout, "size": low / high * pictures["color_map"]}
-    matched = sum(area(a) + area(b) for a, b in pairs[: len(matches)])
-    lost = sum(area(rect(block)) for block in (*evidence.missing, *evidence.extra))
+    sizes = [area(a) + area(b) for a, b in pairs[: len(matches)]]
+    matched = sum(size * pair.steady for size, pair in zip(sizes, matches, strict=True))
+    lost = sum(size * (1.0 - pair.steady) for size, pair in zip(sizes, matches, strict=True))
+    lost += sum(area(rect(block)) for block in (*evidence.missing, *evidence.extra))
     share = matched / (matched + lost)
     reach = evidence.wanted.reach
     return {

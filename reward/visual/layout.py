@@ -126,12 +126,17 @@ def match_boxes(found: Sequence[Area], wanted: Sequence[Area], scale: float) -> 
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if same[i, j] >= SAME_BOX]
 
 
-def overlaps(pairs: Sequence[tuple[Rect, Rect]], rest: Sequence[Rect]) -> float:
-    """Mean IoU of matched things in [0, 1], unmatched ones counting 0, each thing weighing the root of its area."""
+def overlaps(pairs: Sequence[tuple[Rect, Rect]], rest: Sequence[Rect], worth: Sequence[float]) -> float:
+    """Mean IoU of matched things in [0, 1], each thing weighing the root of its area.
+
+    Each pair counts what it is worth, in [0, 1]; unmatched things count 0.
+    """
     weight = sum(_weight(a) + _weight(b) for a, b in pairs) + sum(map(_weight, rest))
     if not weight:
         return 1.0
-    lost = sum((_weight(a) + _weight(b)) * (1.0 - overlap(a, b)) for a, b in pairs) + sum(map(_weight, rest))
+    kept = [overlap(a, b) * part for (a, b), part in zip(pairs, worth, strict=True)]
+    lost = sum((_weight(a) + _weight(b)) * (1.0 - part) for (a, b), part in zip(pairs, kept, strict=True))
+    lost += sum(map(_weight, rest))
     return 1.0 - lost / weight
 
 

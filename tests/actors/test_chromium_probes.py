@@ -106,7 +106,8 @@ async def test_a_probe_that_breaks_the_page_costs_probes_not_validity(renderer: 
     fine = (step("expect_text", "h1", "Shop"),)
     render = await operate(renderer, fine, (step("click", "#out"), step("expect_text", "h1", "Shop")), fine)
     assert (render.outcome, [result.held for result in render.probes]) == ("ok", [True, True, True])
-    assert (render.flags, render.blocked) == (("nav_away",), ("Document https://example.org/",))
+    assert "nav_away" in render.flags
+    assert render.blocked == ("Document https://example.org/",)
     render = await operate(renderer, fine, (step("click", "#loop"),), fine)
     assert (render.outcome, [result.held for result in render.probes]) == ("ok", [True, False, False])
     assert "of CPU" in render.probes[1].detail

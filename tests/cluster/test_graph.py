@@ -97,11 +97,13 @@ class Guard:
         new = (args for pid, args in engines().items() if pid not in self.before)
         return [args for args in new if any(name in args for name in names)]
 
-    def kill(self) -> None:
-        """Ends what was not there."""
-        for pid in set(engines()) - self.before:
+    def kill(self, name: str = "") -> int:
+        """Kills what was not there and has `name` in its command line; how many there were."""
+        found = [pid for pid, args in engines().items() if pid not in self.before and name in args]
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        return len(found)
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +181,27 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, guard: Guard) ->
     assert after[0]["reward_best"] == before[0]["reward_best"]
     assert summary_of(tmp_path)[1]["status"] == "finished"
     assert mlflow_run(tmp_path, run)[1].info.status == "FINISHED"
+
+
+def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, guard: Guard) -> None:
+    log = tmp_path / "log"
+    options = ("--set", f"runs={tmp_path}", "--set", "steps=4", "--set", "max_fault_share=0.5")
+    process = start(TINY, *options, runs=tmp_path, log=log)
+    for step, names in enumerate(
+        (("ray::ChromiumRenderer", "ray::VisualCriticActor", "ray::RayEpisodeWorker"), ("VLLM::",), ("ray::LearnerR",)),
+        start=1,
+    ):
+        wait_for(lambda step=step: steps_done(tmp_path) >= step, process, log)
+        for name in names:
+            assert guard.kill(name), name
+    assert finish(process, log) == 0, log.read_text()[-3000:]
+    run, summary = summary_of(tmp_path)
+    assert [row["step"] for row in history(run)] == [1, 2, 3, 4]
+    assert summary["status"] == "finished"
+    assert summary["forced_optimization"]["violations"] == 0
+    assert summary["episodes"]["finished"] + summary["episodes"]["dropped"] == 64
+    assert (run / "report.html").read_text().count("a new crew goes on after step") == 2
+    assert guard.left_behind() == []
 
 
 @pytest.fixture

@@ -123,5 +123,5 @@ async def test_staleness_is_bounded_and_reported(tmp_path: Path) -> None:
 
 def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
     """A history without what the clock wrote."""
-    clocked = ("seconds", "per_s", "mean_generate", "mean_render", "mean_judge")
+    clocked = ("seconds", "per_s", "mean_generate", "mean_render", "mean_judge", "busy_", "idle_", "queue_")
     return [{name: v for name, v in row.items() if not any(word in name for word in clocked)} for row in history]

@@ -119,3 +119,14 @@ async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_
     assert (await players.play_group(TASK, num=4, seed=1)).dropped == 4
     with pytest.raises(MachineError):
         await players.edit(TASK, rounds=1, seed=1)
+
+
+async def test_a_closed_pool_waits_for_nobody() -> None:
+    only = Mortal("only")
+    only.dead, browsers = True, pool(only)
+    with pytest.raises(BrowserFault):
+        await browsers.ask("work")
+    (recovery,) = browsers.recovering.values()
+    browsers.close()
+    with pytest.raises(asyncio.CancelledError):
+        await recovery

@@ -53,7 +53,7 @@ def test_parts_are_named_and_bounded() -> None:
     assert set(critique.parts) == set(WEIGHTS)
     assert all(0.0 <= part <= 1.0 for part in critique.parts.values())
     assert sum(WEIGHTS.values()) == pytest.approx(1.0)
-    assert critique.judge == "visual-1"
+    assert critique.judge == "visual-2"
 
 
 LADDERS = {
@@ -112,8 +112,8 @@ def test_one_fault_is_named_first_and_alone(sentence: str) -> None:
 
 
 def test_what_moved_together_is_said_once() -> None:
-    lower = replace(SHOP, texts=tuple(replace(text, y=text.y + 40) for text in SHOP.texts))
-    assert '"Velvet Lantern" is 40 px too low.' in judge(lower).feedback
+    lower = replace(SHOP, texts=tuple(replace(text, y=text.y + 20) for text in SHOP.texts))
+    assert '"Velvet Lantern" is 20 px too low.' in judge(lower).feedback
     assert sum("too low" in sentence for sentence in judge(lower).feedback) == 1
 
 

@@ -1,0 +1,215 @@
+"""An OpenAI-compatible endpoint asked with patience: the only place that speaks HTTP.
+
+A server that is busy or gone is waited for until the deadline. An answer that is no judgment is asked for again a few
+times. A request that the server will never take is a fault at once.
+"""
+
+import asyncio
+import email.utils
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+from actors.gate import Gate, Turn
+from actors.settings import CriticSettings
+from reward.multimodal.answer import content, tokens
+from rollout.errors import AnswerFault, CriticFault, SettingsError
+
+Read = TypeVar("Read")
+
+BUSY = frozenset({408, 409, 425, 429, 503, 529})
+"""Statuses that ask us to come back later."""
+BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 20.0
+LONGEST_REST_S = 120.0
+"""The longest Retry-After that is obeyed."""
+SHORTEST_HEDGE_S = 1.0
+HEDGE_FACTOR = 2.0
+"""A request is a straggler once it has taken this many times what 95 % of the recent ones took."""
+KNOWN = 20
+"""Answers that must be timed before stragglers are recognised."""
+TOKENS_PER_PICTURE = 1000
+"""Counted for a picture where the server does not say what a request cost."""
+SHOWN = 200
+
+
+class Unanswered(Exception):
+    """There was no answer this time; another request may get one."""
+
+
+class Endpoint:
+    """One server, one model. Use it from one event loop."""
+
+    def __init__(self, settings: CriticSettings) -> None:
+        self.settings = settings
+        self.gate = Gate(settings.in_flight)
+        self.spent = self.requests = self.hedges = 0
+        """Tokens, requests, and those of them that doubled a straggler."""
+        self._key = os.environ.get(settings.key_env, "") if settings.key_env else ""
+        self._client: httpx.AsyncClient | None = None
+        self._took: deque[float] = deque(maxlen=200)
+        self._draw = random.Random()
+
+    async def check(self) -> None:
+        """Raises SettingsError for a missing or refused key, CriticFault when nobody answers at the address."""
+        if self.settings.key_env and not self._key:
+            raise SettingsError(f"critic.key_env: the environment of this node has no {self.settings.key_env}")
+        try:
+            response = await self._ready().get("models")
+        except httpx.HTTPError as error:
+            raise CriticFault(f"{self.settings.base_url} cannot be reached: {error!r}") from error
+        if response.status_code in (401, 403):
+            raise SettingsError(
+                f"critic.key_env: {self.settings.base_url} refuses the key of {self.settings.key_env or 'nobody'} "
+                f"with status {response.status_code}"
+            )
+
+    async def ask(self, body: dict[str, Any], read: Callable[[str], Read]) -> tuple[Read, int]:
+        """What `read` makes of the answer to a chat request, and the tokens it cost. Raises CriticFault."""
+        last: Exception | None = None
+        tries = unread = cost = 0
+        try:
+            async with asyncio.timeout(self.settings.deadline_s):
+                while True:
+                    try:
+                        answer = await self._hedged(body)
+                        cost += _cost(answer, body)
+                        return read(content(answer)), cost
+                    except AnswerFault as fault:
+                        last, unread = fault, unread + 1
+                        if unread > self.settings.retries:
+                            raise
+                    except Unanswered as fault:
+                        last = fault
+                    tries += 1
+                    # Full jitter: clients that failed together must not come back together.
+                    rest = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(tries, 10))
+                    await asyncio.sleep(self._draw.uniform(0.0, rest))
+        except TimeoutError:
+            raise CriticFault(
+                f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s, the last of {tries} "
+                f"failures: {last}"
+            ) from last
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _hedged(self, body: dict[str, Any]) -> Any:
+        """One answer; a straggler is asked a second time, and whichever answers first counts."""
+        turns = [await self.gate.enter()]
+        running = {asyncio.create_task(self._send(body, turns[0]))}
+        try:
+            done, _ = await asyncio.wait(running, timeout=self._patience())
+            if not done and (second := self._hedge()) is not None:
+                turns.append(second)
+                running.add(asyncio.create_task(self._send(body, second)))
+            while True:
+                done, rest = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if task.exception() is None or not rest:
+                        return task.result()
+                running = rest
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for turn in turns:
+                turn.end("void")
+
+    async def _send(self, body: dict[str, Any], turn: Turn) -> Any:
+        """One request: the decoded answer. Raises Unanswered, AnswerFault or CriticFault."""
+        self._budget()
+        self.requests += 1
+        try:
+            response = await self._ready().post("chat/completions", json=body)
+        except httpx.HTTPError as error:
+            turn.end("down")
+            raise Unanswered(self._plain(repr(error))) from error
+        answer = self._sift(response, turn)
+        self.spent += _cost(answer, body)
+        self._took.append(self.gate.now() - turn.started)
+        return answer
+
+    def _sift(self, response: httpx.Response, turn: Turn) -> Any:
+        """The JSON of a good response; tells the gate how the others ended."""
+        status = response.status_code
+        if status in BUSY:
+            turn.end("busy", min(LONGEST_REST_S, _retry_after(response.headers.get("retry-after", ""))))
+            raise Unanswered(f"status {status}")
+        if status >= 500:
+            turn.end("down")
+            raise Unanswered(f"status {status}: {self._plain(response.text)}")
+        turn.end("answered")
+        if status != 200:
+            said = self._plain(response.text)
+            raise CriticFault(f"{self.settings.model} does not take this request, status {status}: {said}")
+        try:
+            return response.json()
+        except ValueError as error:
+            raise AnswerFault(f"the response is not JSON: {self._plain(response.text)}") from error
+
+    def _budget(self) -> None:
+        most = self.settings.max_total_tokens
+        if most is not None and self.spent >= most / self.settings.count:
+            raise CriticFault(
+                f"critic.max_total_tokens: {self.spent} tokens are spent, of {most} for {self.settings.count} critics"
+            )
+
+    def _patience(self) -> float | None:
+        """Seconds after which a request is a straggler; None while nobody can tell."""
+        if len(self._took) < KNOWN or not self.settings.hedge_share:
+            return None
+        return max(SHORTEST_HEDGE_S, HEDGE_FACTOR * sorted(self._took)[int(0.95 * len(self._took))])
+
+    def _hedge(self) -> Turn | None:
+        """A turn for a second request, where the share of those is not used up and the server has room."""
+        if self.hedges >= self.settings.hedge_share * self.requests:
+            return None
+        turn = self.gate.try_enter()
+        self.hedges += turn is not None
+        return turn
+
+    def _ready(self) -> httpx.AsyncClient:
+        if self._client is None:
+            most, timeout_s = 2 * self.settings.in_flight, self.settings.timeout_s
+            self._client = httpx.AsyncClient(
+                base_url=self.settings.base_url,
+                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+                timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
+                limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+            )
+        return self._client
+
+    def _plain(self, text: str) -> str:
+        """Words of a server, short and without the key, should it repeat it."""
+        text = " ".join(text.split())[:SHOWN]
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _cost(answer: Any, body: dict[str, Any]) -> int:
+    """Tokens of one request: as the server counts them, or about as many."""
+    told = tokens(answer)
+    if told is not None:
+        return told
+    parts = [part for message in body["messages"] for part in message["content"] if isinstance(part, dict)]
+    letters = sum(len(part.get("text", "")) for part in parts)
+    return letters // 4 + TOKENS_PER_PICTURE * sum(part["type"] == "image_url" for part in parts)
+
+
+def _retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks for: a number or a date; 0 for anything else."""
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0

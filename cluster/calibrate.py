@@ -1,0 +1,150 @@
+"""Measures a judge before it is trusted: `python -m cluster.calibrate [SETTINGS.toml] [--tasks 8] [--repeats 3]`.
+
+Test-retest noise, agreement with a ladder of graded degradations of the built-in designs, position bias where the
+judge compares, and the `episode.margin` that follows. One browser and one critic, in this process.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.settings import RunSettings, load_settings
+from reward import calibration
+from reward.designs import Draw, draw, vary
+from reward.designs.drawing import FAMILIES
+from rollout.errors import BadInput, RelookError
+from rollout.ports import Critic, Renderer
+from rollout.records import Page, Render
+
+WRONG = (0, 1, 2, 4, 6)
+"""Wrong traits of a ladder's pages, best page first."""
+Shown = tuple[Page, Render]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """One design's pages, best first, and the render of its reference."""
+
+    design: Draw
+    reference: Render
+    pages: tuple[Shown, ...]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        settings = load_settings(options.settings, options.set) if options.settings else RunSettings()
+        figures = asyncio.run(calibrate(settings, tasks=options.tasks, repeats=options.repeats))
+    except RelookError as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput) else 1
+    print(json.dumps(figures, indent=1) if options.json else show(figures))
+    return 0
+
+
+async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[str, Any]:
+    """The figures of the judge that the settings describe. Raises MachineError where it gives no judgment."""
+    async with hands(settings) as (renderer, critic):
+        ladders = [await climb(renderer, seed) for seed in range(tasks)]
+        return await measure([ladder for ladder in ladders if len(ladder.pages) > 1], critic, settings, repeats)
+
+
+@asynccontextmanager
+async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
+    """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
+    from actors.browser import ChromiumRenderer
+    from actors.critic import HttpCriticActor, VisualCriticActor
+
+    renderer = ChromiumRenderer(settings.browser)
+    http = settings.critic.kind == "http"
+    critic = HttpCriticActor(settings.critic) if http else VisualCriticActor()
+    try:
+        await critic.ping()
+        await renderer.start()
+        yield renderer, critic
+    finally:
+        await renderer.stop()
+        if isinstance(critic, HttpCriticActor):
+            await critic.stop()
+
+
+async def climb(renderer: Renderer, seed: int) -> Ladder:
+    """A ladder of held-out designs, the families in turn; a page that does not render validly is left out."""
+    design = draw(seed, family=FAMILIES[seed % len(FAMILIES)], split="held_out")
+    right = design.task.reference_html or ""
+    reference = await renderer.render(Page(html=right))
+    pages = [Page(html=vary(design, random.Random(seed), num)[0] if num else right) for num in WRONG]
+    shown = [(page, await renderer.render(page, design.task.probes)) for page in pages]
+    return Ladder(design=design, reference=reference, pages=tuple(pair for pair in shown if pair[1].valid))
+
+
+async def measure(ladders: Sequence[Ladder], critic: Critic, settings: RunSettings, repeats: int) -> dict[str, Any]:
+    """Judges every page of every ladder several times, one round after another."""
+    scores = [[await _scores(ladder, page, critic, repeats) for page in ladder.pages] for ladder in ladders]
+    first = [[judged[0] for judged in pages] for pages in scores]
+    sd = calibration.retest_sd([judged for pages in scores for judged in pages])
+    figures: dict[str, Any] = {
+        "judge": settings.critic.model if settings.critic.kind == "http" else settings.critic.kind,
+        "pages": sum(map(len, scores)),
+        "retest_sd": sd,
+        "rank_agreement": calibration.rank_agreement(first),
+        "pair_accuracy": calibration.pair_accuracy(first),
+        "margin": calibration.propose_margin(sd, settings.score),
+    }
+    compare = getattr(critic, "compare", None)
+    if compare is not None:
+        answers = [
+            (await compare(task, better, worse), await compare(task, worse, better))
+            for task, (better, *_, worse) in ((ladder.design.task, ladder.pages) for ladder in ladders)
+        ]
+        figures["pairs"] = calibration.position_bias(answers)
+    return figures
+
+
+def show(figures: dict[str, Any]) -> str:
+    """The figures for a terminal, and what to do about them."""
+    lines = [
+        f"judge            {figures['judge']}, {figures['pages']} pages",
+        f"test-retest SD   {figures['retest_sd']:.4f} of a score in [0, 1]",
+        f"rank agreement   {figures['rank_agreement']:.3f} (Spearman with the graded ladder, mean)",
+        f"pair accuracy    {figures['pair_accuracy']:.1%} of pairs of pages in the right order",
+    ]
+    if "pairs" in figures:
+        pairs = figures["pairs"]
+        lines.append(f"comparing        {pairs['accuracy']:.1%} right both ways, {pairs['consistency']:.1%} consistent")
+        lines.append(f"position bias    {pairs['bias']:+.3f} towards the page that is shown first")
+    lines.append(f"set              episode.margin = {figures['margin']:g}")
+    return "\n".join(lines)
+
+
+async def _scores(ladder: Ladder, shown: Shown, critic: Critic, repeats: int) -> list[float]:
+    """Judgments of one page, one after another: those asked at once could share an answer."""
+    task, (page, render) = ladder.design.task, shown
+    return [(await critic.judge(task, page, render, ladder.reference)).score for _ in range(repeats)]
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cluster.calibrate", description="Measures a judge.")
+    parser.add_argument("settings", nargs="?", type=Path, help="a TOML file whose critic is measured; else the default")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    parser.add_argument("--tasks", type=int, default=8, help="ladders of five pages")
+    parser.add_argument("--repeats", type=int, default=3, help="judgments of each page, at least 2")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    if options.tasks < 1 or options.repeats < 2:
+        parser.error(f"wanted at least 1 task and 2 repeats, got {options.tasks} and {options.repeats}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

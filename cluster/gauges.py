@@ -1,0 +1,113 @@
+"""A run's metrics for Prometheus, through Ray's own exporter: what `deploy/grafana.json` draws.
+
+Set once a step by the driver; every node's exporter prefixes the names with `ray_`.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+logger = logging.getLogger(__name__)
+POOLS = ("browser", "policy", "critic", "learner")
+STAGES = ("generate", "render", "judge", "wait", "learn", "sync")
+ACTORS = "relook_actors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One metric: its name, what it means, and where in a step's row its values are."""
+
+    name: str
+    words: str
+    label: str = ""
+    """What tells the values apart, such as `pool`; empty for a single value."""
+    values: Mapping[str, str]
+    """The key in the row, by value of the label."""
+
+
+def _one(name: str, words: str, key: str) -> Reading:
+    return Reading(name=name, words=words, values={"": key})
+
+
+def _each(name: str, words: str, label: str, key: str, names: tuple[str, ...]) -> Reading:
+    return Reading(name=name, words=words, label=label, values={one: key.format(one) for one in names})
+
+
+READINGS = (
+    _one("relook_step", "Steps finished", "step"),
+    _one("relook_valid_render_rate", "Share of first pages that render validly", "valid_render_rate"),
+    _each("relook_reward", "Mean reward of pages", "page", "reward_{}", ("first", "best")),
+    _one("relook_accept_rate", "Share of judged revisions that were accepted", "accept_rate"),
+    _one("relook_staleness", "Policy versions that samples lag behind", "staleness"),
+    _one("relook_logprob_gap", "Largest log-prob gap between learner and engines after a sync", "sync_gap"),
+    _one("relook_pages_per_second", "Pages rendered in a second of playing", "pages_per_s"),
+    _one("relook_tokens_per_second", "Tokens written in a second of playing", "tokens_per_s"),
+    _one("relook_trajectories_per_second", "Episodes finished in a second of playing", "trajectories_per_s"),
+    _each("relook_stage_seconds", "Wall seconds of the last step", "stage", "seconds_{}", STAGES),
+    _each(
+        "relook_stage_latency_seconds",
+        "Mean seconds an attempt spends in a stage, queues included",
+        "stage",
+        "mean_{}_s",
+        ("generate", "render", "judge"),
+    ),
+    _each(
+        "relook_queue_depth",
+        "Pages waiting for a browser or critic, and completions an engine has, on average",
+        "pool",
+        "queue_{}",
+        ("browser", "policy", "critic"),
+    ),
+    _each("relook_idle_share", "Share of the last step in which a pool had nothing to do", "pool", "idle_{}", POOLS),
+    _one("relook_processors_busy_share", "Share of the driver's machine's processor time in use", "cpu_busy"),
+    _one("relook_machine_faults", "Machine faults of the last step, survived ones too", "machine_faults"),
+    _one("relook_dropped_episodes", "Episodes of the last step that were lost to machine faults", "dropped"),
+)
+"""Everything but `relook_actors`, which comes from Ray: the actors of each pool that live, or are coming back."""
+
+
+class Gauges:
+    """The gauges of one run. Does nothing in a process that has not joined a Ray cluster."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self._gauges: dict[str, Any] = {}
+        self._pools: set[str] = set()
+
+    def show(self, row: Mapping[str, float]) -> None:
+        """Sets every gauge to a step's metrics; what the row lacks stays as it was."""
+        import ray
+        from ray.exceptions import RayError
+
+        if not ray.is_initialized():
+            return
+        for reading in READINGS:
+            for value, key in reading.values.items():
+                if key in row:
+                    self._set(reading.name, reading.words, reading.label, value, row[key])
+        try:
+            alive = self._alive()
+        except RayError as error:
+            logger.warning("the actors cannot be counted: %s", error)
+            return
+        self._pools |= alive.keys()
+        for pool in self._pools:
+            self._set(ACTORS, "Actors of a pool that live, or are coming back", "pool", pool, alive[pool])
+
+    def _set(self, name: str, words: str, label: str, value: str, number: float) -> None:
+        from ray.util.metrics import Gauge
+
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, description=words, tag_keys=("run", label) if label else ("run",))
+        self._gauges[name].set(float(number), {"run": self.run_id} | ({label: value} if label else {}))
+
+    def _alive(self) -> Counter[str]:
+        """Named actors that this process hired (see `cluster.crew`), by pool."""
+        import ray
+
+        hired = ray.util.list_named_actors(all_namespaces=True)
+        mine = [one["name"] for one in hired if one["namespace"].startswith(f"relook-{os.getpid()}-")]
+        return Counter(name.rpartition("-")[0] for name in mine)

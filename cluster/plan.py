@@ -1,0 +1,181 @@
+"""How long a step will take, and which pool sizes balance it: `python -m cluster.plan SETTINGS [--from RUN]`.
+
+Costs come from a run that was made, or else from `runs/bench.json`; starts nothing. Exit codes: 0, or 2 for bad input.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cluster.advice import NOUNS, Costs, Forecast, advise, balance, forecast, measure
+from cluster.home import at_home
+from cluster.metrics import mean, pool_metrics, pool_sizes, step_metrics
+from cluster.settings import RunSettings, check_settings, load_settings
+from cluster.store import Store
+from rollout.errors import BadInput, CheckpointError, SettingsError
+from rollout.settings import EpisodeSettings
+
+ASSUMED_ACCEPT_RATE = 0.5
+"""Where no run says how often a revision is accepted."""
+STAGES = ("play", "learn", "sync")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    try:
+        settings = load_settings(options.settings, options.set)
+        if options.source:
+            costs, origin = from_run(options.source, at_home(options.runs), settings, options.cores)
+        else:
+            costs, origin = from_bench(at_home("runs") / "bench.json", settings)
+    except BadInput as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(_told(costs, settings, origin)))
+    return 0
+
+
+def from_run(run: str, runs: Path, settings: RunSettings, cores: int | None = None) -> tuple[Costs, str]:
+    """Costs of the settings, from what a run took, and in words where they are from. Raises CheckpointError.
+
+    Steps from before runs kept accounts are accounted for from their stored trajectories.
+    """
+    store = Store.open(runs, run)
+    was = check_settings(store.read_json("run.json")["settings"], str(store.path / "run.json"))
+    history = _history(store, was)
+    try:
+        costs = measure(history, was, cores)
+    except ValueError as error:
+        raise CheckpointError(f"{store.path}: {error}") from None
+    accept = mean([row["accept_rate"] for row in history if "accept_rate" in row])
+    return rescale(costs, was, settings, accept), f"{len(history)} steps of {store.path.name}"
+
+
+def rescale(costs: Costs, was: RunSettings, now: RunSettings, accept: float) -> Costs:
+    """Costs of a run with settings `was`, for a run with settings `now`, where a revision is accepted at a rate.
+
+    Work follows the number of episodes and of the attempts in them. Longer pages, larger pictures, another model or
+    other machines are not foreseen: no setting tells what they cost.
+    """
+    episodes = now.groups * now.group_size / (was.groups * was.group_size)
+    (judged, sampled, kept), before = attempts(now.episode, accept), attempts(was.episode, accept)
+    looks, writes, lessons = episodes * judged / before[0], episodes * sampled / before[1], episodes * kept / before[2]
+    follow = {"browser": looks, "critic": looks, "policy": writes}
+    busy = {name: work * follow[name] for name, work in costs.busy.items()}
+    shared = 0.0 if now.cluster.roles else sum(busy.values()) / max(sum(costs.busy.values()), 1e-9)
+    return replace(
+        costs,
+        busy=busy,
+        busy_learner=costs.busy_learner * lessons,
+        cores_play_s=costs.cores_play_s * shared,
+        cores_learn_s=0.0 if now.cluster.roles else costs.cores_learn_s * lessons,
+    )
+
+
+def attempts(episode: EpisodeSettings, accept: float) -> tuple[float, float, float]:
+    """Expected attempts of an episode: judged, sampled, accepted; each revision is accepted at the same rate.
+
+    In a round of at most K attempts, (1 − (1 − p)^K) / p are judged; they are sampled `speculate` at a time.
+    """
+    most, batch, miss = episode.attempts, min(episode.speculate, episode.attempts), 1 - accept
+    judged, sampled, kept = 1.0, float(batch), 1.0
+    if episode.forced:
+        judged = sum(miss**before for before in range(most))
+        sampled = sum(min(batch, most - before) * miss**before for before in range(0, most, batch))
+        kept = 1 - miss**most
+    return 1 + episode.rounds * judged, 1 + episode.rounds * sampled, 1 + episode.rounds * kept
+
+
+def from_bench(path: Path, settings: RunSettings) -> tuple[Costs, str]:
+    """Costs from `bench.json`, of pages half as long as they may be. Raises SettingsError."""
+    try:
+        bench = json.loads(path.read_text(encoding="utf-8"))
+        rates = _bench_rates(bench)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{path}: no costs there ({error!r}); make bench, or name a run with --from RUN") from None
+    episodes = settings.groups * settings.group_size
+    judged, sampled, kept = (episodes * num for num in attempts(settings.episode, ASSUMED_ACCEPT_RATE))
+    tokens = settings.episode.max_tokens / 2
+    learn_s = kept * tokens / rates["learner"]
+    busy = {"browser": judged * rates["render"], "critic": judged * rates["critic"]}
+    busy["policy"] = sampled * tokens / rates["rollout"]
+    words = f"{path.name}, with pages of {tokens:.0f} tokens and {ASSUMED_ACCEPT_RATE:.0%} of the revisions accepted"
+    return Costs(busy=busy, busy_learner=learn_s, sync_s=rates["sync"]), words
+
+
+def _bench_rates(bench: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds a page, a judgment and a sync; tokens a second of an engine and of a learner rank."""
+    sync_s = bench["sync"]["seconds"] if "sync" in bench else bench["rollout"]["sync_s"]
+    rates = {
+        "render": 1 / float(bench["render"]["pages_per_s_per_core"]),
+        "critic": float(bench["critic"]["ms_per_judgment"]) / 1000,
+        "rollout": float(bench["rollout"]["tokens_per_s"]),
+        "learner": float(bench["learner"]["tokens_per_s"]),
+        "sync": float(sync_s),
+    }
+    if not all(math.isfinite(rate) and rate > 0 for rate in rates.values()):
+        raise ValueError(f"rates must be positive, got {rates}")
+    return rates
+
+
+def _history(store: Store, settings: RunSettings) -> list[dict[str, float]]:
+    """A run's steps, each accounted for as far as it can be. Raises CheckpointError."""
+    path = store.path / "metrics.jsonl"
+    try:
+        rows: list[dict[str, float]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable ({error}); costs come from a run that finished a step") from None
+    for row in rows:
+        groups = None if "busy_browser" in row else store.read_groups(int(row["step"]))
+        if groups:
+            seconds = {name: row[f"seconds_{name}"] for name in STAGES}
+            row |= step_metrics(groups, version=0, seconds=seconds)
+            row |= pool_metrics(row, settings)
+    return rows
+
+
+def _told(costs: Costs, settings: RunSettings, origin: str) -> list[str]:
+    """The plan, for a person."""
+    sizes, stale = pool_sizes(settings), settings.max_staleness
+    now, better = forecast(costs, sizes, stale), balance(costs, sizes, stale)
+    balanced = forecast(costs, better, stale)
+    lines = [
+        f"costs from {origin}",
+        f"a step: {now.step_s:.1f} s (play {now.play_s:.1f}, learn {now.learn_s:.1f}, sync {now.sync_s:.1f}); "
+        f"{settings.steps} steps: {settings.steps * now.step_s / 60:.0f} min, and the exams",
+        f"{'pool':<14}{'have':>6}{'idle':>7}{'in balance':>12}{'idle':>7}",
+    ]
+    for name, noun in NOUNS.items():
+        row = (sizes[name], _idle(costs, now, sizes, name), better[name], _idle(costs, balanced, better, name))
+        lines.append(f"{noun:<14}{row[0]:>6}{row[1]:>7.0%}{row[2]:>12}{row[3]:>7.0%}")
+    lines.append(
+        f"in balance a step takes {balanced.step_s:.1f} s" if better != sizes else "these sizes are in balance"
+    )
+    return [*lines, advise(costs, sizes, stale)]
+
+
+def _idle(costs: Costs, step: Forecast, sizes: Mapping[str, int], name: str) -> float:
+    busy = costs.busy_learner if name == "learner" else costs.busy[name]
+    return max(0.0, 1 - busy / (sizes[name] * max(step.step_s, 1e-9)))
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m cluster.plan", description="Predicts a step's time.")
+    parser.add_argument("settings", type=Path, help="a TOML file such as deploy/runs/demo.toml")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    parser.add_argument(
+        "--from", dest="source", metavar="RUN", help="the run that costs are from; else runs/bench.json"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --from")
+    parser.add_argument("--cores", type=int, help="processors of the machine RUN was made on; else this machine's")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The calibration of a judge, against a real server and a real browser."""
+
+import asyncio
+import json
+import random
+from typing import Any
+
+import pytest
+from judge_server import JudgeServer
+
+from cluster.calibrate import calibrate, main, show
+from cluster.settings import RunSettings, check_settings
+from reward.multimodal.rubric import CRITERIA
+
+
+@pytest.mark.browser
+def test_the_embedded_critic_has_no_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--tasks", "2", "--repeats", "2", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["retest_sd"] == figures["margin"] == 0.0
+    assert figures["rank_agreement"] > 0.8
+
+
+@pytest.mark.browser
+async def test_a_noisy_judge_with_a_favourite_place_is_found_out() -> None:
+    rng = random.Random(0)
+
+    def behave(number: int, body: dict[str, Any]) -> str:
+        if "better" in json.dumps(body["response_format"]):
+            return 'say {"observations": "", "better": "A"}'
+        said = {"observations": "", "scores": {name: rng.randint(1, 4) for name in CRITERIA}, "checklist": []}
+        return "say " + json.dumps({**said, "feedback": ["Hm."]})
+
+    async with JudgeServer(behave) as server:
+        critic = {"kind": "http", "base_url": server.url, "model": "noise"}
+        settings: RunSettings = check_settings({"critic": critic}, "test")
+        figures = await asyncio.wait_for(calibrate(settings, tasks=1, repeats=3), 300)
+    assert figures["judge"] == "noise"
+    assert figures["retest_sd"] > 0.03
+    assert figures["margin"] > figures["retest_sd"]
+    assert figures["pairs"] == {"accuracy": 0.0, "consistency": 0.0, "bias": 1.0}
+    assert "position bias    +1.000" in show(figures)
+
+
+def test_repeats_that_tell_nothing_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--repeats", "1"])
+    assert "2 repeats, got 8 and 1" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""Predictions against steps that were really made: three runs of the demo on the same two cores, recorded."""
+
+import json
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_store import groups
+
+from cluster.advice import advise, forecast, measure
+from cluster.metrics import mean, pool_sizes
+from cluster.plan import attempts, from_bench, from_run, main, rescale
+from cluster.settings import check_settings
+from cluster.store import Store
+from rollout.errors import CheckpointError, SettingsError
+from rollout.settings import EpisodeSettings
+
+RUNS: dict[str, Any] = json.loads(Path(__file__).with_name("recorded_runs.json").read_text())
+CORES = 2
+BENCH = {
+    "render": {"pages_per_s_per_core": 5.0},
+    "critic": {"ms_per_judgment": 50.0},
+    "rollout": {"tokens_per_s": 1000.0},
+    "learner": {"tokens_per_s": 2000.0},
+    "sync": {"seconds": 0.5},
+}
+
+
+@pytest.mark.parametrize(("source", "target"), list(permutations(RUNS, 2)))
+def test_a_run_foretells_another_of_other_settings(source: str, target: str) -> None:
+    was, now = (check_settings(RUNS[name]["settings"], name) for name in (source, target))
+    history = RUNS[source]["history"]
+    costs = rescale(measure(history, was, CORES), was, now, mean([row["accept_rate"] for row in history]))
+    took = mean([row["seconds_step"] for row in RUNS[target]["history"]])
+    assert forecast(costs, pool_sizes(now), 0).step_s == pytest.approx(took, rel=0.2)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_early_steps_foretell_late_ones(name: str) -> None:
+    settings, history = check_settings(RUNS[name]["settings"], name), RUNS[name]["history"]
+    half = len(history) // 2
+    took = mean([row["seconds_step"] for row in history[half:]])
+    foretold = forecast(measure(history[:half], settings, CORES), pool_sizes(settings), 0).step_s
+    assert foretold == pytest.approx(took, rel=0.2)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_cores_that_three_pools_share_are_the_bottleneck(name: str) -> None:
+    settings = check_settings(RUNS[name]["settings"], name)
+    costs = measure(RUNS[name]["history"], settings, CORES)
+    assert "the processors that all share are the bottleneck" in advise(costs, pool_sizes(settings), 0)
+
+
+def test_attempts_are_counted_as_the_episode_makes_them() -> None:
+    episode = EpisodeSettings(rounds=2, attempts=3, speculate=2)
+    judged, sampled, kept = attempts(episode, 0.5)
+    assert judged == 1 + 2 * (1 + 0.5 + 0.25)
+    assert sampled == 1 + 2 * (2 + 0.25 * 1)
+    assert kept == 1 + 2 * (1 - 0.125)
+    assert attempts(episode, 0.0) == (1 + 2 * 3, 1 + 2 * 3, 1)
+    assert attempts(EpisodeSettings(rounds=2, forced=False, speculate=1), 0.3) == (3, 3, 3)
+
+
+async def test_steps_without_accounts_are_accounted_for_from_their_trajectories(tmp_path: Path) -> None:
+    store = Store(tmp_path / "old-1")
+    store.write_json("run.json", {"settings": {}})
+    store.write_groups(1, await groups(store))
+    store.write_history([{"step": 1, "seconds_play": 8.0, "seconds_learn": 2.0, "seconds_sync": 1.0}])
+    settings = check_settings({}, "test")
+    costs, origin = from_run("old-1", tmp_path, settings)
+    assert origin == "1 steps of old-1"
+    assert forecast(costs, pool_sizes(settings), 0).step_s == pytest.approx(11.0)
+    with pytest.raises(CheckpointError, match="no run 'old-2'"):
+        from_run("old-2", tmp_path, settings)
+
+
+def test_a_bench_foretells_too(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(BENCH))
+    settings = check_settings({"groups": 10, "group_size": 4, "episode": {"rounds": 0, "max_tokens": 400}}, "test")
+    costs, _ = from_bench(path, settings)
+    assert costs.busy == pytest.approx({"browser": 40 / 5, "critic": 40 * 0.05, "policy": 40 * 200 / 1000})
+    assert (costs.busy_learner, costs.sync_s) == pytest.approx((40 * 200 / 2000, 0.5))
+    path.write_text(json.dumps(BENCH | {"rollout": {}}))
+    with pytest.raises(SettingsError, match="no costs there .*tokens_per_s.*--from RUN"):
+        from_bench(path, settings)
+
+
+def test_the_command_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = next(iter(RUNS))
+    store = Store(tmp_path / name)
+    store.write_json("run.json", {"settings": RUNS[name]["settings"]})
+    store.write_history(RUNS[name]["history"])
+    asked = ["deploy/runs/demo.toml", "--runs", str(tmp_path), "--cores", "2", "--from"]
+    assert main([*asked, name]) == 0
+    told = capsys.readouterr().out
+    assert "a step: " in told
+    assert "browser " in told
+    assert "more actors on this machine save nothing" in told
+    assert main([*asked, "nothing"]) == 2
+    assert "no run 'nothing'" in capsys.readouterr().err

