@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load as read_weights
-from tiny_policy import CANARY, logprobs_of, tiny_model
+from tiny_model import tiny_model
+from tiny_policy import CANARY, logprobs_of
 
 from actors.learner import LearnerRank
 from learner.settings import LearnerSettings

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
-from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved, tiny_model
+from tiny_model import tiny_model
+from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved
 
 from actors.policy import VLLMPolicy
 from actors.settings import PolicySettings

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved, tiny_model
+from tiny_model import tiny_model
+from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved
 
 import actors.processes
 from actors.policy import VLLMPolicy

@@ -176,7 +176,7 @@ def test_the_command_learns_again_on_the_real_engine(
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "learner"))
     from played_groups import attempt, group
-    from tiny_llama import tiny_model
+    from tiny_model import tiny_model
 
     tiny_model(tmp_path / "model")
     settings: dict[str, Any] = {

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load as read_weights
-from tiny_llama import LESSONS, address, hindsights, samples, tiny_model
+from tiny_batches import LESSONS, address, hindsights, samples
+from tiny_model import tiny_model
 from torch import Tensor
 
 from learner.engine import Engine

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_llama import LESSONS, address, samples, tiny_model
+from tiny_batches import LESSONS, address, samples
+from tiny_model import tiny_model
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings

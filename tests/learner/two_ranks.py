@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from tiny_llama import LESSONS, hindsights, samples
+from tiny_batches import LESSONS, hindsights, samples
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings

@@ -1,0 +1,41 @@
+"""Batches for a model that is small enough for any test."""
+
+import random
+import socket
+
+from rollout.records import Hindsight, Lesson, Message, Sample
+
+
+def samples(num: int = 6, seed: int = 0) -> tuple[Sample, ...]:
+    """Random samples of 10 to 60 tokens whose log-probs are a little off those of a random model."""
+    draw = random.Random(seed)
+    return tuple(
+        Sample(
+            prompt_ids=tuple(draw.randrange(3, 259) for _ in range(draw.randint(2, 20))),
+            token_ids=(tokens := tuple(draw.randrange(3, 259) for _ in range(draw.randint(8, 40)))),
+            logprobs=tuple(draw.gauss(-5.6, 0.4) for _ in tokens),
+            advantage=draw.gauss(0, 1),
+        )
+        for _ in range(num)
+    )
+
+
+def hindsights(num: int = 2) -> tuple[Hindsight, ...]:
+    """The first samples as revisions whose first prompt was a shorter one."""
+    return tuple(
+        Hindsight(prompt_ids=sample.prompt_ids[:1], shown_ids=sample.prompt_ids, token_ids=sample.token_ids)
+        for sample in samples(num)
+    )
+
+
+LESSONS = tuple(
+    Lesson(messages=(Message(role="user", content=brief),), target=f"<feedback>\n- {said}\n</feedback>")
+    for brief, said in (("a card", "The title is too small."), ("a price table", "The page is blank."))
+)
+
+
+def address() -> str:
+    """Where ranks of this machine can meet."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{door.getsockname()[1]}"
