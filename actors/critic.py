@@ -23,6 +23,11 @@ from rollout.records import Critique, Page, Render, Shot, Task
 Fetch = Callable[[Any], bytes]
 
 
+def make_critic(settings: CriticSettings) -> "VisualCriticActor | HttpCriticActor":
+    """The critic that the settings name, for this process: pictures as bytes, no judgment remembered."""
+    return HttpCriticActor(settings) if settings.kind == "http" else VisualCriticActor()
+
+
 class VisualCriticActor:
     """The embedded critic at work. `fetch` turns what `Shot.picture` holds into PNG bytes."""
 
@@ -40,6 +45,9 @@ class VisualCriticActor:
     async def ping(self) -> str:
         """Who judges here."""
         return JUDGE
+
+    async def stop(self) -> None:
+        """There is nothing to end."""
 
     def _judge(self, task: Task, page: Page, render: Render, reference: Render) -> Critique:
         started = time.monotonic()

@@ -63,19 +63,17 @@ async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[
 async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
     """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
     from actors.browser import ChromiumRenderer
-    from actors.critic import HttpCriticActor, VisualCriticActor
+    from actors.critic import make_critic
 
     renderer = ChromiumRenderer(settings.browser)
-    http = settings.critic.kind == "http"
-    critic = HttpCriticActor(settings.critic) if http else VisualCriticActor()
+    critic = make_critic(settings.critic)
     try:
         await critic.ping()
         await renderer.start()
         yield renderer, critic
     finally:
         await renderer.stop()
-        if isinstance(critic, HttpCriticActor):
-            await critic.stop()
+        await critic.stop()
 
 
 async def climb(renderer: Renderer, seed: int) -> Ladder:

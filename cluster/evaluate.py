@@ -45,21 +45,23 @@ def main(argv: list[str] | None = None) -> int:
 
 async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, dict[str, float]]:
     """The inference table of a model directory on `num` held-out tasks."""
-    from actors.critic import HttpCriticActor, VisualCriticActor
+    from actors.critic import make_critic
 
     tasks = Curriculum(settings).held_out(num)
-    asked = settings.critic.kind == "http"
-    critic = HttpCriticActor(settings.critic) if asked else VisualCriticActor()
+    critic = make_critic(settings.critic)
     with tempfile.TemporaryDirectory() as folder:
-        async with tools(settings, model) as hands:
-            cast = Cast(
-                policy=hands.policy,
-                renderer=hands.renderer,
-                critic=critic,
-                score=partial(score, settings=settings.score),
-            )
-            worker = EpisodeWorker(cast, settings.episode, Store(Path(folder)))
-            return await inference_table(worker, tasks, rounds=settings.exam.edit_rounds, seed=EXAM_SEED)
+        try:
+            async with tools(settings, model) as hands:
+                cast = Cast(
+                    policy=hands.policy,
+                    renderer=hands.renderer,
+                    critic=critic,
+                    score=partial(score, settings=settings.score),
+                )
+                worker = EpisodeWorker(cast, settings.episode, Store(Path(folder)))
+                return await inference_table(worker, tasks, rounds=settings.exam.edit_rounds, seed=EXAM_SEED)
+        finally:
+            await critic.stop()
 
 
 def show(table: dict[str, dict[str, float]]) -> str:

@@ -26,7 +26,6 @@ from cluster.settings import RunSettings, apply_override, check_settings
 from cluster.store import Store, write_aside
 from learner.batch import build
 from rollout.errors import BadInput, CheckpointError, RelookError, SettingsError
-from rollout.ports import Critic
 from rollout.records import Batch, Update
 from rollout.seeds import seed_of
 
@@ -110,26 +109,21 @@ PRINTED = ("step", "samples", "flat_groups", "loss", "entropy", "grad_norm", "ra
 async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> dict[str, Any]:
     """Renders and judges stored pages again; returns how the two judges compare, for `replay.json`."""
     from actors.browser import ChromiumRenderer
+    from actors.critic import make_critic
 
     pages = judged_pages(store, num, seed=settings.seed)
-    renderer = ChromiumRenderer(settings.browser)
+    renderer, critic = ChromiumRenderer(settings.browser), make_critic(settings.critic)
     try:
         await renderer.start()
-        judgments, lost = await judge_again(pages, renderer, hire_critic(settings))
+        judgments, lost = await judge_again(pages, renderer, critic)
     finally:
         await renderer.stop()
+        await critic.stop()
     lines = (json.dumps(judgment.row) + "\n" for judgment in judgments)
     write_aside(folder / "judgments.jsonl", "".join(lines).encode())
     figures = compare(judgments) | {"lost": lost}
     print(show(figures))
     return {"judges": figures}
-
-
-def hire_critic(settings: RunSettings) -> Critic:
-    """The critic that `settings.critic` names, in this process."""
-    from actors.critic import VisualCriticActor
-
-    return {"visual": VisualCriticActor}[settings.critic.kind]()
 
 
 def changed_settings(store: Store, overrides: Sequence[str], rooms: Sequence[str]) -> RunSettings:
