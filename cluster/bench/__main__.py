@@ -1,0 +1,59 @@
+"""Measures this machine: `python -m cluster.bench [--only render]` writes `runs/bench.json`.
+
+Each part runs in a process of its own, so that none is measured in another's threads or memory, and records the
+sizes and raw figures behind its numbers. Medians; never a test.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from cluster.bench.critic import bench_critic
+from cluster.bench.learner import bench_learner
+from cluster.bench.part import Figures
+from cluster.bench.render import bench_render
+from cluster.bench.rollout import bench_rollout
+from cluster.home import at_home
+from cluster.store import write_aside
+
+PARTS: dict[str, Callable[[], Figures]] = {
+    "critic": bench_critic,
+    "learner": bench_learner,
+    "render": bench_render,
+    "rollout": bench_rollout,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.bench", description="Measures this machine.")
+    parser.add_argument("--only", choices=sorted(PARTS), help="run one part")
+    parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.part:
+        print(json.dumps(PARTS[options.part]()))
+        return 0
+    path = at_home("runs") / "bench.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    results["machine"] = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    for name in [options.only] if options.only else sorted(PARTS):
+        print(f"{name} … ", end="", flush=True)
+        command = [sys.executable, "-m", "cluster.bench", "--part", name]
+        shown = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if shown.returncode != 0:
+            print(f"failed with exit code {shown.returncode}", file=sys.stderr)
+            return 1
+        results[name] = json.loads(shown.stdout.strip().splitlines()[-1])
+        print(", ".join(f"{key} {value:.4g}" for key, value in results[name].items()))
+        write_aside(path, json.dumps(results, indent=1).encode())
+    print(f"figures are in {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

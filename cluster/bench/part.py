@@ -1,0 +1,20 @@
+"""What all parts share: the figures they return, and the built-in policy's shape."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from cluster.home import at_home
+from cluster.settings import RunSettings
+
+Figures = dict[str, float]
+"""Names, with their units where they have one, and medians."""
+
+
+def built_in_policy() -> Path:
+    """The built-in policy; measured weights need not be good ones, but they must be of its shape."""
+    command = [sys.executable, "-m", "learner.warmstart", "--cache", str(at_home(".cache"))]
+    settings = RunSettings().warm_start.model_copy(update={"steps": 2})
+    command += ["--settings", settings.model_dump_json()]
+    shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Path(shown.stdout.strip().splitlines()[-1])
