@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from actors.chromium.clock import NoPicture
 from actors.chromium.launch import FENCES, Fence, Process, find_executable, launch
 from actors.chromium.page import LARGEST_HTML, Stalled, Visit
 from actors.chromium.pipe import BrowserLost, CommandRefused
+from actors.renders import RenderCache
 from actors.settings import BrowserSettings
 from reward.hacks import suspicions
 from rollout.errors import BrowserFault
@@ -23,7 +24,11 @@ logger = logging.getLogger(__name__)
 ENGINE = "frames-2"
 """Counts up when the same page may come out differently: part of every cache key."""
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
-REMEMBERED = 512
+REAL_TIME = re.compile(
+    r"\bWorker\b|\bSharedWorker\b|\bWorklet\b|webgl|webgpu|\bWebAssembly\b|\bAudioContext\b|<(?:video|audio)\b",
+    re.IGNORECASE,
+)
+"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media."""
 PING_TIMEOUT_S = 10.0
 FAULTS = (BrowserLost, CommandRefused, NoPicture, Stalled)
 """What one page may see by the browser's own fault, and is tried again for."""
@@ -36,11 +41,14 @@ CANARY = Page(
 class ChromiumRenderer:
     """Renders untrusted pages: cut off from network and files, on page time, each in a browser context of its own.
 
-    `put` turns PNG bytes into what `Shot.picture` holds. Renders are remembered by content and probes.
+    `put` turns PNG bytes into what `Shot.picture` holds. `cache` is a folder of renders that need no browser.
     """
 
-    def __init__(self, settings: BrowserSettings, put: Callable[[bytes], Any] = bytes) -> None:
+    def __init__(
+        self, settings: BrowserSettings, put: Callable[[bytes], Any] = bytes, cache: Path | None = None
+    ) -> None:
         self.settings, self.put = settings, put
+        self._cache = RenderCache(cache, settings.cache_mb, put)
         self.name = ""
         """Engine, browser build and font set; known once started."""
         self._browser: Process | None = None
@@ -49,7 +57,6 @@ class ChromiumRenderer:
         self._pages = 0
         self._canary = ""
         self._turn = asyncio.Lock()
-        self._renders: OrderedDict[tuple[str, tuple[Probe, ...]], Render] = OrderedDict()
 
     async def start(self) -> None:
         """Launches the browser and shows it the canary. Raises BrowserFault."""
@@ -78,16 +85,39 @@ class ChromiumRenderer:
         """See `rollout.ports.Renderer`. Raises BrowserFault when the browser is lost twice over one page."""
         if page.html is None:
             raise ValueError("a page without html cannot be rendered")
-        key = (page.sha256, tuple(probes))
         async with self._turn:
-            if key not in self._renders:
-                self._renders[key] = await self._render(page, tuple(probes))
-            self._renders.move_to_end(key)
-            if len(self._renders) > REMEMBERED:
-                self._renders.popitem(last=False)
-            return self._renders[key]
+            await self._ready()
+            depends = self.name, self._looks, page.sha256, tuple(probes)
+            render = await asyncio.to_thread(self._cache.find, *depends)
+            if render is not None:
+                return render
+            pictures: dict[str, bytes] = {}
+            render = await self._proven(page, tuple(probes), pictures)
+            await asyncio.to_thread(self._cache.keep, render, pictures, *depends)
+        return render
 
-    async def _render(self, page: Page, probes: tuple[Probe, ...]) -> Render:
+    @property
+    def _looks(self) -> tuple[object, ...]:
+        """The settings that pictures depend on."""
+        settings = self.settings
+        return settings.viewport_width, settings.viewport_height, settings.shots_ms, settings.probe_shots
+
+    async def _proven(self, page: Page, probes: tuple[Probe, ...], pictures: dict[str, bytes]) -> Render:
+        """A page that may run in real time is shown twice, and is marked where its pictures differ."""
+
+        def put(png: bytes) -> Any:
+            pictures[hashlib.sha256(png).hexdigest()] = png
+            return self.put(png)
+
+        render = await self._render(page, probes, put)
+        if not render.shots or not REAL_TIME.search(page.html or ""):
+            return render
+        twin = await self._render(page, (), bytes)
+        if timed(render) == timed(twin):
+            return render
+        return replace(render, flags=tuple(sorted({*render.flags, "nondeterministic"})))
+
+    async def _render(self, page: Page, probes: tuple[Probe, ...], put: Callable[[bytes], Any]) -> Render:
         """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
         what happens there too is the page's doing."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
@@ -98,21 +128,18 @@ class ChromiumRenderer:
                 renderer=self.name,
             )
         try:
-            render = await self._visit(page, probes)
+            render = await self._show(await self._ready(), page, probes, put)
             if render.outcome != "crash":
                 return render
             await self._drop(self._browser)
         except FAULTS as error:
             logger.warning("page %s is tried again on a fresh browser: %r", page.sha256[:12], error)
         try:
-            return await self._visit(page, probes)
+            return await self._show(await self._ready(), page, probes, put)
         except Stalled as error:
             return Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
         except FAULTS as error:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
-
-    async def _visit(self, page: Page, probes: tuple[Probe, ...]) -> Render:
-        return await self._show(await self._ready(), page, probes, self.put)
 
     async def _show(
         self, browser: Process, page: Page, probes: tuple[Probe, ...], put: Callable[[bytes], Any]
@@ -185,6 +212,11 @@ class ChromiumRenderer:
             self._fence = fence
             return browser
         raise BrowserFault(f"{executable} cannot be started: {'; '.join(faults)}")
+
+
+def timed(render: Render) -> tuple[str, ...]:
+    """The hashes of the pictures taken at page times."""
+    return tuple(shot.sha256 for shot in render.shots if not shot.label)
 
 
 def fonts_hash() -> str:

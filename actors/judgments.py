@@ -2,12 +2,12 @@
 
 import json
 import logging
-import os
-import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rollout.errors import StorageFault
+from rollout.files import write_aside
 from rollout.records import Critique
 
 logger = logging.getLogger(__name__)
@@ -39,12 +39,9 @@ class JudgmentCache:
             return
         path = self._path(key)
         row = {name: getattr(critique, name) for name in Critique.__dataclass_fields__}
-        aside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text(json.dumps({**row, "parts": dict(critique.parts)}), encoding="utf-8")
-            aside.replace(path)
-        except OSError as error:
+            write_aside(path, json.dumps({**row, "parts": dict(critique.parts)}).encode(), durable=False)
+        except StorageFault as error:
             logger.warning("judgment %s is not kept: %r", key[:12], error)
 
     def _path(self, key: str) -> Path:

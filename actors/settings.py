@@ -58,6 +58,8 @@ class BrowserSettings(Settings):
     """Seconds a page may take by the wall's clock, on a machine that others keep busy."""
     memory_mb: int = Field(default=1200, ge=256)
     """Data a browser process may allocate, in MiB (RLIMIT_DATA)."""
+    cache_mb: int = Field(default=1024, ge=0)
+    """MiB of renders kept on disk between runs, those used last; 0 keeps none."""
     recycle_pages: int = Field(default=1000, ge=1)
     """Pages after which a browser is replaced by a fresh one."""
 

@@ -9,7 +9,7 @@ from cluster.charts import Series, lines, percent, share
 from cluster.claims import CLAIMS, FEWEST_SEEDS, Claim, Finding, Results, find, reward_gain, rewards
 from cluster.markup import Html
 from cluster.results import Result
-from cluster.store import write_aside
+from rollout.files import write_aside
 
 SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_zero_rule": "red"}
 """Variants that are drawn, and in what colour."""

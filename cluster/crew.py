@@ -122,8 +122,9 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
 
     cluster, policy = settings.cluster, settings.policy
     browser_bundle = agency.bundle("browser", cluster.browser_cpus)
+    screen = (settings.browser, put, at_home(settings.cache) / "renders")
     browsers = await agency.hire(
-        "browser", ChromiumRenderer, [(settings.browser, put)] * settings.browser.count, browser_bundle, restarts=-1
+        "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
     )
     small = agency.bundle("", cluster.small_cpus)
     critics = await agency.hire_critics(small)

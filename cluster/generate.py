@@ -13,8 +13,9 @@ from pathlib import Path
 from cluster.home import at_home
 from cluster.inference import champion_of, tools
 from cluster.settings import RunSettings, check_settings
-from cluster.store import Store, write_aside
+from cluster.store import Store
 from rollout.errors import BadInput, RelookError
+from rollout.files import write_aside
 from rollout.records import Task
 from rollout.selfedit import Draft, self_edit
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.home import at_home
 from cluster.settings import RunSettings
 from rollout.errors import CheckpointError
 from rollout.ports import Policy, Renderer
@@ -26,7 +27,7 @@ async def tools(settings: RunSettings, model: Path) -> AsyncIterator[Tools]:
     from actors.policy import VLLMPolicy
 
     policy = VLLMPolicy(str(model), settings.policy, settings.seed, 0)
-    renderer = ChromiumRenderer(settings.browser)
+    renderer = ChromiumRenderer(settings.browser, cache=at_home(settings.cache) / "renders")
     try:
         await asyncio.gather(policy.start(), renderer.start())
         yield Tools(policy=policy, renderer=renderer)

@@ -23,9 +23,10 @@ from cluster.home import at_home
 from cluster.metrics import mean, update_metrics
 from cluster.rejudge import compare, judge_again, judged_pages, show
 from cluster.settings import RunSettings, apply_override, check_settings
-from cluster.store import Store, write_aside
+from cluster.store import Store
 from learner.batch import build
 from rollout.errors import BadInput, CheckpointError, RelookError, SettingsError
+from rollout.files import write_aside
 from rollout.records import Batch, Update
 from rollout.seeds import seed_of
 

@@ -16,7 +16,7 @@ from cluster.curves import curves
 from cluster.figures import headline, lead
 from cluster.films import Album, Film, Pair, film_card, pair_card
 from cluster.markup import Html, el, join
-from cluster.store import write_aside
+from rollout.files import write_aside
 
 __all__ = ["Film", "Pair", "Report", "write_report"]
 

@@ -12,8 +12,6 @@ Every file is written aside and renamed: a reader, or a run that resumes, never 
 """
 
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ from typing import Any
 
 from cluster.rows import group_rows, rows_groups, schema
 from rollout.errors import CheckpointError, StorageFault
+from rollout.files import write_aside
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
 
 
@@ -158,26 +157,6 @@ def read_groups(path: Path) -> list[Group]:
         raise CheckpointError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete it to play this step again"
         ) from None
-
-
-def write_aside(path: Path, data: bytes, *, durable: bool = True) -> Path:
-    """Writes a file beside its place, then renames it. Raises StorageFault; nothing half-written remains.
-
-    `durable` waits until the bytes are on the disk; what can be made again need not.
-    """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StorageFault(f"cannot write {path}: {error.strerror or error}; free space there and resume") from error
-    return path
 
 
 def without_pixels(trajectory: Trajectory) -> Trajectory:

@@ -11,7 +11,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from rollout.errors import StorageFault, TaskFileError
+from rollout.errors import TaskFileError
+from rollout.files import write_aside
 from rollout.records import Probe, ProbeStep, StepKind, Task
 
 COLUMNS = tuple(field.name for field in fields(Task))
@@ -41,18 +42,11 @@ def read_tasks(path: Path) -> list[Task]:
 
 def write_tasks(path: Path, tasks: Sequence[Task]) -> None:
     """Writes tasks aside and renames the file to `path`. Raises TaskFileError for its suffix, else StorageFault."""
-    suffix = _suffix(path)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == ".parquet":
-            _write_parquet(aside, tasks)
-        else:
-            lines = (json.dumps(_row(task), ensure_ascii=False) for task in tasks)
-            aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise StorageFault(f"{path}: the tasks cannot be written: {error}") from error
+    if _suffix(path) == ".parquet":
+        data = _parquet(tasks)
+    else:
+        data = "".join(f"{json.dumps(_row(task), ensure_ascii=False)}\n" for task in tasks).encode()
+    write_aside(path, data)
 
 
 def _suffix(path: Path) -> str:
@@ -68,7 +62,7 @@ def _row(task: Task) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value}
 
 
-def _write_parquet(path: Path, tasks: Sequence[Task]) -> None:
+def _parquet(tasks: Sequence[Task]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -76,7 +70,10 @@ def _write_parquet(path: Path, tasks: Sequence[Task]) -> None:
     probe = pa.struct([("name", pa.string()), ("steps", pa.list_(step))])
     columns = [("id", pa.string()), ("brief", pa.string()), ("reference_html", pa.string())]
     schema = pa.schema([*columns, ("probes", pa.list_(probe)), ("checklist", pa.list_(pa.string()))])
-    pq.write_table(pa.Table.from_pylist([_row(task) for task in tasks], schema=schema), path)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([_row(task) for task in tasks], schema=schema), sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,7 +19,7 @@ from cluster.bench.part import Figures
 from cluster.bench.render import bench_render
 from cluster.bench.rollout import bench_rollout
 from cluster.home import at_home
-from cluster.store import write_aside
+from rollout.files import write_aside
 
 PARTS: dict[str, Callable[[], Figures]] = {
     "critic": bench_critic,

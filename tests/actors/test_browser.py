@@ -93,11 +93,6 @@ async def test_page_time_moves_and_repeats_in_another_browser(renderer: Chromium
     assert [block.x for block in first.blocks] == [block.x for block in second.blocks]
 
 
-async def test_renders_are_remembered_with_their_probes(renderer: ChromiumRenderer) -> None:
-    first = await renderer.render(Page(html=STILL))
-    assert await renderer.render(Page(html=STILL, thought="another thought")) is first
-
-
 @pytest.mark.parametrize(
     ("html", "outcome", "detail"),
     [

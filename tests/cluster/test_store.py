@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from doubles import PaperPolicy, cast, task, worker
 
-from cluster.store import Store, write_aside
+from cluster.store import Store
 from rollout.errors import CheckpointError, StorageFault
+from rollout.files import write_aside
 from rollout.records import Group, Probe, ProbeStep
 from rollout.settings import EpisodeSettings
 

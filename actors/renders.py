@@ -1,0 +1,110 @@
+"""Renders on disk, by the hash of all that they depend on: what a browser has shown once, no run shows again."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from rollout.errors import StorageFault
+from rollout.files import write_aside
+from rollout.records import Render, Shot
+
+logger = logging.getLogger(__name__)
+
+FLEETING = ("timeout", "crash", "too_large")
+"""Outcomes that are not kept: the machine had a part in the first two, and the last is found without a browser."""
+KEPT_SHARE = 0.8
+"""Of its bound, what a folder keeps once it has grown beyond it."""
+RENDER = TypeAdapter(Render)
+
+
+class RenderCache:
+    """A folder of renders: a JSON file each, and their pictures by content. Safe to share between browsers.
+
+    `put` turns PNG bytes into what `Shot.picture` holds. Without a folder, or with no room, nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None, largest_mb: int, put: Callable[[bytes], Any]) -> None:
+        self.folder = folder if largest_mb > 0 else None
+        self.largest, self.put = largest_mb << 20, put
+        self._written = self.largest
+        """Bytes since the folder was last measured; as if full at first, so that every start measures it."""
+
+    def find(self, *depends: object) -> Render | None:
+        """The render of what it depends on; None for one that was never kept, or cannot be read any more."""
+        if self.folder is None:
+            return None
+        path = self._path(self.folder, depends)
+        try:
+            render = RENDER.validate_json(path.read_bytes())
+            shots = tuple(replace(shot, picture=self.put(self._picture(shot))) for shot in render.shots)
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError, ValueError) as error:
+            logger.warning("%s cannot be read and is rendered anew: %s", path.name, str(error).partition("\n")[0])
+            return None
+        return replace(render, shots=shots, seconds=0.0, cpu_seconds=0.0)
+
+    def keep(self, render: Render, pictures: dict[str, bytes], *depends: object) -> None:
+        """Keeps a render with its pictures by their hashes. A disk that takes no more costs time, not the render."""
+        if self.folder is None or render.outcome in FLEETING or "nondeterministic" in render.flags:
+            return
+        bare = replace(render, shots=tuple(replace(shot, picture=None) for shot in render.shots))
+        try:
+            for name, png in pictures.items():
+                if not (path := self._png(name)).exists():
+                    self._written += len(png)
+                    write_aside(path, png, durable=False)
+            write_aside(self._path(self.folder, depends), RENDER.dump_json(bare), durable=False)
+            if self._written >= self.largest * (1 - KEPT_SHARE):
+                self._trim(self.folder)
+        except (OSError, StorageFault) as error:
+            logger.warning("page %s is not kept: %s", render.page_sha256[:12], error)
+
+    def _picture(self, shot: Shot) -> bytes:
+        path = self._png(shot.sha256)
+        png = path.read_bytes()
+        if hashlib.sha256(png).hexdigest() != shot.sha256:
+            path.unlink(missing_ok=True)
+            raise ValueError(f"picture {shot.sha256[:12]} is damaged")
+        os.utime(path)
+        return png
+
+    def _trim(self, folder: Path) -> None:
+        """What was not used for longest goes first, until the folder is within its bound."""
+        self._written = 0
+        files = sorted(_files(folder))
+        total = sum(size for _, size, _ in files)
+        if total <= self.largest:
+            return
+        for _, size, path in files:
+            path.unlink(missing_ok=True)
+            total -= size
+            if total <= self.largest * KEPT_SHARE:
+                return
+
+    def _png(self, sha256: str) -> Path:
+        assert self.folder is not None
+        return self.folder / "pictures" / sha256[:2] / f"{sha256}.png"
+
+    @staticmethod
+    def _path(folder: Path, depends: tuple[object, ...]) -> Path:
+        key = hashlib.sha256(repr(depends).encode("utf-8", "backslashreplace")).hexdigest()
+        return folder / "renders" / key[:2] / f"{key}.json"
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """When each was last used, its bytes, and where it is. Others may remove what we list."""
+    for path in folder.rglob("*"):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        if path.is_file():
+            yield status.st_mtime, status.st_size, path

@@ -1,0 +1,110 @@
+"""Renders survive the browser that made them, within bounds, and never when they cannot be trusted."""
+
+import hashlib
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actors.browser import ChromiumRenderer
+from actors.renders import RenderCache
+from actors.settings import BrowserSettings
+from rollout.records import Page, Probe, ProbeResult, ProbeStep, Render, Shot, TextBlock
+
+PAGE = "<!doctype html><body style='background:#cde'><div style='height:200px;background:#936'></div><h1>Kept</h1><button id=b>Press</button>"
+PROBE = Probe(name="there", steps=(ProbeStep(kind="expect_visible", selector="#b"),))
+
+
+def picture(size: int, mark: int = 0) -> tuple[str, bytes]:
+    png = mark.to_bytes(4) * (size // 4)
+    return hashlib.sha256(png).hexdigest(), png
+
+
+def seen(name: str) -> Render:
+    block = TextBlock(
+        text="Ünï \u2603", x=1, y=2.5, width=3, height=4, color=(1, 2, 3), background=(9, 9, 9), font_px=16, weight=400,
+        tag="p",
+    )  # fmt: skip
+    shot = Shot(at_ms=0, sha256=name, width=8, height=8, picture=b"left out")
+    probes = (ProbeResult(name="a", held=True),)
+    return Render(page_sha256="p", outcome="ok", shots=(shot,), blocks=(block,), probes=probes, flags=("endless",))
+
+
+def test_what_is_kept_comes_back_whole(tmp_path: Path) -> None:
+    name, png = picture(400)
+    RenderCache(tmp_path, 1, bytes).keep(seen(name), {name: png}, "engine", PROBE)
+    found = RenderCache(tmp_path, 1, bytearray).find("engine", PROBE)
+    assert found == seen(name)
+    assert found.shots[0].picture == bytearray(png)
+    assert RenderCache(tmp_path, 1, bytes).find("another engine", PROBE) is None
+
+
+@pytest.mark.parametrize("part", ["renders", "pictures"])
+def test_what_is_damaged_is_rendered_anew(tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture) -> None:
+    name, png = picture(400)
+    cache = RenderCache(tmp_path, 1, bytes)
+    cache.keep(seen(name), {name: png}, "a")
+    (path,) = (path for path in (tmp_path / part).rglob("*") if path.is_file())
+    path.write_bytes(path.read_bytes()[:50])
+    with caplog.at_level(logging.WARNING):
+        assert cache.find("a") is None
+    assert "rendered anew" in caplog.text
+    cache.keep(seen(name), {name: png}, "a")
+    assert cache.find("a") == seen(name)
+
+
+@pytest.mark.parametrize(
+    "change", [{"outcome": "timeout"}, {"outcome": "crash"}, {"flags": ("nondeterministic",)}], ids=str
+)
+def test_what_the_machine_had_a_part_in_is_not_kept(tmp_path: Path, change: dict[str, str]) -> None:
+    name, png = picture(400)
+    cache = RenderCache(tmp_path, 1, bytes)
+    cache.keep(replace(seen(name), **change), {name: png}, "a")
+    assert cache.find("a") is None
+
+
+def test_the_folder_stays_within_its_bound(tmp_path: Path) -> None:
+    cache = RenderCache(tmp_path, 1, bytes)
+    for mark in range(12):
+        name, png = picture(200_000, mark)
+        cache.keep(seen(name), {name: png}, mark)
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert size <= (1 << 20) + 200_000
+    assert cache.find(11) is not None
+    assert cache.find(0) is None
+
+
+@pytest.mark.browser
+async def test_a_render_outlives_its_browser(tmp_path: Path) -> None:
+    renders = []
+    for _ in range(2):
+        renderer = ChromiumRenderer(BrowserSettings(), cache=tmp_path)
+        await renderer.start()
+        try:
+            renders.append(await renderer.render(Page(html=PAGE), (PROBE,)))
+            bare = await renderer.render(Page(html=PAGE))
+        finally:
+            await renderer.stop()
+    assert renders[1].seconds == 0.0 < renders[0].seconds
+    assert [shot.picture for shot in renders[1].shots] == [shot.picture for shot in renders[0].shots]
+    assert replace(renders[0], seconds=0.0, cpu_seconds=0.0) == renders[1]
+    assert bare.probes == () != renders[1].probes
+
+
+@pytest.mark.browser
+async def test_a_page_that_runs_in_real_time_is_marked(tmp_path: Path) -> None:
+    """A worker's thread counts in real time; page time does not hold it."""
+    body = "<body><div style='height:200px;background:#936'></div><h1 id=h>0</h1>"
+    start = "<script>const w = new Worker(URL.createObjectURL(new Blob(["
+    work = "'const t = Date.now(); let n = 0; setInterval(() => postMessage(n += Math.random()), 1)'"
+    html = f"<!doctype html>{body}{start}{work}])));w.onmessage = e => h.textContent = e.data</script>"
+    renderer = ChromiumRenderer(BrowserSettings(), cache=tmp_path)
+    await renderer.start()
+    try:
+        restless = await renderer.render(Page(html=html))
+        calm = await renderer.render(Page(html=PAGE + "<p>about a Worker</p>"))
+    finally:
+        await renderer.stop()
+    assert "nondeterministic" in restless.flags
+    assert "nondeterministic" not in calm.flags
