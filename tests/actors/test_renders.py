@@ -12,7 +12,8 @@ from actors.renders import RenderCache
 from actors.settings import BrowserSettings
 from rollout.records import Page, Probe, ProbeResult, ProbeStep, Render, Shot, TextBlock
 
-PAGE = "<!doctype html><body style='background:#cde'><div style='height:200px;background:#936'></div><h1>Kept</h1><button id=b>Press</button>"
+INK = "<!doctype html><body><div style='height:200px;background:#936'></div>"
+PAGE = INK + "<h1>Kept</h1><button id=b>Press</button>"
 PROBE = Probe(name="there", steps=(ProbeStep(kind="expect_visible", selector="#b"),))
 
 
