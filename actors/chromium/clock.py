@@ -2,11 +2,14 @@
 
 What each rule is for was found by a page that differed between runs without it:
 pause before navigating; give frames the ticks of virtual time; draw at tick 1 until the document's first frame
-has run; take pictures 7 ms off the grid of round timers; bound the tasks that may run without time passing.
+has run, a microsecond apart, for animations begin with that frame; take pictures 7 ms off the grid of round timers,
+and only when every request of the page has been refused; bound the tasks that may run without time passing.
 """
 
 import asyncio
 import base64
+import contextlib
+from collections.abc import Awaitable, Callable
 
 from actors.chromium.pipe import Session
 from actors.chromium.scripts import EPOCH_S
@@ -15,14 +18,25 @@ STEP_MS = 100.0
 OFF_GRID_MS = 7.0
 STARVED_TASKS = 2000
 MOST_PRIMING_FRAMES = 400
+PATIENCE_S = 0.05
+"""Longest wait for the news of a first frame before another is drawn."""
+TICK_MS = 0.001
+"""The least by which two frames differ: what is drawn twice at one time is dropped."""
+SETTLE_MS = 0.05
+"""Page time for what a page does once it hears of a refusal."""
+MOST_SETTLES = 8
 MOST_TRIES = 5
 
 
 class FrameClock:
-    """Virtual time and explicit frames of one target; `now` is page time in milliseconds."""
+    """Virtual time and explicit frames of one target; `now` is page time in milliseconds.
 
-    def __init__(self) -> None:
+    `settled` waits until no request of the page is open, and says how many there have been.
+    """
+
+    def __init__(self, settled: Callable[[], Awaitable[int]]) -> None:
         self.now = 0.0
+        self._settled, self._requests = settled, 0
         self._base = self._ticks = 0.0
         self._expired = asyncio.Event()
 
@@ -38,9 +52,11 @@ class FrameClock:
         await self._pass(1.0)
         for turn in range(MOST_PRIMING_FRAMES):
             await self.draw()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(0.004 * (turn + 1), PATIENCE_S)):
+                    await ready.wait()
             if ready.is_set():
                 return True
-            await asyncio.sleep(min(0.001 * (turn + 1), 0.02))
         return False
 
     async def picture_at(self, at_ms: float) -> bytes:
@@ -51,6 +67,7 @@ class FrameClock:
             await self._pass(min(OFF_GRID_MS + steps * STEP_MS, goal) - self.now)
             if self.now < goal - 0.01:
                 await self.draw()
+        await self._settle()
         return await self.picture()
 
     async def picture(self) -> bytes:
@@ -73,6 +90,15 @@ class FrameClock:
             await self._pass(min(STEP_MS, goal - self.now))
             await self.draw()
 
+    async def _settle(self) -> None:
+        """Lets the page hear of every refusal, and of those that follow from it, within bounds."""
+        for _ in range(MOST_SETTLES):
+            requests = await self._settled()
+            if requests == self._requests:
+                return
+            self._requests = requests
+            await self._pass(SETTLE_MS)
+
     async def _pass(self, ms: float) -> None:
         self._expired.clear()
         await self.session.post(
@@ -92,7 +118,7 @@ class FrameClock:
 
     def _tick(self) -> float:
         """Frame time on the browser's clock; never twice the same, for that frame would be dropped."""
-        self._ticks = max(self._base + self.now, self._ticks + 0.01)
+        self._ticks = max(self._base + self.now, self._ticks + TICK_MS)
         return self._ticks
 
 

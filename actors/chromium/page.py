@@ -48,7 +48,7 @@ class Visit:
         self.session = Session(browser.pipe, "")
         self.over = asyncio.Event()
         self.witness = Witness(self.page.html or "", self.url, self.end)
-        self.clock = FrameClock()
+        self.clock = FrameClock(self.witness.settled)
 
     @property
     def url(self) -> str:

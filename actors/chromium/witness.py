@@ -12,6 +12,8 @@ MOST_LINES = 100
 MOST_REQUESTS = 50
 MOST_DIALOGS = 20
 MOST_NOISE = 500
+PATIENCE_S = 0.5
+"""Longest wait until a page hears that what it asked for is refused."""
 """Console lines and exceptions after which the page is no longer listened to."""
 POLICY = "sandbox allow-scripts allow-same-origin allow-modals allow-forms allow-pointer-lock"
 """Content-Security-Policy of every page: neither popups nor downloads."""
@@ -38,6 +40,11 @@ class Witness:
         """Where the page first tried to go."""
         self.ready = asyncio.Event()
         """The document's first frame has run."""
+        self.requests = 0
+        """How many the page has made."""
+        self._open: set[str] = set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._dialogs = self._noise = 0
         self._served = False
 
@@ -46,6 +53,9 @@ class Witness:
         self.session, self.frame = session, frame
         for method, handler in (
             ("Fetch.requestPaused", self._request),
+            ("Network.requestWillBeSent", self._ask),
+            ("Network.loadingFinished", self._heard),
+            ("Network.loadingFailed", self._heard),
             ("Network.webSocketCreated", self._socket),
             ("Page.frameNavigated", self._navigated),
             ("Page.javascriptDialogOpening", self._dialog),
@@ -74,6 +84,28 @@ class Witness:
         self._refuse(event["resourceType"], url)
         reason = "Aborted" if document else "BlockedByClient"
         self.session.post("Fetch.failRequest", requestId=request, errorReason=reason)
+
+    def _ask(self, event: Params) -> None:
+        """Said by the page's own process, and so before the news that the time it was given is over."""
+        self.requests += 1
+        self._open.add(event["requestId"])
+        self._quiet.clear()
+
+    def _heard(self, event: Params) -> None:
+        """The page knows what became of a request."""
+        self._open.discard(event["requestId"])
+        if not self._open:
+            self._quiet.set()
+
+    async def settled(self) -> int:
+        """How many requests there have been, once the page knows what became of each; bounded."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._quiet.wait()
+        except TimeoutError:
+            self._open.clear()
+            self._quiet.set()
+        return self.requests
 
     def _socket(self, event: Params) -> None:
         self._refuse("WebSocket", event["url"])

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from actors.browser import CANARY, ChromiumRenderer
+from actors.browser import CANARY, ChromiumRenderer, timed
 from actors.chromium.launch import FENCES, Fence
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
@@ -91,6 +91,17 @@ async def test_page_time_moves_and_repeats_in_another_browser(renderer: Chromium
     assert len(set(pictures(first))) == 3
     assert pictures(first) == pictures(second)
     assert [block.x for block in first.blocks] == [block.x for block in second.blocks]
+
+
+async def test_a_refusal_is_heard_before_the_first_picture(renderer: ChromiumRenderer) -> None:
+    """Requests are refused in real time: page time waits for those that a refusal leads to as well."""
+    chain = "for (let n = 0; n < 3; n++) { try { await fetch('/' + n) } catch (e) { document.body.append(' ' + n) } }"
+    html = INK + f"<p>heard</p><script type=module>{chain}</script>"
+    seen = [timed(await renderer.render(Page(html=html))) for _ in range(5)]
+    assert len(set(seen)) == 1
+    assert len(set(seen[0])) == 1
+    last = await renderer.render(Page(html=html))
+    assert any("0 1 2" in block.text or block.text == "2" for block in last.blocks)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,6 @@ async def test_a_probe_that_breaks_the_page_costs_probes_not_validity(renderer: 
 async def test_probes_repeat_to_the_pixel(renderer: ChromiumRenderer) -> None:
     steps = (step("click", "#add"), step("wait", value="130"), step("expect_change"))
     first = await operate(renderer, steps)
-    renderer._renders.clear()
     again = await operate(renderer, steps)
     assert first.probes == again.probes == (ProbeResult(name="probe 0", held=True),)
     assert [shot.sha256 for shot in first.shots] == [shot.sha256 for shot in again.shots]
