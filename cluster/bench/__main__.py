@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cluster.bench.critic import bench_critic
+from cluster.bench.endurance import bench_endurance
 from cluster.bench.identity import bench_identity
 from cluster.bench.learner import bench_learner
 from cluster.bench.part import Figures
@@ -24,6 +25,7 @@ from rollout.files import write_aside
 
 PARTS: dict[str, Callable[[], Figures]] = {
     "critic": bench_critic,
+    "endurance": bench_endurance,
     "identity": bench_identity,
     "learner": bench_learner,
     "render": bench_render,
