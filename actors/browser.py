@@ -21,7 +21,7 @@ from rollout.records import Page, Probe, Render
 
 logger = logging.getLogger(__name__)
 
-ENGINE = "frames-3"
+ENGINE = "frames-4"
 """Counts up when the same page may come out differently: part of every cache key."""
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REAL_TIME = re.compile(

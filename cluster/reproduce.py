@@ -1,7 +1,8 @@
 """Shows which of the method's claims hold here: `python -m cluster.reproduce [--quick]`, or `make reproduce`.
 
 Trains every variant of a table with every seed, each in a process of its own, then writes the page of claims. A run
-that is finished is not done again, one that was stopped goes on: what is finished is found by its settings.
+that is finished is not done again, one that was stopped goes on: what is finished is found by its settings, among the
+runs and among the results kept beside the page, which other machines may have brought.
 Exit codes: 0 all is done; 2 bad input; 1 some run failed, and the page says which claims lack it; 130 stopped.
 """
 
@@ -21,8 +22,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from cluster.claims_page import write_claims
 from cluster.home import at_home
+from cluster.kept import NOT_COMPARED, KeptResults, same_run
 from cluster.results import Result, read_result
-from cluster.settings import load_settings
+from cluster.settings import RunSettings, load_settings
 from cluster.tracking import flat
 from rollout.errors import BadInput, RelookError, SettingsError
 from rollout.settings import Settings
@@ -90,12 +92,17 @@ class Job:
         """Begins the run's id."""
         return f"{self.variant}-{self.seed}"
 
+    @property
+    def wanted(self) -> RunSettings:
+        """What the run must have been told."""
+        return load_settings(self.settings, self.overrides)
+
     def find(self) -> tuple[Path | None, bool]:
         """The newest run of exactly these settings, if there is one, and whether it is finished."""
-        wanted = load_settings(self.settings, self.overrides).model_dump(mode="json")
+        wanted = self.wanted
         newest: Path | None = None
         for about in sorted(self.runs.glob(f"{self.name}-*/run.json")):
-            if json.loads(about.read_bytes()).get("settings") == wanted:
+            if same_run(json.loads(about.read_bytes()).get("settings", {}), wanted):
                 newest = about.parent
                 summary = newest / "summary.json"
                 if summary.is_file() and json.loads(summary.read_bytes())["status"] == "finished":
@@ -135,14 +142,15 @@ def jobs_of(table: Table, runs: Path, *, quick: bool = False) -> Iterator[Job]:
             yield job
 
 
-def reproduce(jobs: Sequence[Job], train: Train) -> int:
+def reproduce(jobs: Sequence[Job], train: Train, kept: KeptResults) -> int:
     """Does what is not done yet. Returns 0, 1 when some runs failed, or 130 when one was stopped.
 
-    Raises SettingsError for a run that was refused: the others would be too.
+    The result of each run is kept as soon as it is finished. Raises SettingsError for a run that was
+    refused: the others would be too.
     """
     failed = []
     for place, job in enumerate(jobs, start=1):
-        if job.find()[1]:
+        if find_result(job, kept) is not None:
             print(f"[{place}/{len(jobs)}] {job.name}: finished before", flush=True)
             continue
         print(f"[{place}/{len(jobs)}] {job.name}", flush=True)
@@ -153,6 +161,8 @@ def reproduce(jobs: Sequence[Job], train: Train) -> int:
             raise SettingsError(f"{job.name} was refused, see above; mend {job.settings} or the table of variants")
         if code:
             failed.append(job.name)
+        else:
+            find_result(job, kept)
     if failed:
         print(f"relook: these runs failed, and go on when this is called again: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -175,13 +185,28 @@ def alone_in(runs: Path) -> Iterator[None]:
         yield
 
 
-def finished(jobs: Sequence[Job]) -> dict[str, dict[int, Result]]:
+def find_result(job: Job, kept: KeptResults) -> Result | None:
+    """What a run came to, where it is finished: from its folder, and then kept, or kept before.
+
+    Raises CheckpointError for a damaged one.
+    """
+    wanted = job.wanted
+    known = kept.find(job.variant, job.seed, wanted)
+    if known is None:
+        path, done = job.find()
+        if path is not None and done:
+            known = read_result(path, job.variant, job.seed)
+            kept.keep(known, wanted.model_dump(mode="json", exclude=set(NOT_COMPARED)))
+    return known
+
+
+def finished(jobs: Sequence[Job], kept: KeptResults) -> dict[str, dict[int, Result]]:
     """The results of all finished runs, by variant and seed. Raises CheckpointError for a damaged one."""
     results: dict[str, dict[int, Result]] = {}
     for job in jobs:
-        path, done = job.find()
-        if path is not None and done:
-            results.setdefault(job.variant, {})[job.seed] = read_result(path, job.variant, job.seed)
+        result = find_result(job, kept)
+        if result is not None:
+            results.setdefault(job.variant, {})[job.seed] = result
     return results
 
 
@@ -204,12 +229,13 @@ def main(argv: list[str] | None = None, train: Train = run_training) -> int:
     try:
         table = read_table(options.table)
         jobs = list(jobs_of(table, runs, quick=options.quick))
+        kept = KeptResults(out.with_suffix("") / "runs")
         code = 0
         if not options.report:
             with alone_in(runs):
-                code = reproduce(jobs, train)
+                code = reproduce(jobs, train, kept)
         chosen = {job.variant: table.variants[job.variant].title for job in jobs}
-        write_claims(out, finished(jobs), chosen)
+        write_claims(out, finished(jobs, kept), chosen)
     except RelookError as error:
         print(f"relook: {error}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, BadInput) else 1

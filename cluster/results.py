@@ -16,6 +16,8 @@ from cluster.summary import LAST_STEPS
 from rollout.errors import CheckpointError
 from rollout.records import Attempt, Group
 
+CURVES = ("step", "valid_render_rate")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
@@ -33,7 +35,7 @@ class Result:
     seed: int
     summary: Mapping[str, Any]
     history: Sequence[Mapping[str, float]]
-    """Metrics, one dict a step."""
+    """Metrics that are drawn as curves, one dict a step."""
     before: Exam
     """Held-out tasks before training: the base policy."""
     after: Exam
@@ -52,8 +54,9 @@ def read_result(path: Path, variant: str, seed: int) -> Result:
     store = Store(path)
     summary, about = store.read_json("summary.json"), store.read_json("run.json")
     try:
-        history = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    except (OSError, ValueError) as error:
+        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        history = [{name: line[name] for name in CURVES} for line in lines]
+    except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path / 'metrics.jsonl'}: not readable ({error})") from None
     steps = int(summary["steps"])
     last = range(max(1, steps - LAST_STEPS + 1), steps + 1)

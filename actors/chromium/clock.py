@@ -62,12 +62,14 @@ class FrameClock:
     async def picture_at(self, at_ms: float) -> bytes:
         """PNG at page time `at_ms`, 7 ms later to be exact, after steps on a fixed grid that draw on their way."""
         goal = at_ms + OFF_GRID_MS
-        while self.now < goal - 0.01:
+        hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # however often it settles, the picture is of one moment
+        while self.now < hearing - 0.01:
             steps = int((self.now - OFF_GRID_MS + 0.5) // STEP_MS) + 1
-            await self._pass(min(OFF_GRID_MS + steps * STEP_MS, goal) - self.now)
-            if self.now < goal - 0.01:
+            await self._pass(min(OFF_GRID_MS + steps * STEP_MS, hearing) - self.now)
+            if self.now < hearing - 0.01:
                 await self.draw()
         await self._settle()
+        await self._pass(goal - self.now)
         return await self.picture()
 
     async def picture(self) -> bytes:

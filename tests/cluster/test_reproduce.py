@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, 
 
 from cluster.claims import find, reward_gain, rewards, student
 from cluster.claims_page import write_claims
+from cluster.kept import KeptResults
 from cluster.loop import train
 from cluster.reproduce import Job, alone_in, finished, jobs_of, main, read_table, reproduce
 from cluster.results import Exam, Result, standing
@@ -21,7 +23,7 @@ from cluster.settings import RunSettings, load_settings
 from cluster.state import RunState
 from cluster.store import Store, write_groups
 from cluster.summary import summarise
-from rollout.errors import SettingsError
+from rollout.errors import CheckpointError, SettingsError
 from rollout.records import Group, Reward, Trajectory
 
 RUN = """
@@ -119,6 +121,10 @@ def jobs(table: Path, **options: Any) -> list[Job]:
     return list(jobs_of(read_table(table), table.parent / "runs", **options))
 
 
+def kept(table: Path) -> KeptResults:
+    return KeptResults(table.parent / "claims" / "runs")
+
+
 def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(table: Path) -> None:
     training, out = PaperTraining(), table.parent / "claims.md"
     command = ["--table", str(table), "--runs", str(table.parent / "runs"), "--out", str(out)]
@@ -128,7 +134,7 @@ def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(tabl
     assert len(training.calls) == 9, "what is finished is not done again"
     page = out.read_text()
     rows = {line.split(" | ")[0].lstrip("| "): line for line in page.splitlines() if line.startswith("| ")}
-    results = finished(jobs(table))
+    results = finished(jobs(table), kept(table))
     finding = find(results, "relook", None, reward_gain)
     assert finding is not None
     assert finding.low > 0, "the paper policy learns"
@@ -146,8 +152,8 @@ def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(tabl
 
 
 def test_the_same_exam_of_the_base_policy_is_before_every_run(table: Path) -> None:
-    assert reproduce(jobs(table)[:4], PaperTraining()) == 0
-    results = finished(jobs(table))
+    assert reproduce(jobs(table)[:4], PaperTraining(), kept(table)) == 0
+    results = finished(jobs(table), kept(table))
     before = [run.before for seeds in results.values() for run in seeds.values()]
     assert len(before) == 4
     assert all(sat == before[0] for sat in before)
@@ -160,22 +166,38 @@ def test_the_same_exam_of_the_base_policy_is_before_every_run(table: Path) -> No
 
 def test_a_stopped_run_stops_all_and_goes_on_later_and_a_failed_one_does_not_stop_the_others(table: Path) -> None:
     training = PaperTraining(1, 130)
-    assert reproduce(jobs(table), training) == 130
+    assert reproduce(jobs(table), training, kept(table)) == 130
     assert len(training.calls) == 2
-    assert reproduce(jobs(table), training) == 0
+    assert reproduce(jobs(table), training, kept(table)) == 0
     resumed = [call[1] for call in training.calls[2:4]]
     assert [Path(path).name for path in resumed] == ["relook-1-0001", "vision_only-1-0002"]
     assert [call[0] for call in training.calls[4:]] == [str(table.parent / "run.toml")] * 7
-    assert reproduce(jobs(table, quick=True), PaperTraining(1)) == 1
+    assert reproduce(jobs(table, quick=True), PaperTraining(1), kept(table)) == 1
     with pytest.raises(SettingsError, match="vision_only-4 was refused"):
-        reproduce(jobs(table, quick=True), PaperTraining(2))
+        reproduce(jobs(table, quick=True), PaperTraining(2), kept(table))
 
 
 def test_a_run_of_other_settings_is_not_taken_for_this_one(table: Path) -> None:
-    assert reproduce(jobs(table)[:1], PaperTraining()) == 0
+    assert reproduce(jobs(table)[:1], PaperTraining(), kept(table)) == 0
     assert jobs(table)[0].find()[1]
     (table.parent / "run.toml").write_text(RUN.replace("groups = 6", "groups = 5"))
     assert jobs(table)[0].find() == (None, False)
+
+
+def test_results_outlive_their_runs_and_count_only_for_the_same_settings(table: Path) -> None:
+    assert reproduce(jobs(table)[:2], PaperTraining(), kept(table)) == 0
+    results = finished(jobs(table), kept(table))
+    shutil.rmtree(table.parent / "runs")
+    assert finished(jobs(table), kept(table)) == results
+    elsewhere = list(jobs_of(read_table(table), table.parent / "other_runs"))
+    again = PaperTraining()
+    assert reproduce(elsewhere[:2], again, kept(table)) == 0
+    assert again.calls == [], "where a run was kept is no part of what it did"
+    (table.parent / "run.toml").write_text(RUN.replace("groups = 6", "groups = 5"))
+    assert finished(jobs(table), kept(table)) == {}
+    (table.parent / "claims" / "runs" / "relook-1.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"relook-1\.json is damaged"):
+        finished(jobs(table), kept(table))
 
 
 def test_a_page_of_nothing_claims_nothing(table: Path) -> None:
@@ -273,14 +295,14 @@ def test_single_values_have_students_interval() -> None:
 
 
 def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
-    assert reproduce(jobs(table)[:1], PaperTraining()) == 0
+    assert reproduce(jobs(table)[:1], PaperTraining(), kept(table)) == 0
     run = jobs(table)[0].find()[0]
     assert run is not None
     trajectory = (Store(run).read_groups(6) or [])[0].trajectories[0]
     first = trajectory.turns[0].attempts[0]
     broken = replace(first, reward=Reward(total=0.1, gate=0, format=1.0))
-    kept = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=(broken,)),))
-    assert standing([Group(task=kept.task, trajectories=(kept,))], 2) == [0, 0, 0]
+    paid = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=(broken,)),))
+    assert standing([Group(task=paid.task, trajectories=(paid,))], 2) == [0, 0, 0]
 
 
 def test_quick_runs_are_kept_apart(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
