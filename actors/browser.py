@@ -57,6 +57,7 @@ class ChromiumRenderer:
         self._pages = 0
         self._canary = ""
         self._turn = asyncio.Lock()
+        self._news: list[str] = []
 
     async def start(self) -> None:
         """Launches the browser and shows it the canary. Raises BrowserFault."""
@@ -80,6 +81,11 @@ class ChromiumRenderer:
         except (BrowserLost, TimeoutError) as error:
             raise BrowserFault(f"{self.name} does not answer: {error!r}") from error
         return self.name
+
+    def news(self) -> tuple[str, ...]:
+        """Browsers lost and replaced since this was last asked, for a person."""
+        news, self._news = self._news, []
+        return tuple(news)
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
         """See `rollout.ports.Renderer`. Raises BrowserFault when the browser is lost twice over one page."""
@@ -134,6 +140,8 @@ class ChromiumRenderer:
             await self._drop(self._browser)
         except FAULTS as error:
             logger.warning("page %s is tried again on a fresh browser: %r", page.sha256[:12], error)
+            if isinstance(error, BrowserLost):
+                self._news.append(f"Chromium was lost over page {page.sha256[:12]}, which another shows")
         try:
             return await self._show(await self._ready(), page, probes, put)
         except Stalled as error:
@@ -168,6 +176,8 @@ class ChromiumRenderer:
         browser = self._browser
         if browser is not None and browser.alive and self._pages < self.settings.recycle_pages:
             return browser
+        if browser is not None and not browser.alive:
+            self._news.append("Chromium was lost between two pages; another takes over")
         await self._drop(browser)
         browser = None if self._stopped else await self._launch()
         self._browser = browser

@@ -100,6 +100,11 @@ class HttpCriticActor:
         await self.endpoint.check()
         return self.settings.model
 
+    def news(self) -> tuple[str, ...]:
+        """When the server went away and came back since this was last asked, for a person."""
+        news, self.endpoint.news = self.endpoint.news, []
+        return tuple(news)
+
     async def stop(self) -> None:
         """Ends all connections."""
         await self.endpoint.close()

@@ -34,6 +34,8 @@ KNOWN = 20
 """Answers that must be timed before stragglers are recognised."""
 TOKENS_PER_PICTURE = 1000
 """Counted for a picture where the server does not say what a request cost."""
+AWAY = 2
+"""Requests without an answer in a row that make a server's absence news."""
 SHOWN = 200
 
 
@@ -53,6 +55,9 @@ class Endpoint:
         self._client: httpx.AsyncClient | None = None
         self._took: deque[float] = deque(maxlen=200)
         self._draw = random.Random()
+        self._silent, self._silent_since = 0, 0.0
+        self.news: list[str] = []
+        """When the server went away and came back, for a person."""
 
     async def check(self) -> None:
         """Raises SettingsError for a missing or refused key, CriticFault when nobody answers at the address."""
@@ -131,11 +136,26 @@ class Endpoint:
             response = await self._ready().post("chat/completions", json=body)
         except httpx.HTTPError as error:
             turn.end("down")
+            self._unheard(self._plain(repr(error)))
             raise Unanswered(self._plain(repr(error))) from error
+        self._heard()
         answer = self._sift(response, turn)
         self.spent += _cost(answer, body)
         self._took.append(self.gate.now() - turn.started)
         return answer
+
+    def _unheard(self, why: str) -> None:
+        """A request got no answer. One is no news, for any network loses one now and then."""
+        self._silent += 1
+        self._silent_since = self._silent_since if self._silent > 1 else self.gate.now()
+        if self._silent == AWAY:
+            self.news.append(f"{self.settings.base_url} does not answer ({why}); judgments wait for it")
+
+    def _heard(self) -> None:
+        if self._silent >= AWAY:
+            away_s = self.gate.now() - self._silent_since
+            self.news.append(f"{self.settings.base_url} answers again after {away_s:.0f} s")
+        self._silent = 0
 
     def _sift(self, response: httpx.Response, turn: Turn) -> Any:
         """The JSON of a good response; tells the gate how the others ended."""

@@ -11,7 +11,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,16 @@ from cluster.pool import Pool
 from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
 from cluster.settings import RunSettings
 from cluster.store import Store
+from cluster.vigil import keep_vigil
 from cluster.worker import EpisodeWorker
 from reward.score import score
-from rollout.errors import CapacityError, MachineError, PictureLost
+from rollout.errors import BrowserFault, CapacityError, CriticFault, MachineError, PictureLost
 from rollout.ports import Cast
 from rollout.seeds import seed_of
 
 logger = logging.getLogger(__name__)
 CANARY_TOKENS = 48
 STOP_TIMEOUT_S = 10.0
-WATCH_S = 2.0
-"""Between two looks at an engine or a learner rank."""
 TOKEN = Path.home() / ".ray" / "auth_token"
 """Where Ray keeps the token of clusters that are started here."""
 CALLS = 1024
@@ -47,13 +46,13 @@ class Crew:
     players: PlayerPool
     learner: LearnerPool
     agency: "Agency"
+    helpers: list[Pool]
+    """Browsers and critics, whom the workers ask; here they are only watched."""
 
-    async def guard(self) -> None:
-        """Watches those whom nobody can stand in for, without end. Raises MachineError when one is lost."""
+    async def guard(self, note: Callable[[str], None]) -> None:
+        """Watches everyone, without end; see `cluster.vigil`. Raises MachineError for whom nobody can stand in."""
         learner = self.learner
-        await asyncio.gather(
-            *(_watch(pool, place) for pool in (learner.ranks, learner.engines) for place in range(len(pool.handles)))
-        )
+        await keep_vigil([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note)
 
     async def close(self) -> None:
         """Ends everyone, and the waiting for those who died."""
@@ -100,12 +99,6 @@ def connect() -> Connection:
     return Connection(dashboard=str(context.dashboard_url or ""), token=None if known else TOKEN)
 
 
-async def _watch(pool: Pool, place: int) -> None:
-    while True:
-        await pool.ask_one(place, "ping")
-        await asyncio.sleep(WATCH_S)
-
-
 async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
     """Hires and starts everyone. Raises CapacityError for what does not fit, MachineError for what cannot start."""
     agency = Agency(settings)
@@ -149,6 +142,10 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         players=PlayerPool(workers, timeout_s=patience, limit=CALLS),
         learner=LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience),
         agency=agency,
+        helpers=[
+            Pool("browser", browsers, fault=BrowserFault, timeout_s=patience, limit=1),
+            Pool("critic", critics, fault=CriticFault, timeout_s=patience, limit=1),
+        ],
     )
 
 

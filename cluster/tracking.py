@@ -1,14 +1,14 @@
 """MLflow: settings, code version, metrics each step, pictures, trajectories, the report, the champion.
 
-What cannot be delivered now is delivered with the next step: an MLflow server that is away costs no metrics
-and does not stop the run.
+What cannot be delivered now is delivered later: an MLflow server that is away costs no metrics and does not stop the
+run, and what it has got already, before a resume, it does not get twice.
 """
 
 import logging
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ logger = logging.getLogger(__name__)
 MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 MAX_PARAM_CHARS = 500
 SERVER_TIMEOUT_S = 10.0
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
+"""MLflow's own would try each request for minutes; here the next step tries again anyway."""
+REST_S = 10.0
+"""After a delivery that failed, how long none is tried."""
+AGAIN_S, LAST_PATIENCE_S = 2.0, 60.0
+"""How often, and for how long, a server that is away is tried when all is done."""
 
 
 def check_server(uri: str) -> None:
@@ -38,7 +44,17 @@ def check_server(uri: str) -> None:
 class Tracker:
     """One MLflow run. Raises SettingsError when the tracking store cannot be opened."""
 
-    def __init__(self, settings: RunSettings, runs: Path, run_id: str, mlflow_run: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        runs: Path,
+        run_id: str,
+        mlflow_run: str | None = None,
+        note: Callable[[str], None] = logger.warning,
+    ) -> None:
+        """`note` hears when the server goes away and comes back."""
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -46,16 +62,21 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db"
         self.failure: type[Exception] = MlflowException
+        self.note = note
         check_server(uri)
         try:
             self.client = MlflowClient(tracking_uri=uri)
             self.run = mlflow_run or self._create(settings, runs, run_id)
             self.client.update_run(self.run, status="RUNNING")
+            known = self.client.get_metric_history(self.run, "seconds_step") if mlflow_run else []
         except (MlflowException, OSError) as error:
             raise SettingsError(
                 f"MLflow at {uri.split('@')[-1]} cannot be used: {str(error).splitlines()[0]}"
             ) from error
-        self.delivered = 0
+        self.delivered = max((point.step for point in known), default=0)
+        self._owed: list[tuple[Any, ...]] = []
+        """Batches of values that MLflow did not take yet."""
+        self._away_since = self._rest_until = 0.0
 
     def _create(self, settings: RunSettings, runs: Path, run_id: str) -> str:
         experiment = self.client.get_experiment_by_name(settings.name)
@@ -85,12 +106,12 @@ class Tracker:
             self.delivered = step
 
     def values(self, step: int, values: Mapping[str, float]) -> None:
-        """Delivers values that are not of a step's row, such as an exam's."""
+        """Delivers values that are not of a step's row, such as an exam's, with those still owed."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
-        self._deliver("log_batch", self.run, metrics=metrics)
+        self._owed.append(tuple(Metric(name, float(value), now, step) for name, value in values.items()))
+        self._settle()
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Delivers a file as an artifact."""
@@ -100,17 +121,42 @@ class Tracker:
         """Delivers a folder as artifacts."""
         self._deliver("log_artifacts", self.run, str(path), folder)
 
+    def reach(self) -> None:
+        """Waits a while for a server that went away: what comes now are the last deliveries."""
+        deadline = time.monotonic() + LAST_PATIENCE_S
+        while self._away_since and time.monotonic() < deadline:
+            self._rest_until = 0.0
+            if not self._deliver("get_run", self.run):
+                time.sleep(AGAIN_S)
+
     def finish(self, status: str) -> None:
         """Ends the MLflow run; `status` is that of the summary."""
+        self._settle()
         self._deliver("set_terminated", self.run, MLFLOW_STATUS[status])
 
+    def _settle(self) -> None:
+        while self._owed and self._deliver("log_batch", self.run, metrics=self._owed[0]):
+            del self._owed[0]
+
     def _deliver(self, method: str, *args: Any, **kwargs: Any) -> bool:
+        if time.monotonic() < self._rest_until:
+            return False
         try:
             getattr(self.client, method)(*args, **kwargs)
         except (self.failure, OSError) as error:
-            logger.warning("MLflow did not take %s (%s); the run's own files have it", method, error)
+            self._rest_until = time.monotonic() + REST_S
+            if not self._away_since:
+                self._away_since = time.monotonic()
+                self.note(f"MLflow did not take {method} ({_first_line(error)}); the run's own files have it")
             return False
+        if self._away_since:
+            self.note(f"MLflow takes deliveries again after {time.monotonic() - self._away_since:.0f} s")
+            self._away_since = 0.0
         return True
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

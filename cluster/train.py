@@ -149,14 +149,14 @@ class Session:
             self.connection = await asyncio.to_thread(crew.connect)
         if self.connection.dashboard:
             self.display.note(f"Ray dashboard: http://{self.connection.dashboard}")
-        if plan.resumed and plan.state.step:
+        if plan.resumed:
             self.observer.note(f"resumed after step {plan.state.step}")
         curriculum, lost_at = Curriculum(settings), Counter[int]()
         while True:
             try:
                 await self._assemble(model, curriculum)
                 with _timed(plan.state, "train"):
-                    await watched(train(self.run), self.crew.guard())
+                    await watched(train(self.run), self.crew.guard(self.observer.note))
                 return
             except MachineError as fault:
                 lost_at[plan.state.step] += 1
@@ -199,7 +199,11 @@ class Session:
         from cluster.watch import Observer
 
         plan, runs = self.plan, self.plan.store.path.parent
-        tracker = Tracker(plan.settings, runs, plan.run_id, plan.mlflow_run)
+
+        def note(text: str) -> None:
+            self.observer.note(text)
+
+        tracker = Tracker(plan.settings, runs, plan.run_id, plan.mlflow_run, note)
         plan.store.write_json(
             "run.json",
             {

@@ -98,6 +98,8 @@ class Observer:
         self.clerk.shutdown(wait=True)
         for errand in self.errands:
             errand.result()
+        if status == "finished":
+            self.tracker.reach()
         summary = self.publish(status, self.state)
         self.tracker.metrics(self.state.history)
         for name in ("summary.json", "report.html", "run.json"):

@@ -1,17 +1,18 @@
 """The real graph in a process of its own: Ray, vLLM, DeepSpeed, Chromium and MLflow, from the command line."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from family import Family
 
 pytestmark = [
     pytest.mark.engine,
@@ -21,8 +22,6 @@ pytestmark = [
 TRAIN = [sys.executable, "-m", "cluster.train"]
 TINY = "tests/cluster/tiny.toml"
 PATIENCE_S = 600
-ENDING_S = 20
-"""Seconds that ended processes may take to be gone."""
 
 
 def start(*arguments: str, runs: Path, log: Path) -> subprocess.Popen[bytes]:
@@ -70,50 +69,13 @@ def mlflow_run(runs: Path, run: Path) -> Any:
     return client, client.get_run(json.loads((run / "run.json").read_text())["mlflow_run"])
 
 
-def engines() -> dict[int, str]:
-    """Process ids and command lines of everything on this machine that a run may have started."""
-    names = ("VLLM::", "chromium-headless", "ray::", "raylet", "gcs_server", "ray/dashboard")
-    shown = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
-    rows = [row.split(None, 2) for row in shown.splitlines()[1:]]
-    return {int(pid): args for pid, stat, args in rows if stat[0] != "Z" and any(name in args for name in names)}
-
-
-class Guard:
-    """Knows what ran before a test, and so what the test left behind."""
-
-    def __init__(self) -> None:
-        self.before = set(engines())
-
-    def left_behind(self, names: tuple[str, ...] = ("",)) -> list[str]:
-        """Command lines of what is there and was not, once what is ending has had time to end."""
-        deadline = time.monotonic() + ENDING_S
-        while rows := self._new(names):
-            if time.monotonic() > deadline:
-                return rows
-            time.sleep(0.5)
-        return []
-
-    def _new(self, names: tuple[str, ...]) -> list[str]:
-        new = (args for pid, args in engines().items() if pid not in self.before)
-        return [args for args in new if any(name in args for name in names)]
-
-    def kill(self, name: str = "") -> int:
-        """Kills what was not there and has `name` in its command line; how many there were."""
-        found = [pid for pid, args in engines().items() if pid not in self.before and name in args]
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return len(found)
-
-
 @pytest.fixture(autouse=True)
-def guard() -> Iterator[Guard]:
-    watched = Guard()
-    yield watched
-    watched.kill()
+def family() -> Iterator[Family]:
+    with Family() as started:
+        yield started
 
 
-def test_two_steps_of_the_real_graph(tmp_path: Path, guard: Guard) -> None:
+def test_two_steps_of_the_real_graph(tmp_path: Path, family: Family) -> None:
     log = tmp_path / "log"
     assert finish(start(TINY, "--set", f"runs={tmp_path}", runs=tmp_path, log=log), log) == 0, log.read_text()[-3000:]
     run, summary = summary_of(tmp_path)
@@ -127,7 +89,7 @@ def test_two_steps_of_the_real_graph(tmp_path: Path, guard: Guard) -> None:
     check_mlflow(tmp_path, run)
     report = (run / "report.html").read_text()
     assert "data:image/" in report
-    assert guard.left_behind() == []
+    assert family.left_behind() == []
 
 
 def check_tables(run: Path) -> None:
@@ -154,7 +116,7 @@ def check_mlflow(runs: Path, run: Path) -> None:
     assert {"report.html", "summary.json", "champion", "trajectories"} <= names
 
 
-def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, guard: Guard) -> None:
+def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: Family) -> None:
     log = tmp_path / "log"
     process = start(TINY, "--set", f"runs={tmp_path}", "--set", "steps=3", runs=tmp_path, log=log)
     wait_for(lambda: steps_done(tmp_path) >= 1, process, log)
@@ -162,7 +124,7 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, guard: Guard) ->
     process.wait()
     (run,) = tmp_path.glob("tiny-*/")
     before = history(run)
-    guard.kill()
+    family.kill()
 
     resumed = start("--resume", run.name, "--runs", str(tmp_path), runs=tmp_path, log=log)
     wait_for(lambda: steps_done(tmp_path) >= 2, resumed, log)
@@ -172,7 +134,7 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, guard: Guard) ->
     assert summary["status"] == "stopped"
     _, record = mlflow_run(tmp_path, run)
     assert record.info.status == "KILLED"
-    assert guard.left_behind() == []
+    assert family.left_behind() == []
 
     last = start("--resume", run.name, "--runs", str(tmp_path), runs=tmp_path, log=log)
     assert finish(last, log) == 0, log.read_text()[-3000:]
@@ -183,7 +145,7 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, guard: Guard) ->
     assert mlflow_run(tmp_path, run)[1].info.status == "FINISHED"
 
 
-def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, guard: Guard) -> None:
+def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> None:
     log = tmp_path / "log"
     options = ("--set", f"runs={tmp_path}", "--set", "steps=4", "--set", "max_fault_share=0.5")
     process = start(TINY, *options, runs=tmp_path, log=log)
@@ -193,7 +155,7 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, guard: Guard) -> None
     ):
         wait_for(lambda step=step: steps_done(tmp_path) >= step, process, log)
         for name in names:
-            assert guard.kill(name), name
+            assert family.kill(name), name
     assert finish(process, log) == 0, log.read_text()[-3000:]
     run, summary = summary_of(tmp_path)
     assert [row["step"] for row in history(run)] == [1, 2, 3, 4]
@@ -201,25 +163,25 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, guard: Guard) -> None
     assert summary["forced_optimization"]["violations"] == 0
     assert summary["episodes"]["finished"] + summary["episodes"]["dropped"] == 64
     assert (run / "report.html").read_text().count("a new crew goes on after step") == 2
-    assert guard.left_behind() == []
+    assert family.left_behind() == []
 
 
 @pytest.fixture
-def ray_head(tmp_path: Path) -> Iterator[str]:
-    """A Ray head as `ray start --head` gives it, ended afterwards."""
+def ray_head(family: Family) -> Iterator[str]:
+    """A Ray head as `ray start --head` gives it; the family ends it."""
     scripts = Path(sys.executable).parent
     path = f"{scripts}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    ray = [str(scripts / "ray")]
-    head = ["start", "--head", "--num-cpus=2", "--port=6399", "--dashboard-port=8299"]
-    subprocess.run([*ray, *head], env=environment, check=True, capture_output=True, timeout=120)
-    try:
+    # A folder of its own, of a short name, for sockets are in it: what is noted in /tmp/ray leads others here.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        head = ["--head", "--num-cpus=2", "--port=6399", "--dashboard-port=8299", f"--temp-dir={folder}"]
+        subprocess.run(
+            [str(scripts / "ray"), "start", *head], env=environment, check=True, capture_output=True, timeout=120
+        )
         yield "http://127.0.0.1:8299"
-    finally:
-        subprocess.run([*ray, "stop", "--force"], env=environment, check=True, capture_output=True, timeout=120)
 
 
-def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray_head: str, guard: Guard) -> None:
+def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray_head: str, family: Family) -> None:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     client = JobSubmissionClient(ray_head)
@@ -240,7 +202,7 @@ def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray
     assert mlflow_run(tmp_path, run)[1].info.status == "KILLED"
     assert list((run / "checkpoints").glob("step-*.json"))
     hands = ("VLLM", "chromium", "Policy", "Renderer", "LearnerRank")
-    assert guard.left_behind(hands) == []
+    assert family.left_behind(hands) == []
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

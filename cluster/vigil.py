@@ -1,0 +1,62 @@
+"""The vigil: looks at every actor now and then, and says who was lost, who is back, and what they mended themselves.
+
+The pools go on without waiting for any of this; it is how the display and the report come to hear of it. Those whom
+nobody can stand in for, policy engines and learner ranks, end the vigil when they are lost: then a new crew is due.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from cluster.pool import Pool
+from rollout.errors import MachineError
+
+WATCH_S = 2.0
+"""Between two looks at an actor."""
+LOOK_TIMEOUT_S = 30.0
+
+
+async def keep_vigil(
+    irreplaceable: list[Pool], replaceable: list[Pool], note: Callable[[str], None], every_s: float = WATCH_S
+) -> None:
+    """Watches all actors of some pools, without end. Raises MachineError when an irreplaceable one is lost."""
+    watches = [_guard(pool, place, every_s) for pool in irreplaceable for place in range(len(pool.handles))]
+    watches += [_follow(pool, place, note, every_s) for pool in replaceable for place in range(len(pool.handles))]
+    tasks = [asyncio.create_task(watch) for watch in watches]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _guard(pool: Pool, place: int, every_s: float) -> None:
+    while True:
+        await pool.ask_one(place, "ping")
+        await asyncio.sleep(every_s)
+
+
+async def _follow(pool: Pool, place: int, note: Callable[[str], None], every_s: float) -> None:
+    """Notes what becomes of one actor, which Ray makes again when it dies."""
+    name, life, lost = f"{pool.name}-{place}", 0, False
+    while True:
+        try:
+            now, news = await pool.ask_one(place, "__ray_call__", look, timeout_s=LOOK_TIMEOUT_S)
+        except MachineError as fault:
+            if not lost:
+                note(f"lost {name}: {str(fault).partition(': ')[2]}")
+            lost = True
+        else:
+            if lost or life not in (0, now):
+                note(f"{name} answers again" if life == now else f"{name} was made again")
+            life, lost = now, False
+            for words in news:
+                note(f"{name}: {words}")
+        await asyncio.sleep(every_s)
+
+
+def look(actor: Any) -> tuple[int, tuple[str, ...]]:
+    """Runs in an actor: which life it is in, by its process, and what it lost and mended since the last look."""
+    return os.getpid(), actor.news() if hasattr(actor, "news") else ()

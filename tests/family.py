@@ -1,0 +1,88 @@
+"""The processes that a test started, and theirs: found by descent, so that nobody else's are ever touched."""
+
+import contextlib
+import threading
+import time
+from collections import defaultdict
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+LOOK_S = 0.2
+"""Between two looks: whoever is seen once is known for life, also when those between have died."""
+ENDING_S = 20.0
+"""Seconds that ended processes may take to be gone."""
+
+
+class Family:
+    """Everybody who came to be below this process while it is open; those left at the end are killed."""
+
+    def __init__(self) -> None:
+        self._before = set(psutil.Process().children(recursive=True))
+        self._known: set[psutil.Process] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._eye = threading.Thread(target=self._watch, name="family", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._eye.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._eye.join()
+        self.kill()
+
+    def members(self, name: str = "") -> dict[psutil.Process, str]:
+        """Who lives, with `name` in the command line; the oldest first, so that parents come before children."""
+        self._look()
+        found: dict[psutil.Process, str] = {}
+        for process in sorted(self._known.copy(), key=lambda one: (one.create_time(), one.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                line = " ".join(process.cmdline())
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE and name in line:
+                    found[process] = line
+        return found
+
+    def kill(self, name: str = "", most: int | None = None) -> int:
+        """Kills the `most` oldest, all by default, with -9; says how many there were."""
+        chosen = list(self.members(name))[:most]
+        for process in chosen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return len(chosen)
+
+    def below(self, process: psutil.Process) -> list[psutil.Process]:
+        """A process and everybody below it: a machine, where the process is what keeps one up."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [process, *process.children(recursive=True)]
+        return []
+
+    def left_behind(self, names: tuple[str, ...] = ("",)) -> list[str]:
+        """Command lines of who still lives, once those who are ending have had time to end."""
+        deadline = time.monotonic() + ENDING_S
+        while lines := [line for line in self.members().values() if any(name in line for name in names)]:
+            if time.monotonic() > deadline:
+                return lines
+            time.sleep(0.5)
+        return []
+
+    def _watch(self) -> None:
+        while not self._closed.wait(LOOK_S):
+            self._look()
+
+    def _look(self) -> None:
+        children: dict[int, list[psutil.Process]] = defaultdict(list)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                children[process.ppid()].append(process)
+        with self._lock:
+            self._known = {process for process in self._known if process.is_running()}
+            parents = [psutil.Process(), *self._known]
+            while parents:
+                born = [child for child in children.pop(parents.pop().pid, []) if child not in self._before]
+                self._known |= set(born)
+                parents += born
