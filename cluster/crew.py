@@ -19,7 +19,7 @@ from typing import Any
 
 from actors.settings import CriticSettings
 from cluster.home import at_home
-from cluster.pool import Pool
+from cluster.pool import Pool, answer
 from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
 from cluster.settings import RunSettings
 from cluster.store import Store
@@ -92,6 +92,8 @@ def connect() -> Connection:
     # Ray's workers would give way to whatever else runs here, and threads that wait for each other then wait long.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # On a machine that others keep busy, a worker takes longer to start than the minute that Ray allows.
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
     known = TOKEN.exists()
     # Without an address Ray would join the last cluster that was started here, though it may be gone or another's.
     address = os.environ.get("RAY_ADDRESS") or "local"
@@ -278,7 +280,9 @@ class Agency:
 
         strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
         task = ray.remote(_free_port).options(num_cpus=0, scheduling_strategy=strategy)
-        host, port = await task.remote()
+        host, port = await answer(
+            task.remote(), "a learner rank's node", MachineError, self.settings.cluster.start_timeout_s
+        )
         return str(host), int(port)
 
 

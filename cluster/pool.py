@@ -56,19 +56,9 @@ class Pool:
 
     async def ask_one(self, place: int, method: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Any:
         """Asks one handle."""
-        from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
-
         patience = self.timeout_s if timeout_s is None else timeout_s
         call = getattr(self.handles[place], method).remote(*args, **kwargs)
-        try:
-            return await asyncio.wait_for(_answer(call), patience)
-        except (TimeoutError, RayActorError, ObjectLostError) as error:
-            raise self.fault(f"{self.name}-{place}.{method}: {_why(error, patience)}") from error
-        except RayTaskError as error:
-            # What was raised on purpose crosses the wire as what it was; a bug keeps its remote traceback.
-            if isinstance(error.cause, RelookError):
-                raise error.cause from None
-            raise
+        return await answer(call, f"{self.name}-{place}.{method}", self.fault, patience)
 
     async def _choose(self) -> int:
         """The least-loaded handle that is well."""
@@ -99,11 +89,28 @@ class Pool:
                 return
 
 
-async def _answer(call: Any) -> Any:
-    return await call
+async def answer(call: Any, what: str, fault: type[MachineError], timeout_s: float) -> Any:
+    """What a Ray call comes to. Raises `fault` when there is no answer in time, or Ray itself is why there is none."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        # Not `wait_for`: before Python 3.12 that forgets a cancellation that comes together with the answer.
+        async with asyncio.timeout(timeout_s):
+            return await call
+    except (TimeoutError, RayError) as error:
+        # What was raised on purpose crosses the wire as what it was; a bug keeps its remote traceback.
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, RelookError):
+            raise cause from None
+        if isinstance(cause, TimeoutError | RayError):
+            raise fault(f"{what}: {_why(cause, timeout_s)}") from error
+        raise
 
 
 def _why(error: BaseException, timeout_s: float) -> str:
+    from ray.exceptions import RayActorError
+
     if isinstance(error, TimeoutError):
         return f"no answer in {timeout_s:.0f} s"
-    return f"the actor is gone ({str(error).splitlines()[0]})"
+    said = str(error).partition("\n")[0] or type(error).__name__
+    return f"the actor is gone ({said})" if isinstance(error, RayActorError) else said
