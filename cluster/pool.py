@@ -2,20 +2,26 @@
 
 Nothing here knows what an actor does: a pool asks a method of one of its handles and waits for the answer. A handle
 that fails leaves the pool at once, for an idle one that fails fast would draw every call, and comes back when it
-answers a ping.
+answers a ping. Calls that say what they are `near` go to the handle that had the last such call, which has it cached.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from typing import Any
 
+from cluster.loads import Loads
 from rollout.errors import MachineError, RelookError
 
 logger = logging.getLogger(__name__)
 PING_TIMEOUT_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
 """Between two pings of a handle that fails."""
+SLACK = 4
+"""Calls that a handle may have more than the least loaded, or half as many again, and still be sent what it is near."""
+HOMES = 8192
+"""Handles remembered for what is near them, those used last."""
 
 
 class Pool:
@@ -25,24 +31,26 @@ class Pool:
         self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float, limit: int
     ) -> None:
         self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
-        self.loads = [0] * len(self.handles)
+        self.loads = Loads(len(self.handles))
+        self.homes: OrderedDict[Hashable, int] = OrderedDict()
         self.room = asyncio.Semaphore(limit * len(self.handles))
         self.recovering: dict[int, asyncio.Task[None]] = {}
         """Handles that failed, each with the task that waits for it to come back."""
 
-    async def ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Asks the least-loaded handle that is well. Raises the pool's fault when the actor dies or does not answer
-        in time, and when none is well for as long as one may take to answer."""
+    async def ask(self, method: str, *args: Any, near: Hashable = None, **kwargs: Any) -> Any:
+        """Asks the least-loaded handle that is well; the one that was asked last for what is `near`, unless it is
+        clearly more loaded. Raises the pool's fault when the actor dies or does not answer in time, and when none is
+        well for as long as one may take to answer."""
         async with self.room:
-            place = await self._choose()
-            self.loads[place] += 1
+            place = await self._choose(near)
+            self.loads.add(place, 1)
             try:
                 return await self.ask_one(place, method, *args, **kwargs)
             except MachineError:
                 self._rest(place)
                 raise
             finally:
-                self.loads[place] -= 1
+                self.loads.add(place, -1)
 
     def close(self) -> None:
         """Waits for nobody any more."""
@@ -60,21 +68,37 @@ class Pool:
         call = getattr(self.handles[place], method).remote(*args, **kwargs)
         return await answer(call, f"{self.name}-{place}.{method}", self.fault, patience)
 
-    async def _choose(self) -> int:
-        """The least-loaded handle that is well."""
+    async def _choose(self, near: Hashable) -> int:
+        """A handle that is well."""
         if len(self.recovering) == len(self.handles):
             await asyncio.wait(self.recovering.values(), timeout=self.timeout_s, return_when="FIRST_COMPLETED")
-        well = [place for place in range(len(self.handles)) if place not in self.recovering]
-        if not well:
+        place = self.loads.least()
+        if place is None:
             raise self.fault(f"none of {len(self.handles)} {self.name} actors was well for {self.timeout_s:.0f} s")
-        return min(well, key=self.loads.__getitem__)
+        return place if near is None else self._home(near, place)
+
+    def _home(self, near: Hashable, least: int) -> int:
+        """Where the last call that was near went, unless that handle is unwell or clearly more loaded than the least
+        loaded, which is the home from then on."""
+        home, fewest = self.homes.pop(near, least), self.loads.counts[least]
+        if home in self.recovering or self.loads.counts[home] > fewest + max(SLACK, fewest // 2):
+            home = least
+        self.homes[near] = home
+        if len(self.homes) > HOMES:
+            self.homes.popitem(last=False)
+        return home
 
     def _rest(self, place: int) -> None:
         """Sends nothing to a handle until it answers a ping."""
         if place not in self.recovering:
+            self.loads.close(place)
             task = asyncio.create_task(self._recover(place), name=f"recovery of {self.name}-{place}")
-            task.add_done_callback(lambda _: self.recovering.pop(place, None))
+            task.add_done_callback(lambda _: self._return(place))
             self.recovering[place] = task
+
+    def _return(self, place: int) -> None:
+        del self.recovering[place]
+        self.loads.open(place)
 
     async def _recover(self, place: int) -> None:
         pause = FIRST_PAUSE_S

@@ -32,6 +32,8 @@ from rollout.records import (
 )
 
 logger = logging.getLogger(__name__)
+SHARED = 2
+"""Messages with which all prompts of one task begin: the system's and the brief."""
 GROUP_TRIES = 3
 """Workers that may be lost over one group before its episodes count as dropped."""
 
@@ -44,7 +46,9 @@ class PolicyPool:
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
         """See `rollout.ports.Policy`."""
-        answer: tuple[Completion, ...] = await self.pool.ask("complete", request)
+        # All that is asked about a task begins alike; an engine that saw it has those keys and values.
+        near = hash(request.messages[:SHARED])
+        answer: tuple[Completion, ...] = await self.pool.ask("complete", request, near=near)
         return answer
 
 

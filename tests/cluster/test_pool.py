@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from cluster.pool import Pool
-from cluster.ports import CriticPool, PlayerPool, RendererPool
+from cluster.ports import CriticPool, PlayerPool, PolicyPool, RendererPool
 from rollout.errors import BrowserFault, MachineError, PictureLost
-from rollout.records import Critique, Group, Page, Render, Task
+from rollout.prompts import first, revise
+from rollout.records import Critique, Group, Page, Render, Request, Task
 
 TASK = Task(id="hero", brief="Build a hero.")
 PAGE = Page(html="<p>")
@@ -119,6 +120,47 @@ async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_
     assert (await players.play_group(TASK, num=4, seed=1)).dropped == 4
     with pytest.raises(MachineError):
         await players.edit(TASK, rounds=1, seed=1)
+
+
+async def test_what_is_near_goes_where_it_was_until_that_one_is_clearly_more_loaded() -> None:
+    first, second = Mortal("first"), Mortal("second")
+    engines = pool(first, second)
+    assert [await engines.ask("work", near="a") for _ in range(3)] == ["first"] * 3
+    assert [await engines.ask("work", near="b") for _ in range(3)] == ["second"] * 3
+    first.slow_s = second.slow_s = 0.01
+    siblings = await asyncio.gather(*(engines.ask("work", near="a") for _ in range(7)))
+    assert siblings == ["first"] * 5 + ["second"] * 2, "four more than an idle one has are clearly more"
+    assert engines.loads.counts == [0, 0]
+
+
+async def test_what_is_near_one_that_died_finds_another_home() -> None:
+    lost, well = Mortal("lost"), Mortal("well")
+    engines = pool(lost, well)
+    assert await engines.ask("work", near="a") == "lost"
+    lost.dead = True
+    with pytest.raises(BrowserFault):
+        await engines.ask("work", near="a")
+    assert await engines.ask("work", near="a") == "well"
+    lost.dead = False
+    await asyncio.gather(*engines.recovering.values())
+    assert await engines.ask("work", near="a") == "well"
+
+
+async def test_rounds_and_siblings_of_one_task_share_an_engine() -> None:
+    seen: list[tuple[str, str]] = []
+
+    class Engine(Mortal):
+        async def _complete(self, request: Request) -> tuple[()]:
+            seen.append((request.messages[1].content, self.name))
+            return ()
+
+    policy = PolicyPool([Engine("a"), Engine("b"), Engine("c")], timeout_s=5.0, limit=9)
+    tasks = [Task(id=str(i), brief=f"Build {i}.") for i in range(3)]
+    for messages in (first, lambda task: revise(task, PAGE, ("Mend it.",))):
+        for task in tasks:
+            await policy.complete(Request(messages=messages(task), max_tokens=9, seed=1))
+    assert len(set(seen)) == 3
+    assert len({engine for _, engine in seen}) == 3
 
 
 async def test_a_closed_pool_waits_for_nobody() -> None:
