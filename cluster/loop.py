@@ -70,10 +70,11 @@ async def one_step(run: Run, stream: Stream) -> None:
         batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
         update = await run.learner.update(batch)
     with clock("sync"):
-        sync = await run.learner.sync()
+        async with stream.swap():
+            sync = await run.learner.sync()
     metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
     metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
-    metrics |= pool_metrics(metrics, settings)
+    metrics |= pool_metrics(metrics, settings) | stream.metrics()
     state.step, state.version = step, update.version
     state.history.append({"step": step, **metrics})
     run.watcher.step(state, groups)

@@ -42,6 +42,7 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         "dropped": sum(group.dropped for group in groups),
         "machine_faults": sum(group.dropped for group in groups) + sum(t.retries for t in trajectories),
         "staleness": mean([version - trajectory.oldest_version for trajectory in trajectories]),
+        "staleness_max": max((version - trajectory.oldest_version for trajectory in trajectories), default=0),
         "tokens_mean": mean([len(attempt.completion.token_ids) for attempt in attempts]),
         "truncated": mean([float(attempt.completion.finish == "length") for attempt in attempts]),
         "pages": sum(attempt.render is not None for attempt in attempts),
@@ -127,7 +128,7 @@ def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, floa
     stages = {
         name: sum(attempt.seconds.get(name, 0.0) for attempt in attempts) for name in ("generate", "render", "judge")
     }
-    spent = stages | {"render": sum(map(_render_s, attempts)), "judge": sum(map(_judge_s, attempts))}
+    spent = stages | {"render": sum(map(render_s, attempts)), "judge": sum(map(judge_s, attempts))}
     queues = {"browser": stages["render"] - spent["render"], "critic": stages["judge"] - spent["judge"]}
     spent["wait"] = sum(queues.values())
     total = sum(spent.values()) or 1.0
@@ -139,12 +140,13 @@ def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, floa
     }
 
 
-def _render_s(attempt: Attempt) -> float:
+def render_s(attempt: Attempt) -> float:
     """Seconds a browser worked while this attempt waited for its render; a remembered render costs none."""
     return min(attempt.seconds.get("render", 0.0), attempt.render.seconds if attempt.render is not None else 0.0)
 
 
-def _judge_s(attempt: Attempt) -> float:
+def judge_s(attempt: Attempt) -> float:
+    """Seconds a critic worked while this attempt waited for its judgment."""
     return min(attempt.seconds.get("judge", 0.0), attempt.critique.seconds if attempt.critique is not None else 0.0)
 
 
@@ -158,11 +160,11 @@ def _busy(groups: Sequence[Group], attempts: Sequence[Attempt]) -> dict[str, flo
     for attempt in attempts:
         if attempt.render is not None:
             key = (attempt.render.page_sha256, attempt.render.seconds)
-            renders[key] = max(renders.get(key, 0.0), _render_s(attempt))
+            renders[key] = max(renders.get(key, 0.0), render_s(attempt))
     references = sum(group.task.reference_html is not None for group in groups)
     engine_s = sum(attempt.completion.engine_seconds for attempt in attempts)
     return {
         "busy_browser": sum(renders.values()) + references * mean(list(renders.values())),
-        "busy_critic": sum(map(_judge_s, attempts)),
+        "busy_critic": sum(map(judge_s, attempts)),
         **({"busy_policy": engine_s} if engine_s else {}),
     }

@@ -108,9 +108,12 @@ class RunSettings(Settings):
     refill: float = Field(default=0.5, ge=0, le=4)
     """Extra groups a step may play, as a share of `groups`, to replace those without variance."""
     max_staleness: int = Field(default=0, ge=0)
-    """Policy versions a sample may lag behind; 0 is strictly on-policy."""
+    """Policy versions a sample may lag behind; 0 is strictly on-policy. A group that takes longer than steps may wait
+    for it is given up, so where lengths vary much, 1 throws away what 2 would use."""
+    swap: Literal["in_flight", "between_episodes"] = "in_flight"
+    """New weights reach an engine between two tokens of what it writes, or once all episodes under way are over."""
     in_flight: int = Field(default=64, ge=1)
-    """Episodes played at once."""
+    """Episodes played at once, at most: fewer where fewer keep the slowest pool busy."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)
     """Share of a step's episodes that may be lost to machine faults before the run stops with an alarm."""
     runs: str = "runs"

@@ -65,20 +65,99 @@ async def test_flat_groups_are_replaced_within_bounds() -> None:
     assert places == [0, 1, 2, 3, 4, 5], "half as many again, and no more"
 
 
-async def test_nothing_is_played_ahead_unless_staleness_allows() -> None:
-    started: set[int] = set()
+async def test_what_is_played_ahead_is_what_staleness_lets_later_steps_use() -> None:
+    started: list[int] = []
 
     async def play_group(step: int, place: int) -> Group:
-        started.add(step)
+        started.append(step)
         return await group(f"{step}/{place}", VARIED)
 
-    for allowed, wanted in ((0, {1}), (2, {1, 2, 3})):
+    for allowed, wanted in ((0, [4, 4, 4]), (2, [12, 4, 4])):
         started.clear()
         stream = Stream(play_group, settings(max_staleness=allowed, in_flight=64, refill=0))
-        await stream.collect(1)
-        await asyncio.sleep(0)
-        assert started == wanted
+        for step in (1, 2, 3):
+            await stream.collect(step)
+            while stream.playing:
+                await asyncio.sleep(0)
+        assert [started.count(step) for step in (1, 2, 3)] == wanted
+        assert stream.metrics()["groups_given_up"] == 0
         await stream.close()
+
+
+class Hall:
+    """Plays groups that take as long as the test wants."""
+
+    def __init__(self, *slow: tuple[int, int]) -> None:
+        self.slow = {key: asyncio.Event() for key in slow}
+        self.cancelled: list[tuple[int, int]] = []
+
+    async def play(self, step: int, place: int) -> Group:
+        try:
+            if (step, place) in self.slow:
+                await self.slow[step, place].wait()
+        except asyncio.CancelledError:
+            self.cancelled.append((step, place))
+            raise
+        return await group(f"{step}/{place}", VARIED)
+
+
+def names(groups: list[Group]) -> list[str]:
+    return [one.task.id for one in groups]
+
+
+async def test_a_long_group_holds_no_step_back_and_goes_to_a_later_one() -> None:
+    hall = Hall((1, 1))
+    stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))
+    assert names(await stream.collect(1)) == ["1/0", "1/2", "1/3", "1/4"]
+    hall.slow[1, 1].set()
+    while stream.playing:
+        await asyncio.sleep(0)
+    assert names(await stream.collect(2)) == ["1/1", "1/5", "1/6", "1/7"], "the earliest begun come first"
+    await stream.close()
+
+
+async def test_a_group_too_stale_for_every_step_is_given_up() -> None:
+    hall = Hall((1, 1))
+    stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))
+    for step in (1, 2):
+        await stream.collect(step)
+    assert hall.cancelled == []
+    third = names(await stream.collect(3))
+    assert hall.cancelled == [(1, 1)]
+    assert not [name for name in third if name.startswith("1/")]
+    assert stream.metrics()["groups_given_up"] == 1
+    await stream.close()
+
+
+async def test_on_policy_a_step_waits_for_its_long_group() -> None:
+    hall = Hall((1, 1))
+    stream = Stream(hall.play, settings(max_staleness=0, in_flight=64, refill=0))
+    collecting = asyncio.create_task(stream.collect(1))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not collecting.done()
+    hall.slow[1, 1].set()
+    assert names(await collecting) == ["1/0", "1/1", "1/2", "1/3"]
+
+
+@pytest.mark.parametrize("swap", ["in_flight", "between_episodes"])
+async def test_new_weights_come_at_once_or_when_nothing_is_played(swap: str) -> None:
+    hall = Hall((1, 5))
+    stream = Stream(hall.play, settings(max_staleness=1, in_flight=8, refill=0, swap=swap))
+    await stream.collect(1)
+
+    async def swapped() -> int:
+        async with stream.swap():
+            return len(stream.playing)
+
+    swapping = asyncio.create_task(swapped())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert swapping.done() == (swap == "in_flight")
+    hall.slow[1, 5].set()
+    assert (await swapping > 0) == (swap == "in_flight")
+    assert len(await stream.collect(2)) == 4, "what waited meanwhile is played afterwards"
+    await stream.close()
 
 
 async def test_losses_past_the_limit_raise_an_alarm() -> None:
