@@ -98,7 +98,7 @@ class ChromiumRenderer:
             if render is not None:
                 return render
             pictures: dict[str, bytes] = {}
-            render = await self._proven(page, tuple(probes), pictures)
+            render = await self._proven(page, tuple(probes), self.settings, pictures)
             await asyncio.to_thread(self._cache.keep, render, pictures, *depends)
         return render
 
@@ -106,24 +106,29 @@ class ChromiumRenderer:
     def _looks(self) -> tuple[object, ...]:
         """The settings that pictures depend on."""
         settings = self.settings
-        return settings.viewport_width, settings.viewport_height, settings.shots_ms, settings.probe_shots
+        operated = settings.probe_shots, settings.explore
+        return settings.viewport_width, settings.viewport_height, settings.shots_ms, *operated
 
-    async def _proven(self, page: Page, probes: tuple[Probe, ...], pictures: dict[str, bytes]) -> Render:
+    async def _proven(
+        self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, pictures: dict[str, bytes]
+    ) -> Render:
         """A page that may run in real time is shown twice, and is marked where its pictures differ."""
 
         def put(png: bytes) -> Any:
             pictures[hashlib.sha256(png).hexdigest()] = png
             return self.put(png)
 
-        render = await self._render(page, probes, put)
+        render = await self._render(page, probes, settings, put)
         if not render.shots or not REAL_TIME.search(page.html or ""):
             return render
-        twin = await self._render(page, (), bytes)
+        twin = await self._render(page, (), settings.model_copy(update={"explore": 0}), bytes)
         if timed(render) == timed(twin):
             return render
         return replace(render, flags=tuple(sorted({*render.flags, "nondeterministic"})))
 
-    async def _render(self, page: Page, probes: tuple[Probe, ...], put: Callable[[bytes], Any]) -> Render:
+    async def _render(
+        self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, put: Callable[[bytes], Any]
+    ) -> Render:
         """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
         what happens there too is the page's doing."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
@@ -134,7 +139,7 @@ class ChromiumRenderer:
                 renderer=self.name,
             )
         try:
-            render = await self._show(await self._ready(), page, probes, put)
+            render = await self._show(await self._ready(), page, probes, settings, put)
             if render.outcome != "crash":
                 return render
             await self._drop(self._browser)
@@ -143,17 +148,22 @@ class ChromiumRenderer:
             if isinstance(error, BrowserLost):
                 self._news.append(f"Chromium was lost over page {page.sha256[:12]}, which another shows")
         try:
-            return await self._show(await self._ready(), page, probes, put)
+            return await self._show(await self._ready(), page, probes, settings, put)
         except Stalled as error:
             return Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
         except FAULTS as error:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
 
     async def _show(
-        self, browser: Process, page: Page, probes: tuple[Probe, ...], put: Callable[[bytes], Any]
+        self,
+        browser: Process,
+        page: Page,
+        probes: tuple[Probe, ...],
+        settings: BrowserSettings,
+        put: Callable[[bytes], Any],
     ) -> Render:
         """One page in this browser, which is dropped when anything but the page went wrong."""
-        visit = Visit(browser, page, self.settings, put)
+        visit = Visit(browser, page, settings, put)
         self._pages += 1
         try:
             await visit.render(probes)
@@ -192,7 +202,7 @@ class ChromiumRenderer:
     async def _sing(self, browser: Process) -> None:
         """The canary must render, and as it did before."""
         try:
-            render = await self._show(browser, CANARY, (), bytes)
+            render = await self._show(browser, CANARY, (), self.settings.model_copy(update={"explore": 0}), bytes)
         except FAULTS as error:
             raise BrowserFault(f"{browser.version} cannot render a known page: {error!r}") from error
         seen = "".join(shot.sha256 for shot in render.shots)

@@ -52,6 +52,8 @@ class BrowserSettings(Settings):
     """Page times of the pictures, in milliseconds, rising; nobody waits for them."""
     probe_shots: bool = False
     """One more picture after each probe, for reports."""
+    explore: int = Field(default=0, ge=0, le=32)
+    """Controls that are operated on a page without probes, with a picture after each, for multimodal critics."""
     cpu_budget_s: float = Field(default=4.0, gt=0.0)
     """Seconds of CPU a page may use before it counts as hung; the slowest benign pages need half of one."""
     wall_s: float = Field(default=30.0, gt=0.0)

@@ -6,6 +6,7 @@ The champion writes, criticises itself and revises; a revision that does not ren
 import argparse
 import asyncio
 import logging
+import re
 import sys
 import time
 from pathlib import Path
@@ -52,7 +53,8 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
         return 1
     print(f"page         {write_aside(folder / 'page.html', last.page.html.encode())}")
     for shot in last.render.shots if last.render is not None else ():
-        print(f"screenshot   {write_aside(folder / f'shot-{shot.at_ms}ms{shot.label}.png', shot.picture)}")
+        label = re.sub(r"\W+", "-", shot.label)[:40]  # a page names its controls: no part of a path may be its word
+        print(f"screenshot   {write_aside(folder / f'shot-{shot.at_ms}ms{label}.png', shot.picture)}")
     return 0 if last.valid else 1
 
 

@@ -168,7 +168,7 @@ class Shot:
     picture: Any = field(default=None, compare=False, repr=False)
     """PNG bytes in one process; a Ray object reference between processes; None once only the kept file is left."""
     label: str = ""
-    """What the picture shows beyond a page at a time: the probe it followed, or the viewport."""
+    """What the picture shows beyond a page at a time: the probe or the control it followed, or the viewport."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +208,20 @@ class ProbeResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """What came of operating one control of a page that has no probes."""
+
+    control: str
+    """Its kind and name, such as `button "Add"`."""
+    changed: bool = False
+    """Whether the picture is another one; always so where the page moves by itself."""
+    thrown: tuple[str, ...] = ()
+    """Exceptions it led to. They are told to the critic and cost no validity: the page had rendered by then."""
+    detail: str = ""
+    """What it asked for and did not get, or why it could not be operated, or how it ended the page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Render:
     """What a browser made of a page."""
 
@@ -216,7 +230,7 @@ class Render:
     detail: str = ""
     """The first exception's message, or what ended the render; empty when all is well."""
     shots: tuple[Shot, ...] = ()
-    """Three timed pictures (after load, +1 s, +2 s of page time), then those that followed probes."""
+    """Three timed pictures (after load, +1 s, +2 s of page time), then those that followed probes or explorations."""
     blocks: tuple[TextBlock, ...] = ()
     boxes: tuple[Box, ...] = ()
     viewport: tuple[int, int] = (0, 0)
@@ -230,6 +244,8 @@ class Render:
     blocked: tuple[str, ...] = ()
     """Requests that were refused, oldest first, bounded."""
     probes: tuple[ProbeResult, ...] = ()
+    explored: tuple[Exploration, ...] = ()
+    """The controls that were operated, in order: of pages without probes, where `browser.explore` asks for it."""
     flags: tuple[str, ...] = ()
     """What the reward should know beyond the outcome: `dialog_flood`, `nav_away`, `nondeterministic`, …"""
     renderer: str = ""

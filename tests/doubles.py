@@ -24,6 +24,7 @@ from rollout.records import (
     Batch,
     Completion,
     Critique,
+    Exploration,
     Page,
     Probe,
     Render,
@@ -94,6 +95,7 @@ class PaperRenderer:
             outcome="exception" if broken else "ok",
             detail="ReferenceError: paper" if broken else "",
             shots=shots,
+            explored=(Exploration(control="button 'Level'", changed=True, thrown=("Error: torn",)),),
             renderer="paper",
         )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from actors.chromium import scripts
 from actors.chromium.clock import FrameClock
+from actors.chromium.controls import Explorer
+from actors.chromium.hands import Hands
 from actors.chromium.launch import Process
 from actors.chromium.pipe import BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
@@ -16,7 +18,7 @@ from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.settings import BrowserSettings
 from reward.validity import blank_share, is_blank
-from rollout.records import Outcome, Page, Probe, ProbeResult, Render, Shot
+from rollout.records import Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
 
 LARGEST_HTML = 2_000_000
 LARGEST_SIDE = 100_000
@@ -41,6 +43,8 @@ class Visit:
         self.blank: list[bool] = []
         self.reading: Reading | None = None
         self.results: list[ProbeResult] = []
+        self.explored: list[Exploration] = []
+        self.explorer: Explorer | None = None
         self.judged = False
         """The timed pictures and the reading are there: what goes wrong now costs probes, not validity."""
         self.cpu_s = 0.0
@@ -98,6 +102,8 @@ class Visit:
         size = (self.settings.viewport_width, self.settings.viewport_height)
         reading: Any = self.reading or {}
         missed = (ProbeResult(name=probe.name, held=False, detail=self.detail) for probe in probes)
+        if self.explorer is not None and self.explorer.at:
+            self.explored.append(Exploration(control=self.explorer.at, detail=self.detail))
         return Render(
             page_sha256=self.page.sha256,
             outcome=self.outcome,
@@ -108,6 +114,7 @@ class Visit:
             exceptions=tuple(self.witness.exceptions),
             blocked=tuple(self.witness.blocked),
             probes=(*self.results, *tuple(missed)[len(self.results) :]),
+            explored=tuple(self.explored),
             flags=tuple(sorted(self.witness.flags)),
             renderer=renderer,
             seconds=time.monotonic() - self.started,
@@ -130,13 +137,23 @@ class Visit:
         self.judged = True
         self.cpu_s = await self._cpu()
         if self.outcome == "ok":
-            await self._operate(Operator(self.session, self.clock, world), probes)
+            await (self._operate(world, probes) if probes else self._explore(world, self.settings.explore))
 
-    async def _operate(self, operator: Operator, probes: tuple[Probe, ...]) -> None:
+    async def _operate(self, world: World, probes: tuple[Probe, ...]) -> None:
+        operator = Operator(Hands(self.session, self.clock), self.clock, world)
         for probe in probes:
             self.results.append(await operator.perform(probe))
             if self.settings.probe_shots:
                 self._keep(await self.clock.picture(), round(self.clock.now), probe.name)
+
+    async def _explore(self, world: World, most: int) -> None:
+        """A link that leads away is what links are for, and no flag."""
+        flags = set(self.witness.flags)
+        self.explorer = Explorer(Hands(self.session, self.clock), self.clock, world, self.witness)
+        async for seen, png in self.explorer.explore(most):
+            self.explored.append(seen)
+            self._keep(png, round(self.clock.now), seen.control)
+            self.witness.flags -= {"nav_away"} - flags
 
     async def _open(self) -> None:
         """A new context, target and session, all listeners attached, time stopped."""

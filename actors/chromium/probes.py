@@ -5,37 +5,17 @@ is followed by one step of page time. An expectation may come true late: it is l
 five steps (500 ms of page time), and holds at the first look that finds it so.
 """
 
-import asyncio
 import json
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from actors.chromium.clock import STEP_MS, FrameClock
-from actors.chromium.pipe import Answer, Session
+from actors.chromium.hands import KEY_CODES, Hands
 from actors.chromium.scripts import look
 from actors.chromium.world import World
 from rollout.records import Probe, ProbeResult, ProbeStep
 
 PATIENCE_STEPS = 5
 LONGEST_WAIT_MS = 10_000.0
-LONGEST_TYPED = 200
-KEY_CODES = {
-    "Enter": 13,
-    "Tab": 9,
-    "Escape": 27,
-    "Backspace": 8,
-    "Delete": 46,
-    "Home": 36,
-    "End": 35,
-    "PageUp": 33,
-    "PageDown": 34,
-    "ArrowLeft": 37,
-    "ArrowUp": 38,
-    "ArrowRight": 39,
-    "ArrowDown": 40,
-    "Space": 32,
-}
-"""Windows virtual key codes, which Chromium wants, of the keys that have a name."""
-TYPED_BY_KEY = {"Enter": "\r", "Space": " "}
 
 
 class Element(TypedDict):
@@ -56,8 +36,8 @@ class Unmet(Exception):
 class Operator:
     """Works one page's probes."""
 
-    def __init__(self, session: Session, clock: FrameClock, world: World) -> None:
-        self.session, self.clock, self.world = session, clock, world
+    def __init__(self, hands: Hands, clock: FrameClock, world: World) -> None:
+        self.hands, self.clock, self.world = hands, clock, world
         self._before = b""
 
     async def perform(self, probe: Probe) -> ProbeResult:
@@ -75,7 +55,10 @@ class Operator:
         if step.kind == "wait":
             await self.clock.run(min(float(step.value), LONGEST_WAIT_MS))
         elif step.kind == "press":
-            await self._press(step.value)
+            if len(step.value) != 1 and step.value not in KEY_CODES:
+                known = f"known are single characters and {', '.join(KEY_CODES)}"
+                raise Unmet(f"no key is called {step.value!r}, {known}")
+            await self.hands.press(step.value)
             await self.clock.run(STEP_MS)
         elif step.kind in ("click", "type", "hover"):
             await self._point(step)
@@ -88,39 +71,9 @@ class Operator:
         found = await self._find(step, bring=True)
         if found is None or not found["visible"]:
             raise Unmet(f"{step.selector!r} {'matches nothing' if found is None else 'is not visible'}")
-        await self._mouse("mouseMoved", found)
-        if step.kind == "hover":
-            return
-        await self._mouse("mousePressed", found, button="left", buttons=1, clickCount=1)
-        await self._mouse("mouseReleased", found, button="left", buttons=0, clickCount=1)
+        await (self.hands.point if step.kind == "hover" else self.hands.click)(found["x"], found["y"])
         if step.kind == "type":
-            await self._press("End")
-            await self._type(step.value[:LONGEST_TYPED])
-
-    async def _mouse(self, kind: str, at: Element, **more: Any) -> None:
-        await self._acted(self.session.post("Input.dispatchMouseEvent", type=kind, x=at["x"], y=at["y"], **more))
-
-    async def _type(self, text: str) -> None:
-        for character in text:
-            key = {"key": character, "text": character, "unmodifiedText": character}
-            await self._acted(self.session.post("Input.dispatchKeyEvent", type="keyDown", **key))
-            await self._acted(self.session.post("Input.dispatchKeyEvent", type="keyUp", key=character))
-
-    async def _press(self, key: str) -> None:
-        text = TYPED_BY_KEY.get(key, key if len(key) == 1 else "")
-        if not text and key not in KEY_CODES:
-            raise Unmet(f"no key is called {key!r}, known are single characters and {', '.join(KEY_CODES)}")
-        code = {"windowsVirtualKeyCode": KEY_CODES.get(key, 0), "key": " " if key == "Space" else key, "code": key}
-        down = {"type": "keyDown", "text": text, "unmodifiedText": text} if text else {"type": "rawKeyDown"}
-        await self._acted(self.session.post("Input.dispatchKeyEvent", **down, **code))
-        await self._acted(self.session.post("Input.dispatchKeyEvent", type="keyUp", **code))
-
-    async def _acted(self, acknowledged: Answer) -> None:
-        """Input is handled when frames are: draws this moment, page time standing still, until the page has seen it."""
-        while not acknowledged.done():
-            await self.clock.draw()
-            await asyncio.wait({acknowledged}, timeout=0.002)
-        acknowledged.result()
+            await self.hands.type(step.value)
 
     async def _expect(self, step: ProbeStep) -> None:
         reason = await self._missing(step)

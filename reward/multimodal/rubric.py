@@ -25,7 +25,7 @@ CHECKLIST_WEIGHT = 0.5
 MAX_SOURCE = 24_000
 """Characters of a page's source that are shown; from longer ones the middle is left out."""
 MAX_SHOTS = 8
-"""Pictures that are shown: the timed ones, then those that followed probes."""
+"""Pictures that are shown: the timed ones, then those that followed probes or changes."""
 MAX_WORDS = 400
 """Characters of one probe's outcome."""
 
@@ -69,8 +69,8 @@ def material(task: Task, page: Page, render: Render, url: PictureUrl, name: str 
     parts = [_text(f"=== BEGIN {name} {mark} ===\nScreenshots:")]
     for said, shot in _shots(render):
         parts += [_text(said), {"type": "image_url", "image_url": {"url": url(shot)}}]
-    if render.probes:
-        parts.append(_text(_probes(render)))
+    for tried in filter(None, (_probes(render), _explored(render))):
+        parts.append(_text(tried))
     parts.append(_text(f"Source:\n{excerpt(page.html or '')}\n=== END {name} {mark} ==="))
     return parts
 
@@ -117,15 +117,26 @@ def _shots(render: Render) -> Iterator[tuple[str, Shot]]:
         if not shot.label:
             timed.setdefault(shot.sha256, []).append(shot)
     said = [(f"After {' and '.join(f'{shot.at_ms / 1000:g} s' for shot in same)}:", same[0]) for same in timed.values()]
-    said += [(f"After the interaction {shot.label!r}:", shot) for shot in render.shots if shot.label]
+    unmoved = {one.control for one in render.explored if not one.changed}
+    rest = (shot for shot in render.shots if shot.label and shot.label not in unmoved)
+    said += [(f"After the interaction {shot.label!r}:", shot) for shot in rest]
     yield from said[:MAX_SHOTS]
 
 
 def _probes(render: Render) -> str:
-    lines = (
+    lines = [
         f"- {probe.name}: {'works' if probe.held else f'fails: {probe.detail[:MAX_WORDS]}'}" for probe in render.probes
-    )
-    return "Interactions that were tried:\n" + "\n".join(lines)
+    ]
+    return "\n".join(("Interactions that were tried:", *lines)) if lines else ""
+
+
+def _explored(render: Render) -> str:
+    lines = []
+    for one in render.explored:
+        came = ["the picture changed" if one.changed else "the picture did not change", one.detail[:MAX_WORDS]]
+        came += [f"threw {thrown[:MAX_WORDS]}" for thrown in one.thrown[:1]]
+        lines.append(f"- {one.control}: {'; '.join(filter(None, came))}")
+    return "\n".join(("Controls that were operated, one after another:", *lines)) if lines else ""
 
 
 def _text(text: str) -> Json:
