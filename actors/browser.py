@@ -13,11 +13,12 @@ from actors.chromium.clock import NoPicture
 from actors.chromium.launch import FENCES, Fence, Process, find_executable, launch
 from actors.chromium.page import LARGEST_HTML, Stalled, Visit
 from actors.chromium.pipe import BrowserLost, CommandRefused
+from actors.chromium.screens import screens, with_view
 from actors.renders import RenderCache
 from actors.settings import BrowserSettings
 from reward.hacks import suspicions
 from rollout.errors import BrowserFault
-from rollout.records import Page, Probe, Render
+from rollout.records import Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
@@ -87,18 +88,22 @@ class ChromiumRenderer:
         news, self._news = self._news, []
         return tuple(news)
 
-    async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
+    async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         """See `rollout.ports.Renderer`. Raises BrowserFault when the browser is lost twice over one page."""
         if page.html is None:
             raise ValueError("a page without html cannot be rendered")
         async with self._turn:
             await self._ready()
-            depends = self.name, self._looks, page.sha256, tuple(probes)
+            depends = self.name, self._looks, page.sha256, tuple(probes), tuple(viewports)
             render = await asyncio.to_thread(self._cache.find, *depends)
             if render is not None:
                 return render
             pictures: dict[str, bytes] = {}
-            render = await self._proven(page, tuple(probes), self.settings, pictures)
+            first, *further = screens(self.settings, tuple(viewports))
+            render = await self._proven(page, tuple(probes), first, pictures)
+            for settings in further:
+                if render.valid:
+                    render = with_view(render, await self._proven(page, (), settings, pictures))
             await asyncio.to_thread(self._cache.keep, render, pictures, *depends)
         return render
 

@@ -17,6 +17,7 @@ from actors.settings import CriticSettings
 from reward.multimodal import pairs, rubric
 from reward.multimodal.answer import Judgment, read
 from reward.visual.critic import JUDGE, VisualCritic
+from reward.visual.screens import same_screens, together
 from rollout.errors import CriticFault
 from rollout.records import Critique, Page, Render, Shot, Task
 
@@ -51,9 +52,11 @@ class VisualCriticActor:
 
     def _judge(self, task: Task, page: Page, render: Render, reference: Render) -> Critique:
         started = time.monotonic()
-        pictures = self._pictures(task, render), self._pictures(task, reference)
-        critique = self._critic.judge(task, page, render, reference, *pictures)
-        return replace(critique, seconds=time.monotonic() - started)
+        critiques = []
+        for found, wanted in same_screens(render, reference):
+            pictures = self._pictures(task, found), self._pictures(task, wanted)
+            critiques.append((found.viewport, self._critic.judge(task, page, found, wanted, *pictures)))
+        return replace(together(critiques), seconds=time.monotonic() - started)
 
     def _pictures(self, task: Task, render: Render) -> tuple[bytes, ...]:
         """The PNGs of the timed shots."""

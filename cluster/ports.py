@@ -29,6 +29,7 @@ from rollout.records import (
     Sync,
     Task,
     Update,
+    Viewport,
 )
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ SHARED = 2
 """Messages with which all prompts of one task begin: the system's and the brief."""
 GROUP_TRIES = 3
 """Workers that may be lost over one group before its episodes count as dropped."""
+Content = tuple[str, tuple[Probe, ...], tuple[Viewport, ...]]
+"""What a render depends on: the page's hash, its probes and screens."""
 
 
 class PolicyPool:
@@ -57,20 +60,20 @@ class RendererPool:
 
     def __init__(self, handles: Sequence[Any], *, timeout_s: float, remember: int = 4096) -> None:
         self.pool = Pool("browser", handles, fault=BrowserFault, timeout_s=timeout_s, limit=1)
-        self.renders: dict[tuple[str, tuple[Probe, ...]], asyncio.Task[Render]] = {}
+        self.renders: dict[Content, asyncio.Task[Render]] = {}
         self.remember = remember
 
-    async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
+    async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         """See `rollout.ports.Renderer`. Those who ask for the same content at once share one render."""
-        key = (page.sha256, probes)
+        key = (page.sha256, probes, viewports)
         task = self.renders.get(key)
         if task is None:
-            task = self.renders[key] = asyncio.create_task(self._render(page, probes))
+            task = self.renders[key] = asyncio.create_task(self._render(page, probes, viewports))
             task.add_done_callback(lambda done: self._trim(key, done))
         return await asyncio.shield(task)
 
-    async def _render(self, page: Page, probes: tuple[Probe, ...]) -> Render:
-        answer: Render = await self.pool.ask("render", page, probes)
+    async def _render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
+        answer: Render = await self.pool.ask("render", page, probes, viewports)
         return answer
 
     def forget(self, render: Render) -> None:
@@ -78,7 +81,7 @@ class RendererPool:
         for key in [key for key in self.renders if key[0] == render.page_sha256]:
             del self.renders[key]
 
-    def _trim(self, key: tuple[str, tuple[Probe, ...]], done: asyncio.Task[Render]) -> None:
+    def _trim(self, key: Content, done: asyncio.Task[Render]) -> None:
         """Faults are not remembered, and what is remembered is bounded: the oldest goes first."""
         if done.cancelled() or done.exception() is not None:
             self.renders.pop(key, None)

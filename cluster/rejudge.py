@@ -82,10 +82,12 @@ async def judge_again(
 async def _judge(task: Task, attempt: Attempt, renderer: Renderer, critic: Critic) -> Judgment:
     assert attempt.critique is not None, "only judged pages are judged again"
     then, sha = attempt.critique.score, attempt.page.sha256
-    render = await renderer.render(attempt.page, task.probes)
+    render = await renderer.render(attempt.page, task.probes, task.viewports)
     if not render.valid:
         return Judgment(task=task.id, page_sha256=sha, then=then, now=None, outcome=render.outcome)
-    reference = None if task.reference_html is None else await renderer.render(Page(html=task.reference_html))
+    reference = None
+    if task.reference_html is not None:
+        reference = await renderer.render(Page(html=task.reference_html), (), task.viewports)
     found = await critic.judge(task, attempt.page, render, reference)
     return Judgment(
         task=task.id, page_sha256=sha, then=then, now=found.score, judge=found.judge, feedback=found.feedback

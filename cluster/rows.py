@@ -26,6 +26,7 @@ from rollout.records import (
     Trajectory,
     Turn,
     VersionSpan,
+    Viewport,
 )
 
 Row = dict[str, Any]
@@ -43,6 +44,7 @@ def group_rows(group: Group, step: int) -> Iterator[Row]:
                     "reference_html": group.task.reference_html,
                     "probes": [_probe_row(probe) for probe in group.task.probes],
                     "checklist": list(group.task.checklist),
+                    "viewports": [str(viewport) for viewport in group.task.viewports],
                     "dropped": group.dropped,
                     "sibling": sibling,
                     "trajectory": trajectory.id,
@@ -67,6 +69,7 @@ def schema() -> Any:
         "reference_html": text,
         "probes": pa.list_(pa.struct({"name": text, "steps": pa.list_(step)})),
         "checklist": texts,
+        "viewports": texts,
         "dropped": whole,
         "sibling": whole,
         "trajectory": text,
@@ -140,6 +143,7 @@ def _group(rows: list[Row]) -> Group:
         reference_html=first["reference_html"],
         probes=tuple(_row_probe(row) for row in first["probes"]),
         checklist=tuple(first["checklist"]),
+        viewports=tuple(map(Viewport.of, first.get("viewports") or ())),
     )
     siblings = groupby(rows, key=lambda row: row["sibling"])
     return Group(

@@ -110,7 +110,7 @@ class Store:
 
     def keep_reference(self, html: str, render: Render) -> None:
         """Remembers which pictures show a task's reference page."""
-        shots = [[shot.at_ms, shot.sha256, shot.width, shot.height] for shot in render.shots]
+        shots = [[shot.at_ms, shot.sha256, shot.width, shot.height, shot.label] for shot in render.shots]
         path = self.shots / f"{Page(html=html).sha256}.json"
         if not path.exists():
             write_aside(path, json.dumps(shots).encode(), durable=False)
@@ -125,7 +125,10 @@ class Store:
         return Render(
             page_sha256=page.sha256,
             outcome="ok",
-            shots=tuple(Shot(at_ms=at, sha256=sha, width=width, height=height) for at, sha, width, height in shots),
+            shots=tuple(
+                Shot(at_ms=at, sha256=sha, width=width, height=height, label="".join(label))
+                for at, sha, width, height, *label in shots
+            ),
         )
 
     def keep(self, shot: Shot, png: bytes) -> None:

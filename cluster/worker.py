@@ -80,12 +80,12 @@ class EpisodeWorker:
         render = draft.render
         if render is None or not render.valid:
             return self.cast.score(draft.page, render, None, task)
-        probed = await self.cast.renderer.render(draft.page, task.probes)
+        probed = await self.cast.renderer.render(draft.page, task.probes, task.viewports)
         if not probed.valid:
             return self.cast.score(draft.page, probed, None, task)
         reference = None
         if task.reference_html is not None:
-            reference = await self.cast.renderer.render(Page(html=task.reference_html))
+            reference = await self.cast.renderer.render(Page(html=task.reference_html), (), task.viewports)
         critique = await self.cast.critic.judge(task, draft.page, probed, reference)
         return self.cast.score(draft.page, probed, critique, task)
 
@@ -93,7 +93,7 @@ class EpisodeWorker:
         renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]
         html = trajectory.task.reference_html
         if html is not None:
-            reference = await self.cast.renderer.render(Page(html=html))
+            reference = await self.cast.renderer.render(Page(html=html), (), trajectory.task.viewports)
             renders.append(reference)
             await asyncio.to_thread(self.store.keep_reference, html, reference)
         await asyncio.to_thread(self._write, renders)

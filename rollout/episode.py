@@ -129,7 +129,7 @@ class Episode:
     async def look(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
         """Render and critique, asked for together: a picture that is lost before it is judged is taken again."""
         started = time.monotonic()
-        render = await self.cast.renderer.render(page, self.task.probes)
+        render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
         seconds["render"] = time.monotonic() - started
         if not render.valid:
             return render, None
@@ -144,7 +144,7 @@ class Episode:
         html = self.task.reference_html
         if html is None:
             return None
-        render = await self.cast.renderer.render(Page(html=html))
+        render = await self.cast.renderer.render(Page(html=html), (), self.task.viewports)
         if not render.valid:
             raise TaskFileError(
                 f"task {self.task.id}: its reference page must render, but it is {render.outcome!r} ({render.detail}); "

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rollout.records import Batch, Completion, Critique, Page, Probe, Render, Request, Reward, Sync, Task, Update
+from rollout.records import (
+    Batch,
+    Completion,
+    Critique,
+    Page,
+    Probe,
+    Render,
+    Request,
+    Reward,
+    Sync,
+    Task,
+    Update,
+    Viewport,
+)
 
 
 class Policy(Protocol):
@@ -22,8 +35,11 @@ class Policy(Protocol):
 class Renderer(Protocol):
     """Shows a page and operates it."""
 
-    async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
-        """What a browser makes of `page.html`, which is not None. A page's own faults are outcomes, not errors."""
+    async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
+        """What a browser makes of `page.html`, which is not None. A page's own faults are outcomes, not errors.
+
+        Timed pictures and probes are those of the first viewport, or of the settings'; each further one adds a view.
+        """
         ...
 
 

@@ -38,6 +38,9 @@ Outcome = Literal[
 
 Verdict = Literal["accepted", "not_better", "unused"]
 
+SCREENS = {"desktop": "1280x800", "tablet": "820x1180", "mobile": "390x844"}
+"""Sizes that have a name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeStep:
@@ -69,6 +72,27 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Viewport:
+    """What a screen shows of a page, in CSS pixels: a size alone, without touch or scaling."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        """Example: `390x844`."""
+        return f"{self.width}x{self.height}"
+
+    @classmethod
+    def of(cls, text: str) -> "Viewport":
+        """From `390x844` or `mobile`. Raises ValueError for what is no size from 64x64 to 4096x4096."""
+        width, _, height = SCREENS.get(text, text).partition("x")
+        if not (width.isdecimal() and height.isdecimal() and all(64 <= int(side) <= 4096 for side in (width, height))):
+            names = ", ".join(SCREENS)
+            raise ValueError(f"got {text[:40]!r}, wanted {names}, or a size from 64x64 to 4096x4096 such as 390x844")
+        return cls(width=int(width), height=int(height))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What the policy is asked for. Example: `Task(id="hero-17", brief="Build a hero …", reference_html="…")`."""
 
@@ -79,6 +103,8 @@ class Task:
     probes: tuple[Probe, ...] = ()
     checklist: tuple[str, ...] = ()
     """What a multimodal critic is told to look for."""
+    viewports: tuple[Viewport, ...] = ()
+    """The screens a page is looked at on: fully on the first, once on each of the others; none are the settings'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +248,17 @@ class Exploration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A page as it was loaded on one of the task's further screens. Its picture is the shot labelled with the size."""
+
+    viewport: Viewport
+    blocks: tuple[TextBlock, ...]
+    boxes: tuple[Box, ...]
+    document: tuple[int, int]
+    background: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Render:
     """What a browser made of a page."""
 
@@ -246,6 +283,8 @@ class Render:
     probes: tuple[ProbeResult, ...] = ()
     explored: tuple[Exploration, ...] = ()
     """The controls that were operated, in order: of pages without probes, where `browser.explore` asks for it."""
+    views: tuple[View, ...] = ()
+    """The page on the task's further screens, in their order."""
     flags: tuple[str, ...] = ()
     """What the reward should know beyond the outcome: `dialog_flood`, `nav_away`, `nondeterministic`, …"""
     renderer: str = ""

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from rollout.errors import TaskFileError
 from rollout.files import write_aside
-from rollout.records import Probe, ProbeStep, StepKind, Task
+from rollout.records import Probe, ProbeStep, StepKind, Task, Viewport
 
 COLUMNS = tuple(field.name for field in fields(Task))
 KINDS: tuple[str, ...] = get_args(StepKind)
@@ -59,6 +59,7 @@ def _row(task: Task) -> dict[str, Any]:
     """A task as JSON has it, without what it lacks."""
     row: dict[str, Any] = {"id": task.id, "brief": task.brief, "reference_html": task.reference_html}
     row |= {"probes": [asdict(probe) for probe in task.probes], "checklist": list(task.checklist)}
+    row |= {"viewports": [str(viewport) for viewport in task.viewports]}
     return {name: value for name, value in row.items() if value}
 
 
@@ -69,7 +70,8 @@ def _parquet(tasks: Sequence[Task]) -> bytes:
     step = pa.struct([(field.name, pa.string()) for field in fields(ProbeStep)])
     probe = pa.struct([("name", pa.string()), ("steps", pa.list_(step))])
     columns = [("id", pa.string()), ("brief", pa.string()), ("reference_html", pa.string())]
-    schema = pa.schema([*columns, ("probes", pa.list_(probe)), ("checklist", pa.list_(pa.string()))])
+    texts = [(name, pa.list_(pa.string())) for name in ("checklist", "viewports")]
+    schema = pa.schema([*columns, ("probes", pa.list_(probe)), *texts])
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist([_row(task) for task in tasks], schema=schema), sink)
     data: bytes = sink.getvalue().to_pybytes()
@@ -127,7 +129,22 @@ def _task(where: str, row: dict[str, Any]) -> Task:
         reference_html=reference,
         probes=tuple(_probe(f"{where}: probes[{i}]", probe) for i, probe in enumerate(probes)),
         checklist=tuple(checklist),
+        viewports=_viewports(where, row),
     )
+
+
+def _viewports(where: str, row: dict[str, Any]) -> tuple[Viewport, ...]:
+    viewports: list[Viewport] = []
+    for i, item in enumerate(_list(where, row, "viewports")):
+        name = f"viewports[{i}]"
+        try:
+            viewport = Viewport.of(_text(where, {name: item}, name))
+        except ValueError as error:
+            raise TaskFileError(f"{where}: `{name}`: {error}") from None
+        if viewport in viewports:
+            raise TaskFileError(f"{where}: `{name}` is {viewport} like an earlier one; name each screen once")
+        viewports.append(viewport)
+    return tuple(viewports)
 
 
 def _probe(where: str, value: Any) -> Probe:

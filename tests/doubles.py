@@ -34,6 +34,7 @@ from rollout.records import (
     Task,
     Update,
     VersionSpan,
+    Viewport,
 )
 
 LEVELS = 5
@@ -82,7 +83,7 @@ class PaperRenderer:
         self.faults = faults
         self.pages: list[Page] = []
 
-    async def render(self, page: Page, probes: tuple[Probe, ...] = ()) -> Render:
+    async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         self.pages.append(page)
         await asyncio.sleep(0)
         if self.faults:

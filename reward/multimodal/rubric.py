@@ -25,7 +25,7 @@ CHECKLIST_WEIGHT = 0.5
 MAX_SOURCE = 24_000
 """Characters of a page's source that are shown; from longer ones the middle is left out."""
 MAX_SHOTS = 8
-"""Pictures that are shown: the timed ones, then those that followed probes or changes."""
+"""Pictures that are shown: the timed ones, those of further screens, then those that followed probes or changes."""
 MAX_WORDS = 400
 """Characters of one probe's outcome."""
 
@@ -117,9 +117,10 @@ def _shots(render: Render) -> Iterator[tuple[str, Shot]]:
         if not shot.label:
             timed.setdefault(shot.sha256, []).append(shot)
     said = [(f"After {' and '.join(f'{shot.at_ms / 1000:g} s' for shot in same)}:", same[0]) for same in timed.values()]
-    unmoved = {one.control for one in render.explored if not one.changed}
-    rest = (shot for shot in render.shots if shot.label and shot.label not in unmoved)
-    said += [(f"After the interaction {shot.label!r}:", shot) for shot in rest]
+    screens = {str(view.viewport) for view in render.views}
+    said += [(f"On a screen of {shot.label} pixels:", shot) for shot in render.shots if shot.label in screens]
+    passed = {"", *screens, *(one.control for one in render.explored if not one.changed)}
+    said += [(f"After the interaction {shot.label!r}:", shot) for shot in render.shots if shot.label not in passed]
     yield from said[:MAX_SHOTS]
 
 

@@ -10,7 +10,7 @@ import pytest
 from actors.browser import ChromiumRenderer
 from actors.renders import RenderCache
 from actors.settings import BrowserSettings
-from rollout.records import Page, Probe, ProbeResult, ProbeStep, Render, Shot, TextBlock
+from rollout.records import Exploration, Page, Probe, ProbeResult, ProbeStep, Render, Shot, TextBlock, View, Viewport
 
 INK = "<!doctype html><body><div style='height:200px;background:#936'></div>"
 PAGE = INK + "<h1>Kept</h1><button id=b>Press</button>"
@@ -29,7 +29,12 @@ def seen(name: str) -> Render:
     )  # fmt: skip
     shot = Shot(at_ms=0, sha256=name, width=8, height=8, picture=b"left out")
     probes = (ProbeResult(name="a", held=True),)
-    return Render(page_sha256="p", outcome="ok", shots=(shot,), blocks=(block,), probes=probes, flags=("endless",))
+    screen = Viewport(width=390, height=844)
+    view = View(viewport=screen, blocks=(block,), boxes=(), document=(390, 900), background=(1, 2, 3))
+    return Render(
+        page_sha256="p", outcome="ok", shots=(shot,), blocks=(block,), probes=probes, views=(view,), flags=("endless",),
+        explored=(Exploration(control="button", changed=True, thrown=("Error",)),),
+    )  # fmt: skip
 
 
 def test_what_is_kept_comes_back_whole(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rollout.errors import TaskFileError
-from rollout.records import Probe, ProbeStep, Task
+from rollout.records import Probe, ProbeStep, Task, Viewport
 from rollout.tasks import read_tasks, write_tasks
 
 FULL = Task(
@@ -23,6 +23,7 @@ FULL = Task(
         ),
     ),
     checklist=("It is red.", "It is large."),
+    viewports=(Viewport(width=1280, height=800), Viewport(width=360, height=640)),
 )
 TASKS = [FULL, Task(id="b", brief="A page.")]
 
@@ -94,6 +95,14 @@ PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
             {"id": "x", "brief": "x", "probes": [{"name": "p", "steps": [{"kind": "wait", "value": 50}]}]},
             "line 2: probes[0].steps[0]: `value` is 50",
         ),
+        ({"id": "x", "brief": "x", "viewports": "mobile"}, "line 2: `viewports` is 'mobile', wanted a list"),
+        (
+            {"id": "x", "brief": "x", "viewports": ["mobile", "phone"]},
+            "line 2: `viewports[1]`: got 'phone', wanted desktop, tablet, mobile, or a size from 64x64",
+        ),
+        ({"id": "x", "brief": "x", "viewports": ["390x8440"]}, "line 2: `viewports[0]`: got '390x8440'"),
+        ({"id": "x", "brief": "x", "viewports": [[390, 844]]}, "line 2: `viewports[0]` is [390, 844], wanted a text"),
+        ({"id": "x", "brief": "x", "viewports": ["mobile", "390x844"]}, "`viewports[1]` is 390x844 like an earlier"),
         (r'{"id": "x", "brief": "\ud800"}', "line 2: `brief` holds half a character"),
         ({"id": "x" * 400, "brief": ["y" * 4000]}, "line 2: `brief` is ['yyy"),
     ],
@@ -105,6 +114,12 @@ def test_unusable_rows(tmp_path: Path, line: object, said: str) -> None:
     message = refusal(path)
     assert said in message
     assert len(message) < 400
+
+
+def test_a_screen_may_be_named_or_measured(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"id": "a", "brief": "x", "viewports": ["mobile", "1000x64"]}\n')
+    assert [str(viewport) for viewport in read_tasks(path)[0].viewports] == ["390x844", "1000x64"]
 
 
 def test_empty_and_binary_files(tmp_path: Path) -> None:

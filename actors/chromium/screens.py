@@ -1,0 +1,38 @@
+"""The screens a page is shown on, one visit each: fully on the first, loaded anew for one picture on each other."""
+
+from dataclasses import replace
+
+from actors.settings import BrowserSettings
+from rollout.records import Render, View, Viewport
+
+
+def screens(settings: BrowserSettings, viewports: tuple[Viewport, ...]) -> tuple[BrowserSettings, ...]:
+    """The settings of each visit; without viewports the settings as they are. Further visits end with the last shot."""
+    sizes = [{"viewport_width": screen.width, "viewport_height": screen.height} for screen in viewports]
+    first, *further = sizes or [{}]
+    last = {"shots_ms": settings.shots_ms[-1:], "explore": 0}
+    return settings.model_copy(update=first), *(settings.model_copy(update=size | last) for size in further)
+
+
+def with_view(render: Render, seen: Render) -> Render:
+    """A render with that of the same page on a further screen. The task asks for both, so both must be valid."""
+    viewport = Viewport(width=seen.viewport[0], height=seen.viewport[1])
+    view = View(
+        viewport=viewport,
+        blocks=seen.blocks,
+        boxes=seen.boxes,
+        document=seen.document,
+        background=seen.background,
+    )
+    return replace(
+        render,
+        outcome=seen.outcome,
+        detail=seen.detail and f"{seen.detail} (on a screen of {viewport} pixels)",
+        shots=render.shots + tuple(replace(shot, label=str(viewport)) for shot in seen.shots),
+        views=(*render.views, view),
+        exceptions=render.exceptions + tuple(line for line in seen.exceptions if line not in render.exceptions),
+        blocked=render.blocked + tuple(line for line in seen.blocked if line not in render.blocked),
+        flags=tuple(sorted({*render.flags, *seen.flags})),
+        seconds=render.seconds + seen.seconds,
+        cpu_seconds=render.cpu_seconds + seen.cpu_seconds,
+    )
