@@ -47,7 +47,7 @@ class Mortal:
         await asyncio.sleep(self.slow_s)
         return self.name
 
-    async def _render(self, page: Page, probes: tuple[()]) -> Render:
+    async def _render(self, page: Page, *_: object) -> Render:
         await self._work()
         return Render(page_sha256=page.sha256, outcome="ok", detail=str(self.calls))
 
