@@ -5,7 +5,7 @@ endif
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench reproduce doctor lock clean
+.PHONY: help setup demo test check kills bench reproduce doctor lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ check: setup ## formatting, lint, types, the rooms' contracts, the house rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
+
+kills: setup ## kill every component of a real run, and write what came of it into runs/kills.md (an hour)
+	@PYTHONPATH=.:tests $(BIN)/python tests/faults/matrix.py $(ARGS)
 
 bench: setup ## measure this machine into runs/bench.json; ONLY=render runs one part
 	@$(BIN)/python -m cluster.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -148,7 +148,8 @@ class Session:
         with _timed(plan.state, "setup"):
             self.connection = await asyncio.to_thread(crew.connect)
         if self.connection.dashboard:
-            self.display.note(f"Ray dashboard: http://{self.connection.dashboard}")
+            key = f", its token is in {self.connection.token}" if self.connection.token else ""
+            self.display.note(f"Ray dashboard: http://{self.connection.dashboard}{key}")
         if plan.resumed:
             self.observer.note(f"resumed after step {plan.state.step}")
         curriculum, lost_at = Curriculum(settings), Counter[int]()

@@ -1,0 +1,58 @@
+"""A judge in a process of its own: `python judge.py PORT`. Its marks follow from the page alone and can be checked."""
+
+import asyncio
+import json
+import re
+import sys
+from typing import Any
+
+from judge_server import JudgeServer
+
+from reward.multimodal.answer import read
+from reward.multimodal.rubric import BEST, CRITERIA, material
+from rollout.records import Page, Render, Task
+
+THINKS_S = 0.3
+"""Long enough to be killed over."""
+
+
+class Judge(JudgeServer):
+    """Takes its time, then gives every criterion the marks of the page."""
+
+    async def respond(self, how: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        await asyncio.sleep(THINKS_S)
+        said = json.dumps(body["messages"][1])
+        return await super().respond(f"say {verdict(said, num=_checklist(body))}", body, writer)
+
+
+def score_of(task: Task, page: Page) -> float:
+    """What the judge gives a page, as the critic reads it."""
+    said = json.dumps(material(task, page, Render(page_sha256=page.sha256, outcome="ok"), lambda shot: ""))
+    return read(verdict(said, num=len(task.checklist)), len(task.checklist)).score
+
+
+def verdict(said: str, num: int) -> str:
+    """The answer about the page in a conversation."""
+    (mark, *_) = re.findall(r"BEGIN PAGE (\w{16})", said)
+    marks = int(mark, 16) % (BEST + 1)
+    scores = dict.fromkeys(CRITERIA, marks)
+    return json.dumps(
+        {"observations": "", "scores": scores, "checklist": [marks % 3] * num, "feedback": ["More room."]}
+    )
+
+
+def _checklist(body: dict[str, Any]) -> int:
+    properties = body["response_format"]["json_schema"]["schema"]["properties"]
+    return int(properties["checklist"]["minItems"])
+
+
+async def serve(port: int) -> None:
+    """Judges for ever."""
+    judge = Judge()
+    judge.port = port
+    async with judge:
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

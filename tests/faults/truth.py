@@ -1,0 +1,114 @@
+"""What must be true of a run however it was disturbed: nothing twice, nothing lost uncounted, no false zero."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from world import STEPS, World
+
+from actors.browser import ChromiumRenderer
+from cluster.settings import check_settings
+from cluster.store import Store, read_groups
+from rollout.parsing import parse_page
+from rollout.records import Attempt, Group, Task
+
+EPISODES = 16
+"""Of a step."""
+Judged = dict[tuple[str, str], float]
+"""The reward of a page, by task and page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What an examination counted."""
+
+    finished: int
+    dropped: int
+    zeros: int
+    """Pages with a reward of zero, each shown again to a browser that nobody disturbed: it is their own doing."""
+    same: int
+    """Pages that an undisturbed run wrote too; all have the same reward there."""
+
+
+def groups_of(world: World) -> dict[int, list[Group]]:
+    """What each step learnt from."""
+    store = Store(world.run)
+    return {step: store.read_groups(step) or [] for step in range(1, STEPS + 1)}
+
+
+def attempts_of(world: World) -> Iterator[tuple[Task, Attempt]]:
+    """All that was scored, in steps and exams."""
+    exams = [group for path in sorted((world.run / "exams").glob("*.parquet")) for group in read_groups(path)]
+    for group in [*(group for groups in groups_of(world).values() for group in groups), *exams]:
+        for trajectory in group.trajectories:
+            for attempt in (attempt for turn in trajectory.turns for attempt in turn.attempts):
+                if attempt.reward is not None:
+                    yield group.task, attempt
+
+
+def rewards_of(world: World) -> Judged:
+    """The reward of each page that was scored."""
+    return {(task.id, a.page.sha256): a.total for task, a in attempts_of(world) if a.page.html is not None}
+
+
+async def examine(world: World, calm: World) -> Finding:
+    """Raises AssertionError for whatever is not true of a run; `calm` is the same run undisturbed."""
+    summary, history = world.summary(), world.history()
+    assert (summary["status"], summary["steps"]) == ("finished", STEPS)
+    assert [row["step"] for row in history] == list(range(1, STEPS + 1)), "a step is missing, or was counted twice"
+    assert summary["forced_optimization"]["violations"] == 0
+    finished = dropped = 0
+    for step, groups in groups_of(world).items():
+        episodes = Counter(trajectory.id for group in groups for trajectory in group.trajectories)
+        assert set(episodes.values()) == {1}, f"episodes that are counted twice in step {step}: {episodes}"
+        lost = sum(group.dropped for group in groups)
+        assert len(episodes) + lost == EPISODES, f"step {step} has {len(episodes)} episodes, {lost} dropped"
+        assert [g.task.id for g in groups] == [g.task.id for g in groups_of(calm)[step]], "other tasks than undisturbed"
+        finished, dropped = finished + len(episodes), dropped + lost
+    assert summary["episodes"]["finished"] == finished
+    assert summary["episodes"]["dropped"] == dropped
+    assert sum(row["machine_faults"] for row in history) >= dropped
+    mine, others = rewards_of(world), rewards_of(calm)
+    same = mine.keys() & others.keys()
+    if summary_judge(world) == summary_judge(calm):
+        assert {key: mine[key] for key in same} == {key: others[key] for key in same}
+    return Finding(finished=finished, dropped=dropped, zeros=await _zeros(world), same=len(same))
+
+
+def summary_judge(world: World) -> str:
+    """Which critic judged a run."""
+    return str(_settings(world)["critic"]["kind"])
+
+
+def events_of(world: World, pattern: str) -> int:
+    """How many events of the report say what a pattern says; of a pair, `A .*B` in this order, each counts as one."""
+    page = (world.run / "report.html").read_text()
+    listed = re.search(r'<ol class="card events">(.*?)</ol>', page, re.DOTALL)
+    events = "\n".join(re.findall(r"<li>(.*?)</li>", listed[1] if listed else "", re.DOTALL))
+    return len(re.findall(pattern, events, re.DOTALL if ".*" in pattern and "again after" in pattern else 0))
+
+
+async def _zeros(world: World) -> int:
+    """Shows every page that earned nothing once more."""
+    settings = check_settings(_settings(world), "run.json").browser
+    nothing = [(task, attempt) for task, attempt in attempts_of(world) if attempt.reward and not attempt.reward.gate]
+    renderer = ChromiumRenderer(settings)
+    await renderer.start()
+    try:
+        for task, attempt in nothing:
+            page = parse_page(attempt.completion.text)
+            if page.html is None:
+                assert attempt.outcome == "no_page", attempt
+                continue
+            render = await renderer.render(page, task.probes)
+            assert render.outcome == attempt.outcome != "ok", f"{task.id}: {attempt.outcome} was {render.outcome}"
+    finally:
+        await renderer.stop()
+    return len(nothing)
+
+
+def _settings(world: World) -> dict[str, dict[str, str]]:
+    settings: dict[str, dict[str, str]] = json.loads((world.run / "run.json").read_text())["settings"]
+    return settings

@@ -1,0 +1,261 @@
+"""Who is killed: each with its run's settings, how it is struck, how its surroundings mend it, and the event due."""
+
+import json
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+from world import PATIENCE_S, ROOT, World
+
+REST_S = 5.0
+"""Until whoever runs a server or a node has noticed, and starts it again."""
+HTTP_CRITIC = ("critic.kind=http", "critic.model=judge", "critic.answer_format=json_schema", "critic.in_flight=4")
+
+
+class Victim(Protocol):
+    """One row of the matrix."""
+
+    name: str
+    event: str
+    """What the report must say, as a pattern."""
+
+    def options(self, world: World) -> tuple[str, ...]:
+        """Settings of its run; starts what the run needs around it."""
+        ...
+
+    def strike(self, world: World) -> bool:
+        """Kills it with -9; False when it is not there to be killed."""
+        ...
+
+    def mend(self, world: World) -> None:
+        """What the system leaves to its surroundings."""
+        ...
+
+
+class Hand:
+    """A process that the run itself must make again: one whose command line matches."""
+
+    def __init__(self, name: str, pattern: str, event: str, *options: str) -> None:
+        self.name, self.pattern, self.event = name, re.compile(pattern), event
+        self._options = options
+
+    def options(self, world: World) -> tuple[str, ...]:
+        """Those it was made with."""
+        return self._options
+
+    def strike(self, world: World) -> bool:
+        """The oldest of its kind."""
+        found = [one for one, line in world.family.members().items() if self.pattern.search(line)]
+        if found:
+            found[0].kill()
+        return bool(found)
+
+    def mend(self, world: World) -> None:
+        """Nobody helps."""
+
+
+class JudgedHand(Hand):
+    """The same in a run whose critic asks a server."""
+
+    def options(self, world: World) -> tuple[str, ...]:
+        """Starts the server."""
+        self.judge = Service(world, "judge", lambda port: [sys.executable, "tests/faults/judge.py", port], "v1/models")
+        # Judgments are remembered between runs by the judge's name, and would not be asked for.
+        name = f"critic.model=judge-{secrets.token_hex(4)}"
+        return (*HTTP_CRITIC, name, f"critic.base_url=http://127.0.0.1:{self.judge.port}/v1", *self._options)
+
+
+class CriticServer(JudgedHand):
+    """The server that judges; whoever runs it starts it again."""
+
+    def strike(self, world: World) -> bool:
+        """The server and its children."""
+        return self.judge.kill()
+
+    def mend(self, world: World) -> None:
+        """On the same port."""
+        time.sleep(REST_S)
+        self.judge.start()
+
+
+class MlflowServer:
+    """The tracking server; whoever runs it starts it again."""
+
+    name = "MLflow server"
+    event = r"MLflow did not take .*MLflow takes deliveries again after"
+
+    def options(self, world: World) -> tuple[str, ...]:
+        """Starts the server with a database of its own."""
+        store = f"sqlite:///{world.folder}/server.db"
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+        command += ["--artifacts-destination", str(world.folder / "artifacts"), "--port"]
+        self.server = Service(world, "mlflow", lambda port: [*command, port], "health")
+        world.variables["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{self.server.port}"
+        return ()
+
+    def strike(self, world: World) -> bool:
+        """The server and its workers."""
+        return self.server.kill()
+
+    def mend(self, world: World) -> None:
+        """On the same port, but not before it was missed or the run waits for it at its end."""
+        missed = "MLflow did not take"
+        before = world.log.read_text().count(missed)
+        world.wait_for(lambda: world.log.read_text().count(missed) > before, "MLflow to be missed")
+        self.server.start()
+
+
+class Driver:
+    """The process that drives the run, and with it a Ray cluster that it started."""
+
+    name = "driver"
+    event = r"resumed after step \d"
+
+    def options(self, world: World) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def strike(self, world: World) -> bool:
+        """The driver alone: the others must see for themselves that they are not needed any more."""
+        world.driver.kill()
+        return True
+
+    def mend(self, world: World) -> None:
+        """A person resumes, once nothing is left of the first."""
+        assert world.process is not None
+        world.process.wait()
+        left = world.family.left_behind()
+        assert not left, f"the driver's death left behind {left}"
+        world.start()
+
+
+class Nodes:
+    """A Ray cluster of two nodes on this machine: a head that learns, and a node that writes and shows pages."""
+
+    def __init__(self, name: str, event: str, *, head: bool) -> None:
+        self.name, self.event, self.head = name, event, head
+
+    def options(self, world: World) -> tuple[str, ...]:
+        """Starts both nodes; the run joins them."""
+        self.port = free_port()
+        world.variables |= {"RAY_ADDRESS": f"127.0.0.1:{self.port}", "RAY_AUTH_MODE": "token"}
+        world.variables |= {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        self._up(world)
+        return ("cluster.roles=true",)
+
+    def strike(self, world: World) -> bool:
+        """A node with all that runs there; of the head, the process that knows where everybody is."""
+        below = world.family.below(psutil.Process(self.nodes[0 if self.head else 1].pid))
+        for process in below:
+            if not self.head or "gcs_server" in " ".join(process.cmdline()[:1]):
+                process.kill()
+        return len(below) > 1
+
+    def mend(self, world: World) -> None:
+        """A new node like the old one; a new head takes a resumed run."""
+        if not self.head:
+            time.sleep(REST_S)
+            self._join(world, {"browser": 4, "policy": 2}, f"--address=127.0.0.1:{self.port}")
+            self.nodes[1] = self.nodes.pop()
+            return
+        code = world.finish()
+        assert code == 1, f"without a head the run must end in order, with exit code 1, got {code}:\n{world.said()}"
+        for node in self.nodes:
+            for process in world.family.below(psutil.Process(node.pid)):
+                process.kill()
+        self.nodes = []
+        assert world.family.left_behind() == []
+        self._up(world)
+        world.start()
+
+    def _up(self, world: World) -> None:
+        # Unix sockets want a short name.
+        self.folder = world.short_folder()
+        self._join(world, {"learner": 2}, "--head", f"--port={self.port}", "--dashboard-port=0")
+        self._join(world, {"browser": 4, "policy": 2}, f"--address=127.0.0.1:{self.port}")
+
+    def _join(self, world: World, offers: dict[str, int], *how: str) -> None:
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus=2", *how]
+        command += ["--node-ip-address=127.0.0.1", f"--resources={json.dumps(offers)}"]
+        command += [f"--temp-dir={self.folder}"] if "--head" in how else []
+        log = world.folder / f"node-{len(self.nodes)}.log"
+        with log.open("wb") as output:
+            self.nodes.append(
+                subprocess.Popen(command, env=world.environment, stdout=output, stderr=output, start_new_session=True)
+            )
+        deadline = time.monotonic() + PATIENCE_S
+        while "Ray runtime started" not in log.read_text():
+            assert self.nodes[-1].poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+
+
+class Service:
+    """A server in a process of its own, on a port that it keeps over its deaths."""
+
+    def __init__(self, world: World, name: str, command: Callable[[str], list[str]], path: str) -> None:
+        self.world, self.command, self.path, self.port = world, command, path, free_port()
+        self.log = world.folder / f"{name}.log"
+        self.start()
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command(str(self.port)), cwd=ROOT, env=self._environment(), stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{self.path}", timeout=5).close()
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+                assert time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.2)
+            else:
+                return
+
+    def kill(self) -> bool:
+        """It and its children; False when it is not there."""
+        found = self.world.family.below(psutil.Process(self.process.pid))
+        for process in found:
+            process.kill()
+        self.process.wait()
+        return bool(found)
+
+    def _environment(self) -> dict[str, str]:
+        return {**self.world.environment, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "MLFLOW_TRACKING_URI": ""}
+
+
+def free_port() -> int:
+    """A port that nobody listens to."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+NEW_CREW = r"lost {}.*; a new crew goes on"
+VICTIMS: tuple[Victim, ...] = (
+    Hand("policy engine", r"^VLLM::", NEW_CREW.format("policy-0")),
+    Hand("browser actor", r"^ray::ChromiumRenderer", r"browser-0 was made again"),
+    Hand("browser process", r"^\S*headless.shell (?!.*--type=)", r"browser-0: Chromium was lost"),
+    JudgedHand("critic actor", r"^ray::HttpCriticActor", r"critic-0 was made again"),
+    CriticServer("critic server", "", r"critic-0: http://\S+ does not answer .*answers again after"),
+    Hand("episode worker", r"^ray::RayEpisodeWorker", r"worker-0 was made again"),
+    Hand(
+        "learner rank", r"^ray::LearnerRank", NEW_CREW.format("learner-rank-"), "learner.ranks=2", "learner.threads=1"
+    ),
+    Nodes("a whole node", NEW_CREW.format("policy-0"), head=False),
+    MlflowServer(),
+    Driver(),
+    Nodes("the head's GCS", Driver.event, head=True),
+)
