@@ -21,6 +21,7 @@ from torch import distributed as dist
 from learner.batch import pack
 from learner.checkpoint import aside, verify, writing
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer
+from learner.network import choose_interface
 from learner.objective import SUMS, Scale, metrics_of, pick, share, tempered
 from learner.rows import Piece, Row, lay_out, piece_of
 from learner.settings import LearnerSettings
@@ -316,4 +317,6 @@ def _join(device: str, rank: int, world_size: int, init_method: str) -> None:
     if not dist.is_initialized():
         # Before DeepSpeed, which would pass a device id: that hangs weight syncs on GPU.
         backend = "nccl" if device == "cuda" else "gloo"
+        if world_size > 1:
+            choose_interface(init_method)
         dist.init_process_group(backend, init_method=init_method, rank=rank, world_size=world_size)
