@@ -27,7 +27,7 @@ check: setup ## formatting, lint, types, the rooms' contracts, the house rules
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
 
-kills: setup ## kill every component of a real run, and write what came of it into runs/kills.md (an hour)
+kills: setup ## kill every component of a real run, and write what came of it into runs/kills.md (half an hour)
 	@PYTHONPATH=.:tests $(BIN)/python tests/faults/matrix.py $(ARGS)
 
 bench: setup ## measure this machine into runs/bench.json; ONLY=render runs one part

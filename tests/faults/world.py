@@ -19,7 +19,7 @@ TINY = "tests/cluster/tiny.toml"
 STEPS = 3
 STAGES = ("first exam", *(f"step {step}" for step in range(1, STEPS + 1)), "last exam", "inference table")
 READY = re.compile(r"\] (?:exam on|step \d+ of|inference table)")
-OPTIONS = (f"steps={STEPS}", f"exam.every={STEPS}", "browser.cache_mb=0", "max_fault_share=0.5")
+OPTIONS = (f"steps={STEPS}", f"exam.every={STEPS}", "browser.cache_mb=0", "max_fault_share=1.0")
 PATIENCE_S = 900.0
 LOOK_S = 0.1
 
@@ -34,6 +34,8 @@ class World:
         self.log = folder / "log"
         self.variables: dict[str, str] = {}
         """Environment variables of the run, beside those of this process."""
+        self.services: dict[str, Any] = {}
+        """Servers that the run needs, by name."""
         self.process: subprocess.Popen[bytes] | None = None
         self._read_from = 0
         (folder / "home").mkdir(parents=True)
@@ -88,7 +90,7 @@ class World:
             if not READY.search(log.read().decode(errors="replace")):
                 return -1
         exams, steps = len(list((self.run / "exams").glob("exam-*.parquet"))), len(self.history())
-        return 0 if exams == 0 else 1 + steps if steps < STEPS else 3 + exams - 1 + (STEPS - 3)
+        return 0 if exams == 0 else 1 + steps if steps < STEPS else STEPS + exams
 
     def history(self) -> list[dict[str, float]]:
         """The rows of the steps so far."""
