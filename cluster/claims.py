@@ -56,10 +56,18 @@ def _edit_gain(result: Result) -> dict[str, float]:
     return {"edit": result.inference("self_edit") - result.inference("base")}
 
 
-def _kept(result: Result) -> dict[str, float]:
-    loop = result.inference("with_critic") - result.inference("base")
+def _kept(result: Result, reward: str = "reward") -> dict[str, float]:
+    base, loop = result.inference("base"), result.inference("with_critic")
     # Where the full loop gains nothing, there is nothing to be kept.
-    return {"kept": _edit_gain(result)["edit"] - loop / 2 if loop > 0 else loop}
+    return {"kept": result.inference("self_edit", reward) - (base + loop) / 2 if loop > base else loop - base}
+
+
+def _kept_at_once(result: Result) -> dict[str, float]:
+    return _kept(result, "reward_1")
+
+
+def _quick(result: Result) -> dict[str, float]:
+    return {"quick": 2.5 * result.inference("base", "seconds") - result.inference("self_edit", "seconds_1")}
 
 
 def _faster(result: Result) -> dict[str, float]:
@@ -108,6 +116,18 @@ CLAIMS = (
         variant="relook",
         of=_kept,
         what="reward of self-edit less half-way to the full loop",
+    ),
+    Claim(
+        text="One round of self-edit keeps more than half of it",
+        variant="relook",
+        of=_kept_at_once,
+        what="reward of one round less half-way to the full loop",
+    ),
+    Claim(
+        text="One round of self-edit takes less than 2.5 times the base decode's time",
+        variant="relook",
+        of=_quick,
+        what="seconds, 2.5 times the base decode's less one round's",
     ),
     Claim(
         text="Self-edit takes less than half of the full loop's time",

@@ -13,6 +13,8 @@ from rollout.files import write_aside
 
 SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_zero_rule": "red"}
 """Variants that are drawn, and in what colour."""
+WRITERS = ("relook", "no_distillation")
+"""Variants whose ways to write a page are compared; no claim asks for the others', so their tables are cut short."""
 WIDER = 700
 """Width of a picture that stands alone: names of variants are longer than those of a report's lines."""
 READING = f"""A claim holds where the interval of its difference lies above 0, with at least {FEWEST_SEEDS} seeds. Runs
@@ -139,16 +141,25 @@ def _rounds(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
 
 def _inference(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
     rows = []
-    for variant, title in titles.items():
+    for variant in WRITERS:
         runs = list(results.get(variant, {}).values())
-        for row, name in (("base", "base decode"), ("self_edit", "self-edit"), ("with_critic", "with critic")):
-            if runs:
-                reward, valid, tokens, seconds = (
-                    fmean(run.inference(row, column) for run in runs)
-                    for column in ("reward", "valid", "tokens", "seconds")
-                )
-                rows.append([title, name, f"{reward:.3f}", percent(valid), f"{tokens:.0f}", f"{seconds:.1f}"])
+        for name, row, suffix in _ways(runs):
+            reward, valid, tokens, seconds = (
+                fmean(run.inference(row, f"{column}{suffix}") for run in runs)
+                for column in ("reward", "valid", "tokens", "seconds")
+            )
+            title = titles.get(variant, variant)
+            rows.append([title, name, f"{reward:.3f}", percent(valid), f"{tokens:.0f}", f"{seconds:.1f}"])
     yield from _rows(["variant", "how", "reward", "valid", "tokens", "seconds a task"], rows)
+
+
+def _ways(runs: Sequence[Result]) -> Iterator[tuple[str, str, str]]:
+    """Of each way to write a page: its name, its row in the inference table, and how its columns end there."""
+    if runs:
+        yield "base decode", "base", ""
+        for number in range(1, min(run.edit_rounds for run in runs) + 1):
+            yield f"self-edit × {number}", "self_edit", f"_{number}"
+        yield "with critic", "with_critic", ""
 
 
 def _rows(head: Sequence[str], rows: Iterable[list[str]]) -> Iterator[str]:

@@ -60,8 +60,8 @@ async def inference_table(
 ) -> dict[str, dict[str, float]]:
     """Base decode, self-edit and the full loop with the critic, side by side on the same tasks.
 
-    Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` a task; `self_edit` has the
-    rewards after each round too.
+    Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` a task; `self_edit` has those after
+    each round too, as `reward_1` and so on.
     """
     edited = await asyncio.gather(*(_edit(players, task, rounds, seed) for task in tasks))
     judged = await asyncio.gather(*(_once(players, task, seed, rounds=None, keep=False) for task in tasks))
@@ -69,7 +69,11 @@ async def inference_table(
         "base": _edited_row(edited, 0),
         "self_edit": {
             **_edited_row(edited, rounds),
-            **{f"reward_{number}": _edited_row(edited, number)["reward"] for number in range(1, rounds + 1)},
+            **{
+                f"{name}_{number}": value
+                for number in range(1, rounds + 1)
+                for name, value in _edited_row(edited, number).items()
+            },
         },
         "with_critic": {
             "reward": mean([trajectory.reward for trajectory in judged]),

@@ -44,6 +44,11 @@ class Result:
     """Mean reward of the page that stood after each round, over the episodes of the last LAST_STEPS steps."""
     code_version: str = "unknown"
 
+    @property
+    def edit_rounds(self) -> int:
+        """Rounds of self-edit in the inference table."""
+        return sum(name.startswith("reward_") for name in self.summary["inference"]["self_edit"])
+
     def inference(self, row: str, column: str = "reward") -> float:
         """A figure of the inference table."""
         return float(self.summary["inference"][row][column])

@@ -205,7 +205,7 @@ def test_a_page_of_nothing_claims_nothing(table: Path) -> None:
     assert (
         main(["--table", str(table), "--runs", str(table.parent), "--out", str(out), "--report"], PaperTraining()) == 0
     )
-    assert "**0 of 10 claims hold at this scale.**" in out.read_text()
+    assert "**0 of 12 claims hold at this scale.**" in out.read_text()
     assert "No run is finished yet" in out.read_text()
     assert "holds**" not in out.read_text().replace("claims hold", "")
     assert ".svg" not in out.read_text()
@@ -247,12 +247,13 @@ def result(seed: int, *gains: float) -> Result:
     before = {f"t{place}": 0.25 for place in range(len(gains))}
     after = {f"t{place}": 0.25 + gain for place, gain in enumerate(gains)}
     inference = {"reward": 0.5, "valid": 0.5, "tokens": 9, "seconds": 1.0}
+    edited = {f"{name}_1": value for name, value in inference.items()}
     summary = {
         "steps": 2,
         "seconds": {"total": 60},
         "episodes": {"machine_faults": 0},
         "valid_render_rate": {"first": 0.25, "last": 0.5},
-        "inference": {name: inference for name in ("base", "self_edit", "with_critic")},
+        "inference": {"base": inference, "self_edit": inference | edited, "with_critic": inference},
     }
     return Result(
         variant="",
@@ -274,6 +275,7 @@ def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path
         }
         write_claims(tmp_path / "claims.md", results, {"relook": "ReLook", "vision_only": "vision"})
         lines = (tmp_path / "claims.md").read_text().splitlines()
+        assert [line for line in lines if line.startswith("| ReLook | self-edit × 1 | 0.500 | 50% | 9 | 1.0 |")]
         for text in ("ReLook beats the base policy", "ReLook beats vision-reward RL"):
             (line,) = [line for line in lines if line.startswith(f"| {text} |")]
             assert verdict in line
