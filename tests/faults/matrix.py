@@ -86,8 +86,10 @@ def rest(folder: Path, family: Family) -> Calm:
     for stage in range(len(STAGES)):
         world.wait_for(lambda stage=stage: world.stage() >= stage, STAGES[stage])
         began.append(time.monotonic())
-    assert world.finish() == 0, world.said()
+    # From here on everybody is sent home, and there is nobody to be missed.
+    world.wait_for(lambda: (world.run / "summary.json").exists() and world.summary()["status"] == "finished", "the end")
     ends = [*began[1:], time.monotonic()]
+    assert world.finish() == 0, world.said()
     stage_s = [end - start for start, end in zip(began, ends, strict=True)]
     calm = Calm(world=world, stage_s=stage_s, seconds=time.monotonic() - started)
     times.write_text(json.dumps({"stage_s": calm.stage_s, "seconds": calm.seconds}))

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -90,8 +91,7 @@ class CriticServer(JudgedHand):
 
     def mend(self, world: World) -> None:
         """On the same port."""
-        time.sleep(REST_S)
-        self.judge.start()
+        meanwhile(lambda: (time.sleep(REST_S), self.judge.start()))
 
 
 class MlflowServer:
@@ -115,10 +115,12 @@ class MlflowServer:
 
     def mend(self, world: World) -> None:
         """On the same port, but not before it was missed or the run waits for it at its end."""
-        missed = "MLflow did not take"
-        before = world.log.read_text().count(missed)
-        world.wait_for(lambda: world.log.read_text().count(missed) > before, "MLflow to be missed")
-        self.server.start()
+
+        def missed() -> bool:
+            said = world.log.read_text(errors="replace")
+            return said.count("MLflow did not take") > said.count("MLflow takes deliveries again")
+
+        meanwhile(lambda: (world.wait_for(missed, "MLflow to be missed"), self.server.start()))
 
 
 class Driver:
@@ -234,36 +236,44 @@ class Service:
 
     def __init__(self, world: World, name: str, command: Callable[[str], list[str]], path: str) -> None:
         self.world, self.command, self.path, self.port = world, command, path, free_port()
-        self.log = world.folder / f"{name}.log"
+        self.log, self.starting = world.folder / f"{name}.log", threading.Lock()
         self.start()
 
     def start(self) -> None:
         """Returns once it answers."""
-        with self.log.open("ab") as output:
+        with self.starting, self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command(str(self.port)), cwd=ROOT, env=self._environment(), stdout=output, stderr=output
             )
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{self.path}", timeout=5).close()
-            except OSError:
+            deadline = time.monotonic() + PATIENCE_S
+            while not self._answers():
                 assert self.process.poll() is None, self.log.read_text()
                 assert time.monotonic() < deadline, self.log.read_text()
                 time.sleep(0.2)
-            else:
-                return
 
     def kill(self) -> bool:
         """It and its children; False when it is not there."""
-        found = self.world.family.below(psutil.Process(self.process.pid))
-        for process in found:
+        if self.starting.locked() or self.process.poll() is not None:
+            return False
+        for process in self.world.family.below(psutil.Process(self.process.pid)):
             process.kill()
         self.process.wait()
-        return bool(found)
+        return True
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{self.path}", timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def _environment(self) -> dict[str, str]:
         return {**self.world.environment, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "MLFLOW_TRACKING_URI": ""}
+
+
+def meanwhile(work: Callable[[], object]) -> None:
+    """Others are killed while this one is mended."""
+    threading.Thread(target=work, daemon=True).start()
 
 
 def free_port() -> int:
