@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +154,8 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> No
     log = tmp_path / "log"
     options = ("--set", f"runs={tmp_path}", "--set", "steps=4", "--set", "max_fault_share=0.5")
     process = start(TINY, *options, runs=tmp_path, log=log)
+    wait_for(lambda: steps_done(tmp_path) >= 1, process, log)
+    check_the_door(log)
     for step, names in enumerate(
         (("ray::ChromiumRenderer", "ray::VisualCriticActor", "ray::RayEpisodeWorker"), ("VLLM::",), ("ray::LearnerR",)),
         start=1,
@@ -166,6 +171,15 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> No
     assert summary["episodes"]["finished"] + summary["episodes"]["dropped"] == 64
     assert (run / "report.html").read_text().count("a new crew goes on after step") == 2
     assert family.left_behind() == []
+
+
+def check_the_door(log: Path) -> None:
+    """The cluster that a run starts listens to its own machine, and to nobody without its token."""
+    found = re.search(r"Ray dashboard: (http://127\.0\.0\.1:\d+)", log.read_text())
+    assert found, log.read_text()[-3000:]
+    for door in ("api/jobs/", "api/v0/actors", "api/cluster_status"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{found[1]}/{door}", timeout=60)
 
 
 @pytest.fixture
