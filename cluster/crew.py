@@ -50,10 +50,10 @@ class Crew:
     helpers: list[Pool]
     """Browsers and critics, whom the workers ask; here they are only watched."""
 
-    async def guard(self, note: Callable[[str], None]) -> None:
+    async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
         """Watches everyone, without end; see `cluster.vigil`. Raises MachineError for whom nobody can stand in."""
         learner = self.learner
-        await keep_vigil([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note)
+        await keep_vigil([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note, tell)
 
     async def close(self) -> None:
         """Ends everyone, and the waiting for those who died."""

@@ -1,16 +1,13 @@
 """A run's metrics for Prometheus, through Ray's own exporter: what `deploy/grafana.json` draws.
 
-Set once a step by the driver; every node's exporter prefixes the names with `ray_`.
+Set by the driver: once a step, and the pools' health as soon as the vigil sees it change. Every node's exporter
+prefixes the names with `ray_`.
 """
 
-import logging
-import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-logger = logging.getLogger(__name__)
 POOLS = ("browser", "policy", "critic", "learner")
 STAGES = ("generate", "render", "judge", "wait", "learn", "sync")
 ACTORS = "relook_actors"
@@ -66,7 +63,7 @@ READINGS = (
     _one("relook_machine_faults", "Machine faults of the last step, survived ones too", "machine_faults"),
     _one("relook_dropped_episodes", "Episodes of the last step that were lost to machine faults", "dropped"),
 )
-"""Everything but `relook_actors`, which comes from Ray: the actors of each pool that live, or are coming back."""
+"""Everything but `relook_actors`, which counts the actors of each `pool` by `state`: `well` or `lost`."""
 
 
 class Gauges:
@@ -75,39 +72,26 @@ class Gauges:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._gauges: dict[str, Any] = {}
-        self._pools: set[str] = set()
 
     def show(self, row: Mapping[str, float]) -> None:
         """Sets every gauge to a step's metrics; what the row lacks stays as it was."""
-        import ray
-        from ray.exceptions import RayError
-
-        if not ray.is_initialized():
-            return
         for reading in READINGS:
             for value, key in reading.values.items():
                 if key in row:
-                    self._set(reading.name, reading.words, reading.label, value, row[key])
-        try:
-            alive = self._alive()
-        except RayError as error:
-            logger.warning("the actors cannot be counted: %s", error)
-            return
-        self._pools |= alive.keys()
-        for pool in self._pools:
-            self._set(ACTORS, "Actors of a pool that live, or are coming back", "pool", pool, alive[pool])
+                    labels = {reading.label: value} if reading.label else {}
+                    self._set(reading.name, reading.words, row[key], **labels)
 
-    def _set(self, name: str, words: str, label: str, value: str, number: float) -> None:
+    def health(self, pool: str, well: int, lost: int) -> None:
+        """Says how many actors of a pool answer, and how many are lost and not back yet."""
+        for state, number in (("well", well), ("lost", lost)):
+            self._set(ACTORS, "Actors of a pool, by whether they answer", number, pool=pool, state=state)
+
+    def _set(self, name: str, words: str, number: float, **labels: str) -> None:
+        import ray
         from ray.util.metrics import Gauge
 
+        if not ray.is_initialized():
+            return
         if name not in self._gauges:
-            self._gauges[name] = Gauge(name, description=words, tag_keys=("run", label) if label else ("run",))
-        self._gauges[name].set(float(number), {"run": self.run_id} | ({label: value} if label else {}))
-
-    def _alive(self) -> Counter[str]:
-        """Named actors that this process hired (see `cluster.crew`), by pool."""
-        import ray
-
-        hired = ray.util.list_named_actors(all_namespaces=True)
-        mine = [one["name"] for one in hired if one["namespace"].startswith(f"relook-{os.getpid()}-")]
-        return Counter(name.rpartition("-")[0] for name in mine)
+            self._gauges[name] = Gauge(name, description=words, tag_keys=("run", *labels))
+        self._gauges[name].set(float(number), {"run": self.run_id, **labels})

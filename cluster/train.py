@@ -118,7 +118,8 @@ async def run(plan: Plan) -> int:
         except BaseException:
             await session.close("failed")
             raise
-        await session.close(status)
+        if not await session.close(status) and code == 0:
+            code, status = 1, "failed"
     session.farewell(status)
     return code
 
@@ -157,7 +158,8 @@ class Session:
             try:
                 await self._assemble(model, curriculum)
                 with _timed(plan.state, "train"):
-                    await watched(train(self.run), self.crew.guard(self.observer.note))
+                    guard = self.crew.guard(self.observer.note, self.observer.gauges.health)
+                    await watched(train(self.run), guard)
                 return
             except MachineError as fault:
                 lost_at[plan.state.step] += 1
@@ -237,13 +239,16 @@ class Session:
         except (TimeoutError, RelookError) as error:
             self.observer.note(f"no checkpoint of step {self.plan.state.step} ({error!r}); resume learns it again")
 
-    async def close(self, status: str) -> None:
-        """Publishes what there is, ends every actor and leaves Ray."""
+    async def close(self, status: str) -> bool:
+        """Publishes what there is, ends every actor and leaves Ray. Says whether all that is due could be written."""
         try:
             if self.observer is not None:
                 await asyncio.to_thread(self.observer.finish, status)
         except (StorageFault, OSError) as error:
             print(f"relook: the last report could not be written: {error}", file=sys.stderr)
+            return False
+        else:
+            return True
         finally:
             if self.crew is not None:
                 self.display.stage("ending the actors")

@@ -1,6 +1,6 @@
 """The vigil: looks at every actor now and then, and says who was lost, who is back, and what they mended themselves.
 
-The pools go on without waiting for any of this; it is how the display and the report come to hear of it. Those whom
+The pools go on without waiting for any of this; it is how display, report and gauges come to hear of it. Those whom
 nobody can stand in for, policy engines and learner ranks, end the vigil when they are lost: then a new crew is due.
 """
 
@@ -15,14 +15,40 @@ from rollout.errors import MachineError
 WATCH_S = 2.0
 """Between two looks at an actor."""
 LOOK_TIMEOUT_S = 30.0
+Tell = Callable[[str, int, int], None]
+
+
+class Roll:
+    """Who of a pool is lost; `tell` hears the pool's name and how many are well and lost, now and at each change."""
+
+    def __init__(self, pool: Pool, tell: Tell) -> None:
+        self.pool, self.tell, self.lost = pool, tell, set[int]()
+        self._say()
+
+    def mark(self, place: int, *, well: bool) -> None:
+        """One of them was looked at."""
+        if well is (place in self.lost):
+            (self.lost.discard if well else self.lost.add)(place)
+            self._say()
+
+    def _say(self) -> None:
+        self.tell(self.pool.name, len(self.pool.handles) - len(self.lost), len(self.lost))
 
 
 async def keep_vigil(
-    irreplaceable: list[Pool], replaceable: list[Pool], note: Callable[[str], None], every_s: float = WATCH_S
+    irreplaceable: list[Pool],
+    replaceable: list[Pool],
+    note: Callable[[str], None],
+    tell: Tell,
+    every_s: float = WATCH_S,
 ) -> None:
     """Watches all actors of some pools, without end. Raises MachineError when an irreplaceable one is lost."""
-    watches = [_guard(pool, place, every_s) for pool in irreplaceable for place in range(len(pool.handles))]
-    watches += [_follow(pool, place, note, every_s) for pool in replaceable for place in range(len(pool.handles))]
+    watches = []
+    for pool in (*irreplaceable, *replaceable):
+        roll = Roll(pool, tell)
+        for place in range(len(pool.handles)):
+            alone = pool in irreplaceable
+            watches.append(_guard(roll, place, every_s) if alone else _follow(roll, place, note, every_s))
     tasks = [asyncio.create_task(watch) for watch in watches]
     try:
         await asyncio.gather(*tasks)
@@ -32,18 +58,22 @@ async def keep_vigil(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _guard(pool: Pool, place: int, every_s: float) -> None:
+async def _guard(roll: Roll, place: int, every_s: float) -> None:
     while True:
-        await pool.ask_one(place, "ping")
+        try:
+            await roll.pool.ask_one(place, "ping")
+        except MachineError:
+            roll.mark(place, well=False)
+            raise
         await asyncio.sleep(every_s)
 
 
-async def _follow(pool: Pool, place: int, note: Callable[[str], None], every_s: float) -> None:
+async def _follow(roll: Roll, place: int, note: Callable[[str], None], every_s: float) -> None:
     """Notes what becomes of one actor, which Ray makes again when it dies."""
-    name, life, lost = f"{pool.name}-{place}", 0, False
+    name, life, lost = f"{roll.pool.name}-{place}", 0, False
     while True:
         try:
-            now, news = await pool.ask_one(place, "__ray_call__", look, timeout_s=LOOK_TIMEOUT_S)
+            now, news = await roll.pool.ask_one(place, "__ray_call__", look, timeout_s=LOOK_TIMEOUT_S)
         except MachineError as fault:
             if not lost:
                 note(f"lost {name}: {str(fault).partition(': ')[2]}")
@@ -54,6 +84,7 @@ async def _follow(pool: Pool, place: int, note: Callable[[str], None], every_s: 
             life, lost = now, False
             for words in news:
                 note(f"{name}: {words}")
+        roll.mark(place, well=not lost)
         await asyncio.sleep(every_s)
 
 

@@ -1,4 +1,4 @@
-"""What the machine has to bring for `make setup`: Chromium, a sandbox, fonts; and running its commands."""
+"""What the machine has to bring for `make setup`: Chromium, a sandbox, fonts, networks; and running its commands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ PYTHON = str(VENV / "bin" / "python")
 LOG = CACHE / "setup.log"
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
 DOWNLOADS = Path.home() / ".cache" / "ms-playwright"
+PROGRAMS = {"bwrap": "bubblewrap", "ip": "iproute2"}
+"""What shuts pages in, and what a test makes hosts with."""
 FONTS = {
     "Liberation": "fonts-liberation",
     "Noto Sans CJK": "fonts-noto-cjk",
@@ -42,15 +44,20 @@ def install_system() -> None:
     missing = missing_company()
     if missing:
         print(f"\n  {' '.join(missing)} cannot be installed here: pages render, but less shut in or with other "
-              "fonts; install them as root; ", end="", flush=True)  # fmt: skip
+              "fonts, and what wants two hosts is not tested; install them as root; ", end="", flush=True)  # fmt: skip
 
 
 def missing_company() -> list[str]:
-    """Packages that Chromium needs beside it, and the system does not have."""
+    """Packages that Chromium and the tests need beside it, and the system does not have."""
     fonts = output("fc-list") or " ".join(str(path) for path in Path("/usr/share/fonts").rglob("*"))
     squeezed = fonts.replace(" ", "").lower()
     missing = [package for name, package in FONTS.items() if name.replace(" ", "").lower() not in squeezed]
-    return missing if shutil.which("bwrap") else ["bubblewrap", *missing]
+    return [package for name, package in PROGRAMS.items() if not find_program(name)] + missing
+
+
+def find_program(name: str) -> str:
+    """Where a program is, also one of the system's own that only root's PATH may lead to; else empty."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/sbin") or ""
 
 
 def find_chromium() -> str:

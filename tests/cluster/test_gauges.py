@@ -16,7 +16,7 @@ from cluster.settings import RunSettings
 ROOT = Path(__file__).parent.parent.parent
 NAMES = {reading.name for reading in READINGS} | {ACTORS}
 DRIVER = """
-import os, socket, sys, time, urllib.request
+import socket, time, urllib.request
 import ray
 from cluster.gauges import READINGS, Gauges
 
@@ -26,12 +26,9 @@ with socket.socket() as door:
 Gauges("early").show({"step": 1.0})  # not in a cluster: nothing happens
 ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, _metrics_export_port=port)
 
-class Browser: ...
-
-hired = ray.remote(Browser).options(name="browser-0", namespace=f"relook-{os.getpid()}-x", num_cpus=0).remote()
-ray.get(hired.__ray_ready__.remote())
 keys = [key for reading in READINGS for key in reading.values.values()]
 gauges = Gauges("run-1")
+gauges.health("browser", well=3, lost=1)
 gauges.show({key: place / 8 for place, key in enumerate(keys)})
 text, deadline = "", time.monotonic() + 120
 while "relook_dropped_episodes" not in text and time.monotonic() < deadline:
@@ -70,11 +67,10 @@ def test_ray_exports_what_was_set(tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr[-3000:]
     lines = [re.fullmatch(r"ray_(\w+)\{(.*)\} (\S+)", line) for line in shown.stdout.splitlines()]
     found = {
-        (line[1], label): float(line[3])
+        (line[1], "/".join(re.findall(r'\b(?:pool|stage|page|state)="([\w-]+)"', line[2]))): float(line[3])
         for line in lines
         if line and 'run="run-1"' in line[2]
-        for label in [re.search(r'\b(?:pool|stage|page)="([\w-]+)"', line[2])]
-        for label in [label[1] if label else ""]
     }
     expected = [(reading.name, label) for reading in READINGS for label in reading.values]
-    assert found == {key: place / 8 for place, key in enumerate(expected)} | {(ACTORS, "browser"): 1.0}
+    health = {(ACTORS, "browser/well"): 3.0, (ACTORS, "browser/lost"): 1.0}
+    assert found == {key: place / 8 for place, key in enumerate(expected)} | health

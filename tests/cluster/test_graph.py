@@ -2,17 +2,22 @@
 
 import json
 import os
+import re
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from family import Family
+from onlookers import check_actors, check_metrics, check_page
 
 pytestmark = [
     pytest.mark.engine,
@@ -149,6 +154,8 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> No
     log = tmp_path / "log"
     options = ("--set", f"runs={tmp_path}", "--set", "steps=4", "--set", "max_fault_share=0.5")
     process = start(TINY, *options, runs=tmp_path, log=log)
+    wait_for(lambda: steps_done(tmp_path) >= 1, process, log)
+    check_the_door(log)
     for step, names in enumerate(
         (("ray::ChromiumRenderer", "ray::VisualCriticActor", "ray::RayEpisodeWorker"), ("VLLM::",), ("ray::LearnerR",)),
         start=1,
@@ -166,32 +173,47 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> No
     assert family.left_behind() == []
 
 
+def check_the_door(log: Path) -> None:
+    """The cluster that a run starts listens to its own machine, and to nobody without its token."""
+    found = re.search(r"Ray dashboard: (http://127\.0\.0\.1:\d+)", log.read_text())
+    assert found, log.read_text()[-3000:]
+    for door in ("api/jobs/", "api/v0/actors", "api/cluster_status"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{found[1]}/{door}", timeout=60)
+
+
 @pytest.fixture
-def ray_head(family: Family) -> Iterator[str]:
-    """A Ray head as `ray start --head` gives it; the family ends it."""
-    scripts = Path(sys.executable).parent
+def ray_head(family: Family) -> Iterator[tuple[str, str]]:
+    """A Ray head as `ray start --head` gives it, and its token; the family ends it."""
+    scripts, token = Path(sys.executable).parent, secrets.token_hex(32)
     path = f"{scripts}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    environment = {**os.environ, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    environment |= {"RAY_AUTH_TOKEN": token, "RAY_worker_register_timeout_seconds": "600"}
     # A folder of its own, of a short name, for sockets are in it: what is noted in /tmp/ray leads others here.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        head = ["--head", "--num-cpus=2", "--port=6399", "--dashboard-port=8299", f"--temp-dir={folder}"]
-        subprocess.run(
-            [str(scripts / "ray"), "start", *head], env=environment, check=True, capture_output=True, timeout=120
-        )
-        yield "http://127.0.0.1:8299"
+        head = ["--head", "--num-cpus=2", "--port=6399", "--dashboard-port=8299", "--metrics-export-port=8298"]
+        command = [str(scripts / "ray"), "start", *head, f"--temp-dir={folder}"]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+        yield "http://127.0.0.1:8299", token
 
 
-def test_ray_job_submit_runs_it_and_job_stop_ends_it_cleanly(tmp_path: Path, ray_head: str, family: Family) -> None:
+def test_ray_job_submit_runs_it_all_can_watch_and_job_stop_ends_it_cleanly(
+    tmp_path: Path, ray_head: tuple[str, str], family: Family
+) -> None:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
-    client = JobSubmissionClient(ray_head)
-    entrypoint = f"python -m cluster.train {TINY} --set runs={tmp_path} --set steps=3"
-    job = client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": "."})
+    board, token = ray_head
+    client = JobSubmissionClient(board, headers={"Authorization": f"Bearer {token}"})
+    entrypoint = f"python -m cluster.train {TINY} --set runs={tmp_path} --set steps=20"
+    job = client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": ".", "excludes": [".venv", ".cache"]})
     deadline = time.monotonic() + PATIENCE_S
     while steps_done(tmp_path) < 1:
         assert time.monotonic() < deadline, client.get_job_logs(job)[-3000:]
         assert client.get_job_status(job) in (JobStatus.PENDING, JobStatus.RUNNING), client.get_job_logs(job)[-3000:]
         time.sleep(0.5)
+    check_actors(board, token)
+    check_metrics("http://127.0.0.1:8298/metrics", next(tmp_path.glob("tiny-*/")).name)
+    check_page(board, token, tmp_path / "dashboard.png")
     client.stop_job(job)
     while not client.get_job_status(job).is_terminal():
         assert time.monotonic() < deadline

@@ -38,7 +38,13 @@ def pool(name: str, fault: type[MachineError], *actors: Actor) -> Pool:
 async def test_who_was_lost_and_came_back_is_said_once() -> None:
     notes: list[str] = []
     first, second = Actor(), Actor()
-    vigil = asyncio.create_task(keep_vigil([], [pool("browser", BrowserFault, first, second)], notes.append, 0.001))
+    told: list[tuple[str, int, int]] = []
+
+    def tell(*health: Any) -> None:
+        told.append(health)
+
+    pools = [pool("browser", BrowserFault, first, second)]
+    vigil = asyncio.create_task(keep_vigil([], pools, notes.append, tell, 0.001))
     await asyncio.sleep(0.05)
     first.dead = True
     await asyncio.sleep(0.05)
@@ -49,15 +55,22 @@ async def test_who_was_lost_and_came_back_is_said_once() -> None:
     vigil.cancel()
     lost, *others = notes
     assert lost.startswith("lost browser-0: the actor is gone")
+    assert told == [("browser", 2, 0), ("browser", 1, 1), ("browser", 2, 0)]
     assert sorted(others) == ["browser-0 was made again", "browser-1 was made again", "browser-1: Chromium was lost"]
 
 
 async def test_who_cannot_be_replaced_ends_the_vigil_and_all_its_watches() -> None:
     engine, browser = Actor(), Actor()
     pools = [pool("policy", EngineFault, engine)], [pool("browser", BrowserFault, browser)]
-    vigil = asyncio.create_task(keep_vigil(*pools, print, 0.001))
+    told: dict[str, tuple[int, int]] = {}
+
+    def tell(name: str, well: int, lost: int) -> None:
+        told[name] = well, lost
+
+    vigil = asyncio.create_task(keep_vigil(*pools, print, tell, 0.001))
     await asyncio.sleep(0.05)
     engine.dead = True
     with pytest.raises(EngineFault, match="policy-0"):
         await asyncio.wait_for(vigil, 10)
+    assert told == {"policy": (0, 1), "browser": (1, 0)}
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -7,6 +7,7 @@ share a run, and with it the figures. Takes half an hour on two cores.
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import tempfile
@@ -70,25 +71,29 @@ class Calm:
     """A run that nobody disturbed: what others are compared with, and how long each stage takes."""
 
     world: World
-    stage_s: tuple[float, ...]
+    stage_s: Sequence[float]
     seconds: float
 
 
 def rest(folder: Path, family: Family) -> Calm:
-    """Does the undisturbed run."""
+    """Does the undisturbed run, unless it is there from an earlier call."""
+    times = folder / "times.json"
+    if times.exists():
+        return Calm(world=World(folder, family), **json.loads(times.read_text()))
     world, began = World(folder, family), []
     started = time.monotonic()
     world.start()
     for stage in range(len(STAGES)):
         world.wait_for(lambda stage=stage: world.stage() >= stage, STAGES[stage])
         began.append(time.monotonic())
-    assert world.finish() == 0, world.said()
+    # From here on everybody is sent home, and there is nobody to be missed.
+    world.wait_for(lambda: (world.run / "summary.json").exists() and world.summary()["status"] == "finished", "the end")
     ends = [*began[1:], time.monotonic()]
-    return Calm(
-        world=world,
-        stage_s=tuple(end - start for start, end in zip(began, ends, strict=True)),
-        seconds=time.monotonic() - started,
-    )
+    assert world.finish() == 0, world.said()
+    stage_s = [end - start for start, end in zip(began, ends, strict=True)]
+    calm = Calm(world=world, stage_s=stage_s, seconds=time.monotonic() - started)
+    times.write_text(json.dumps({"stage_s": calm.stage_s, "seconds": calm.seconds}))
+    return calm
 
 
 def moments(seed: int, victims: Sequence[Victim], num: int = KILLS) -> list[Moment]:
@@ -146,7 +151,7 @@ def rows(seed: int, only: str, folder: Path) -> Iterator[str]:
             names = ", ".join(victim.name for victim in victims)
             if only not in names:
                 continue
-            place = folder / victims[0].name.replace(" ", "-")
+            place = Path(tempfile.mkdtemp(prefix=f"{victims[0].name.replace(' ', '-')}-", dir=folder))
             try:
                 for row in disturb(victims, calm, place, family, moments(seed, victims)):
                     yield row.show(calm.seconds)
@@ -162,9 +167,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="part of a component's name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/kills.md"))
+    parser.add_argument("--folder", type=Path, help="where the runs are; an undisturbed one that is there serves again")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="relook-kills-"))
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="relook-kills-"))
+    folder.mkdir(parents=True, exist_ok=True)
     table = []
     for line in rows(options.seed, options.only, folder):
         print(line, flush=True)

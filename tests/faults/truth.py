@@ -54,8 +54,8 @@ def rewards_of(world: World) -> Judged:
     return {(task.id, a.page.sha256): a.total for task, a in attempts_of(world) if a.page.html is not None}
 
 
-async def examine(world: World, calm: World) -> Finding:
-    """Raises AssertionError for whatever is not true of a run; `calm` is the same run undisturbed."""
+async def examine(world: World, calm: World | None = None) -> Finding:
+    """Raises AssertionError for whatever is not true of a run; `calm` is the same run undisturbed, if there is one."""
     summary, history = world.summary(), world.history()
     assert (summary["status"], summary["steps"]) == ("finished", STEPS)
     assert [row["step"] for row in history] == list(range(1, STEPS + 1)), "a step is missing, or was counted twice"
@@ -66,16 +66,25 @@ async def examine(world: World, calm: World) -> Finding:
         assert set(episodes.values()) == {1}, f"episodes that are counted twice in step {step}: {episodes}"
         lost = sum(group.dropped for group in groups)
         assert len(episodes) + lost == EPISODES, f"step {step} has {len(episodes)} episodes, {lost} dropped"
-        assert [g.task.id for g in groups] == [g.task.id for g in groups_of(calm)[step]], "other tasks than undisturbed"
         finished, dropped = finished + len(episodes), dropped + lost
     assert summary["episodes"]["finished"] == finished
     assert summary["episodes"]["dropped"] == dropped
     assert sum(row["machine_faults"] for row in history) >= dropped
+    same = 0 if calm is None else compare(world, calm)
+    return Finding(finished=finished, dropped=dropped, zeros=await _zeros(world), same=same)
+
+
+def compare(world: World, calm: World) -> int:
+    """How many pages an undisturbed run wrote too. Raises AssertionError where its tasks, or their rewards, differ."""
+    undisturbed = groups_of(calm)
+    for step, groups in groups_of(world).items():
+        tasks = [group.task.id for group in groups], [group.task.id for group in undisturbed[step]]
+        assert tasks[0] == tasks[1], "other tasks than undisturbed"
     mine, others = rewards_of(world), rewards_of(calm)
     same = mine.keys() & others.keys()
     if summary_judge(world) == summary_judge(calm):
         assert {key: mine[key] for key in same} == {key: others[key] for key in same}
-    return Finding(finished=finished, dropped=dropped, zeros=await _zeros(world), same=len(same))
+    return len(same)
 
 
 def summary_judge(world: World) -> str:

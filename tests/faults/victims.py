@@ -1,22 +1,26 @@
 """Who is killed: each with its run's settings, how it is struck, how its surroundings mend it, and the event due."""
 
-import json
+import atexit
+import contextlib
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 import psutil
+from nodes import start_node
 from world import PATIENCE_S, ROOT, World
 
 REST_S = 5.0
 """Until whoever runs a server or a node has noticed, and starts it again."""
+DISK_MB = 512
 HTTP_CRITIC = ("critic.kind=http", "critic.model=judge", "critic.answer_format=json_schema", "critic.in_flight=4")
 
 
@@ -87,8 +91,7 @@ class CriticServer(JudgedHand):
 
     def mend(self, world: World) -> None:
         """On the same port."""
-        time.sleep(REST_S)
-        self.judge.start()
+        meanwhile(lambda: (time.sleep(REST_S), self.judge.start()))
 
 
 class MlflowServer:
@@ -112,10 +115,12 @@ class MlflowServer:
 
     def mend(self, world: World) -> None:
         """On the same port, but not before it was missed or the run waits for it at its end."""
-        missed = "MLflow did not take"
-        before = world.log.read_text().count(missed)
-        world.wait_for(lambda: world.log.read_text().count(missed) > before, "MLflow to be missed")
-        self.server.start()
+
+        def missed() -> bool:
+            said = world.log.read_text(errors="replace")
+            return said.count("MLflow did not take") > said.count("MLflow takes deliveries again")
+
+        meanwhile(lambda: (world.wait_for(missed, "MLflow to be missed"), self.server.start()))
 
 
 class Driver:
@@ -139,6 +144,40 @@ class Driver:
         world.process.wait()
         left = world.family.left_behind()
         assert not left, f"the driver's death left behind {left}"
+        world.start()
+
+
+class Disk:
+    """The space for runs: a small disk of its own, which wants root to be made."""
+
+    name = "the disk's space"
+    event = Driver.event
+
+    def options(self, world: World) -> tuple[str, ...]:
+        """Puts the runs there."""
+        place = world.place = world.folder / "disk"
+        place.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "relook", str(place)]
+        made = subprocess.run(mount, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stderr
+        atexit.register(subprocess.run, ["umount", "--lazy", str(place)], check=False)
+        return (f"runs={place}",)
+
+    def strike(self, world: World) -> bool:
+        """Somebody else fills it."""
+        with (world.place / "filled").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(2**16)):
+                continue
+        return shutil.disk_usage(world.place).free < 2**16
+
+    def mend(self, world: World) -> None:
+        """The run ends in order; a person makes room, and resumes."""
+        code = world.finish()
+        assert code == 1, f"without space the run must end in order, with exit code 1, got {code}:\n{world.said()}"
+        assert "free space there and resume" in world.said(), world.said()
+        assert "Traceback" not in world.said(), world.said()
+        assert world.family.left_behind() == []
+        (world.place / "filled").unlink()
         world.start()
 
 
@@ -183,25 +222,13 @@ class Nodes:
         world.start()
 
     def _up(self, world: World) -> None:
-        # Unix sockets want a short name.
-        self.folder = world.short_folder()
-        self._join(world, {"learner": 2}, "--head", f"--port={self.port}", "--dashboard-port=0")
+        head = ("--head", f"--port={self.port}", "--dashboard-port=0", f"--temp-dir={world.short_folder()}")
+        self._join(world, {"learner": 2}, *head)
         self._join(world, {"browser": 4, "policy": 2}, f"--address=127.0.0.1:{self.port}")
 
     def _join(self, world: World, offers: dict[str, int], *how: str) -> None:
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus=2", *how]
-        command += ["--node-ip-address=127.0.0.1", f"--resources={json.dumps(offers)}"]
-        command += [f"--temp-dir={self.folder}"] if "--head" in how else []
         log = world.folder / f"node-{len(self.nodes)}.log"
-        with log.open("wb") as output:
-            self.nodes.append(
-                subprocess.Popen(command, env=world.environment, stdout=output, stderr=output, start_new_session=True)
-            )
-        deadline = time.monotonic() + PATIENCE_S
-        while "Ray runtime started" not in log.read_text():
-            assert self.nodes[-1].poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
+        self.nodes.append(start_node(world, log, *how, offers=offers))
 
 
 class Service:
@@ -209,36 +236,44 @@ class Service:
 
     def __init__(self, world: World, name: str, command: Callable[[str], list[str]], path: str) -> None:
         self.world, self.command, self.path, self.port = world, command, path, free_port()
-        self.log = world.folder / f"{name}.log"
+        self.log, self.starting = world.folder / f"{name}.log", threading.Lock()
         self.start()
 
     def start(self) -> None:
         """Returns once it answers."""
-        with self.log.open("ab") as output:
+        with self.starting, self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command(str(self.port)), cwd=ROOT, env=self._environment(), stdout=output, stderr=output
             )
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{self.path}", timeout=5).close()
-            except OSError:
+            deadline = time.monotonic() + PATIENCE_S
+            while not self._answers():
                 assert self.process.poll() is None, self.log.read_text()
                 assert time.monotonic() < deadline, self.log.read_text()
                 time.sleep(0.2)
-            else:
-                return
 
     def kill(self) -> bool:
         """It and its children; False when it is not there."""
-        found = self.world.family.below(psutil.Process(self.process.pid))
-        for process in found:
+        if self.starting.locked() or self.process.poll() is not None:
+            return False
+        for process in self.world.family.below(psutil.Process(self.process.pid)):
             process.kill()
         self.process.wait()
-        return bool(found)
+        return True
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{self.path}", timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def _environment(self) -> dict[str, str]:
         return {**self.world.environment, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "MLFLOW_TRACKING_URI": ""}
+
+
+def meanwhile(work: Callable[[], object]) -> None:
+    """Others are killed while this one is mended."""
+    threading.Thread(target=work, daemon=True).start()
 
 
 def free_port() -> int:
@@ -270,6 +305,7 @@ VICTIMS: tuple[tuple[Victim, ...], ...] = (
     ),
     (Nodes("a whole node", NEW_CREW.format("policy"), head=False),),
     (Driver(),),
+    (Disk(),),
     (Nodes("the head's GCS", Driver.event, head=True),),
 )
 """Who is killed in one run: those share one whose loss costs no new crew."""

@@ -38,7 +38,7 @@ class World:
         """Servers that the run needs, by name."""
         self.process: subprocess.Popen[bytes] | None = None
         self._read_from = 0
-        (folder / "home").mkdir(parents=True)
+        (folder / "home").mkdir(parents=True, exist_ok=True)
 
     @property
     def environment(self) -> dict[str, str]:
