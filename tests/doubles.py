@@ -134,7 +134,9 @@ class PaperCritic:
 
 
 def _level(page: Page) -> int:
-    return int((page.html or "").split("level ")[1][0])
+    """The level that a page names, or any that depends on the page alone."""
+    html = page.html or ""
+    return int(html.split("level ")[1][0]) if "level " in html else len(html) % LEVELS
 
 
 class NoisyCritic:
