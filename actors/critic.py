@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from actors.endpoint import Endpoint
 from actors.judgments import JudgmentCache
-from actors.settings import JudgeSettings
+from actors.settings import CriticSettings
 from reward.multimodal import pairs, rubric
 from reward.multimodal.answer import Judgment, read
 from reward.visual.critic import JUDGE, VisualCritic
@@ -83,7 +83,7 @@ class HttpCriticActor:
 
     def __init__(
         self,
-        settings: JudgeSettings,
+        settings: CriticSettings,
         fetch: Fetch = bytes,
         cache: Path | None = None,
         cost: Counter[str] | None = None,

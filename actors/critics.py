@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.critic import Answer, Fetch, HttpCriticActor, VisualCriticActor, all_or_none
 from actors.ledger import Ledger
-from actors.settings import CriticSettings
+from actors.settings import CriticsSettings
 from reward.mixture import JOINED, mean_of, vote_of
 from rollout.ports import Shown
 from rollout.records import Comparison, Critique, Page, Render, Task
@@ -19,16 +19,16 @@ class CriticActor:
     """Asks every critic of the settings; the judgment of one alone is passed on as it is."""
 
     def __init__(
-        self, settings: CriticSettings, fetch: Fetch = bytes, cache: Path | None = None, ledger: Path | None = None
+        self, settings: CriticsSettings, fetch: Fetch = bytes, cache: Path | None = None, ledger: Path | None = None
     ) -> None:
         """`cache` is the folder of judgments that need not be paid for again, `ledger` the file of what was paid."""
         self.ledger = Ledger(ledger)
-        self.weights = {name: judge.weight for name, judge in settings.judges.items()}
+        self.weights = {name: judge.weight for name, judge in settings.members.items()}
         self.members: dict[str, Member] = {
             name: HttpCriticActor(judge, fetch, cache, self.ledger.account(name), settings.count)
             if judge.kind == "http"
             else VisualCriticActor(fetch)
-            for name, judge in settings.judges.items()
+            for name, judge in settings.members.items()
         }
 
     async def judge(

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from actors.gate import Gate, Turn
-from actors.settings import JudgeSettings
+from actors.settings import CriticSettings
 from reward.multimodal.answer import content, tokens
 from rollout.errors import AnswerFault, BudgetSpent, CriticFault, SettingsError
 
@@ -46,7 +46,7 @@ class Unanswered(Exception):
 class Endpoint:
     """One server, one model. Use it from one event loop."""
 
-    def __init__(self, settings: JudgeSettings, cost: Counter[str] | None = None, copies: int = 1) -> None:
+    def __init__(self, settings: CriticSettings, cost: Counter[str] | None = None, copies: int = 1) -> None:
         """`cost` is what was counted before, and is added to; `copies` endpoints share `max_total_tokens`."""
         self.settings, self.copies = settings, copies
         self.gate = Gate(settings.in_flight)

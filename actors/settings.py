@@ -66,7 +66,7 @@ class BrowserSettings(Settings):
     """Pages after which a browser is replaced by a fresh one."""
 
 
-class JudgeSettings(Settings):
+class CriticSettings(Settings):
     """One critic."""
 
     kind: Literal["visual", "http"] = "visual"
@@ -103,7 +103,7 @@ class JudgeSettings(Settings):
     stops in order, and can be resumed once it may cost more."""
 
     @model_validator(mode="after")
-    def _somewhere_to_ask(self) -> "JudgeSettings":
+    def _somewhere_to_ask(self) -> "CriticSettings":
         if self.kind != "http":
             return self
         address = urlsplit(self.base_url)
@@ -116,13 +116,13 @@ class JudgeSettings(Settings):
         return self
 
 
-class CriticSettings(JudgeSettings):
+class CriticsSettings(CriticSettings):
     """The critics of a run: one, or several whose weighted mean counts. What is said of one critic here is said of the
     first, whose name in records is its kind."""
 
     count: int = Field(default=1, ge=1)
     """Critic actors; each asks all critics."""
-    also: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], JudgeSettings] = Field(
+    also: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], CriticSettings] = Field(
         default_factory=dict
     )
     """Further critics by name. Each judges every page, a score is the weighted mean of all, and where one gives no
@@ -134,17 +134,17 @@ class CriticSettings(JudgeSettings):
     be more than the judge's own noise, which `cluster.calibrate` measures."""
 
     @property
-    def judges(self) -> dict[str, JudgeSettings]:
+    def members(self) -> dict[str, CriticSettings]:
         """All critics by name, the first one first."""
         return {self.kind: self, **self.also}
 
     @property
     def at_once(self) -> int:
         """Judgments that one actor works on at once, as far as its servers allow."""
-        return min((judge.in_flight for judge in self.judges.values() if judge.kind == "http"), default=1)
+        return min((judge.in_flight for judge in self.members.values() if judge.kind == "http"), default=1)
 
     @model_validator(mode="after")
-    def _names_differ(self) -> "CriticSettings":
+    def _names_differ(self) -> "CriticsSettings":
         if self.kind in self.also:
             raise ValueError(f"critic.also.{self.kind}: {self.kind!r} is the name of the first critic; choose another")
         return self

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.settings import CriticSettings
+from actors.settings import CriticsSettings
 from cluster.home import at_home
 from cluster.pool import Pool, answer
 from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
@@ -335,9 +335,9 @@ class RayEpisodeWorker(EpisodeWorker):
         super().__init__(cast, settings.episode, Store(path), fetch)
 
 
-def critics_at_once(settings: CriticSettings) -> int:
+def critics_at_once(settings: CriticsSettings) -> int:
     """Judgments that may be asked of one critic at once: as its cores allow, or as its servers may."""
-    asks = any(judge.kind == "http" for judge in settings.judges.values())
+    asks = any(judge.kind == "http" for judge in settings.members.values())
     return 4 * settings.at_once if asks else 2
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from actors.settings import BrowserSettings, CriticSettings, PolicySettings
+from actors.settings import BrowserSettings, CriticsSettings, PolicySettings
 from learner.settings import LearnerSettings
 from learner.warmstart_settings import WarmStartSettings
 from reward.settings import ScoreSettings
@@ -127,7 +127,7 @@ class RunSettings(Settings):
     score: ScoreSettings = ScoreSettings()
     policy: PolicySettings = PolicySettings()
     browser: BrowserSettings = BrowserSettings()
-    critic: CriticSettings = CriticSettings()
+    critic: CriticsSettings = CriticsSettings()
     learner: LearnerSettings = LearnerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     exam: ExamSettings = ExamSettings()
@@ -137,7 +137,7 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _judges_have_time(self) -> "RunSettings":
-        longest = max((judge.deadline_s for judge in self.critic.judges.values() if judge.kind == "http"), default=0.0)
+        longest = max((judge.deadline_s for judge in self.critic.members.values() if judge.kind == "http"), default=0.0)
         if longest >= self.cluster.call_timeout_s:
             raise ValueError(
                 f"critic.deadline_s is {longest:g}, wanted less than cluster.call_timeout_s "

@@ -81,7 +81,7 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
 def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
     """Raises TaskFileError for a task that the chosen critic cannot judge."""
     bare = next((task.id for task in tasks if task.reference_html is None), None)
-    if bare is not None and any(judge.kind == "visual" for judge in settings.critic.judges.values()):
+    if bare is not None and any(judge.kind == "visual" for judge in settings.critic.members.values()):
         raise TaskFileError(
             f"task {bare!r} has no reference_html, which the visual critic compares with; give it one, or remove it"
         )

@@ -8,7 +8,7 @@ from drawn_pages import OTHER, PAGE, SHOP, TASK, render
 from judge_server import JudgeServer, verdict
 
 from actors.critics import CriticActor
-from actors.settings import CriticSettings
+from actors.settings import CriticsSettings
 from reward.multimodal.rubric import BEST
 from rollout.errors import AnswerFault, CriticFault
 from rollout.records import Page, Task
@@ -17,10 +17,10 @@ PAGE_3 = Task(id="t3", brief="Build page 3.")
 MINE, REFERENCE = render(OTHER), render(SHOP)
 
 
-def settings(server: JudgeServer, **fields: Any) -> CriticSettings:
+def settings(server: JudgeServer, **fields: Any) -> CriticsSettings:
     judge = {"kind": "http", "base_url": server.url, "model": "judge-1", "retries": 0, "weight": 0.25}
     strict = judge | {"model": "judge-2", "temperature": 0.5, "judgments": 2}
-    return CriticSettings.model_validate({"weight": 0.5, "also": {"kind": judge, "strict": strict}} | fields)
+    return CriticsSettings.model_validate({"weight": 0.5, "also": {"kind": judge, "strict": strict}} | fields)
 
 
 async def test_every_critic_is_heard_and_kept_under_its_name() -> None:
@@ -28,7 +28,7 @@ async def test_every_critic_is_heard_and_kept_under_its_name() -> None:
         critic = CriticActor(settings(server))
         assert await critic.ping() == "visual-2 + judge-1 + judge-2"
         critique = await critic.judge(PAGE_3, PAGE, MINE, REFERENCE)
-        alone = await CriticActor(CriticSettings()).judge(PAGE_3, PAGE, MINE, REFERENCE)
+        alone = await CriticActor(CriticsSettings()).judge(PAGE_3, PAGE, MINE, REFERENCE)
         await critic.stop()
     looks, kind, strict = (critique.members[name] for name in ("visual", "kind", "strict"))
     assert replace(looks, seconds=0.0) == replace(alone, seconds=0.0)
@@ -73,7 +73,7 @@ async def test_critics_vote_on_two_pages_and_one_that_fails_leaves_no_vote() -> 
 
 
 async def test_the_embedded_critic_prefers_the_page_that_is_nearer_to_the_reference() -> None:
-    critic = CriticActor(CriticSettings())
+    critic = CriticActor(CriticsSettings())
     far, near = (PAGE, render(OTHER)), (PAGE, render(SHOP.change(0, x=80)))
     for old, new, wanted in ((far, near, "new"), (near, far, "old"), (near, near, "tie")):
         compared = await critic.compare(TASK, old, new, REFERENCE)
@@ -84,9 +84,9 @@ async def test_the_embedded_critic_prefers_the_page_that_is_nearer_to_the_refere
 
 def test_names_and_weights_are_checked_at_the_door() -> None:
     with pytest.raises(ValueError, match="'visual' is the name of the first critic"):
-        CriticSettings.model_validate({"also": {"visual": {}}})
+        CriticsSettings.model_validate({"also": {"visual": {}}})
     with pytest.raises(ValueError, match="greater than 0"):
-        CriticSettings.model_validate({"also": {"looks": {"weight": 0.0}}})
+        CriticsSettings.model_validate({"also": {"looks": {"weight": 0.0}}})
     both = {"kind": "http", "base_url": "http://h/v1", "model": "m"}
-    chosen = CriticSettings.model_validate({**both, "in_flight": 8, "also": {"two": {**both, "in_flight": 4}}})
-    assert (list(chosen.judges), chosen.at_once, CriticSettings().at_once) == (["http", "two"], 4, 1)
+    chosen = CriticsSettings.model_validate({**both, "in_flight": 8, "also": {"two": {**both, "in_flight": 4}}})
+    assert (list(chosen.members), chosen.at_once, CriticsSettings().at_once) == (["http", "two"], 4, 1)

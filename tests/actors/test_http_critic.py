@@ -17,7 +17,7 @@ from actors.critics import CriticActor
 from actors.endpoint import Endpoint
 from actors.gate import TRIP, Gate
 from actors.ledger import total
-from actors.settings import CriticSettings
+from actors.settings import CriticSettings, CriticsSettings
 from reward.multimodal.rubric import BEST
 from rollout.errors import AnswerFault, BudgetSpent, CriticFault, SettingsError
 from rollout.records import Critique, Page, Task
@@ -221,7 +221,7 @@ async def test_tokens_are_bounded() -> None:
 
 async def test_what_was_spent_is_remembered_over_restarts(tmp_path: Path) -> None:
     async with JudgeServer(lambda number, body: "status 500" if number == 0 else "well") as server:
-        chosen = CriticSettings(**settings(server, max_total_tokens=450).model_dump() | {"count": 2})
+        chosen = CriticsSettings(**settings(server, max_total_tokens=450).model_dump() | {"count": 2})
         seen = SEEN, None
         for number in range(3):
             critic = CriticActor(chosen, ledger=tmp_path / "critic-0.json")

@@ -150,7 +150,7 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> No
     options = ("--set", f"runs={tmp_path}", "--set", "steps=4", "--set", "max_fault_share=0.5")
     process = start(TINY, *options, runs=tmp_path, log=log)
     for step, names in enumerate(
-        (("ray::ChromiumRenderer", "ray::VisualCriticActor", "ray::RayEpisodeWorker"), ("VLLM::",), ("ray::LearnerR",)),
+        (("ray::ChromiumRenderer", "ray::CriticActor", "ray::RayEpisodeWorker"), ("VLLM::",), ("ray::LearnerR",)),
         start=1,
     ):
         wait_for(lambda step=step: steps_done(tmp_path) >= step, process, log)
