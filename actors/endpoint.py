@@ -184,8 +184,8 @@ class Endpoint:
         most, spent = self.settings.max_total_tokens, self.cost["tokens"]
         if most is not None and spent >= most / self.copies:
             raise BudgetSpent(
-                f"critic.max_total_tokens: {self.settings.model} has cost {spent} tokens of the {most} that "
-                f"{self.copies} of it may cost; a run goes on with --resume once its run.json allows more"
+                f"critic.max_total_tokens: {self.settings.model} has cost a critic {spent} tokens, whose share of "
+                f"{most} is {most / self.copies:g}; a run goes on with --resume once its run.json allows more"
             )
 
     def _patience(self) -> float | None:

@@ -25,8 +25,8 @@ class RunState:
     events: list[str] = field(default_factory=list)
     """What happened that a person should know: faults survived, resumes, promotions."""
     inference: dict[str, dict[str, float]] = field(default_factory=dict)
-    canaries: dict[str, float] = field(default_factory=dict)
-    """The judge's first scores of the fixed pages by which its drift is seen, by task."""
+    canaries: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Each critic's first scores of the fixed pages by which its drift is seen, by critic, then by task."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds so far: `setup`, `warm_start`, `train`."""
 

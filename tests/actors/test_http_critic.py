@@ -213,7 +213,7 @@ async def test_tokens_are_bounded() -> None:
         critic = HttpCriticActor(settings(server, max_total_tokens=250))
         for number in range(3):
             await judge(critic, number)
-        with pytest.raises(BudgetSpent, match="max_total_tokens: judge-1 has cost 300 tokens of the 250"):
+        with pytest.raises(BudgetSpent, match="max_total_tokens: judge-1 has cost a critic 300 tokens"):
             await judge(critic, 4)
         await critic.stop()
     assert critic.endpoint.cost == {"judgments": 3, "requests": 3, "tokens": 300}
@@ -228,7 +228,7 @@ async def test_what_was_spent_is_remembered_over_restarts(tmp_path: Path) -> Non
             await critic.judge(task(number), PAGE, *seen)
             await critic.stop()
         critic = CriticActor(chosen, ledger=tmp_path / "critic-0.json")
-        with pytest.raises(BudgetSpent, match="300 tokens of the 450 that 2 of it may cost"):
+        with pytest.raises(BudgetSpent, match="300 tokens, whose share of 450 is 225"):
             await critic.judge(task(4), PAGE, *seen)
         other = CriticActor(chosen, ledger=tmp_path / "critic-1.json")
         await other.judge(task(4), PAGE, *seen)

@@ -14,6 +14,7 @@ from cluster.settings import RunSettings, check_settings
 from cluster.state import RunState
 from cluster.store import Store
 from cluster.summary import summarise
+from reward.mixture import mean_of
 from rollout.errors import BudgetSpent, MachineError
 from rollout.records import Critique
 
@@ -163,7 +164,6 @@ async def test_a_judge_that_drifts_is_noticed_also_after_a_resume(tmp_path: Path
 async def test_a_judge_that_gives_no_answer_now_is_looked_at_later(tmp_path: Path) -> None:
     critic = PaperCritic()
     run = make_run(tmp_path, settings(steps=2, critic={"drift_every": 1}, exam={"tasks": 2}), critic=critic)
-    run.state.canaries = {}
 
     async def look(step: int, faults: int) -> dict[str, float]:
         critic.faults = faults
@@ -173,6 +173,22 @@ async def test_a_judge_that_gives_no_answer_now_is_looked_at_later(tmp_path: Pat
     assert run.state.canaries == {}
     assert "not known: the paper critic is lost for words" in run.watcher.notes[-1]  # type: ignore[attr-defined]
     assert await look(2, 2) == {"judge_drift": 0.0}
+
+
+async def test_of_several_critics_the_one_that_drifts_is_named(tmp_path: Path) -> None:
+    class Pair(PaperCritic):
+        async def judge(self, *args: Any, **kwargs: Any) -> Critique:
+            steady = await PaperCritic().judge(*args, **kwargs)
+            moving = await super().judge(*args, **kwargs)
+            return mean_of({"steady": steady, "moving": moving}, {"steady": 9.0, "moving": 1.0})
+
+    critic = Pair(shift=-0.2)
+    run = make_run(tmp_path, settings(critic={"drift_every": 1}), critic=critic)
+    assert await watch_judge(run, 1) == {"judge_drift": 0.0}
+    critic.shift = 0.0
+    assert (await watch_judge(run, 2))["judge_drift"] == pytest.approx(0.2)
+    (note,) = run.watcher.notes  # type: ignore[attr-defined]
+    assert "the critic 'moving' has drifted: its scores of 8 fixed pages are on average 0.200 from" in note
 
 
 async def test_what_is_spent_ends_the_run_and_drops_no_episode(tmp_path: Path) -> None:
