@@ -5,11 +5,12 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.endpoint import Endpoint
 from actors.judgments import JudgmentCache
@@ -19,14 +20,11 @@ from reward.multimodal.answer import Judgment, read
 from reward.visual.critic import JUDGE, VisualCritic
 from reward.visual.screens import same_screens, together
 from rollout.errors import CriticFault
-from rollout.records import Critique, Page, Render, Shot, Task
+from rollout.ports import Shown
+from rollout.records import Comparison, Critique, Page, Preference, Render, Shot, Task
 
 Fetch = Callable[[Any], bytes]
-
-
-def make_critic(settings: CriticSettings) -> "VisualCriticActor | HttpCriticActor":
-    """The critic that the settings name, for this process: pictures as bytes, no judgment remembered."""
-    return HttpCriticActor(settings) if settings.kind == "http" else VisualCriticActor()
+Answer = TypeVar("Answer")
 
 
 class VisualCriticActor:
@@ -36,16 +34,28 @@ class VisualCriticActor:
         self.fetch = fetch
         self._critic = VisualCritic()
 
-    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
         """See `rollout.ports.Critic`. Raises CriticFault for a task without a reference page that renders."""
         if reference is None or not reference.valid:
             got = "none" if reference is None else f"one that ends in {reference.outcome!r} ({reference.detail})"
             raise CriticFault(f"task {task.id}: the visual critic needs a reference page that renders, got {got}")
         return await asyncio.to_thread(self._judge, task, page, render, reference)
 
+    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+        """See `rollout.ports.Critic`: the page that is nearer to the reference, whichever is shown first."""
+        before, after = await asyncio.gather(*(self.judge(task, *shown, reference) for shown in (old, new)))
+        better: Preference = "tie" if after.score == before.score else "new" if after.score > before.score else "old"
+        return Comparison(answers=(better, better), judge=JUDGE, seconds=before.seconds + after.seconds)
+
     async def ping(self) -> str:
         """Who judges here."""
         return JUDGE
+
+    def news(self) -> tuple[str, ...]:
+        """There is none."""
+        return ()
 
     async def stop(self) -> None:
         """There is nothing to end."""
@@ -71,32 +81,51 @@ class HttpCriticActor:
     A page whose renderer flagged it is judged like any other: what a judge sees decides, not what we suspect.
     """
 
-    def __init__(self, settings: CriticSettings, fetch: Fetch = bytes, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: CriticSettings,
+        fetch: Fetch = bytes,
+        cache: Path | None = None,
+        cost: Counter[str] | None = None,
+        copies: int = 1,
+    ) -> None:
+        """`cost` and `copies`: see `actors.endpoint`."""
         self.settings, self.fetch = settings, fetch
-        self.endpoint = Endpoint(settings)
+        self.endpoint = Endpoint(settings, cost, copies)
         self._cache = JudgmentCache(cache)
         self._asked: dict[str, asyncio.Task[Critique]] = {}
 
-    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
         """See `rollout.ports.Critic`; the reference is not needed. Equal questions at once are asked once.
 
-        Raises CriticFault when no judgment is to be had: never a score that the judge did not give.
+        Raises CriticFault when no judgment is to be had: never a score that the judge did not give. Raises BudgetSpent.
         """
+        if fresh:
+            return await self._ask_about(task, page, render)
         question = rubric.messages(task, page, render, lambda shot: shot.sha256)
-        key = self._key(question)
+        key = self._key(rubric.VERSION, question)
         asked = self._asked.get(key)
         if asked is None:
             asked = self._asked[key] = asyncio.create_task(self._judge(key, task, page, render))
             asked.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(asked)
 
-    async def compare(self, task: Task, first: tuple[Page, Render], second: tuple[Page, Render]) -> pairs.Better:
-        """Which of two pages the judge prefers, shown in this order. Raises CriticFault."""
-        shots = [*rubric.shown(first[1]), *rubric.shown(second[1])]
-        urls = await self._urls(task, first[1], shots)
-        messages = pairs.messages(task, first, second, lambda shot: urls[shot.sha256])
-        better, _ = await self.endpoint.ask(self._body(messages, pairs.SCHEMA, 0), pairs.read)
-        return better
+    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+        """See `rollout.ports.Critic`; the reference is not needed. Raises CriticFault, or BudgetSpent."""
+        started = time.monotonic()
+        asked = await all_or_none(self._prefer(task, old, new), self._prefer(task, new, old))
+        (oldest_first, paid), (newest_first, paid_too) = asked
+        self.endpoint.cost["comparisons"] += bool(paid or paid_too)
+        return Comparison(
+            answers=(pairs.preferred(oldest_first, "old", "new"), pairs.preferred(newest_first, "new", "old")),
+            judge=self.settings.model,
+            rubric=pairs.VERSION,
+            temperature=self.settings.temperature,
+            tokens=paid + paid_too,
+            seconds=time.monotonic() - started,
+        )
 
     async def ping(self) -> str:
         """Who judges here. Raises SettingsError for a key that is missing or refused, CriticFault for no answer."""
@@ -116,23 +145,33 @@ class HttpCriticActor:
         started = time.monotonic()
         known = await asyncio.to_thread(self._cache.find, key)
         if known is None:
-            urls = await self._urls(task, render, rubric.shown(render))
-            messages = rubric.messages(task, page, render, lambda shot: urls[shot.sha256])
-            judged = await self._ask_all(messages, task)
-            known = self._critique(judged)
+            known = await self._ask_about(task, page, render)
             await asyncio.to_thread(self._cache.keep, key, known)
         return replace(known, seconds=time.monotonic() - started)
 
-    async def _ask_all(self, messages: list[dict[str, Any]], task: Task) -> list[tuple[Judgment, int]]:
+    async def _ask_about(self, task: Task, page: Page, render: Render) -> Critique:
         """As many judgments as are wanted; one that is not to be had spoils them all."""
+        started = time.monotonic()
+        urls = await self._urls(task, render, rubric.shown(render))
+        messages = rubric.messages(task, page, render, lambda shot: urls[shot.sha256])
         schema, num = rubric.schema(task), len(task.checklist)
         bodies = [self._body(messages, schema, seed) for seed in range(self.settings.judgments)]
-        tasks = [asyncio.create_task(self.endpoint.ask(body, lambda text: read(text, num))) for body in bodies]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task_ in tasks:
-                task_.cancel()
+        judged = await all_or_none(*(self.endpoint.ask(body, lambda text: read(text, num)) for body in bodies))
+        self.endpoint.cost["judgments"] += 1
+        return replace(self._critique(judged), seconds=time.monotonic() - started)
+
+    async def _prefer(self, task: Task, first: Shown, second: Shown) -> tuple[pairs.Better, int]:
+        """Which of two pages the judge prefers, shown in this order, and the tokens that took."""
+        key = self._key(pairs.VERSION, pairs.messages(task, first, second, lambda shot: shot.sha256))
+        known = await asyncio.to_thread(self._cache.find_better, key)
+        if known is not None:
+            return known, 0
+        shots = [*rubric.shown(first[1]), *rubric.shown(second[1])]
+        urls = await self._urls(task, first[1], shots)
+        messages = pairs.messages(task, first, second, lambda shot: urls[shot.sha256])
+        better, tokens = await self.endpoint.ask(self._body(messages, pairs.SCHEMA, 0), pairs.read)
+        await asyncio.to_thread(self._cache.keep_better, key, better)
+        return better, tokens
 
     def _critique(self, judged: Sequence[tuple[Judgment, int]]) -> Critique:
         """The mean of the judgments, in the words of the one that is nearest to it."""
@@ -147,6 +186,7 @@ class HttpCriticActor:
             rubric=rubric.VERSION,
             temperature=self.settings.temperature,
             tokens=sum(tokens for _, tokens in judged),
+            scores=tuple(judgment.score for judgment in judgments) if len(judgments) > 1 else (),
         )
 
     def _body(self, messages: list[dict[str, Any]], schema: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -165,11 +205,11 @@ class HttpCriticActor:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def _key(self, question: list[dict[str, Any]]) -> str:
-        """Hash of all that a judgment depends on; screenshots are in the question by their own hashes."""
+    def _key(self, version: str, question: list[dict[str, Any]]) -> str:
+        """Hash of all that an answer depends on; screenshots are in the question by their own hashes."""
         settings = self.settings
         fields = ("base_url", "model", "temperature", "judgments", "answer_format", "max_tokens")
-        asked = [rubric.VERSION, question, [getattr(settings, name) for name in fields]]
+        asked = [version, question, [getattr(settings, name) for name in fields]]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     async def _urls(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
@@ -192,3 +232,13 @@ def fetch_all(task: Task, render: Render, shots: Sequence[Shot], fetch: Fetch) -
         if shot.sha256 not in fetched:
             fetched[shot.sha256] = fetch(shot.picture)
     return fetched
+
+
+async def all_or_none(*asked: Coroutine[Any, Any, Answer]) -> list[Answer]:
+    """What all come to, side by side; what one raises calls the others off."""
+    tasks = [asyncio.create_task(one) for one in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

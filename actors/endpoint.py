@@ -9,7 +9,7 @@ import email.utils
 import os
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ import httpx
 from actors.gate import Gate, Turn
 from actors.settings import CriticSettings
 from reward.multimodal.answer import content, tokens
-from rollout.errors import AnswerFault, CriticFault, SettingsError
+from rollout.errors import AnswerFault, BudgetSpent, CriticFault, SettingsError
 
 Read = TypeVar("Read")
 
@@ -46,11 +46,12 @@ class Unanswered(Exception):
 class Endpoint:
     """One server, one model. Use it from one event loop."""
 
-    def __init__(self, settings: CriticSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: CriticSettings, cost: Counter[str] | None = None, copies: int = 1) -> None:
+        """`cost` is what was counted before, and is added to; `copies` endpoints share `max_total_tokens`."""
+        self.settings, self.copies = settings, copies
         self.gate = Gate(settings.in_flight)
-        self.spent = self.requests = self.hedges = 0
-        """Tokens, requests, and those of them that doubled a straggler."""
+        self.cost: Counter[str] = Counter() if cost is None else cost
+        """`requests`, `retries`, `hedges` and `tokens`, see `actors.ledger`."""
         self._key = os.environ.get(settings.key_env, "") if settings.key_env else ""
         self._client: httpx.AsyncClient | None = None
         self._took: deque[float] = deque(maxlen=200)
@@ -74,7 +75,10 @@ class Endpoint:
             )
 
     async def ask(self, body: dict[str, Any], read: Callable[[str], Read]) -> tuple[Read, int]:
-        """What `read` makes of the answer to a chat request, and the tokens it cost. Raises CriticFault."""
+        """What `read` makes of the answer to a chat request, and the tokens it cost.
+
+        Raises CriticFault, or BudgetSpent for a request that may not be paid for any more.
+        """
         last: Exception | None = None
         tries = unread = cost = 0
         try:
@@ -94,6 +98,7 @@ class Endpoint:
                     # Full jitter: clients that failed together must not come back together.
                     rest = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(tries, 10))
                     await asyncio.sleep(self._draw.uniform(0.0, rest))
+                    self.cost["retries"] += 1
         except TimeoutError:
             raise CriticFault(
                 f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s, the last of {tries} "
@@ -131,7 +136,7 @@ class Endpoint:
     async def _send(self, body: dict[str, Any], turn: Turn) -> Any:
         """One request: the decoded answer. Raises Unanswered, AnswerFault or CriticFault."""
         self._budget()
-        self.requests += 1
+        self.cost["requests"] += 1
         try:
             response = await self._ready().post("chat/completions", json=body)
         except httpx.HTTPError as error:
@@ -140,7 +145,7 @@ class Endpoint:
             raise Unanswered(self._plain(repr(error))) from error
         self._heard()
         answer = self._sift(response, turn)
-        self.spent += _cost(answer, body)
+        self.cost["tokens"] += _cost(answer, body)
         self._took.append(self.gate.now() - turn.started)
         return answer
 
@@ -176,10 +181,11 @@ class Endpoint:
             raise AnswerFault(f"the response is not JSON: {self._plain(response.text)}") from error
 
     def _budget(self) -> None:
-        most = self.settings.max_total_tokens
-        if most is not None and self.spent >= most / self.settings.count:
-            raise CriticFault(
-                f"critic.max_total_tokens: {self.spent} tokens are spent, of {most} for {self.settings.count} critics"
+        most, spent = self.settings.max_total_tokens, self.cost["tokens"]
+        if most is not None and spent >= most / self.copies:
+            raise BudgetSpent(
+                f"critic.max_total_tokens: {self.settings.model} has cost a critic {spent} tokens, whose share of "
+                f"{most} is {most / self.copies:g}; a run goes on with --resume once its run.json allows more"
             )
 
     def _patience(self) -> float | None:
@@ -190,10 +196,10 @@ class Endpoint:
 
     def _hedge(self) -> Turn | None:
         """A turn for a second request, where the share of those is not used up and the server has room."""
-        if self.hedges >= self.settings.hedge_share * self.requests:
+        if self.cost["hedges"] >= self.settings.hedge_share * self.cost["requests"]:
             return None
         turn = self.gate.try_enter()
-        self.hedges += turn is not None
+        self.cost["hedges"] += turn is not None
         return turn
 
     def _ready(self) -> httpx.AsyncClient:

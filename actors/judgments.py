@@ -2,48 +2,67 @@
 
 import json
 import logging
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from reward.multimodal.pairs import ANSWERS, Better
 from rollout.errors import StorageFault
 from rollout.files import write_aside
 from rollout.records import Critique
 
 logger = logging.getLogger(__name__)
+Kept = TypeVar("Kept")
+KNOWN: dict[str, Better] = {better: better for better in ANSWERS.values()}
 
 
 class JudgmentCache:
-    """A folder of critiques, one JSON file a question. Safe to share between processes."""
+    """A folder of critiques and of preferences, one JSON file a question. Safe to share between processes."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def find(self, key: str) -> Critique | None:
         """The critique of a question, at no cost; None for one never asked, or a file that cannot be read."""
+        return self._read(key, _critique)
+
+    def keep(self, key: str, critique: Critique) -> None:
+        """Writes aside and renames. A disk that takes no more costs money, not the judgment."""
+        row = {name: getattr(critique, name) for name in Critique.__dataclass_fields__ if name != "members"}
+        self._write(key, {**row, "parts": dict(critique.parts)})
+
+    def find_better(self, key: str) -> Better | None:
+        """Which page was preferred; None for a pair never asked about, or a file that cannot be read."""
+        return self._read(key, lambda row: KNOWN[row["better"]])
+
+    def keep_better(self, key: str, better: Better) -> None:
+        """Remembers which page was preferred; see `keep`."""
+        self._write(key, {"better": better})
+
+    def _read(self, key: str, read: Callable[[dict[str, Any]], Kept]) -> Kept | None:
         if self.folder is None:
             return None
         try:
-            row: dict[str, Any] = json.loads(self._path(key).read_text(encoding="utf-8"))
-            critique = Critique(**{**row, "feedback": tuple(row["feedback"])})
+            return read(json.loads(self._path(key).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("judgment %s is asked for again, its file cannot be read: %r", key[:12], error)
             return None
-        return replace(critique, tokens=0)
 
-    def keep(self, key: str, critique: Critique) -> None:
-        """Writes aside and renames. A disk that takes no more costs money, not the judgment."""
+    def _write(self, key: str, row: dict[str, Any]) -> None:
         if self.folder is None:
             return
-        path = self._path(key)
-        row = {name: getattr(critique, name) for name in Critique.__dataclass_fields__}
         try:
-            write_aside(path, json.dumps({**row, "parts": dict(critique.parts)}).encode(), durable=False)
+            write_aside(self._path(key), json.dumps(row).encode(), durable=False)
         except StorageFault as error:
             logger.warning("judgment %s is not kept: %r", key[:12], error)
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / key[:2] / f"{key}.json"
+
+
+def _critique(row: dict[str, Any]) -> Critique:
+    lists = {name: tuple(row.get(name, ())) for name in ("feedback", "scores")}
+    return Critique(**{**row, **lists, "tokens": 0})

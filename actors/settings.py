@@ -1,7 +1,7 @@
 """The hands: policy engines, browsers and critics."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -67,12 +67,12 @@ class BrowserSettings(Settings):
 
 
 class CriticSettings(Settings):
-    """Critics."""
+    """One critic."""
 
     kind: Literal["visual", "http"] = "visual"
     """`visual` is the embedded reference-based critic; `http` a multimodal model behind an OpenAI-compatible server."""
-    count: int = Field(default=1, ge=1)
-    """Critic actors."""
+    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    """What its judgment weighs among those of several critics; only the ratio to the others matters."""
     base_url: str = ""
     """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`."""
     model: str = ""
@@ -82,7 +82,8 @@ class CriticSettings(Settings):
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     """`http`: the judge's sampling temperature."""
     judgments: int = Field(default=1, ge=1, le=16)
-    """`http`: judgments of one page whose mean is its score; each is sampled with a seed of its own."""
+    """`http`: judgments of one page whose mean is its score; each is sampled with a seed of its own. Comparisons are
+    asked once in each order."""
     answer_format: Literal["json_schema", "json_object", "text"] = "json_schema"
     """`http`: how the server is told to answer in JSON; for servers that cannot constrain it, `text`."""
     max_tokens: int = Field(default=1024, ge=64)
@@ -98,7 +99,8 @@ class CriticSettings(Settings):
     hedge_share: float = Field(default=0.05, ge=0.0, le=1.0)
     """`http`: share of requests that may be sent twice because the first is a straggler."""
     max_total_tokens: int | None = Field(default=None, ge=1)
-    """`http`: tokens all critics may spend before every further judgment is a fault; counted from each start."""
+    """`http`: tokens this critic may cost in a run, resumes included, its copies taking equal shares; then the run
+    stops in order, and can be resumed once it may cost more."""
 
     @model_validator(mode="after")
     def _somewhere_to_ask(self) -> "CriticSettings":
@@ -111,4 +113,38 @@ class CriticSettings(Settings):
             raise ValueError("critic.base_url must not hold a password: name its variable in critic.key_env")
         if not self.model:
             raise ValueError("critic.model must name the judge's model when critic.kind is 'http'")
+        return self
+
+
+class CriticsSettings(CriticSettings):
+    """The critics of a run: one, or several whose weighted mean counts. What is said of one critic here is said of the
+    first, whose name in records is its kind."""
+
+    count: int = Field(default=1, ge=1)
+    """Critic actors; each asks all critics."""
+    also: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], CriticSettings] = Field(
+        default_factory=dict
+    )
+    """Further critics by name. Each judges every page, a score is the weighted mean of all, and where one gives no
+    judgment there is none: `[critic.also.looks]` with `kind = "visual"` and `weight = 0.5`."""
+    drift_every: int = Field(default=0, ge=0)
+    """Steps between two judgments of a fixed set of pages, which are compared with the run's first; 0 for none."""
+    drift_limit: float = Field(default=0.05, gt=0.0, lt=1.0)
+    """Mean difference of the scores of that set from which on the judge has drifted, and the report says so. It should
+    be more than the judge's own noise, which `cluster.calibrate` measures."""
+
+    @property
+    def members(self) -> dict[str, CriticSettings]:
+        """All critics by name, the first one first."""
+        return {self.kind: self, **self.also}
+
+    @property
+    def at_once(self) -> int:
+        """Judgments that one actor works on at once, as far as its servers allow."""
+        return min((judge.in_flight for judge in self.members.values() if judge.kind == "http"), default=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "CriticsSettings":
+        if self.kind in self.also:
+            raise ValueError(f"critic.also.{self.kind}: {self.kind!r} is the name of the first critic; choose another")
         return self

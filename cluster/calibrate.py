@@ -1,7 +1,7 @@
 """Measures a judge before it is trusted: `python -m cluster.calibrate [SETTINGS.toml] [--tasks 8] [--repeats 3]`.
 
-Test-retest noise, agreement with a ladder of graded degradations of the built-in designs, position bias where the
-judge compares, and the `episode.margin` that follows. One browser and one critic, in this process.
+Test-retest noise, agreement with a ladder of graded degradations of the built-in designs, position bias when two
+pages are compared, and the `episode.margin` that follows. One browser and one critic, in this process.
 """
 
 import argparse
@@ -13,20 +13,24 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cluster.settings import RunSettings, load_settings
 from reward import calibration
+from reward.calibration import Better
 from reward.designs import Draw, draw, vary
 from reward.designs.drawing import FAMILIES
 from rollout.errors import BadInput, RelookError
-from rollout.ports import Critic, Renderer
-from rollout.records import Page, Render
+from rollout.ports import Critic, Renderer, Shown
+from rollout.records import Critique, Page, Preference, Render
 
 WRONG = (0, 1, 2, 4, 6)
 """Wrong traits of a ladder's pages, best page first."""
-Shown = tuple[Page, Render]
+IF_FIRST: dict[Preference, Better] = {"new": "first", "old": "second", "tie": "tie"}
+"""What is said of a better page that is shown first, as an attempt that is compared with a worse one."""
+IF_SECOND: dict[Preference, Better] = {"new": "second", "old": "first", "tie": "tie"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +67,10 @@ async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[
 async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
     """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
     from actors.browser import ChromiumRenderer
-    from actors.critic import make_critic
+    from actors.critics import CriticActor
 
     renderer = ChromiumRenderer(settings.browser)
-    critic = make_critic(settings.critic)
+    critic = CriticActor(settings.critic)
     try:
         await critic.ping()
         await renderer.start()
@@ -87,26 +91,33 @@ async def climb(renderer: Renderer, seed: int) -> Ladder:
 
 
 async def measure(ladders: Sequence[Ladder], critic: Critic, settings: RunSettings, repeats: int) -> dict[str, Any]:
-    """Judges every page of every ladder several times, one round after another."""
-    scores = [[await _scores(ladder, page, critic, repeats) for page in ladder.pages] for ladder in ladders]
+    """Judges every page of every ladder several times, one round after another, and compares neighbours."""
+    judged = [[await _judged(ladder, page, critic, repeats) for page in ladder.pages] for ladder in ladders]
+    first = judged[0][0][0]
+    trust = _trust([[[one.score for one in page] for page in pages] for pages in judged])
+    return {
+        "judge": first.judge,
+        "pages": sum(map(len, judged)),
+        **trust,
+        "members": {
+            name: _trust([[[one.members[name].score for one in page] for page in pages] for pages in judged])
+            for name in first.members
+        },
+        "margin": calibration.propose_margin(trust["retest_sd"], settings.score),
+        "pairs": calibration.position_bias(
+            [answer for ladder in ladders for answer in await _compared(ladder, critic)]
+        ),
+    }
+
+
+def _trust(scores: Sequence[Sequence[Sequence[float]]]) -> dict[str, float]:
+    """How far scores [ladders][pages][judgments] can be trusted."""
     first = [[judged[0] for judged in pages] for pages in scores]
-    sd = calibration.retest_sd([judged for pages in scores for judged in pages])
-    figures: dict[str, Any] = {
-        "judge": settings.critic.model if settings.critic.kind == "http" else settings.critic.kind,
-        "pages": sum(map(len, scores)),
-        "retest_sd": sd,
+    return {
+        "retest_sd": calibration.retest_sd([judged for pages in scores for judged in pages]),
         "rank_agreement": calibration.rank_agreement(first),
         "pair_accuracy": calibration.pair_accuracy(first),
-        "margin": calibration.propose_margin(sd, settings.score),
     }
-    compare = getattr(critic, "compare", None)
-    if compare is not None:
-        answers = [
-            (await compare(task, better, worse), await compare(task, worse, better))
-            for task, (better, *_, worse) in ((ladder.design.task, ladder.pages) for ladder in ladders)
-        ]
-        figures["pairs"] = calibration.position_bias(answers)
-    return figures
 
 
 def show(figures: dict[str, Any]) -> str:
@@ -117,18 +128,28 @@ def show(figures: dict[str, Any]) -> str:
         f"rank agreement   {figures['rank_agreement']:.3f} (Spearman with the graded ladder, mean)",
         f"pair accuracy    {figures['pair_accuracy']:.1%} of pairs of pages in the right order",
     ]
-    if "pairs" in figures:
-        pairs = figures["pairs"]
-        lines.append(f"comparing        {pairs['accuracy']:.1%} right both ways, {pairs['consistency']:.1%} consistent")
-        lines.append(f"position bias    {pairs['bias']:+.3f} towards the page that is shown first")
+    pairs = figures["pairs"]
+    lines.append(f"comparing        {pairs['accuracy']:.1%} right both ways, {pairs['consistency']:.1%} consistent")
+    lines.append(f"position bias    {pairs['bias']:+.3f} towards the page that is shown first")
+    for name, trust in figures["members"].items():
+        lines.append(f"{name:<16} SD {trust['retest_sd']:.4f}, rank agreement {trust['rank_agreement']:.3f}")
     lines.append(f"set              episode.margin = {figures['margin']:g}")
     return "\n".join(lines)
 
 
-async def _scores(ladder: Ladder, shown: Shown, critic: Critic, repeats: int) -> list[float]:
+async def _judged(ladder: Ladder, shown: Shown, critic: Critic, repeats: int) -> list[Critique]:
     """Judgments of one page, one after another: those asked at once could share an answer."""
     task, (page, render) = ladder.design.task, shown
-    return [(await critic.judge(task, page, render, ladder.reference)).score for _ in range(repeats)]
+    return [await critic.judge(task, page, render, ladder.reference) for _ in range(repeats)]
+
+
+async def _compared(ladder: Ladder, critic: Critic) -> list[tuple[Better, Better]]:
+    """What the critic says of each page and the next worse one, with the better one shown first, then second."""
+    found: list[tuple[Better, Better]] = []
+    for better, worse in pairwise(ladder.pages):
+        worse_first, better_first = (await critic.compare(ladder.design.task, worse, better, ladder.reference)).answers
+        found.append((IF_FIRST[better_first], IF_SECOND[worse_first]))
+    return found
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.settings import CriticSettings
+from actors.settings import CriticsSettings
 from cluster.home import at_home
 from cluster.pool import Pool, answer
 from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
@@ -149,7 +149,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
     )
     small = agency.bundle("", cluster.small_cpus)
-    critics = await agency.hire_critics(small)
+    critics = await agency.hire_critics(small, store.costs)
     seed = seed_of(settings.seed, "engine")
     seats = [(str(model), policy, seed, rank) for rank in range(policy.engines)]
     engines = await agency.hire(
@@ -232,15 +232,13 @@ class Agency:
         ]
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
 
-    async def hire_critics(self, bundle: Bundle) -> list[Any]:
-        """Critics of the kind that is asked for; those that ask a model keep its judgments in the cache."""
-        from actors.critic import HttpCriticActor, VisualCriticActor
+    async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
+        """Critic actors; what the models they ask say is kept in the cache, what that cost in the folder `costs`."""
+        from actors.critics import CriticActor
 
-        critic = self.settings.critic
-        if critic.kind == "visual":
-            return await self.hire("critic", VisualCriticActor, [(fetch,)] * critic.count, bundle, restarts=-1)
-        seat = (critic, fetch, at_home(self.settings.cache) / "judgments")
-        return await self.hire("critic", HttpCriticActor, [seat] * critic.count, bundle, restarts=-1)
+        critic, cache = self.settings.critic, at_home(self.settings.cache) / "judgments"
+        seats = [(critic, fetch, cache, costs / f"critic-{place}.json") for place in range(critic.count)]
+        return await self.hire("critic", CriticActor, seats, bundle, restarts=-1)
 
     async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
@@ -337,9 +335,10 @@ class RayEpisodeWorker(EpisodeWorker):
         super().__init__(cast, settings.episode, Store(path), fetch)
 
 
-def critics_at_once(settings: CriticSettings) -> int:
-    """Judgments that may be asked of one critic at once: as its cores allow, or as its server may."""
-    return 2 if settings.kind == "visual" else 4 * settings.in_flight
+def critics_at_once(settings: CriticsSettings) -> int:
+    """Judgments that may be asked of one critic at once: as its cores allow, or as its servers may."""
+    asks = any(judge.kind == "http" for judge in settings.members.values())
+    return 4 * settings.at_once if asks else 2
 
 
 def put(png: bytes) -> Any:

@@ -41,6 +41,8 @@ def curves(history: History, exams: History) -> Html:
         _gap(history),
         _speed(history),
         _distill(history),
+        _costs(history),
+        _drift(history),
     )
     return el("div", *figures, class_="charts")
 
@@ -152,6 +154,22 @@ def _distill(history: History) -> Html | None:
         return None
     words = "How badly the policy predicts the critic's words, in nats a token: what self-edit lives on."
     return _figure("Feedback distillation", words, lines([loss], low=0.0))
+
+
+def _costs(history: History) -> Html | None:
+    tokens = _series(history, "critic_tokens", "tokens", "amber")
+    if not tokens.points:
+        return None
+    words = "Tokens that the critics' servers charged in each step: exams, lost episodes and retries included."
+    return _figure("Cost of judging", words, lines([tokens], low=0.0))
+
+
+def _drift(history: History) -> Html | None:
+    drift = _series(history, "judge_drift", "apart", "red")
+    if not drift.points:
+        return None
+    words = "How far the judge's scores of a fixed set of pages are from its first ones, on average."
+    return _figure("Drift of the judge", words, lines([drift], show=share, low=0.0))
 
 
 def _steps(history: History) -> list[float]:

@@ -45,10 +45,10 @@ def main(argv: list[str] | None = None) -> int:
 
 async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, dict[str, float]]:
     """The inference table of a model directory on `num` held-out tasks."""
-    from actors.critic import make_critic
+    from actors.critics import CriticActor
 
     tasks = Curriculum(settings).held_out(num)
-    critic = make_critic(settings.critic)
+    critic = CriticActor(settings.critic)
     with tempfile.TemporaryDirectory() as folder:
         try:
             async with tools(settings, model) as hands:

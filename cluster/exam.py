@@ -8,7 +8,7 @@ from typing import Protocol
 from cluster.metrics import mean
 from cluster.worker import Edited
 from rollout.errors import EngineFault, MachineError
-from rollout.records import Group, Task, Trajectory
+from rollout.records import Critique, Group, Page, Task, Trajectory
 
 TRIES = 3
 
@@ -24,6 +24,10 @@ class Players(Protocol):
 
     async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
         """Critic-free self-edit of one task."""
+        ...
+
+    async def judge_anew(self, task: Task, page: Page) -> Critique:
+        """What the critic says of a page now, whatever it said before. Raises MachineError."""
         ...
 
 

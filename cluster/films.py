@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cluster.charts import share
 from cluster.markup import Html, el, join
-from rollout.records import Attempt, Render, Shot, Task, Trajectory, Turn
+from rollout.records import Attempt, Critique, Preference, Render, Shot, Task, Trajectory, Turn
 
 PICTURE_WIDTH = 720
 MAX_PICTURE_HEIGHT = 1440
@@ -20,6 +20,8 @@ MAX_DIFF_LINES = 240
 MAX_LINES = 800
 """Lines of a source that are compared: the comparison takes time in their square."""
 MAX_FEEDBACK = 5
+PREFERRED: dict[Preference, str] = {"new": "better", "old": "worse", "tie": "no better"}
+"""What a comparison with the best so far says of an attempt."""
 WORDS = {
     "ok": "renders",
     "no_page": "no page in the answer",
@@ -150,13 +152,15 @@ def _round_title(turn: Turn) -> Iterator[object]:
 def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
     accepted = attempt.verdict == "accepted"
     css = "start" if attempt.round == 0 else "accepted" if accepted else "rejected"
-    label = {"start": "where it starts", "accepted": "✓ accepted", "rejected": "✕ not better"}[css]
+    refused = "✕ not preferred" if attempt.verdict == "not_preferred" else "✕ not better"
+    label = {"start": "where it starts", "accepted": "✓ accepted", "rejected": refused}[css]
     against = f"best so far was {share(best.total)}" if best is not None else None
     return el(
         "div",
         el("div", el("b", label), el("span", against, class_="against") if against else None, class_="verdict"),
         _screen(attempt, album),
         _score(attempt),
+        _comparison(attempt),
         _feedback(attempt),
         *_sources(attempt, best),
         class_=f"attempt {css}",
@@ -202,13 +206,33 @@ def _score(attempt: Attempt) -> Html:
                  "format": attempt.reward.format}  # fmt: skip
         if attempt.reward.interaction is None:
             del parts["interaction"]
-    named = attempt.critique.parts if attempt.critique is not None else {}
     rows = [_meter(name, value, "own") for name, value in parts.items()]
-    rows += [_meter(name, value, "sub") for name, value in named.items()]
+    rows += _critique_meters(attempt.critique) if attempt.critique is not None else ()
     meters = el("div", *rows, class_="meters") if rows else None
     return join(
         el("div", "reward ", _total(attempt), class_="score"), None if attempt.feedback else _problem(attempt), meters
     )
+
+
+def _critique_meters(critique: Critique) -> Iterator[Html]:
+    """The critic's parts; of several critics, each one's score and below it its parts."""
+    for name, value in critique.parts.items():
+        yield _meter(name, value, "sub")
+        if name in critique.members:
+            yield from (_meter(f"{name}: {part}", one, "sub") for part, one in critique.members[name].parts.items())
+
+
+def _comparison(attempt: Attempt) -> Html | None:
+    """What the critics said when this page and the best so far were shown side by side."""
+    compared = attempt.comparison
+    if compared is None:
+        return None
+    said = (compared.members or {compared.judge: compared}).items()
+    lines = [
+        f"{name}: {PREFERRED[one.answers[1]]} when shown first, {PREFERRED[one.answers[0]]} when shown second"
+        for name, one in said
+    ]
+    return el("p", f"Beside the best so far, {'; '.join(lines)}", class_="against")
 
 
 def _meter(name: str, value: float, css: str) -> Html:

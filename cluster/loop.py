@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cluster.drift import watch_judge
 from cluster.exam import inference_table, sit
 from cluster.metrics import pool_metrics, step_metrics, update_metrics
 from cluster.run import Run
@@ -74,7 +75,7 @@ async def one_step(run: Run, stream: Stream) -> None:
             sync = await run.learner.sync()
     metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
     metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
-    metrics |= pool_metrics(metrics, settings) | stream.metrics()
+    metrics |= pool_metrics(metrics, settings) | stream.metrics() | await watch_judge(run, step)
     state.step, state.version = step, update.version
     state.history.append({"step": step, **metrics})
     run.watcher.step(state, groups)

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from cluster.settings import RunSettings
 from rollout.acceptance import violations
-from rollout.records import Attempt, Group, Trajectory, Update
+from rollout.records import Attempt, Comparison, Critique, Group, Trajectory, Update
 
 
 def mean(values: Sequence[float]) -> float:
@@ -36,7 +36,7 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         **_rounds(trajectories),
         **{f"outcome_{name}": count / len(first) for name, count in Counter(a.outcome for a in first).items()},
         **_flags(attempts),
-        "judge_tokens": sum(attempt.critique.tokens for attempt in attempts if attempt.critique is not None),
+        **_judged(attempts),
         "violations": sum(violations([a.total for a in trajectory.accepted]) for trajectory in trajectories),
         "trajectories": len(trajectories),
         "dropped": sum(group.dropped for group in groups),
@@ -78,7 +78,7 @@ def pool_metrics(row: dict[str, float], settings: RunSettings) -> dict[str, floa
     All ranks of the learner work as long as one does. A critic that asks a server is busy with `in_flight` judgments.
     """
     sizes, wall_s = pool_sizes(settings), max(row["seconds_step"], 1e-9)
-    at_once = settings.critic.in_flight if settings.critic.kind == "http" else 1
+    at_once = settings.critic.at_once
     busy = {f"busy_{name}": row[f"busy_{name}"] for name in sizes if f"busy_{name}" in row}
     busy |= {"busy_learner": row["seconds_learn"] * sizes["learner"], "busy_critic": row["busy_critic"] / at_once}
     idle = {
@@ -123,6 +123,20 @@ def _rounds(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     }
 
 
+def _judged(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """What the step's judgments and comparisons came to: tokens, and where pages were compared, how that ended."""
+    compared = [attempt.comparison for attempt in attempts if attempt.comparison is not None]
+    critiques = [attempt.critique for attempt in attempts if attempt.critique is not None]
+    counted: dict[str, float] = {"judge_tokens": _tokens(critiques) + _tokens(compared)}
+    if compared:
+        counted |= {"compared": len(compared), "preferred_rate": mean([float(one.won) for one in compared])}
+    return counted
+
+
+def _tokens(said: Sequence[Critique] | Sequence[Comparison]) -> int:
+    return sum(one.tokens for one in said)
+
+
 def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, float]:
     """Where episodes spent their time, and how many of them were there at once (Little's law)."""
     stages = {
@@ -146,8 +160,9 @@ def render_s(attempt: Attempt) -> float:
 
 
 def judge_s(attempt: Attempt) -> float:
-    """Seconds a critic worked while this attempt waited for its judgment."""
-    return min(attempt.seconds.get("judge", 0.0), attempt.critique.seconds if attempt.critique is not None else 0.0)
+    """Seconds a critic worked while this attempt waited for its judgment, and for its comparison."""
+    worked_s = sum(said.seconds for said in (attempt.critique, attempt.comparison) if said is not None)
+    return min(attempt.seconds.get("judge", 0.0), worked_s)
 
 
 def _busy(groups: Sequence[Group], attempts: Sequence[Attempt]) -> dict[str, float]:

@@ -29,11 +29,10 @@ class Pace:
         self.seen: deque[Mapping[str, float]] = deque(maxlen=REMEMBERED)
         self.learnt_s: deque[float] = deque(maxlen=5)
         """Seconds from one step's last group until the next step wanted its first."""
-        critic = settings.critic
         self.servers = {
             "generate": settings.policy.engines * settings.policy.max_num_seqs,
             "render": settings.browser.count,
-            "judge": critic.count * (critic.in_flight if critic.kind == "http" else 1),
+            "judge": settings.critic.count * settings.critic.at_once,
         }
 
     def played(self, group: Group) -> None:

@@ -17,8 +17,10 @@ from rollout.errors import (
     PictureLost,
     SyncError,
 )
+from rollout.ports import Shown
 from rollout.records import (
     Batch,
+    Comparison,
     Completion,
     Critique,
     Group,
@@ -98,16 +100,27 @@ class CriticPool:
         self.pool = Pool("critic", handles, fault=CriticFault, timeout_s=timeout_s, limit=limit)
         self.lost = lost
 
-    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
         """See `rollout.ports.Critic`."""
+        critique: Critique = await self._ask("judge", (render, reference), task, page, render, reference, fresh=fresh)
+        return critique
+
+    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+        """See `rollout.ports.Critic`."""
+        seen = (old[1], new[1], reference)
+        comparison: Comparison = await self._ask("compare", seen, task, old, new, reference)
+        return comparison
+
+    async def _ask(self, method: str, seen: Sequence[Render | None], *args: Any, **kwargs: Any) -> Any:
+        """Asks a critic, who looks at the pictures of some renders."""
         try:
-            answer: Critique = await self.pool.ask("judge", task, page, render, reference)
+            return await self.pool.ask(method, *args, **kwargs)
         except PictureLost:
-            for seen in (render, reference):
-                if seen is not None:
-                    self.lost(seen)
+            for render in filter(None, seen):
+                self.lost(render)
             raise
-        return answer
 
 
 class PlayerPool:
@@ -133,6 +146,11 @@ class PlayerPool:
         """See `cluster.worker.EpisodeWorker`."""
         edited: Edited = await self.pool.ask("edit", task, rounds=rounds, seed=seed)
         return edited
+
+    async def judge_anew(self, task: Task, page: Page) -> Critique:
+        """See `cluster.worker.EpisodeWorker`."""
+        critique: Critique = await self.pool.ask("judge_anew", task, page)
+        return critique
 
 
 class LearnerPool:

@@ -110,10 +110,10 @@ PRINTED = ("step", "samples", "flat_groups", "loss", "entropy", "grad_norm", "ra
 async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> dict[str, Any]:
     """Renders and judges stored pages again; returns how the two judges compare, for `replay.json`."""
     from actors.browser import ChromiumRenderer
-    from actors.critic import make_critic
+    from actors.critics import CriticActor
 
     pages = judged_pages(store, num, seed=settings.seed)
-    renderer, critic = ChromiumRenderer(settings.browser), make_critic(settings.critic)
+    renderer, critic = ChromiumRenderer(settings.browser), CriticActor(settings.critic)
     try:
         await renderer.start()
         judgments, lost = await judge_again(pages, renderer, critic)

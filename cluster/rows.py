@@ -11,6 +11,7 @@ from typing import Any
 
 from rollout.records import (
     Attempt,
+    Comparison,
     Completion,
     Critique,
     Exploration,
@@ -62,6 +63,9 @@ def schema() -> Any:
     texts, pairs = pa.list_(text), pa.list_(pa.struct({"name": text, "value": real}))
     step = pa.struct({"kind": text, "selector": text, "value": text, "name": text})
     shot = pa.struct({"at_ms": whole, "sha256": text, "width": whole, "height": whole, "label": text})
+    asked = {"judge": text, "rubric": text, "temperature": real, "tokens": whole, "seconds": real}
+    critique = {"score": real, "feedback": texts, "parts": pairs, **asked, "scores": pa.list_(real)}
+    comparison = {"answers": texts, **asked}
     columns = {
         "step": whole,
         "task_id": text,
@@ -113,18 +117,8 @@ def schema() -> Any:
                 "cpu_seconds": real,
             }
         ),
-        "critique": pa.struct(
-            {
-                "score": real,
-                "feedback": texts,
-                "parts": pairs,
-                "judge": text,
-                "rubric": text,
-                "temperature": real,
-                "tokens": whole,
-                "seconds": real,
-            }
-        ),
+        "critique": pa.struct({**critique, "members": pa.list_(pa.struct({"name": text, **critique}))}),
+        "comparison": pa.struct({**comparison, "members": pa.list_(pa.struct({"name": text, **comparison}))}),
         "seconds": pairs,
     }
     return pa.schema(list(columns.items()))
@@ -190,6 +184,7 @@ def _attempt_row(attempt: Attempt) -> Row:
         "reward": None if reward is None else _fields(reward),
         "render": None if attempt.render is None else _render_row(attempt.render),
         "critique": None if attempt.critique is None else _critique_row(attempt.critique),
+        "comparison": None if attempt.comparison is None else _comparison_row(attempt.comparison),
         "seconds": _pairs(attempt.seconds),
     }
 
@@ -215,6 +210,8 @@ def _attempt(row: Row) -> Attempt:
         reward=None if row["reward"] is None else Reward(**row["reward"]),
         render=None if row["render"] is None else _render(row["render"]),
         critique=None if row["critique"] is None else _critique(row["critique"]),
+        # Tables of older runs have no such column.
+        comparison=None if row.get("comparison") is None else _comparison(row["comparison"]),
         seconds=_values(row["seconds"]),
     )
 
@@ -264,12 +261,31 @@ def _critique_row(critique: Critique) -> Row:
         **_fields(critique),
         "feedback": list(critique.feedback),
         "parts": _pairs(critique.parts),
+        "scores": list(critique.scores),
+        "members": [{"name": name, **_critique_row(one)} for name, one in critique.members.items()],
     }
 
 
 def _critique(row: Row) -> Critique:
-    parts = _values(row["parts"])
-    return Critique(**{**row, "feedback": tuple(row["feedback"]), "parts": parts})
+    """Tables of older runs, and the rows of members, have no members; the former no single scores either."""
+    lists = {name: tuple(row.get(name) or ()) for name in ("feedback", "scores")}
+    members = {one["name"]: _critique(_unnamed(one)) for one in row.get("members") or ()}
+    return Critique(**{**row, **lists, "parts": _values(row["parts"]), "members": members})
+
+
+def _comparison_row(comparison: Comparison) -> Row:
+    members = [{"name": name, **_comparison_row(one)} for name, one in comparison.members.items()]
+    return {**_fields(comparison), "answers": list(comparison.answers), "members": members}
+
+
+def _comparison(row: Row) -> Comparison:
+    first, second = row["answers"]
+    members = {one["name"]: _comparison(_unnamed(one)) for one in row.get("members") or ()}
+    return Comparison(**{**row, "answers": (first, second), "members": members})
+
+
+def _unnamed(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "name"}
 
 
 def _probe_row(probe: Probe) -> Row:

@@ -5,12 +5,12 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from actors.settings import BrowserSettings, CriticSettings, PolicySettings
+from actors.settings import BrowserSettings, CriticsSettings, PolicySettings
 from learner.settings import LearnerSettings
 from learner.warmstart_settings import WarmStartSettings
 from reward.settings import ScoreSettings
@@ -127,7 +127,7 @@ class RunSettings(Settings):
     score: ScoreSettings = ScoreSettings()
     policy: PolicySettings = PolicySettings()
     browser: BrowserSettings = BrowserSettings()
-    critic: CriticSettings = CriticSettings()
+    critic: CriticsSettings = CriticsSettings()
     learner: LearnerSettings = LearnerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     exam: ExamSettings = ExamSettings()
@@ -137,9 +137,10 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _judges_have_time(self) -> "RunSettings":
-        if self.critic.kind == "http" and self.critic.deadline_s >= self.cluster.call_timeout_s:
+        longest = max((judge.deadline_s for judge in self.critic.members.values() if judge.kind == "http"), default=0.0)
+        if longest >= self.cluster.call_timeout_s:
             raise ValueError(
-                f"critic.deadline_s is {self.critic.deadline_s:g}, wanted less than cluster.call_timeout_s "
+                f"critic.deadline_s is {longest:g}, wanted less than cluster.call_timeout_s "
                 f"({self.cluster.call_timeout_s:g}): else a critic that is still patient counts as lost"
             )
         return self
@@ -220,5 +221,7 @@ def _one_line(error: ErrorDetails) -> str:
 def _known_fields(path: Sequence[int | str]) -> list[str]:
     model: Any = RunSettings
     for part in path:
-        model = model.model_fields[str(part)].annotation
+        # A part of a table of settings by name is a name; `dict[str, …]` says what it stands for.
+        named = get_args(model)
+        model = named[1] if named else model.model_fields[str(part)].annotation
     return sorted(model.model_fields)

@@ -25,6 +25,8 @@ class RunState:
     events: list[str] = field(default_factory=list)
     """What happened that a person should know: faults survived, resumes, promotions."""
     inference: dict[str, dict[str, float]] = field(default_factory=dict)
+    canaries: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Each critic's first scores of the fixed pages by which its drift is seen, by critic, then by task."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds so far: `setup`, `warm_start`, `train`."""
 
@@ -34,7 +36,7 @@ class RunState:
         return next(exam for exam in self.exams if exam.step == self.champion_step)
 
     def rewind(self, saved: "RunState") -> None:
-        """Goes back to a checkpoint; what happened since, and the time it took, stay on record."""
+        """Goes back to a checkpoint; what happened since, the time it took and the judge's first scores stay."""
         self.step, self.history, self.exams = saved.step, saved.history, saved.exams
         self.champion_step, self.inference = saved.champion_step, saved.inference
         self.version, self.champion_version = saved.version, saved.champion_version

@@ -5,6 +5,7 @@
         trajectories/       step-000001.parquet, …: one row an attempt
         shots/              <sha256>.png of the trajectories that are kept for the eye
         metrics.jsonl       one line a step
+        costs/              critic-0.json, …: what judges that are asked over HTTP have cost
         checkpoints/        step-000010/, …
         summary.json  report.html
 
@@ -32,6 +33,7 @@ class Store:
         self.trajectories = path / "trajectories"
         self.shots = path / "shots"
         self.checkpoints = path / "checkpoints"
+        self.costs = path / "costs"
         for folder in (self.trajectories, self.shots, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
 

@@ -23,7 +23,15 @@ from cluster.home import at_home
 from cluster.settings import RunSettings, check_settings, load_settings
 from cluster.state import RunState
 from cluster.store import Store
-from rollout.errors import BadInput, CheckpointError, MachineError, RelookError, StorageFault, TaskFileError
+from rollout.errors import (
+    BadInput,
+    BudgetSpent,
+    CheckpointError,
+    MachineError,
+    RelookError,
+    StorageFault,
+    TaskFileError,
+)
 from rollout.records import Task
 
 logger = logging.getLogger(__name__)
@@ -73,7 +81,7 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
 def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
     """Raises TaskFileError for a task that the chosen critic cannot judge."""
     bare = next((task.id for task in tasks if task.reference_html is None), None)
-    if settings.critic.kind == "visual" and bare is not None:
+    if bare is not None and any(judge.kind == "visual" for judge in settings.critic.members.values()):
         raise TaskFileError(
             f"task {bare!r} has no reference_html, which the visual critic compares with; give it one, or remove it"
         )
@@ -109,6 +117,11 @@ async def run(plan: Plan) -> int:
             code, status = 0, "finished"
         except asyncio.CancelledError:
             code, status = STOPPED, "stopped"
+            await session.save_if_whole()
+        except BudgetSpent as spent:
+            code, status = STOPPED, "stopped"
+            session.observer.note(f"stopped: {spent}")
+            print(f"relook: {spent}", file=sys.stderr)
             await session.save_if_whole()
         except RelookError as error:
             code, status = (2 if session.run is None else 1), "failed"

@@ -4,11 +4,13 @@ import itertools
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from actors import ledger
 from cluster.advice import advice
 from cluster.display import Display
 from cluster.exam import Exam
@@ -39,6 +41,7 @@ class Observer:
         self.clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
         self.errands: list[Future[Any]] = []
         self.processors = Processors()
+        self.costs = self._costs()
         self.gauges = Gauges(run_id)
 
     def stage(self, text: str) -> None:
@@ -58,11 +61,13 @@ class Observer:
     def step(self, state: RunState, groups: list[Group]) -> None:
         """Shows a finished step, delivers it, and refreshes the report now and then.
 
-        Where all pools share this machine, its row hears how busy the processors were.
+        Where all pools share this machine, its row hears how busy the processors were, and where critics are asked over
+        HTTP, what they cost since the last step: exams, lost episodes and retries included.
         """
         row = state.history[-1]
         if not self.settings.cluster.roles:
             row |= {"cores": os.cpu_count() or 1, "cpu_busy": self.processors.busy()}
+        row |= self._spent()
         step = int(row["step"])
         faults = int(row.get("machine_faults", 0))
         if faults:
@@ -113,6 +118,18 @@ class Observer:
         if words := advice(self.state.history, self.settings):
             self.display.note(words)
         return summary
+
+    def _costs(self) -> Counter[str]:
+        """What the critics have cost in this run, resumes included."""
+        return ledger.total(self.store.costs.glob("*.json"))
+
+    def _spent(self) -> dict[str, float]:
+        """What they cost since this was last asked, and all their tokens so far; nothing where none is paid."""
+        before, self.costs = self.costs, self._costs()
+        if not self.costs:
+            return {}
+        spent = {f"critic_{name}": float(self.costs[name] - before[name]) for name in ledger.COUNTED}
+        return spent | {"critic_tokens_total": float(self.costs["tokens"])}
 
     def _later(self, work: Callable[..., Any], *args: Any) -> None:
         """Sends the clerk on an errand; what failed on an earlier one is raised now."""

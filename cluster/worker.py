@@ -11,9 +11,9 @@ from typing import Any
 
 from cluster.store import Store, without_pixels
 from rollout.episode import play
-from rollout.errors import MachineError, PictureLost
+from rollout.errors import BrowserFault, MachineError, PictureLost
 from rollout.ports import Cast
-from rollout.records import Group, Page, Render, Reward, Task, Trajectory
+from rollout.records import Critique, Group, Page, Render, Reward, Task, Trajectory
 from rollout.seeds import seed_of
 from rollout.selfedit import Draft, self_edit
 from rollout.settings import EpisodeSettings
@@ -65,6 +65,14 @@ class EpisodeWorker:
             seconds=tuple(draft.seconds for draft in drafts),
         )
 
+    async def judge_anew(self, task: Task, page: Page) -> Critique:
+        """What the critic says of a page now, whatever it said before. Raises MachineError, as for a page that does not
+        render validly: whoever asks knows that it does."""
+        render = await self.cast.renderer.render(page, task.probes, task.viewports)
+        if not render.valid:
+            raise BrowserFault(f"page {page.sha256[:12]} should render, but it is {render.outcome!r} ({render.detail})")
+        return await self.cast.critic.judge(task, page, render, await self._reference(task), fresh=True)
+
     async def ping(self) -> str:
         """Says that it is there."""
         return "worker"
@@ -83,11 +91,13 @@ class EpisodeWorker:
         probed = await self.cast.renderer.render(draft.page, task.probes, task.viewports)
         if not probed.valid:
             return self.cast.score(draft.page, probed, None, task)
-        reference = None
-        if task.reference_html is not None:
-            reference = await self.cast.renderer.render(Page(html=task.reference_html), (), task.viewports)
-        critique = await self.cast.critic.judge(task, draft.page, probed, reference)
+        critique = await self.cast.critic.judge(task, draft.page, probed, await self._reference(task))
         return self.cast.score(draft.page, probed, critique, task)
+
+    async def _reference(self, task: Task) -> Render | None:
+        if task.reference_html is None:
+            return None
+        return await self.cast.renderer.render(Page(html=task.reference_html), (), task.viewports)
 
     async def _keep(self, trajectory: Trajectory) -> None:
         renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]

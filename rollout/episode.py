@@ -14,10 +14,23 @@ from typing import TypeVar
 
 from rollout import prompts
 from rollout.acceptance import improves
-from rollout.errors import MachineError, TaskFileError
+from rollout.errors import BrowserFault, MachineError, TaskFileError
 from rollout.parsing import parse_page
-from rollout.ports import Cast
-from rollout.records import Attempt, Completion, Critique, Message, Page, Render, Request, Task, Trajectory, Turn
+from rollout.ports import Cast, Shown
+from rollout.records import (
+    Attempt,
+    Comparison,
+    Completion,
+    Critique,
+    Message,
+    Page,
+    Render,
+    Request,
+    Task,
+    Trajectory,
+    Turn,
+    Verdict,
+)
 from rollout.seeds import seed_of
 from rollout.settings import EpisodeSettings
 
@@ -77,17 +90,47 @@ class Episode:
             seed = seed_of(self.seed, number, len(attempts))
             completions = await self.sample(messages, num=num, seed=seed)
             for position, completion in enumerate(completions):
-                attempt = await self.assess(completion, round_=number, index=len(attempts))
-                better = improves(attempt.total, best.total, self.settings.margin)
-                if better or not self.settings.forced:
-                    attempts.append(replace(attempt, verdict="accepted"))
+                attempt = await self.weigh(await self.assess(completion, round_=number, index=len(attempts)), best)
+                attempts.append(attempt)
+                if attempt.verdict == "accepted":
                     attempts += [
                         self.unused(left, number, len(attempts) + i)
                         for i, left in enumerate(completions[position + 1 :])
                     ]
                     return Turn(round=number, attempts=tuple(attempts))
-                attempts.append(attempt)
         return Turn(round=number, attempts=tuple(attempts))
+
+    async def weigh(self, attempt: Attempt, best: Attempt) -> Attempt:
+        """The attempt with its verdict against the best so far: by its reward, then by a comparison where one is
+        wanted and both pages can be shown."""
+        if not self.settings.forced:
+            return replace(attempt, verdict="accepted")
+        if not improves(attempt.total, best.total, self.settings.margin):
+            return attempt
+        if not self.settings.pairwise or best.outcome != "ok":
+            return replace(attempt, verdict="accepted")
+        if attempt.outcome != "ok":
+            return replace(attempt, verdict="not_preferred")
+        seconds = dict(attempt.seconds)
+        compared = await self.surviving(lambda: self.compare(best.page, attempt.page, seconds))
+        verdict: Verdict = "accepted" if compared.won else "not_preferred"
+        return replace(attempt, verdict=verdict, comparison=compared, seconds=seconds)
+
+    async def compare(self, old: Page, new: Page, seconds: dict[str, float]) -> Comparison:
+        """Both pages side by side. Renderers remember them; a picture that was lost since is taken again."""
+        before, after = await self.again(old), await self.again(new)
+        reference = await self.reference()
+        started = time.monotonic()
+        compared = await self.cast.critic.compare(self.task, before, after, reference)
+        seconds["judge"] = seconds.get("judge", 0.0) + time.monotonic() - started
+        return compared
+
+    async def again(self, page: Page) -> Shown:
+        """A page that rendered validly before, shown once more."""
+        render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
+        if not render.valid:
+            raise BrowserFault(f"page {page.sha256[:12]} rendered before, now it is {render.outcome!r}")
+        return page, render
 
     def unused(self, completion: Completion, round_: int, index: int) -> Attempt:
         """What was sampled past the accepted attempt: kept, never judged."""

@@ -14,6 +14,7 @@
     │   ├── LearnerFault     a learner rank died
     │   └── StorageFault     the disk is full or cannot be written
     ├── CapacityError        what was asked for does not fit on this machine or cluster
+    ├── BudgetSpent          what critics may cost is spent: the run stops in order, and can be resumed
     └── SyncError            the engines do not hold the learner's weights: the run must stop
 
 The policy's own mistakes are not in this tree: they are data, and earn a reward of zero.
@@ -75,6 +76,10 @@ class StorageFault(MachineError):
 
 class CapacityError(RelookError):
     """What was asked for does not fit: names the bundle, and what the machine or cluster has."""
+
+
+class BudgetSpent(RelookError):
+    """The critics have cost what they may: no fault of a machine, so nothing is asked again."""
 
 
 class SyncError(RelookError):

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rollout.records import (
     Batch,
+    Comparison,
     Completion,
     Critique,
     Page,
@@ -22,6 +23,9 @@ from rollout.records import (
     Update,
     Viewport,
 )
+
+Shown = tuple[Page, Render]
+"""A page, and what a browser made of it."""
 
 
 class Policy(Protocol):
@@ -46,8 +50,17 @@ class Renderer(Protocol):
 class Critic(Protocol):
     """Looks at a render and says how good it is and what to change."""
 
-    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
-        """Judges a valid render; `reference` is the render of the task's reference page, where it has one."""
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
+        """Judges a valid render; `reference` is the render of the task's reference page, where it has one.
+
+        `fresh` asks anew what was judged before, and remembers nothing of it.
+        """
+        ...
+
+    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+        """Which of two pages that render validly is better, asked in both orders."""
         ...
 
 

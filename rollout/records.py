@@ -1,6 +1,6 @@
 """The records, in the order they are born. None changes after birth.
 
-    Task → Completion → Page → Render → Critique → Reward → Attempt → Turn → Trajectory
+    Task → Completion → Page → Render → Critique → Reward → Comparison → Attempt → Turn → Trajectory
          → Group → Sample, Lesson, Hindsight → Batch → Update
 
 Units: time in seconds unless a name ends in `_ms`; lengths in CSS pixels; scores and rewards in [0, 1].
@@ -36,7 +36,11 @@ Outcome = Literal[
     "blocked_navigation",
 ]
 
-Verdict = Literal["accepted", "not_better", "unused"]
+Verdict = Literal["accepted", "not_better", "not_preferred", "unused"]
+"""What became of an attempt: `not_better` by its reward, `not_preferred` by a comparison that its reward had earned."""
+
+Preference = Literal["old", "new", "tie"]
+"""Which of two pages a critic would rather have: the best so far, or the attempt."""
 
 SCREENS = {"desktop": "1280x800", "tablet": "820x1180", "mobile": "390x844"}
 """Sizes that have a name."""
@@ -315,6 +319,30 @@ class Critique:
     tokens: int = 0
     """What the judgment cost; 0 where no model was asked."""
     seconds: float = 0.0
+    scores: tuple[float, ...] = ()
+    """Of the single judgments that `score` is the mean of, sampled with seeds 0, 1, …; empty for one alone."""
+    members: Mapping[str, "Critique"] = field(default_factory=dict)
+    """By name, the judgments of several critics, whose weighted mean this is; empty for one critic alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a critic said when it was shown the best page so far and an attempt side by side, in both orders."""
+
+    answers: tuple[Preference, Preference]
+    """With the old page shown first, then with the new one shown first."""
+    judge: str
+    rubric: str = ""
+    temperature: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+    members: Mapping[str, "Comparison"] = field(default_factory=dict)
+    """By name, what several critics said, whose weighted vote this is; empty for one critic alone."""
+
+    @property
+    def won(self) -> bool:
+        """Whether the new page was preferred in both orders: a critic that favours a place prefers nothing."""
+        return self.answers == ("new", "new")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,6 +375,8 @@ class Attempt:
     render: Render | None = None
     """None when there was no page to render, or nobody looked."""
     critique: Critique | None = None
+    comparison: Comparison | None = None
+    """None where its reward decided alone."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Time spent in each stage: `generate`, `render`, `judge`."""
 

@@ -17,15 +17,17 @@ from typing import Any
 from cluster.worker import EpisodeWorker
 from reward.score import score
 from reward.settings import ScoreSettings
-from rollout.errors import BrowserFault
+from rollout.errors import BrowserFault, CriticFault
 from rollout.ports import Cast
 from rollout.prompts import REVIEW, answer, feedback_text
 from rollout.records import (
     Batch,
+    Comparison,
     Completion,
     Critique,
     Exploration,
     Page,
+    Preference,
     Probe,
     Render,
     Request,
@@ -102,11 +104,39 @@ class PaperRenderer:
 
 
 class PaperCritic:
-    """Scores a page by its level."""
+    """Scores a page by its level, `shift` too high, and prefers the higher level; fails on purpose `faults` times."""
 
-    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
-        level = int((page.html or "").split("level ")[1][0])
-        return Critique(score=level / (LEVELS - 1), feedback=("The level should be higher.",), judge="paper-1")
+    def __init__(self, shift: float = 0.0, faults: int = 0) -> None:
+        self.shift, self.faults = shift, faults
+        self.fresh = 0
+        self.compared: list[tuple[Page, Page]] = []
+
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
+        self.fresh += fresh
+        self._fail()
+        score = min(1.0, _level(page) / (LEVELS - 1) + self.shift)
+        return Critique(score=score, feedback=("The level should be higher.",), judge="paper-1")
+
+    async def compare(
+        self, task: Task, old: tuple[Page, Render], new: tuple[Page, Render], reference: Render | None
+    ) -> Comparison:
+        self._fail()
+        self.compared.append((old[0], new[0]))
+        answer: Preference = "new" if _level(new[0]) > _level(old[0]) else "old"
+        return Comparison(answers=(answer, answer), judge="paper-1", tokens=2)
+
+    def _fail(self) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise CriticFault("the paper critic is lost for words")
+
+
+def _level(page: Page) -> int:
+    """The level that a page names, or any that depends on the page alone."""
+    html = page.html or ""
+    return int(html.split("level ")[1][0]) if "level " in html else len(html) % LEVELS
 
 
 class NoisyCritic:
@@ -115,9 +145,18 @@ class NoisyCritic:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
         digest = hashlib.sha256(f"{self.seed}/{page.html}".encode()).digest()
         return Critique(score=digest[0] / 255, feedback=("Hm.",), judge="noise")
+
+    async def compare(
+        self, task: Task, old: tuple[Page, Render], new: tuple[Page, Render], reference: Render | None
+    ) -> Comparison:
+        draw = random.Random(f"{self.seed}/{old[0].html}/{new[0].html}")
+        said: list[Preference] = [draw.choice(("old", "new", "new", "tie")) for _ in range(2)]
+        return Comparison(answers=(said[0], said[1]), judge="noise", rubric="coin")
 
 
 class PaperLearner:

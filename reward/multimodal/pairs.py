@@ -8,7 +8,7 @@ from typing import Any, Literal
 from reward.multimodal.answer import read_object
 from reward.multimodal.rubric import CRITERIA, PictureUrl, material
 from rollout.errors import AnswerFault
-from rollout.records import Page, Render, Task
+from rollout.records import Page, Preference, Render, Task
 
 VERSION = "pair-1"
 Better = Literal["first", "second", "tie"]
@@ -51,3 +51,8 @@ def read(text: str) -> Better:
     if not isinstance(answer, str) or answer not in ANSWERS:
         raise AnswerFault(f"better is {answer!r}, wanted one of {', '.join(ANSWERS)}")
     return ANSWERS[answer]
+
+
+def preferred(better: Better, first: Preference, second: Preference) -> Preference:
+    """What an answer says of the page that was shown first and the one that was shown second."""
+    return "tie" if better == "tie" else first if better == "first" else second

@@ -13,14 +13,17 @@ from drawn_pages import OTHER, PAGE, SHOP, render
 from judge_server import JudgeServer, mark_of, page_number, verdict
 
 from actors.critic import HttpCriticActor
+from actors.critics import CriticActor
 from actors.endpoint import Endpoint
 from actors.gate import TRIP, Gate
-from actors.settings import CriticSettings
+from actors.ledger import total
+from actors.settings import CriticSettings, CriticsSettings
 from reward.multimodal.rubric import BEST
-from rollout.errors import AnswerFault, CriticFault, SettingsError
-from rollout.records import Critique, Task
+from rollout.errors import AnswerFault, BudgetSpent, CriticFault, SettingsError
+from rollout.records import Critique, Page, Task
 
 SEEN = render(SHOP)
+MIRROR = {"old": "new", "new": "old", "tie": "tie"}
 
 
 def settings(server: JudgeServer, **fields: Any) -> CriticSettings:
@@ -182,6 +185,7 @@ async def test_the_mean_of_several_judgments() -> None:
     assert critique.score == pytest.approx(2.5 / BEST)
     assert critique.parts["layout"] == pytest.approx(2.5 / BEST)
     assert (critique.tokens, critique.temperature) == (400, 0.7)
+    assert critique.scores == pytest.approx([mark / BEST for mark in (1, 2, 3, 4)])
 
 
 async def test_one_bad_judgment_of_several_spoils_the_mean() -> None:
@@ -200,7 +204,7 @@ async def test_a_straggler_is_asked_twice() -> None:
         assert (await judge(critic, 99)).score == 1.0
         await critic.stop()
     assert len(server.bodies) == 32
-    assert critic.endpoint.hedges == 1
+    assert critic.endpoint.cost["hedges"] == 1
     assert critic.endpoint.gate.running == 0
 
 
@@ -209,19 +213,77 @@ async def test_tokens_are_bounded() -> None:
         critic = HttpCriticActor(settings(server, max_total_tokens=250))
         for number in range(3):
             await judge(critic, number)
-        with pytest.raises(CriticFault, match="max_total_tokens"):
+        with pytest.raises(BudgetSpent, match="max_total_tokens: judge-1 has cost a critic 300 tokens"):
             await judge(critic, 4)
         await critic.stop()
-    assert critic.endpoint.spent == 300
+    assert critic.endpoint.cost == {"judgments": 3, "requests": 3, "tokens": 300}
 
 
-async def test_two_pages_are_compared() -> None:
-    async with JudgeServer(lambda number, body: 'say {"observations": "", "better": "B"}') as server:
-        critic = HttpCriticActor(settings(server))
-        assert await critic.compare(task(), (PAGE, render(OTHER)), (PAGE, render(SHOP))) == "second"
+async def test_what_was_spent_is_remembered_over_restarts(tmp_path: Path) -> None:
+    async with JudgeServer(lambda number, body: "status 500" if number == 0 else "well") as server:
+        chosen = CriticsSettings(**settings(server, max_total_tokens=450).model_dump() | {"count": 2})
+        seen = SEEN, None
+        for number in range(3):
+            critic = CriticActor(chosen, ledger=tmp_path / "critic-0.json")
+            await critic.judge(task(number), PAGE, *seen)
+            await critic.stop()
+        critic = CriticActor(chosen, ledger=tmp_path / "critic-0.json")
+        with pytest.raises(BudgetSpent, match="300 tokens, whose share of 450 is 225"):
+            await critic.judge(task(4), PAGE, *seen)
+        other = CriticActor(chosen, ledger=tmp_path / "critic-1.json")
+        await other.judge(task(4), PAGE, *seen)
+        await other.stop()
+    assert total(tmp_path.glob("*.json")) == {"judgments": 4, "requests": 5, "retries": 1, "tokens": 400}
+
+
+OLD, NEW = (PAGE, render(OTHER)), (Page(html="<p>better</p>"), render(SHOP))
+
+
+@pytest.mark.parametrize("favourite", ["A", "B", "tie", "new"])
+async def test_two_pages_are_compared_in_both_orders(favourite: str, tmp_path: Path) -> None:
+    def behave(number: int, body: dict[str, Any]) -> str:
+        shown = json.dumps(body["messages"][1])
+        newest_first = shown.index("<p>better</p>") < shown.index("<p>paper</p>")
+        better = ("A" if newest_first else "B") if favourite == "new" else favourite
+        return "say " + json.dumps({"observations": "", "better": better})
+
+    async with JudgeServer(behave) as server:
+        critic = HttpCriticActor(settings(server), cache=tmp_path)
+        compared = await critic.compare(task(), OLD, NEW, None)
+        wanted = {"A": ("old", "new"), "B": ("new", "old"), "tie": ("tie", "tie"), "new": ("new", "new")}
+        assert compared.answers == wanted[favourite]
+        assert compared.won == (favourite == "new")  # a judge that favours a place prefers nothing
+        assert (compared.judge, compared.rubric, compared.tokens) == ("judge-1", "pair-1", 200)
+        again = await critic.compare(task(), OLD, NEW, None)
+        assert replace(again, seconds=0.0) == replace(compared, seconds=0.0, tokens=0)
+        assert len(server.bodies) == 2
+        back = await critic.compare(task(), NEW, OLD, None)  # the same two questions
+        assert (back.answers, len(server.bodies)) == (tuple(MIRROR[said] for said in reversed(compared.answers)), 2)
         await critic.stop()
+    assert critic.endpoint.cost["comparisons"] == 1
     marks = [part["text"] for part in server.bodies[0]["messages"][1]["content"] if "BEGIN" in part.get("text", "")]
     assert [mark.split()[3] for mark in marks] == ["A", "B"]
+
+
+@pytest.mark.parametrize("bad", ["refuse", "cut", 'say {"better": "C"}', 'say {"better": null}'])
+async def test_a_comparison_that_is_not_to_be_had_in_one_order_is_a_fault(bad: str, tmp_path: Path) -> None:
+    async with JudgeServer(lambda number, body: 'say {"better": "B"}' if number == 0 else bad) as server:
+        critic = HttpCriticActor(settings(server, retries=0), cache=tmp_path)
+        with pytest.raises(AnswerFault):
+            await critic.compare(task(), OLD, NEW, None)
+        await critic.stop()
+
+
+async def test_a_fresh_judgment_is_asked_for_and_not_remembered(tmp_path: Path) -> None:
+    async with JudgeServer() as server:
+        critic = HttpCriticActor(settings(server), cache=tmp_path)
+        first = await judge(critic)
+        server.behaviour = lambda number, body: "say " + verdict(1)
+        fresh = await critic.judge(task(), PAGE, SEEN, None, fresh=True)
+        assert fresh.score == pytest.approx(mark_of(1) / BEST)
+        assert (await judge(critic)).score == first.score == pytest.approx(mark_of(3) / BEST)
+        assert len(server.bodies) == 2
+        await critic.stop()
 
 
 async def test_the_server_is_never_asked_more_than_it_can_take() -> None:

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from judge_server import JudgeServer
+from judge_server import Behaviour, JudgeServer
 
 from cluster.calibrate import calibrate, main, show
 from cluster.settings import RunSettings, check_settings
@@ -19,10 +19,12 @@ def test_the_embedded_critic_has_no_noise(capsys: pytest.CaptureFixture[str]) ->
     figures = json.loads(capsys.readouterr().out)
     assert figures["retest_sd"] == figures["margin"] == 0.0
     assert figures["rank_agreement"] > 0.8
+    assert figures["pairs"] == {"accuracy": 1.0, "consistency": 1.0, "bias": 0.0}  # it compares as it scores
+    assert figures["members"] == {}
 
 
-@pytest.mark.browser
-async def test_a_noisy_judge_with_a_favourite_place_is_found_out() -> None:
+def noise() -> Behaviour:
+    """A judge that rolls dice, and prefers the page that is shown first."""
     rng = random.Random(0)
 
     def behave(number: int, body: dict[str, Any]) -> str:
@@ -31,7 +33,25 @@ async def test_a_noisy_judge_with_a_favourite_place_is_found_out() -> None:
         said = {"observations": "", "scores": {name: rng.randint(1, 4) for name in CRITERIA}, "checklist": []}
         return "say " + json.dumps({**said, "feedback": ["Hm."]})
 
-    async with JudgeServer(behave) as server:
+    return behave
+
+
+@pytest.mark.browser
+async def test_the_noise_of_several_critics_is_told_apart() -> None:
+    async with JudgeServer(noise()) as server:
+        also = {"dice": {"kind": "http", "base_url": server.url, "model": "noise", "judgments": 4}}
+        settings: RunSettings = check_settings({"critic": {"weight": 3.0, "also": also}}, "test")
+        figures = await asyncio.wait_for(calibrate(settings, tasks=1, repeats=3), 300)
+    assert figures["judge"] == "visual-2 + noise"
+    assert figures["members"]["visual"]["retest_sd"] == 0.0
+    assert figures["retest_sd"] == pytest.approx(figures["members"]["dice"]["retest_sd"] / 4) != 0.0
+    assert figures["pairs"]["accuracy"] == 1.0  # who weighs more decides
+    assert "dice             SD 0." in show(figures)
+
+
+@pytest.mark.browser
+async def test_a_noisy_judge_with_a_favourite_place_is_found_out() -> None:
+    async with JudgeServer(noise()) as server:
         critic = {"kind": "http", "base_url": server.url, "model": "noise"}
         settings: RunSettings = check_settings({"critic": critic}, "test")
         figures = await asyncio.wait_for(calibrate(settings, tasks=1, repeats=3), 300)

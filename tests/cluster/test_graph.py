@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -121,9 +122,51 @@ def check_mlflow(runs: Path, run: Path) -> None:
     assert {"report.html", "summary.json", "champion", "trajectories"} <= names
 
 
-def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: Family) -> None:
+@pytest.fixture(scope="module")
+def judge() -> Iterator[str]:
+    """The address of a judge in a process of its own; older than any family, so that nobody kills it with a run."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        port = door.getsockname()[1]
+    code = Path(__file__).parent.parent / "faults" / "judge.py"
+    path = os.pathsep.join([str(code.parent.parent), str(code.parent.parent.parent)])
+    process = subprocess.Popen([sys.executable, code, str(port)], env={**os.environ, "PYTHONPATH": path})
+    yield f"http://127.0.0.1:{port}/v1"
+    process.kill()
+    process.wait()
+
+
+def two_critics(judge: str) -> list[str]:
+    """A mixture whose comparisons decide too, watched for drift."""
+    also = {"kind": "http", "base_url": judge, "model": "judge", "weight": "0.5"}
+    told = [f"critic.also.judge.{name}={value}" for name, value in also.items()]
+    told += ["critic.drift_every=1", "episode.pairwise=true"]
+    return [word for setting in told for word in ("--set", setting)]
+
+
+def check_critics(run: Path) -> None:
+    """Both critics are in the tables, the judge has not drifted, and what it cost before the kill is not forgotten."""
+    import pyarrow.dataset as ds
+
+    rows = ds.dataset(run / "trajectories", format="parquet").to_table().to_pylist()
+    judged = [row["critique"] for row in rows if row["critique"] is not None]
+    assert {tuple(one["name"] for one in said["members"]) for said in judged} == {("visual", "judge")}
+    for row in rows:
+        if row["comparison"] is not None:
+            won = row["comparison"]["answers"] == ["new", "new"]
+            assert row["verdict"] == ("accepted" if won else "not_preferred")
+    steps = history(run)
+    assert [row["judge_drift"] for row in steps] == [0.0] * len(steps)
+    totals = [row["critic_tokens_total"] for row in steps]
+    assert totals == sorted(totals)
+    costs = json.loads((run / "costs" / "critic-0.json").read_text())["judge"]
+    assert costs["tokens"] == 100 * (costs["requests"] - costs.get("retries", 0)) >= totals[-1] > 0
+
+
+def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: Family, judge: str) -> None:
     log = tmp_path / "log"
-    process = start(TINY, "--set", f"runs={tmp_path}", "--set", "steps=3", runs=tmp_path, log=log)
+    chosen = ["--set", f"runs={tmp_path}", "--set", "steps=3", *two_critics(judge)]
+    process = start(TINY, *chosen, runs=tmp_path, log=log)
     wait_for(lambda: steps_done(tmp_path) >= 1, process, log)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -146,6 +189,7 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: Family) 
     after = history(run)
     assert [row["step"] for row in after] == [1, 2, 3]
     assert after[0]["reward_best"] == before[0]["reward_best"]
+    check_critics(run)
     assert summary_of(tmp_path)[1]["status"] == "finished"
     assert mlflow_run(tmp_path, run)[1].info.status == "FINISHED"
 
@@ -157,7 +201,7 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> No
     wait_for(lambda: steps_done(tmp_path) >= 1, process, log)
     check_the_door(log)
     for step, names in enumerate(
-        (("ray::ChromiumRenderer", "ray::VisualCriticActor", "ray::RayEpisodeWorker"), ("VLLM::",), ("ray::LearnerR",)),
+        (("ray::ChromiumRenderer", "ray::CriticActor", "ray::RayEpisodeWorker"), ("VLLM::",), ("ray::LearnerR",)),
         start=1,
     ):
         wait_for(lambda step=step: steps_done(tmp_path) >= step, process, log)

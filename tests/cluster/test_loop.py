@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, PaperRenderer, cast, worker
+from doubles import Notebook, PaperCritic, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
 
+from cluster.drift import watch_judge
 from cluster.loop import train
 from cluster.run import Run
 from cluster.settings import RunSettings, check_settings
 from cluster.state import RunState
 from cluster.store import Store
 from cluster.summary import summarise
-from rollout.errors import MachineError
+from reward.mixture import mean_of
+from rollout.errors import BudgetSpent, MachineError
+from rollout.records import Critique
 
 
 def settings(**values: Any) -> RunSettings:
@@ -29,10 +32,10 @@ def settings(**values: Any) -> RunSettings:
     return check_settings(fields | values, "test")
 
 
-def make_run(path: Path, chosen: RunSettings, state: RunState | None = None, renderer: Any = None) -> Run:
+def make_run(path: Path, chosen: RunSettings, state: RunState | None = None, **members: Any) -> Run:
     policy = PaperPolicy()
     store = Store(path)
-    players = worker(cast(policy=policy, renderer=renderer or PaperRenderer()), chosen.episode, store)
+    players = worker(cast(policy=policy, **members), chosen.episode, store)
     return Run(
         settings=chosen,
         curriculum=PaperCurriculum(),  # type: ignore[arg-type]
@@ -119,6 +122,88 @@ async def test_staleness_is_bounded_and_reported(tmp_path: Path) -> None:
     strict = make_run(tmp_path / "strict", settings())
     await train(strict)
     assert {row["staleness"] for row in strict.state.history} == {0}
+
+
+async def test_with_pairwise_the_loop_learns_and_rewards_rise(tmp_path: Path) -> None:
+    critic = PaperCritic()
+    run = make_run(tmp_path, settings(episode={"rounds": 1, "attempts": 2, "max_tokens": 16, "pairwise": True}))
+    run.players.cast = cast(policy=run.learner.policy, critic=critic)  # type: ignore[attr-defined]
+    await train(run)
+    assert run.state.champion.mean > run.state.exams[0].mean + 0.1
+    assert critic.compared
+    assert sum(row["violations"] for row in run.state.history) == 0
+    compared = [row for row in run.state.history if "compared" in row]
+    assert compared
+    assert all(row["preferred_rate"] == 1.0 for row in compared)  # the paper critic scores as it compares
+    assert all(row["judge_tokens"] == 2 * row["compared"] for row in compared)
+
+
+async def test_a_judge_that_drifts_is_noticed_also_after_a_resume(tmp_path: Path) -> None:
+    few = {"episode": {"rounds": 0, "max_tokens": 16}, "exam": {"tasks": 2}, "checkpoint": {"every": 1}, "groups": 2}
+    chosen = settings(steps=4, critic={"drift_every": 2}, **few)
+    critic = PaperCritic()
+    run = make_run(tmp_path, chosen, critic=critic)
+    steady, notes = run.watcher.step, run.watcher.notes  # type: ignore[attr-defined]
+
+    def drift_after_two(state: RunState, groups: Any) -> None:
+        steady(state, groups)
+        critic.shift = 0.2 if state.step >= 2 else 0.0
+
+    run.watcher.step = drift_after_two  # type: ignore[method-assign]
+    await train(run)
+    assert [row.get("judge_drift") for row in run.state.history] == [0.0, 0.0, None, pytest.approx(0.2, abs=0.06)]
+    assert [note.partition(":")[0] for note in notes if "drifted" in note] == ["step 4"]
+    assert critic.fresh == 3 * 8
+
+    resumed = await resume(tmp_path, settings(steps=6, critic={"drift_every": 2}, **few))
+    resumed.players.cast.critic.shift = 0.2  # type: ignore[attr-defined]
+    await train(resumed)
+    assert resumed.state.history[-1]["judge_drift"] == run.state.history[-1]["judge_drift"]
+
+
+async def test_a_judge_that_gives_no_answer_now_is_looked_at_later(tmp_path: Path) -> None:
+    critic = PaperCritic()
+    run = make_run(tmp_path, settings(steps=2, critic={"drift_every": 1}, exam={"tasks": 2}), critic=critic)
+
+    async def look(step: int, faults: int) -> dict[str, float]:
+        critic.faults = faults
+        return await watch_judge(run, step)
+
+    assert await look(1, 99) == {}
+    assert run.state.canaries == {}
+    assert "not known: the paper critic is lost for words" in run.watcher.notes[-1]  # type: ignore[attr-defined]
+    assert await look(2, 2) == {"judge_drift": 0.0}
+
+
+async def test_of_several_critics_the_one_that_drifts_is_named(tmp_path: Path) -> None:
+    class Pair(PaperCritic):
+        async def judge(self, *args: Any, **kwargs: Any) -> Critique:
+            steady = await PaperCritic().judge(*args, **kwargs)
+            moving = await super().judge(*args, **kwargs)
+            return mean_of({"steady": steady, "moving": moving}, {"steady": 9.0, "moving": 1.0})
+
+    critic = Pair(shift=-0.2)
+    run = make_run(tmp_path, settings(critic={"drift_every": 1}), critic=critic)
+    assert await watch_judge(run, 1) == {"judge_drift": 0.0}
+    critic.shift = 0.0
+    assert (await watch_judge(run, 2))["judge_drift"] == pytest.approx(0.2)
+    (note,) = run.watcher.notes  # type: ignore[attr-defined]
+    assert "the critic 'moving' has drifted: its scores of 8 fixed pages are on average 0.200 from" in note
+
+
+async def test_what_is_spent_ends_the_run_and_drops_no_episode(tmp_path: Path) -> None:
+    class Dear(PaperCritic):
+        async def judge(self, *args: Any, **kwargs: Any) -> Critique:
+            self.fresh += 1
+            if self.fresh > 400:
+                raise BudgetSpent("critic.max_total_tokens: spent")
+            return await super().judge(*args, **kwargs)
+
+    run = make_run(tmp_path, settings(exam={"tasks": 4}), critic=Dear())
+    with pytest.raises(BudgetSpent):
+        await train(run)
+    assert run.state.step >= 1
+    assert sum(row["dropped"] for row in run.state.history) == 0
 
 
 def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -51,7 +51,7 @@ class Mortal:
         await self._work()
         return Render(page_sha256=page.sha256, outcome="ok", detail=str(self.calls))
 
-    async def _judge(self, *_: Any) -> Critique:
+    async def _judge(self, *_: Any, **__: Any) -> Critique:
         raise PictureLost("gone")
 
     async def _play_group(self, task: Task, **_: Any) -> Group:

@@ -19,9 +19,11 @@ from cluster.markup import el
 from cluster.report import Film, Pair, Report, render, write_report
 from rollout.records import (
     Attempt,
+    Comparison,
     Completion,
     Critique,
     Page,
+    Preference,
     ProbeResult,
     Render,
     Reward,
@@ -118,6 +120,12 @@ def attempt(kind: int, level: int, total: float, verdict: Any = "accepted", **fi
         ),
         **fields,
     )
+
+
+def compared(old_first: Preference, new_first: Preference) -> Comparison:
+    one = Comparison(answers=(old_first, new_first), judge="qwen", rubric="pair-1")
+    other = replace(one, answers=("new", "new"))
+    return replace(one, judge="visual-2 + qwen", members={"visual": other, "http": one})
 
 
 def film(step: int, kind: int, start: int) -> Film:
@@ -255,6 +263,24 @@ def test_a_finished_run_is_told_in_figures_curves_pairs_and_films(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_what_several_critics_said_is_shown_with_their_names() -> None:
+    mine = attempt(1, 2, 0.7, "not_preferred", round=1, comparison=compared("tie", "new"))
+    looks = Critique(score=0.8, feedback=(), judge="visual-2", parts={"blocks": 0.64})
+    assert mine.critique is not None
+    mine = replace(mine, critique=replace(mine.critique, parts={"visual": 0.8}, members={"visual": looks}))
+    turns = (Turn(round=0, attempts=(attempt(1, 1, 0.3),)), Turn(round=1, attempts=(mine,)))
+    episode = Trajectory(id="c", task=Task(id="c", brief="Compare."), turns=turns)
+    rows = [
+        {"step": 1, "critic_tokens": 900.0, "judge_drift": 0.02},
+        {"step": 2, "critic_tokens": 10, "judge_drift": 0},
+    ]
+    page = Reader(render(sample_report(films=[Film(step=1, trajectory=episode, reference=None)], history=rows)))
+    for words in ("✕ not preferred", "visual: blocks", "visual: better when shown first, better when shown second",
+                  "http: better when shown first, no better when shown second",
+                  "Cost of judging", "Drift of the judge"):  # fmt: skip
+        assert words in page.text
+
+
 def test_it_needs_nothing_but_itself() -> None:
     page = Reader(render(sample_report()))
     sources = [attributes[name] for _, attributes in page.elements for name in ("src", "href") if name in attributes]
@@ -266,8 +292,9 @@ def test_it_needs_nothing_but_itself() -> None:
 
 def evil_report() -> Report:
     """Every text that could come out of a policy, a page, a critic or a task file is an attack."""
-    bad = attempt(0, 2, 0.5, page=Page(html=EVIL, thought=EVIL), critique=Critique(
-        score=0.5, feedback=(EVIL,), parts={EVIL: 0.5}, judge=EVIL))  # fmt: skip
+    said = Critique(score=0.5, feedback=(EVIL,), parts={EVIL: 0.5}, judge=EVIL)
+    bad = attempt(0, 2, 0.5, page=Page(html=EVIL, thought=EVIL), critique=replace(said, members={EVIL: said}),
+                  comparison=Comparison(answers=("old", "tie"), judge=EVIL))  # fmt: skip
     torn = attempt(0, 0, 0.0, "not_better", round=1, render=Render(page_sha256=EVIL, outcome="crash", detail=EVIL),
                    reward=Reward(total=0.0, gate=0), page=Page(html=EVIL + EVIL))  # fmt: skip
     lost = attempt(0, 0, 0.0, "not_better", round=1, render=None, page=Page(html=None, problem=EVIL),

@@ -1,15 +1,19 @@
 """What is written can be read back, and nothing half-written remains."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from doubles import PaperPolicy, cast, task, worker
 
 from cluster.store import Store
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
-from rollout.records import Group, Probe, ProbeStep, Viewport
+from rollout.records import Comparison, Critique, Group, Probe, ProbeStep, Viewport
 from rollout.settings import EpisodeSettings
 
 SCREENS = Viewport(width=1280, height=800), Viewport(width=390, height=844)
@@ -31,6 +35,38 @@ async def test_groups_survive_the_table_whole(tmp_path: Path) -> None:
     store.write_groups(3, played)
     assert store.read_groups(3) == played
     assert store.read_groups(4) is None
+
+
+def said(**fields: Any) -> Critique:
+    return Critique(score=0.5, feedback=("Hm.",), judge="m", rubric="page-1", temperature=0.7, tokens=9, **fields)
+
+
+async def test_what_several_critics_said_survives_the_table(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (group, *_) = await groups(store)
+    one = Comparison(answers=("new", "tie"), judge="m", rubric="pair-1", temperature=0.7, tokens=4, seconds=0.5)
+    judged: dict[str, Any] = {
+        "critique": said(members={"looks": said(parts={"blocks": 0.25}), "model": said(scores=(0.25, 0.75))}),
+        "comparison": replace(one, members={"model": one}),
+        "verdict": "not_preferred",
+    }
+    trajectory = group.trajectories[0]
+    attempts = tuple(replace(attempt, **judged) for attempt in trajectory.turns[0].attempts)
+    trajectory = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=attempts), *trajectory.turns[1:]))
+    group = replace(group, trajectories=(trajectory, *group.trajectories[1:]))
+    store.write_groups(1, [group])
+    assert store.read_groups(1) == [group]
+
+
+async def test_tables_from_before_there_were_comparisons_are_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    played = await groups(store)
+    table = pq.read_table(store.write_groups(1, played))
+    known = [one for one in table.schema.field("critique").type if one.name not in ("scores", "members")]
+    kept = [one for one in table.schema if one.name not in ("critique", "comparison")]
+    older = pa.schema([*kept, pa.field("critique", pa.struct(known))])
+    pq.write_table(pa.Table.from_pylist(table.to_pylist(), schema=older), store.step_file(1))
+    assert store.read_groups(1) == played
 
 
 async def test_kept_pictures_are_found_by_hash(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from actors.ledger import Ledger
 from cluster.display import Display
 from cluster.settings import RunSettings
 from cluster.state import RunState
@@ -44,6 +45,32 @@ def test_processors_are_busy_as_their_ticks_say(tmp_path: Path) -> None:
     processors.start()
     stat.write_text("cpu  160 10 65 910 55 3 1 1 9 0\n")
     assert processors.busy() == 0.0
+
+
+def test_a_step_hears_what_its_critics_cost_since_the_last_one(tmp_path: Path) -> None:
+    state, tracker, store = RunState(), PaperTracker(), Store(tmp_path)
+    book, other = Ledger(store.costs / "critic-0.json"), Ledger(store.costs / "critic-1.json")
+
+    def pay(ledger: Ledger, tokens: int) -> None:
+        ledger.account("http").update({"requests": 1, "tokens": tokens, "judgments": 1})
+        ledger.save()
+
+    def step(number: int) -> dict[str, float]:
+        state.history.append(STEP | WORK | {"step": number})
+        observer.step(state, [])
+        return state.history[-1]
+
+    observer = Observer(RunSettings(), store, state, Display(io.StringIO()), tracker, "r")  # type: ignore[arg-type]
+    assert "critic_tokens" not in step(1)  # nobody was paid
+    pay(book, 70)
+    observer = Observer(RunSettings(), store, state, Display(io.StringIO()), tracker, "r")  # type: ignore[arg-type]
+    pay(book, 20)
+    pay(other, 10)
+    row = step(2)
+    assert (row["critic_tokens"], row["critic_requests"], row["critic_retries"]) == (30.0, 2.0, 0.0)
+    assert row["critic_tokens_total"] == 100.0  # what was paid before a resume counts
+    assert step(3)["critic_tokens"] == 0.0
+    observer.finish("stopped")
 
 
 def test_a_step_hears_of_the_processors_and_a_run_ends_with_advice(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class Judge(JudgeServer):
     async def respond(self, how: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(THINKS_S)
         said = json.dumps(body["messages"][1])
-        return await super().respond(f"say {verdict(said, num=_checklist(body))}", body, writer)
+        answer = preference(said) if _compares(body) else verdict(said, num=_checklist(body))
+        return await super().respond(f"say {answer}", body, writer)
 
 
 def score_of(task: Task, page: Page) -> float:
@@ -33,12 +34,27 @@ def score_of(task: Task, page: Page) -> float:
 
 def verdict(said: str, num: int) -> str:
     """The answer about the page in a conversation."""
-    (mark, *_) = re.findall(r"BEGIN PAGE (\w{16})", said)
-    marks = int(mark, 16) % (BEST + 1)
+    (marks, *_) = _marks(said)
     scores = dict.fromkeys(CRITERIA, marks)
     return json.dumps(
         {"observations": "", "scores": scores, "checklist": [marks % 3] * num, "feedback": ["More room."]}
     )
+
+
+def preference(said: str) -> str:
+    """The answer about the two pages in a conversation: the one with the higher marks is better."""
+    first, second = _marks(said)
+    better = "tie" if first == second else "A" if first > second else "B"
+    return json.dumps({"observations": "", "better": better})
+
+
+def _marks(said: str) -> list[int]:
+    """What the pages in a conversation deserve, in their order."""
+    return [int(mark, 16) % (BEST + 1) for mark in re.findall(r"BEGIN PAGE (?:[AB] )?(\w{16})", said)]
+
+
+def _compares(body: dict[str, Any]) -> bool:
+    return "better" in body["response_format"]["json_schema"]["schema"]["properties"]
 
 
 def _checklist(body: dict[str, Any]) -> int:

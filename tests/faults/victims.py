@@ -289,7 +289,7 @@ VICTIMS: tuple[tuple[Victim, ...], ...] = (
     (
         Hand("browser actor", r"^ray::ChromiumRenderer", r"browser-0 was made again"),
         Hand("browser process", r"^\S*headless.shell (?!.*--type=)", r"browser-0: Chromium was lost"),
-        JudgedHand("critic actor", r"^ray::HttpCriticActor", r"critic-0 was made again"),
+        JudgedHand("critic actor", r"^ray::CriticActor", r"critic-0 was made again"),
         CriticServer("critic server", "", r"critic-0: http://\S+ does not answer"),
         Hand("episode worker", r"^ray::RayEpisodeWorker", r"worker-0 was made again"),
         MlflowServer(),

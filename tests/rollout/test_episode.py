@@ -1,13 +1,16 @@
 """The episode, on paper: what is accepted, what is kept, what becomes of faults."""
 
+from typing import Any
+
 import pytest
-from doubles import NoisyCritic, PaperPolicy, PaperRenderer, cast, task
+from doubles import NoisyCritic, PaperCritic, PaperPolicy, PaperRenderer, cast, task
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.acceptance import violations
 from rollout.episode import play
-from rollout.errors import BrowserFault, TaskFileError
+from rollout.errors import BrowserFault, CriticFault, TaskFileError
+from rollout.records import Comparison, Trajectory
 from rollout.settings import EpisodeSettings
 
 SETTINGS = EpisodeSettings(rounds=3, attempts=6, speculate=2, max_tokens=64)
@@ -68,6 +71,74 @@ async def test_the_same_seed_plays_the_same_episode() -> None:
     other = await play(task(), cast(), SETTINGS, seed=5, sibling=2)
     texts = [[a.completion.text for turn in t.turns for a in turn.attempts] for t in (first, again, other)]
     assert texts[0] == texts[1] != texts[2]
+
+
+PAIRWISE = SETTINGS.model_copy(update={"pairwise": True})
+
+
+@given(st.integers(0, 10_000))
+async def test_with_pairwise_a_revision_must_earn_more_and_win_both_comparisons(seed: int) -> None:
+    trajectory = await play(task(), cast(critic=NoisyCritic(seed)), PAIRWISE, seed=seed)
+    assert violations([attempt.total for attempt in trajectory.accepted]) == 0
+    for before, turn in zip(trajectory.turns, trajectory.turns[1:], strict=False):
+        best = before.accepted
+        assert best is not None
+        for attempt in turn.attempts:
+            if attempt.verdict == "unused":
+                continue
+            earned, shown = attempt.total > best.total, attempt.comparison
+            assert (shown is not None) == (earned and best.outcome == "ok"), "only who may win is compared"
+            if shown is None:
+                assert attempt.verdict == ("accepted" if earned else "not_better")
+            else:
+                assert attempt.verdict == ("accepted" if shown.answers == ("new", "new") else "not_preferred")
+                assert attempt.seconds["judge"] >= 0.0
+
+
+async def test_pairwise_rejects_what_a_lenient_score_lets_pass() -> None:
+    """Scores by coin toss, but honest comparisons: no accepted page is worse than the one before."""
+
+    class Split(PaperCritic):
+        judge = NoisyCritic(7).judge  # type: ignore[assignment]
+
+    refused = 0
+    for seed in range(20):
+        trajectory = await play(task(), cast(critic=Split()), PAIRWISE, seed=seed)
+        levels = [attempt.page.html for attempt in trajectory.accepted]
+        assert levels == sorted(levels, key=str)
+        refused += sum(a.verdict == "not_preferred" for turn in trajectory.turns for a in turn.attempts)
+    assert refused
+
+
+async def test_a_fault_in_a_comparison_is_survived_or_raised_and_never_a_verdict() -> None:
+    class Mute(PaperCritic):
+        lost = 0
+
+        async def compare(self, *shown: Any) -> Comparison:
+            self.lost += 1
+            if self.lost <= self.faults:
+                raise CriticFault("no comparison")
+            return Comparison(answers=("new", "new"), judge="mute")
+
+        def _fail(self) -> None: ...
+
+    rising = PAIRWISE.model_copy(update={"retries": 2})
+    whole = await play(task(), cast(critic=Mute()), rising, seed=3)
+    assert len(whole.accepted) > 1
+    survived = await play(task(), cast(critic=Mute(faults=2)), rising, seed=3)
+    assert survived.retries == 2
+    assert verdicts(survived) == verdicts(whole)
+    with pytest.raises(CriticFault, match="no comparison"):
+        await play(task(), cast(critic=Mute(faults=3)), rising, seed=3)
+
+
+def verdicts(trajectory: Trajectory) -> list[str]:
+    return [attempt.verdict for turn in trajectory.turns for attempt in turn.attempts]
+
+
+async def test_pairwise_and_accepting_everything_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="pairwise is for forced = true"):
+        EpisodeSettings(pairwise=True, forced=False)
 
 
 async def test_without_forced_optimization_every_revision_is_accepted() -> None:
