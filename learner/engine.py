@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import distributed as dist
 
 from learner.batch import pack
 from learner.checkpoint import aside, verify, writing
+from learner.lora import adapt, base_alone, weights_of
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer
 from learner.network import choose_interface
 from learner.objective import SUMS, Scale, metrics_of, pick, share, tempered
@@ -66,8 +67,11 @@ class Engine:
         self.version = 0
         _join(self.device, rank, world_size, init_method)
         self.module, self.tokenizer = read_model(model_dir, settings, self.device), read_tokenizer(model_dir)
+        # The reference of a KL, and what adapters are beside, is what training began with.
+        self.reference_mark = fingerprint(self.module) if settings.kl_weight or settings.lora_rank else ""
+        if settings.lora_rank:
+            adapt(self.module, settings)
         self.engine = self._start()
-        self.reference_mark = ""
         self.reference = self._start_reference(model_dir)
 
     def update(self, batch: Batch) -> Update:
@@ -111,6 +115,17 @@ class Engine:
         tensors = self._gather()
         return save(tensors) if self.rank == 0 else b""
 
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight, whole, under its Hugging Face name; a tied one once. All ranks must go all the way together.
+
+        With adapters a weight is what it comes to with them. A tensor is good until the next is asked for.
+        """
+        import deepspeed
+
+        for weight in weights_of(self.module):
+            with deepspeed.zero.GatheredParameters(list(weight.parts), enabled=self.settings.zero_stage == 3):
+                yield weight.name, weight.whole()
+
     def save(self, path: Path) -> None:
         """Writes a checkpoint that `load` continues from bit by bit. Several ranks share the folder of `path`.
 
@@ -118,7 +133,9 @@ class Engine:
         """
         with writing(path) if self.rank == 0 else nullcontext(aside(path)) as filling:
             dist.barrier()
-            self.engine.save_checkpoint(str(filling), tag=TAG, save_latest=False)
+            # What adapters are beside is where training began; what they are is all there is to keep.
+            adapted = self.settings.lora_rank > 0
+            self.engine.save_checkpoint(str(filling), tag=TAG, save_latest=False, exclude_frozen_parameters=adapted)
             if self.rank == 0:
                 (filling / STATE).write_text(json.dumps(self._shape() | self._progress()))
             dist.barrier()
@@ -135,12 +152,12 @@ class Engine:
                     "resume with the settings it was written with"
                 )
         mark = state.get("reference", self.reference_mark)
-        if self.reference is not None and mark != self.reference_mark:
+        if self.reference_mark and mark != self.reference_mark:
             raise CheckpointError(
-                f"{path}: its KL was measured against the model {mark}, but this run has {self.reference_mark}; "
+                f"{path}: was begun with the model {mark}, but this run with {self.reference_mark}; "
                 "resume with the model the run began with"
             )
-        self.engine.load_checkpoint(str(path), tag=TAG)
+        self.engine.load_checkpoint(str(path), tag=TAG, load_module_strict=not self.settings.lora_rank)
         self.version = int(state["version"])
 
     def export(self, path: Path) -> None:
@@ -158,16 +175,16 @@ class Engine:
             dist.destroy_process_group()
 
     def _start_reference(self, model_dir: Path) -> Any:
-        """The policy as training began, which no update and no checkpoint touches; None where no KL is wanted.
+        """The policy as training began, which no update and no checkpoint touches; None where none is wanted.
 
-        Every rank holds all of it, but for ZeRO-3, which shares it out like the policy.
+        Every rank holds all of it, but for ZeRO-3, which shares it out like the policy. Adapters need none: without
+        them the policy is as it began.
         """
-        if not self.settings.kl_weight:
+        if not self.settings.kl_weight or self.settings.lora_rank:
             return None
         import deepspeed
 
         model = read_model(model_dir, self.settings, self.device, frozen=True)
-        self.reference_mark = fingerprint(model)
         if self.settings.zero_stage < 3:
             return model.to(self.device)
         config = {
@@ -184,7 +201,7 @@ class Engine:
         import deepspeed
 
         optimizer = torch.optim.AdamW(
-            self.module.parameters(),
+            [parameter for parameter in self.module.parameters() if parameter.requires_grad],
             lr=self.settings.lr,
             betas=self.settings.betas,
             weight_decay=self.settings.weight_decay,
@@ -196,12 +213,18 @@ class Engine:
             "managed_gradient_accumulation": False,
             "gradient_clipping": self.settings.grad_clip,
             "bf16": {"enabled": self.module.dtype == torch.bfloat16},
-            "zero_optimization": {"stage": self.settings.zero_stage, "overlap_comm": False},
+            "zero_optimization": {"stage": self.settings.zero_stage, "overlap_comm": False, **self._offloaded()},
+            # torch's AdamW makes the step on the processor, too: DeepSpeed's own would be compiled first.
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": 10**9,
         }
         engine, *_ = deepspeed.initialize(model=self.module, optimizer=optimizer, config=config)
         return engine
+
+    def _offloaded(self) -> dict[str, Any]:
+        there = {"device": "cpu", "pin_memory": self.device == "cuda"}
+        parts = {"none": (), "optimizer": ("offload_optimizer",), "all": ("offload_optimizer", "offload_param")}
+        return dict.fromkeys(parts[self.settings.offload], there)
 
     def _lessons(self, batch: Batch) -> list[Piece]:
         seen = [
@@ -240,7 +263,7 @@ class Engine:
         sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device)
         gap_max = torch.zeros((), device=self.device)
         for item in work:
-            if self.reference is not None and item.reference_T is None:
+            if self.settings.kl_weight and item.reference_T is None:
                 item.reference_T = self._under_reference(item.row)
             found = share(
                 logits_of(self.engine, item.row),
@@ -271,7 +294,12 @@ class Engine:
 
     @torch.no_grad()
     def _under_reference(self, row: Row) -> Tensor:
-        return pick(tempered(logits_of(self.reference, row), row, self.temperature), row.targets_T)
+        if self.reference is not None:
+            logits_TV = logits_of(self.reference, row)
+        else:
+            with base_alone(self.module):
+                logits_TV = logits_of(self.engine, row)
+        return pick(tempered(logits_TV, row, self.temperature), row.targets_T)
 
     def _step(self, lr: float, number: int) -> float:
         for group in self.engine.optimizer.param_groups:
@@ -283,24 +311,23 @@ class Engine:
         return norm
 
     def _gather(self) -> dict[str, Tensor]:
-        """Contiguous copies of all weights on the CPU of rank 0; a tied head is left out, as in any checkpoint."""
-        import deepspeed
-
+        """Contiguous copies of all weights on the CPU of rank 0; nothing on the others."""
         tensors: dict[str, Tensor] = {}
-        for name, parameter in self.module.named_parameters():
-            with deepspeed.zero.GatheredParameters([parameter], enabled=self.settings.zero_stage == 3):
-                if self.rank == 0:
-                    tensors[name] = parameter.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in self.tensors():
+            if self.rank == 0:
+                tensors[name] = tensor.to("cpu", copy=True).contiguous()
         return tensors
 
     def _progress(self) -> dict[str, Any]:
         """What a checkpoint says of itself beside its shape."""
-        reference = {"reference": self.reference_mark} if self.reference is not None else {}
+        reference = {"reference": self.reference_mark} if self.reference_mark else {}
         return {"version": self.version, **reference}
 
     def _shape(self) -> dict[str, Any]:
         parameters = sum(getattr(p, "ds_numel", p.numel()) for p in self.module.parameters())
-        return {"parameters": parameters, "ranks": self.world_size, "zero_stage": self.settings.zero_stage}
+        own = self.settings
+        lora = [own.lora_rank, own.lora_alpha, sorted(own.lora_targets)] if own.lora_rank else None
+        return {"lora": lora, "parameters": parameters, "ranks": self.world_size, "zero_stage": own.zero_stage}
 
 
 def _join(device: str, rank: int, world_size: int, init_method: str) -> None:

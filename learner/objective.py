@@ -14,6 +14,7 @@ from learner.settings import LearnerSettings
 
 SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
 """What rows add up, over all ranks; the largest gap is kept beside them."""
+TOKENS_AT_ONCE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def share(
         distill = hindsight_loss(logprobs_TV[row.lesson_T], teacher_TV, **counted)
     with torch.no_grad():
         spread_TV = logprobs_TV.detach()
-        entropy = -(spread_TV.exp() * spread_TV).sum(-1)[sampled_T].sum()
+        entropy = _entropies(spread_TV)[sampled_T].sum()
         agreed = (spread_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
         empty = 0 if row.targets_T.numel() else len(row.ids_L)
         read = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
@@ -100,8 +101,13 @@ def _tokens(row: Row, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | N
 def tempered(logits_TV: Tensor, row: Row, temperature: float) -> Tensor:
     """[T, V] log-probs of what samples were drawn from; a lesson's are those of temperature 1."""
     if temperature != 1:
-        logits_TV = torch.where(row.lesson_T[:, None], logits_TV, logits_TV / temperature)
+        logits_TV = logits_TV / torch.where(row.lesson_T, 1.0, temperature)[:, None]
     return logits_TV.log_softmax(-1)
+
+
+def _entropies(logprobs_TV: Tensor) -> Tensor:
+    """[T] entropies in nats, some tokens at a time: what is in between stays in the cache, and is small."""
+    return torch.cat([-(some.exp() * some).sum(-1) for some in torch.split(logprobs_TV, TOKENS_AT_ONCE)])
 
 
 def pick(logprobs_TV: Tensor, targets_T: Tensor) -> Tensor:

@@ -25,6 +25,13 @@ class LearnerSettings(Settings):
     """Updates of a `linear` or `cosine` schedule, the warm-up included."""
     grad_clip: float = Field(default=1.0, gt=0)
     """Norm that the whole gradient is scaled down to where it is longer."""
+    lora_rank: int = Field(default=0, ge=0)
+    """Rank of the matrices that are trained beside each weight, in its place (LoRA, see `learner.lora`); 0 trains the
+    weights themselves. Wants about ten times the learning rate."""
+    lora_alpha: float = Field(default=32.0, gt=0)
+    """What an adapter's product counts, times its rank: weights are W + alpha/rank · BA."""
+    lora_targets: tuple[str, ...] = ()
+    """Linear layers that are adapted, by the last part of their name (`q_proj`); none means all but the head."""
     loss: Literal["dapo", "grpo", "dr_grpo", "gspo", "cispo"] = "dapo"
     """How tokens gain and are averaged, see `learner.loss`. `dapo`: each token of the batch counts the same. `grpo`:
     each page. `dr_grpo`: sums of tokens over a constant. `gspo`: one ratio a page. `cispo`: only weights are cut."""
@@ -77,6 +84,9 @@ class LearnerSettings(Settings):
     """Tokens of one forward and backward pass on one rank; no sample may be longer."""
     zero_stage: Literal[1, 2, 3] = 1
     """What the ranks share out: 1 optimizer state, 2 gradients too, 3 weights too."""
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What a GPU leaves to the machine's memory: nothing; float32 masters, gradients and AdamW's state, so that the
+    processor makes the step; with ZeRO-3 the weights too. On CPU they are there anyway, and nothing changes."""
     ranks: int = Field(default=1, ge=1)
     """Learner processes, each on one GPU, or on `threads` threads."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -96,6 +106,14 @@ class LearnerSettings(Settings):
                 f"decay_steps must exceed warmup_steps ({self.warmup_steps}) where schedule is "
                 f"{self.schedule!r}, got {self.decay_steps}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _memory_fits(self) -> "LearnerSettings":
+        if self.offload == "all" and self.zero_stage < 3:
+            raise ValueError(f"offload = 'all' needs zero_stage = 3, got {self.zero_stage}; or offload the optimizer")
+        if self.lora_targets and not self.lora_rank:
+            raise ValueError(f"lora_targets = {list(self.lora_targets)} needs lora_rank, got 0; set it to 16 or so")
         return self
 
     @model_validator(mode="after")

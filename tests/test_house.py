@@ -19,7 +19,7 @@ ROOMS = ("rollout", "reward", "learner", "actors", "cluster")
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_LOOP = 40, 300, 150
 TABLES = {"cluster/rows.py:schema", "cluster/summary.py:summarise"}
 """Functions that are one long table: what is written where."""
-HEAVY = ("torch", "ray", "vllm", "deepspeed", "playwright", "mlflow", "transformers")
+HEAVY = ("torch", "ray", "vllm", "deepspeed", "playwright", "mlflow", "transformers", "peft")
 COMMANDS = ("train", "evaluate", "generate", "calibrate", "replay", "reproduce", "doctor", "plan")
 # Homes of people and work folders; Ray's own images have theirs in /home/ray.
 OUTSIDE = re.compile(r"(?<![\w.}])/(?:work|root|mnt|home(?!/ray\b)|Users)/[\w.]+")

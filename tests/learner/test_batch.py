@@ -9,6 +9,7 @@ from played_groups import attempt, group
 
 from learner.batch import build, pack
 from learner.settings import LearnerSettings
+from reward.designs import tasks
 
 SETTINGS = LearnerSettings(normalize_std=False)
 
@@ -100,11 +101,30 @@ def test_packing_keeps_every_piece_once_within_the_budget(lengths: list[int], bu
     assert rows == pack(lengths, budget, multiple)
 
 
-def test_packing_fills_rows_evenly() -> None:
-    lengths = [200 + 37 * place % 300 for place in range(64)]
-    rows = pack(lengths, 4096, 2)
+def lengths_of_pages(num: int) -> list[int]:
+    """Tokens of first pages and revisions, in the order they are played: built-in briefs and pages, 3 letters each."""
+    briefs = [(len(task.brief), len(task.reference_html or "")) for task in tasks(num // 2, seed=4, split="train")]
+    return [size // 3 for brief, page in briefs for size in (brief + page, brief + 2 * page)]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+@pytest.mark.parametrize("budget", [4096, 16384])
+def test_pages_waste_little_and_ranks_wait_little(budget: int, ranks: int) -> None:
+    lengths = lengths_of_pages(512)
+    assert max(lengths) > 2 * min(lengths)
+    rows = pack(lengths, budget, ranks)
     loads = [sum(lengths[index] for index in row) for row in rows]
-    assert 1 - sum(lengths) / (max(loads) * len(rows)) < 0.1
+    # What is computed for nothing: rows that hold a token to keep in step, none where pieces outnumber rows.
+    assert sum(not load for load in loads) == 0
+    # What is waited for: in each micro-batch all ranks wait for the fullest row.
+    slowest = [max(loads[start : start + ranks]) for start in range(0, len(rows), ranks)]
+    assert 1 - sum(lengths) / (ranks * sum(slowest)) < 0.05
+    shares = [sum(loads[rank::ranks]) for rank in range(ranks)]
+    assert max(shares) < 1.05 * sum(lengths) / ranks
+    # The budget is what a pass may hold: rows that are far from it would waste passes instead.
+    assert sum(lengths) / (len(rows) * budget) > 0.8
+    padded = sum(max(lengths[start : start + 8]) * 8 for start in range(0, len(lengths), 8))
+    assert 1 - sum(lengths) / padded > 0.2
 
 
 def test_a_piece_longer_than_the_budget_is_refused() -> None:

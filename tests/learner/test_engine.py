@@ -1,6 +1,5 @@
 """The real engine, on a tiny Llama: what it learns, that packing and ranks change nothing, and how it is resumed."""
 
-import json
 import os
 import resource
 import subprocess
@@ -9,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import plain_torch
 import pytest
 import torch
 from safetensors.torch import load as read_weights
 from tiny_batches import LESSONS, address, hindsights, samples
 from tiny_model import tiny_model
 from torch import Tensor
+from two_ranks import BATCHES, OTHERS, SAME, SETTINGS
 
 from learner.engine import Engine
-from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError, StorageFault
 from rollout.records import Batch, Sample
 
@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-SETTINGS = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,28 +53,6 @@ def score(engine: Engine, sample: Sample) -> float:
     return sum(engine.logprobs(sample.prompt_ids + sample.token_ids)[len(sample.prompt_ids) - 1 :])
 
 
-def plain(model: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
-
-
-def plain_update(model: Path, batch: tuple[Sample, ...], temperature: float) -> tuple[dict[str, Tensor], float]:
-    """Weights and gradient norm of one update in plain torch: a sample at a time, METHOD's formula spelt out."""
-    network = plain(model)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=SETTINGS.lr, betas=SETTINGS.betas, weight_decay=0)
-    num = sum(len(sample.token_ids) for sample in batch)
-    for sample in batch:
-        ids = torch.tensor([sample.prompt_ids + sample.token_ids])
-        logits = network(ids).logits[0, len(sample.prompt_ids) - 1 : -1] / temperature
-        logprobs = logits.log_softmax(-1).gather(-1, torch.tensor(sample.token_ids)[:, None])[:, 0]
-        weights = (logprobs.detach() - torch.tensor(sample.logprobs)).exp().clamp(max=SETTINGS.rollout_cap)
-        (-(weights * logprobs).sum() * sample.advantage / num).backward()
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), SETTINGS.grad_clip)
-    optimizer.step()
-    return dict(network.state_dict()), norm.item()
-
-
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     """Largest difference of two models' weights."""
     assert one.keys() == other.keys()
@@ -85,7 +62,7 @@ def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def test_log_probs_are_transformers(model: Path, meeting: str) -> None:
     ids = samples(1)[0].prompt_ids + samples(1)[0].token_ids
     with torch.no_grad():
-        wanted = plain(model)(torch.tensor([ids])).logits[0].log_softmax(-1)
+        wanted = plain_torch.read(model)(torch.tensor([ids])).logits[0].log_softmax(-1)
     found = start(model, meeting).logprobs(ids)
     assert found == pytest.approx([wanted[i, token].item() for i, token in enumerate(ids[1:])], abs=1e-5)
 
@@ -96,9 +73,10 @@ def test_a_packed_update_is_a_plain_one(
 ) -> None:
     engine = start(model, meeting, temperature, token_budget=budget, recompute=recompute)
     metrics = engine.update(Batch(samples=samples())).metrics
-    wanted, norm = plain_update(model, samples(), temperature)
+    wanted, steps = plain_torch.train(model, [Batch(samples=samples())], SETTINGS, temperature)
     # AdamW makes steps of one size whatever the gradient's scale, so that is compared by itself.
-    assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-5)
+    assert metrics["grad_norm"] == pytest.approx(steps[0].norm, rel=1e-5)
+    assert metrics["loss"] == pytest.approx(steps[0].loss, abs=1e-5)
     assert apart(read_weights(engine.weights()), wanted) < 1e-5
     assert metrics["tokens"] == sum(len(sample.token_ids) for sample in samples())
     assert metrics["padding_waste"] == 0
@@ -125,7 +103,7 @@ def test_bfloat16_weights_learn_at_every_stage(model: Path, meeting: str, stage:
     assert metrics["grad_norm"] > 0
     wanted, found = read_weights(exact.weights()), read_weights(rough.weights())
     assert all(tensor.dtype == torch.bfloat16 for tensor in found.values())
-    start_weights = plain(model).state_dict()
+    start_weights = plain_torch.read(model).state_dict()
     moved = {name: wanted[name] - start_weights[name] for name in wanted}
     off = {name: found[name].float() - wanted[name] for name in wanted}
     assert sum(v.norm() ** 2 for v in off.values()) < 0.2 * sum(v.norm() ** 2 for v in moved.values())
@@ -239,21 +217,23 @@ def test_an_exported_model_is_the_learners(model: Path, meeting: str, tmp_path: 
     engine.export(tmp_path / "champion")
     ids = samples(1)[0].token_ids
     with torch.no_grad():
-        wanted = plain(tmp_path / "champion")(torch.tensor([ids])).logits[0].log_softmax(-1)
+        wanted = plain_torch.read(tmp_path / "champion")(torch.tensor([ids])).logits[0].log_softmax(-1)
     assert engine.logprobs(ids) == pytest.approx([wanted[i, t].item() for i, t in enumerate(ids[1:])], abs=1e-5)
     again = start(tmp_path / "champion", meeting)
     assert again.weights() == engine.weights()
 
 
-def test_two_ranks_learn_what_one_does(model: Path, tmp_path: Path) -> None:
-    script = str(Path(__file__).with_name("two_ranks.py"))
+@pytest.fixture(scope="module")
+def learnt(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
+    """What one rank, and two, make of the updates in `two_ranks.py`."""
+    script, out = str(Path(__file__).with_name("two_ranks.py")), tmp_path_factory.mktemp("ranks")
     environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     running = []
     for ranks in (1, 2):
         where = address()
         running += [
             subprocess.Popen(
-                [sys.executable, script, str(model), str(rank), str(ranks), where, str(tmp_path)],
+                [sys.executable, script, str(model), str(rank), str(ranks), where, str(out)],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -264,13 +244,31 @@ def test_two_ranks_learn_what_one_does(model: Path, tmp_path: Path) -> None:
     for process in running:
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0, said
-    norms = [json.loads((tmp_path / f"{ranks}.json").read_text()) for ranks in (1, 2)]
-    assert norms[0][:6] == pytest.approx([norms[0][0], norms[0][1]] * 3, rel=1e-5)
-    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
-    for name in ("1", "2", "3", "kl"):
-        one, two = (read_weights((tmp_path / f"{ranks}-{name}.safetensors").read_bytes()) for ranks in (1, 2))
-        assert apart(one, two) < 1e-5
-        assert name == "kl" or apart(one, read_weights((tmp_path / "1-1.safetensors").read_bytes())) < 1e-5
+    return {ranks: torch.load(out / f"{ranks}.pt") for ranks in (1, 2)}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("way", SAME)
+def test_every_stage_on_every_number_of_ranks_learns_what_a_plain_loop_does(
+    model: Path, learnt: dict[int, Any], way: str, ranks: int
+) -> None:
+    weights, steps = plain_torch.train(model, BATCHES, SETTINGS)
+    found = learnt[ranks][way]
+    for step, metrics, gradients in zip(steps, found["metrics"], found["gradients"], strict=True):
+        assert metrics["loss"] == pytest.approx(step.loss, abs=1e-5)
+        assert metrics["distill_loss"] == pytest.approx(step.distill_loss, abs=1e-5)
+        assert metrics["grad_norm"] == pytest.approx(step.norm, rel=1e-5)
+        assert apart(gradients, step.gradients) < 1e-5
+    assert apart(found["weights"], weights) < 1e-5
+
+
+@pytest.mark.parametrize("way", OTHERS)
+def test_two_ranks_learn_what_one_does(learnt: dict[int, Any], way: str) -> None:
+    one, two = (learnt[ranks][way] for ranks in (1, 2))
+    for here, there in zip(one["metrics"], two["metrics"], strict=True):
+        for name in ("loss", "distill_loss", "grad_norm", "kl", "entropy", "tokens"):
+            assert here[name] == pytest.approx(there[name], rel=1e-4, abs=1e-5), name
+    assert apart(one["weights"], two["weights"]) < 1e-5
 
 
 @pytest.mark.parametrize("loss", ["dapo", "grpo", "gspo", "cispo"])

@@ -37,6 +37,8 @@ def test_distillation_fades() -> None:
         ({"loss": "dr_grpo"}, "loss = 'dr_grpo' needs length_limit, .* set it to max_tokens"),
         ({"overlong": "soft"}, "overlong = 'soft' needs length_limit"),
         ({"overlong": "soft", "length_limit": 100}, r"overlong_tokens must be at most length_limit \(100\), got 512"),
+        ({"offload": "all"}, "offload = 'all' needs zero_stage = 3, got 1; or offload the optimizer"),
+        ({"lora_targets": ("q_proj",)}, r"lora_targets = \['q_proj'\] needs lora_rank, got 0"),
         ({"baseline": "earlier"}, "baseline = 'earlier' needs credit = 'siblings', got 'outcome'"),
         ({"baseline": "earlier", "credit": "siblings"}, "baseline = 'earlier' needs normalize_std = false"),
     ],

@@ -1,36 +1,78 @@
 """One rank of a learner, in a process of its own: `two_ranks.py MODEL RANK RANKS ADDRESS OUT`.
 
-Makes the same two updates under each ZeRO stage, and with a loss by sequence and a KL under the last one; writes the
-weights after them, and the gradients' norms.
+Makes the same three updates in every way that must come to the same, and in some that must not depend on the number
+of ranks; writes weights, gradients and metrics.
 """
 
-import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load
 from tiny_batches import LESSONS, hindsights, samples
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings
 from rollout.records import Batch
 
-torch.set_num_threads(1)
-model, rank, ranks, meeting, out = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], Path(sys.argv[5])
-norms = []
-by_sequence = {"zero_stage": 3, "loss": "gspo", "rollout_level": "sequence", "epochs": 2, "kl_weight": 0.5}
-for name, changes in {**{str(stage): {"zero_stage": stage} for stage in (1, 2, 3)}, "kl": by_sequence}.items():
-    settings = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, ranks=ranks, **changes)  # type: ignore[arg-type]
-    engine = Engine(model, settings, rank=rank, world_size=ranks, init_method=meeting)
-    # One piece: with two ranks, one of them has nothing to do but must keep in step.
-    taught = (
-        Batch(samples=samples(), hindsights=hindsights()) if name == "kl" else Batch(samples=samples(), lessons=LESSONS)
-    )
-    for batch in (taught, Batch(samples=samples(1, seed=9))):
-        norms.append(engine.update(batch).metrics["grad_norm"])
+SETTINGS = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, threads=1)
+# One piece in the second: with two ranks, one of them has nothing to do but must keep in step.
+BATCHES = (
+    Batch(samples=samples(), lessons=LESSONS),
+    Batch(samples=samples(1, seed=9)),
+    Batch(samples=samples(5, seed=3), lessons=LESSONS[:1]),
+)
+SAME: dict[str, dict[str, Any]] = {
+    "1": {"zero_stage": 1},
+    "2": {"zero_stage": 2},
+    "3": {"zero_stage": 3},
+    "1 offload": {"zero_stage": 1, "offload": "optimizer"},
+    "2 offload": {"zero_stage": 2, "offload": "optimizer"},
+    "3 offload": {"zero_stage": 3, "offload": "all"},
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "kl": {"zero_stage": 3, "loss": "gspo", "rollout_level": "sequence", "epochs": 2, "kl_weight": 0.5},
+    **{f"lora {stage}": {"zero_stage": stage, "lora_rank": 4, "lr": 1e-3, "kl_weight": 0.5} for stage in (1, 2, 3)},
+}
+
+
+def moments(engine: Engine) -> dict[str, torch.Tensor]:
+    """AdamW's running mean of each weight's gradient, put together from all ranks."""
+    from deepspeed.utils import safe_get_full_optimizer_state
+
+    return {name: safe_get_full_optimizer_state(p, "exp_avg").clone() for name, p in engine.module.named_parameters()}
+
+
+def learn(engine: Engine, batches: tuple[Batch, ...], watch: bool) -> dict[str, Any]:
+    """The metrics and gradients of every update, and the weights after them."""
+    metrics, gradients, decay = [], [], engine.settings.betas[0]
+    before: dict[str, torch.Tensor] = {}
+    for batch in batches:
+        metrics.append(engine.update(batch).metrics)
+        if watch:
+            # m' = β m + (1 − β) g, so this is the gradient that AdamW was given.
+            after = moments(engine)
+            gradients.append({name: (m - decay * before.get(name, 0)) / (1 - decay) for name, m in after.items()})
+            before = after
     blob = engine.weights()
+    return {"metrics": metrics, "gradients": gradients, "weights": load(blob) if blob else {}}
+
+
+def main() -> None:
+    """The rank."""
+    torch.set_num_threads(1)
+    model, rank, ranks, out = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[5])
+    results = {}
+    for name, changes in {**SAME, **OTHERS}.items():
+        settings = SETTINGS.model_copy(update={"ranks": ranks, **changes})
+        engine = Engine(model, settings, rank=rank, world_size=ranks, init_method=sys.argv[4])
+        first = Batch(samples=samples(), hindsights=hindsights()) if name == "kl" else BATCHES[0]
+        results[name] = learn(engine, (first, *BATCHES[1:]), watch=name in SAME)
     if rank == 0:
-        (out / f"{ranks}-{name}.safetensors").write_bytes(blob)
-if rank == 0:
-    (out / f"{ranks}.json").write_text(json.dumps(norms))
-engine.close()
+        torch.save(results, out / f"{ranks}.pt")
+    engine.close()
+
+
+if __name__ == "__main__":
+    main()

