@@ -1,4 +1,4 @@
-"""The renderer: Chromium's headless shell, one page at a time, the same pixels every time."""
+"""The renderer: Chromium's headless shell, or else a whole Chromium, one page at a time, the same pixels every time."""
 
 import asyncio
 import hashlib
@@ -22,14 +22,22 @@ from rollout.records import Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
-ENGINE = "frames-4"
-"""Counts up when the same page may come out differently: part of every cache key."""
+FRAMES, FREE = "frames-5", "free-1"
+"""The two engines; they count up when the same page may come out differently: part of every cache key."""
+GUARANTEES = {
+    FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
+    FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
+    "or scrolling are shown within a frame of it, which may differ between two renders; for pixels that are always the "
+    "same, and a third of the cost, install chromium-headless-shell",
+}
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REAL_TIME = re.compile(
     r"\bWorker\b|\bSharedWorker\b|\bWorklet\b|webgl|webgpu|\bWebAssembly\b|\bAudioContext\b|<(?:video|audio)\b",
     re.IGNORECASE,
 )
 """Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media."""
+FREE_TIME = re.compile(rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus", re.IGNORECASE)
+"""Signs of what it does not hold either where frames are not ours."""
 PING_TIMEOUT_S = 10.0
 FAULTS = (BrowserLost, CommandRefused, NoPicture, Stalled)
 """What one page may see by the browser's own fault, and is tried again for."""
@@ -124,7 +132,8 @@ class ChromiumRenderer:
             return self.put(png)
 
         render = await self._render(page, probes, settings, put)
-        if not render.shots or not REAL_TIME.search(page.html or ""):
+        signs = FREE_TIME if self.name.startswith(FREE) else REAL_TIME
+        if not render.shots or not signs.search(page.html or ""):
             return render
         twin = await self._render(page, (), settings.model_copy(update={"explore": 0}), bytes)
         if timed(render) == timed(twin):
@@ -200,9 +209,17 @@ class ChromiumRenderer:
             await self._drop(browser)
             raise BrowserFault("the browser was stopped")
         self._pages = 0
-        self.name = f"{ENGINE}/{browser.version}/{fonts_hash()[:12]}"
+        self._introduce(browser)
         await self._sing(browser)
         return browser
+
+    def _introduce(self, browser: Process) -> None:
+        """The log says once which engine runs, and what it guarantees."""
+        engine = FRAMES if browser.framed else FREE
+        if not self.name.startswith(engine):
+            level = logging.INFO if browser.framed else logging.WARNING
+            logger.log(level, "engine %s (%s): %s", engine, browser.version, GUARANTEES[engine])
+        self.name = f"{engine}/{browser.version}/{fonts_hash()[:12]}"
 
     async def _sing(self, browser: Process) -> None:
         """The canary must render, and as it did before."""

@@ -72,6 +72,10 @@ class FrameClock:
         await self._pass(goal - self.now)
         return await self.picture()
 
+    async def skip(self, to_ms: float) -> None:
+        """Lets page time pass to where the picture at `to_ms` would be taken, drawing nothing on the way."""
+        await self._pass(to_ms + OFF_GRID_MS - self.now)
+
     async def picture(self) -> bytes:
         """PNG of this moment. A frame without damage may come without a picture: asked again, a hair later."""
         for _ in range(MOST_TRIES):

@@ -1,4 +1,4 @@
-"""Finds Chromium's headless shell, shuts it in, starts it and ends it with all its children."""
+"""Finds Chromium, its headless shell first, shuts it in, starts it and ends it with all its children."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,15 @@ from actors.chromium.pipe import BrowserLost, Pipe
 from rollout.errors import BrowserFault
 
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
+WHOLE = (
+    "/usr/lib/chromium/chromium",
+    "/usr/lib/chromium-browser/chromium-browser",
+    "/usr/lib64/chromium-browser/chromium-browser",
+    "/opt/google/chrome/chrome",
+)
+"""Where whole browsers lie: what is on the PATH are scripts that add options of their own."""
+DOWNLOADED = ("chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome")
+"""Where Playwright puts what it downloads, below `~/.cache/ms-playwright`."""
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
@@ -50,6 +59,11 @@ class Process:
         self.version = ""
 
     @property
+    def framed(self) -> bool:
+        """Whether it draws when told to: headless shells do, a whole Chromium draws when it likes."""
+        return self.version.startswith("Headless")
+
+    @property
     def alive(self) -> bool:
         """Whether the browser still listens."""
         return not self.pipe.lost
@@ -65,22 +79,21 @@ class Process:
 
 
 def find_executable(wanted: Path | None) -> Path:
-    """The headless shell to start. Raises BrowserFault in one line that says what to install."""
+    """The browser to start: a headless shell, else a whole Chromium. Raises BrowserFault that says what to install."""
     if wanted is not None:
         if not os.access(wanted, os.X_OK):
             raise BrowserFault(f"browser.executable is {str(wanted)!r}, which is not an executable file")
         return wanted
-    found = next((path for name in SHELLS if (path := shutil.which(name))), None)
-    if found is not None:
-        return Path(found)
-    downloaded = sorted(Path.home().glob(".cache/ms-playwright/chromium_headless_shell-*/*/*headless*shell"))
-    if downloaded:
-        return downloaded[-1]
+    found = [Path(path) for name in SHELLS if (path := shutil.which(name))]
+    shells, whole = (sorted(Path.home().glob(f".cache/ms-playwright/{each}"), reverse=True) for each in DOWNLOADED)
+    found += [*shells, *(Path(path) for path in WHOLE if os.access(path, os.X_OK)), *whole]
+    if found:
+        return found[0]
     raise BrowserFault(
-        "no Chromium headless shell is installed; looked on the PATH for "
-        f"{', '.join(SHELLS)} and in ~/.cache/ms-playwright; install it with "
+        "no Chromium is installed; looked on the PATH for "
+        f"{', '.join(SHELLS)}, in ~/.cache/ms-playwright and for {', '.join(WHOLE)}; install the headless shell with "
         "`apt-get install chromium-headless-shell` or `playwright install chromium-headless-shell`, "
-        "or name it in browser.executable"
+        "or name a browser in browser.executable"
     )
 
 

@@ -9,15 +9,17 @@ from typing import Any
 from actors.chromium import scripts
 from actors.chromium.clock import FrameClock
 from actors.chromium.controls import Explorer
+from actors.chromium.freely import FreeClock
 from actors.chromium.hands import Hands
 from actors.chromium.launch import Process
-from actors.chromium.pipe import BrowserLost, CommandRefused, Session
+from actors.chromium.pipe import Answer, BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
 from actors.chromium.reading import Reading, read
+from actors.chromium.stillness import is_still
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.settings import BrowserSettings
-from reward.validity import blank_share, is_blank
+from reward.validity import is_blank
 from rollout.records import Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
 
 LARGEST_HTML = 2_000_000
@@ -52,7 +54,7 @@ class Visit:
         self.session = Session(browser.pipe, "")
         self.over = asyncio.Event()
         self.witness = Witness(self.page.html or "", self.url, self.end)
-        self.clock = FrameClock(self.witness.settled)
+        self.clock = (FrameClock if browser.framed else FreeClock)(self.witness.settled)
 
     @property
     def url(self) -> str:
@@ -127,10 +129,7 @@ class Visit:
         await self.browser.pipe.post("Page.navigate", {"url": self.url}, self.session.id)
         if not await self.clock.prime(self.witness.ready):
             self.witness.flags.add("nondeterministic")
-        for at_ms in self.settings.shots_ms:
-            self._keep(await self.clock.picture_at(at_ms), at_ms)
-            if at_ms == self.settings.shots_ms[0]:
-                self._judge_load()
+        await self._look()
         world = await World.open(self.session, self.frame)
         self.reading = read(str(await world(scripts.READ)))
         self._judge_pictures()
@@ -138,6 +137,20 @@ class Visit:
         self.cpu_s = await self._cpu()
         if self.outcome == "ok":
             await (self._operate(world, probes) if probes else self._explore(world, self.settings.explore))
+
+    async def _look(self) -> None:
+        """The timed pictures; of a page that cannot move, the first again."""
+        first, *later = self.settings.shots_ms
+        png = await self.clock.picture_at(first)
+        self._keep(png, first)
+        self._judge_load()
+        if later and is_still(self.witness.html):
+            await self.clock.skip(later[-1])
+            for at_ms in later:
+                self._keep(png, at_ms)
+            return
+        for at_ms in later:
+            self._keep(await self.clock.picture_at(at_ms), at_ms)
 
     async def _operate(self, world: World, probes: tuple[Probe, ...]) -> None:
         operator = Operator(Hands(self.session, self.clock), self.clock, world)
@@ -173,6 +186,12 @@ class Visit:
         self.session = session = Session(pipe, attached["sessionId"])
         self.frame = target["targetId"]  # a target has the id of its main frame
         self.witness.attend(session, self.frame)
+        commands = self._prepare(session)
+        await self.clock.start(session)
+        await asyncio.gather(*commands)
+
+    def _prepare(self, session: Session) -> list[Answer]:
+        """Everything that a page needs before it is navigated to, asked for at once."""
         commands = [
             session.post("Page.enable"),
             session.post("Runtime.enable"),
@@ -184,23 +203,27 @@ class Visit:
             session.post("Runtime.addBinding", name=scripts.READY_BINDING, executionContextName=scripts.READY_WORLD),
             session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.READY, worldName=scripts.READY_WORLD),
             session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.SHIMS),
-            pipe.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": self.context}),
+            session.pipe.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": self.context}),
         ]
-        await self.clock.start(session)
-        await asyncio.gather(*commands)
+        if not self.browser.framed:  # the whole browser's window is smaller within
+            size = {"width": self.settings.viewport_width, "height": self.settings.viewport_height}
+            commands.append(
+                session.post("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
+            )
+        return commands
 
     def _keep(self, png: bytes, at_ms: int, label: str = "") -> None:
         digest = hashlib.sha256(png).hexdigest()
+        twin = next((i for i, shot in enumerate(self.shots) if shot.sha256 == digest), None)
         if not label:
-            known = next((self.blank[i] for i, shot in enumerate(self.shots) if shot.sha256 == digest), None)
-            self.blank.append(is_blank(blank_share(png)) if known is None else known)
+            self.blank.append(is_blank(png) if twin is None else self.blank[twin])
         self.shots.append(
             Shot(
                 at_ms=at_ms,
                 sha256=digest,
                 width=self.settings.viewport_width,
                 height=self.settings.viewport_height,
-                picture=self.put(png),
+                picture=self.put(png) if twin is None else self.shots[twin].picture,
                 label=label,
             )
         )

@@ -124,6 +124,6 @@ def _retrieve(answer: Answer) -> None:
 def _parse(message: bytes) -> dict[str, Any]:
     """One message. Pages may say half a surrogate pair, which no file or database takes: replaced."""
     parsed: dict[str, Any] = json.loads(message)
-    if b"\\ud" in message.lower():
+    if b"\\ud" in message or b"\\uD" in message:
         parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
     return parsed

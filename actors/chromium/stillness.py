@@ -1,0 +1,16 @@
+"""Which pages cannot change by themselves, whatever time passes: one picture of them is every picture."""
+
+import re
+
+MOVES = re.compile(
+    r"<script|on\w+\s*=|javascript:|http-equiv|animat|transition|marquee|<set\b|<progress|autofocus"
+    r"|<(?:video|audio|i?frame|object|embed)\b|srcdoc|data:|@font-face|content-visibility|scroll-|position-try|anchor"
+    r"|\\|&#|&bsol",
+    re.IGNORECASE,
+)
+"""What a page needs to move, or to hide that it does; on the second look at most, where it waits for a first frame."""
+
+
+def is_still(html: str) -> bool:
+    """Whether a page has neither script nor motion. A page in doubt may move."""
+    return not MOVES.search(html)
