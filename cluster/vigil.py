@@ -13,14 +13,21 @@ from cluster.pool import Pool
 from rollout.errors import MachineError
 
 WATCH_S = 2.0
-"""Between two looks at an actor."""
+"""Between two looks at an actor, at least."""
+LOOKS_A_S = 25.0
+"""At all actors together, at most: what the vigil costs the driver must not grow with the cluster."""
 LOOK_TIMEOUT_S = 30.0
 
 
 async def keep_vigil(
-    irreplaceable: list[Pool], replaceable: list[Pool], note: Callable[[str], None], every_s: float = WATCH_S
+    irreplaceable: list[Pool], replaceable: list[Pool], note: Callable[[str], None], every_s: float | None = None
 ) -> None:
-    """Watches all actors of some pools, without end. Raises MachineError when an irreplaceable one is lost."""
+    """Watches all actors of some pools, without end. Raises MachineError when an irreplaceable one is lost.
+
+    `every_s` lies between two looks at an actor; by default it follows from how many there are.
+    """
+    if every_s is None:
+        every_s = pause_s(sum(len(pool.handles) for pool in (*irreplaceable, *replaceable)))
     watches = [_guard(pool, place, every_s) for pool in irreplaceable for place in range(len(pool.handles))]
     watches += [_follow(pool, place, note, every_s) for pool in replaceable for place in range(len(pool.handles))]
     tasks = [asyncio.create_task(watch) for watch in watches]
@@ -30,6 +37,11 @@ async def keep_vigil(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def pause_s(actors: int) -> float:
+    """Seconds between two looks at one of so many actors."""
+    return max(WATCH_S, actors / LOOKS_A_S)
 
 
 async def _guard(pool: Pool, place: int, every_s: float) -> None:
