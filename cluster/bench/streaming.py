@@ -9,7 +9,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -27,6 +28,7 @@ from rollout.records import Group
 SETTINGS = Path("deploy/runs/demo.toml")
 STEPS = int(os.environ.get("LOOP_STEPS", "5"))
 ROUNDS = int(os.environ.get("LOOP_ROUNDS", "2"))
+START = "start"
 STALENESS = {"synchronous": 0, "streaming": 2}
 KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")
 
@@ -59,6 +61,11 @@ class Bystander:
     def exam(self, exam: Any, played: Any, state: Any) -> None:
         """None is sat."""
 
+    def rate(self, run: Run) -> float:
+        """Trajectories learnt from in a second, from the end of the first step to that of the last."""
+        learnt = sum(row["trajectories"] for row in run.state.history[1:])
+        return float(learnt / (self.ends[-1] - self.ends[0]))
+
 
 def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
     """Trajectories a second both ways, medians over rounds, their ratio, and what the policies were worth at last."""
@@ -69,42 +76,51 @@ def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
 
 
 async def _both(settings: RunSettings, folder: Path) -> Figures:
-    from cluster import crew
-
-    connection = await asyncio.to_thread(crew.connect)
-    hired = await crew.hire(settings, warm_policy(settings), Store(folder / "crew"))
     runs: dict[str, list[tuple[Run, Bystander]]] = {name: [] for name in STALENESS}
-    start = folder / "start"
-    try:
-        await hired.learner.sync()
-        await hired.learner.save(start)
+    async with crewed(settings, folder) as crew:
         for turn in range(ROUNDS):
-            for name, staleness in STALENESS.items():
-                await hired.learner.load(start)
-                await hired.learner.sync()
+            for place, (name, staleness) in enumerate(STALENESS.items()):
                 # Other tasks and seeds each time: what was rendered before would be remembered.
-                seed = settings.seed + len(STALENESS) * turn + list(STALENESS).index(name)
+                seed = settings.seed + len(STALENESS) * turn + place
                 chosen = settings.model_copy(update={"max_staleness": staleness, "seed": seed})
-                runs[name].append(await _run(chosen, hired, folder / f"{name}-{turn}", name))
-    finally:
-        await hired.close()
-        await asyncio.to_thread(connection.leave)
+                runs[name].append(await played(chosen, crew, folder / f"{name}-{turn}", name, STEPS))
     return _figures(runs)
 
 
-async def _run(settings: RunSettings, hired: Any, path: Path, name: str) -> tuple[Run, Bystander]:
+@asynccontextmanager
+async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
+    """A crew on a Ray of its own, whose first weights are kept in the folder."""
+    from cluster import crew
+
+    connection = await asyncio.to_thread(crew.connect)
+    try:
+        hired = await crew.hire(settings, warm_policy(settings), Store(folder / "crew"))
+        try:
+            await hired.learner.sync()
+            await hired.learner.save(folder / "crew" / START)
+            yield hired
+        finally:
+            await hired.close()
+    finally:
+        await asyncio.to_thread(connection.leave)
+
+
+async def played(settings: RunSettings, crew: Any, path: Path, name: str, steps: int) -> tuple[Run, Bystander]:
+    """Steps from the first weights on, without exams."""
+    await crew.learner.load(path.parent / "crew" / START)
+    await crew.learner.sync()
     watcher = Bystander(name)
     run = Run(
         settings=settings,
         curriculum=Curriculum(settings),
         store=Store(path),
-        players=hired.players,
-        learner=hired.learner,
+        players=crew.players,
+        learner=crew.learner,
         watcher=watcher,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
     try:
-        for _ in range(STEPS):
+        for _ in range(steps):
             await one_step(run, stream)
     finally:
         await stream.close()
@@ -115,16 +131,10 @@ def _figures(runs: dict[str, list[tuple[Run, Bystander]]]) -> Figures:
     figures: Figures = {"steps": float(STEPS), "rounds": float(ROUNDS)}
     for name, several in runs.items():
         rows = [row for run, _ in several for row in run.state.history[1:]]
-        figures[f"{name}_trajectories_per_s"] = median(_rate(run, watcher) for run, watcher in several)
+        figures[f"{name}_trajectories_per_s"] = median(watcher.rate(run) for run, watcher in several)
         figures[f"{name}_cores_busy"] = fmean(share for _, watcher in several for share in watcher.busy[1:])
         figures[f"{name}_reward_last"] = fmean(run.state.history[-1]["reward_first"] for run, _ in several)
         figures[f"{name}_valid_last"] = fmean(run.state.history[-1]["valid_render_rate"] for run, _ in several)
         figures |= {f"{name}_{key}": fmean(row[key] for row in rows) for key in KEPT}
     ratio = figures["streaming_trajectories_per_s"] / figures["synchronous_trajectories_per_s"]
     return {"ratio_streaming_over_synchronous": ratio, **figures}
-
-
-def _rate(run: Run, watcher: Bystander) -> float:
-    """Trajectories learnt from in a second, from the end of the first step to that of the last."""
-    learnt = sum(row["trajectories"] for row in run.state.history[1:])
-    return learnt / (watcher.ends[-1] - watcher.ends[0])
