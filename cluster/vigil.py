@@ -13,7 +13,9 @@ from cluster.pool import Pool
 from rollout.errors import MachineError
 
 WATCH_S = 2.0
-"""Between two looks at an actor."""
+"""Between two looks at an actor, at least."""
+LOOKS_A_S = 25.0
+"""At all actors together, at most: what the vigil costs the driver must not grow with the cluster."""
 LOOK_TIMEOUT_S = 30.0
 Tell = Callable[[str, int, int], None]
 
@@ -40,11 +42,17 @@ async def keep_vigil(
     replaceable: list[Pool],
     note: Callable[[str], None],
     tell: Tell,
-    every_s: float = WATCH_S,
+    every_s: float | None = None,
 ) -> None:
-    """Watches all actors of some pools, without end. Raises MachineError when an irreplaceable one is lost."""
+    """Watches all actors of some pools, without end. Raises MachineError when an irreplaceable one is lost.
+
+    `every_s` lies between two looks at an actor; by default it follows from how many there are.
+    """
+    pools = (*irreplaceable, *replaceable)
+    if every_s is None:
+        every_s = pause_s(sum(len(pool.handles) for pool in pools))
     watches = []
-    for pool in (*irreplaceable, *replaceable):
+    for pool in pools:
         roll = Roll(pool, tell)
         for place in range(len(pool.handles)):
             alone = pool in irreplaceable
@@ -56,6 +64,11 @@ async def keep_vigil(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def pause_s(actors: int) -> float:
+    """Seconds between two looks at one of so many actors."""
+    return max(WATCH_S, actors / LOOKS_A_S)
 
 
 async def _guard(roll: Roll, place: int, every_s: float) -> None:

@@ -13,8 +13,13 @@ Figures = dict[str, float]
 
 def built_in_policy() -> Path:
     """The built-in policy; measured weights need not be good ones, but they must be of its shape."""
-    command = [sys.executable, "-m", "learner.warmstart", "--cache", str(at_home(".cache"))]
-    settings = RunSettings().warm_start.model_copy(update={"steps": 2})
-    command += ["--settings", settings.model_dump_json()]
+    settings = RunSettings()
+    return warm_policy(settings.model_copy(update={"warm_start": settings.warm_start.model_copy(update={"steps": 2})}))
+
+
+def warm_policy(settings: RunSettings) -> Path:
+    """The built-in policy as a run begins with it: pre-trained, unless the cache has it."""
+    command = [sys.executable, "-m", "learner.warmstart", "--cache", str(at_home(settings.cache))]
+    command += ["--settings", settings.warm_start.model_dump_json()]
     shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return Path(shown.stdout.strip().splitlines()[-1])

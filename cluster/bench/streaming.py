@@ -1,0 +1,140 @@
+"""Streaming against the synchronous loop: the demo's settings on this machine, one crew, both ways in turn.
+
+Each way begins with the same weights and is measured from the end of its first step, so that neither set-up nor exams
+count. What plays ahead stays full to the end: the last steps are not fed from what nobody replaces.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from cluster.bench.part import Figures, warm_policy
+from cluster.curriculum import Curriculum
+from cluster.loop import one_step, play_group
+from cluster.run import Run
+from cluster.settings import RunSettings, load_settings
+from cluster.store import Store
+from cluster.stream import Stream
+from cluster.watch import Processors
+from rollout.records import Group
+
+SETTINGS = Path("deploy/runs/demo.toml")
+STEPS = int(os.environ.get("LOOP_STEPS", "5"))
+ROUNDS = int(os.environ.get("LOOP_ROUNDS", "2"))
+START = "start"
+STALENESS = {"synchronous": 0, "streaming": 2}
+KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")
+
+
+class Bystander:
+    """A watcher who notes when steps end and how busy the processors were."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.ends, self.busy, self.processors = name, list[float](), list[float](), Processors()
+
+    def stage(self, text: str) -> None:
+        """Nothing to show."""
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Nothing to show."""
+
+    def note(self, text: str) -> None:
+        """Said aloud."""
+        print(f"\n{text}", file=sys.stderr)
+
+    def step(self, state: Any, groups: list[Group]) -> None:
+        """A step is finished."""
+        self.ends.append(time.perf_counter())
+        self.busy.append(self.processors.busy())
+        self.processors.start()
+        row = state.history[-1]
+        told = ", ".join(f"{name} {row[name]:.3g}" for name in (*KEPT, "trajectories", "reward_first") if name in row)
+        print(f"{self.name} step {state.step}: {told}, cores {self.busy[-1]:.0%}", file=sys.stderr, flush=True)
+
+    def exam(self, exam: Any, played: Any, state: Any) -> None:
+        """None is sat."""
+
+    def rate(self, run: Run) -> float:
+        """Trajectories learnt from in a second, from the end of the first step to that of the last."""
+        learnt = sum(row["trajectories"] for row in run.state.history[1:])
+        return float(learnt / (self.ends[-1] - self.ends[0]))
+
+
+def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
+    """Trajectories a second both ways, medians over rounds, their ratio, and what the policies were worth at last."""
+    with tempfile.TemporaryDirectory() as folder:
+        quick = ("exam.tasks=2", "exam.inference_tasks=1", "browser.cache_mb=0", "report.films=0")
+        settings = load_settings(SETTINGS, [f"steps={STEPS + 8}", f"runs={folder}", *quick, *overrides])
+        return asyncio.run(_both(settings, Path(folder)))
+
+
+async def _both(settings: RunSettings, folder: Path) -> Figures:
+    runs: dict[str, list[tuple[Run, Bystander]]] = {name: [] for name in STALENESS}
+    async with crewed(settings, folder) as crew:
+        for turn in range(ROUNDS):
+            for place, (name, staleness) in enumerate(STALENESS.items()):
+                # Other tasks and seeds each time: what was rendered before would be remembered.
+                seed = settings.seed + len(STALENESS) * turn + place
+                chosen = settings.model_copy(update={"max_staleness": staleness, "seed": seed})
+                runs[name].append(await played(chosen, crew, folder / f"{name}-{turn}", name, STEPS))
+    return _figures(runs)
+
+
+@asynccontextmanager
+async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
+    """A crew on a Ray of its own, whose first weights are kept in the folder."""
+    from cluster import crew
+
+    connection = await asyncio.to_thread(crew.connect)
+    try:
+        hired = await crew.hire(settings, warm_policy(settings), Store(folder / "crew"))
+        try:
+            await hired.learner.sync()
+            await hired.learner.save(folder / "crew" / START)
+            yield hired
+        finally:
+            await hired.close()
+    finally:
+        await asyncio.to_thread(connection.leave)
+
+
+async def played(settings: RunSettings, crew: Any, path: Path, name: str, steps: int) -> tuple[Run, Bystander]:
+    """Steps from the first weights on, without exams."""
+    await crew.learner.load(path.parent / "crew" / START)
+    await crew.learner.sync()
+    watcher = Bystander(name)
+    run = Run(
+        settings=settings,
+        curriculum=Curriculum(settings),
+        store=Store(path),
+        players=crew.players,
+        learner=crew.learner,
+        watcher=watcher,
+    )
+    stream = Stream(lambda step, place: play_group(run, step, place), settings)
+    try:
+        for _ in range(steps):
+            await one_step(run, stream)
+    finally:
+        await stream.close()
+    return run, watcher
+
+
+def _figures(runs: dict[str, list[tuple[Run, Bystander]]]) -> Figures:
+    figures: Figures = {"steps": float(STEPS), "rounds": float(ROUNDS)}
+    for name, several in runs.items():
+        rows = [row for run, _ in several for row in run.state.history[1:]]
+        figures[f"{name}_trajectories_per_s"] = median(watcher.rate(run) for run, watcher in several)
+        figures[f"{name}_cores_busy"] = fmean(share for _, watcher in several for share in watcher.busy[1:])
+        figures[f"{name}_reward_last"] = fmean(run.state.history[-1]["reward_first"] for run, _ in several)
+        figures[f"{name}_valid_last"] = fmean(run.state.history[-1]["valid_render_rate"] for run, _ in several)
+        figures |= {f"{name}_{key}": fmean(row[key] for row in rows) for key in KEPT}
+    ratio = figures["streaming_trajectories_per_s"] / figures["synchronous_trajectories_per_s"]
+    return {"ratio_streaming_over_synchronous": ratio, **figures}
