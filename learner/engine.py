@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +110,17 @@ class Engine:
 
         tensors = self._gather()
         return save(tensors) if self.rank == 0 else b""
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight, whole, under its Hugging Face name; a tied one once. All ranks must go all the way together.
+
+        A tensor is good until the next is asked for.
+        """
+        import deepspeed
+
+        for name, parameter in self.module.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self.settings.zero_stage == 3):
+                yield name, parameter.detach()
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint that `load` continues from bit by bit. Several ranks share the folder of `path`.
@@ -284,13 +295,10 @@ class Engine:
 
     def _gather(self) -> dict[str, Tensor]:
         """Contiguous copies of all weights on the CPU of rank 0; a tied head is left out, as in any checkpoint."""
-        import deepspeed
-
         tensors: dict[str, Tensor] = {}
-        for name, parameter in self.module.named_parameters():
-            with deepspeed.zero.GatheredParameters([parameter], enabled=self.settings.zero_stage == 3):
-                if self.rank == 0:
-                    tensors[name] = parameter.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in self.tensors():
+            if self.rank == 0:
+                tensors[name] = tensor.to("cpu", copy=True).contiguous()
         return tensors
 
     def _progress(self) -> dict[str, Any]:
