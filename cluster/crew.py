@@ -140,10 +140,8 @@ async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
 
 async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Store) -> Crew:
     from actors.browser import ChromiumRenderer
-    from actors.policy import VLLMPolicy
 
     cluster = settings.cluster
-    policy = settings.policy.model_copy(update={"transfer": settings.transfer})
     browser_bundle = agency.bundle("browser", cluster.browser_cpus)
     screen = (settings.browser, put, at_home(settings.cache) / "renders")
     browsers = await agency.hire(
@@ -151,26 +149,20 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
     )
     small = agency.bundle("", cluster.small_cpus)
     critics = await agency.hire_critics(small)
-    seed = seed_of(settings.seed, "engine")
-    seats = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
-    bundle = agency.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
-    pairs = await agency.place_pairs(bundle) if policy.transfer == "ipc" else None
-    engines = await agency.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
-    ranks = await agency.hire_ranks(model, group=pairs)
+    learner = await agency.hire_learner(model)
     seat = (agency.namespace, settings, store.path)
     workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small, restarts=-1)
     await asyncio.gather(
         agency.begin("browser", browsers, "start"),
-        agency.begin("policy", engines, "start"),
-        agency.begin("learner-rank", ranks, "ping"),
+        agency.begin("policy", learner.engines.handles, "start"),
+        agency.begin("learner-rank", learner.ranks.handles, "ping"),
         agency.begin("critic", critics, "ping"),
         agency.begin("worker", workers, "ping"),
     )
     patience = cluster.call_timeout_s
-    sequence, gap = canary(model), cluster.max_logprob_gap
     return Crew(
         players=PlayerPool(workers, timeout_s=patience, limit=CALLS),
-        learner=LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy),
+        learner=learner,
         agency=agency,
         helpers=[
             Pool("browser", browsers, fault=BrowserFault, timeout_s=patience, limit=1),
@@ -225,6 +217,20 @@ class Agency:
         """
         group = await self._place(name, len(seats), bundle) if group is None else group
         return self._seat(name, kind, seats, bundle, group, restarts)
+
+    async def hire_learner(self, model: Path) -> LearnerPool:
+        """The learner's ranks and the engines they feed; nobody has begun yet."""
+        from actors.policy import VLLMPolicy
+
+        settings, cluster = self.settings, self.settings.cluster
+        policy = settings.policy.model_copy(update={"transfer": settings.transfer})
+        seed, bundle = seed_of(settings.seed, "engine"), self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
+        seats = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
+        pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
+        engines = await self.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
+        ranks = await self.hire_ranks(model, group=pairs)
+        sequence, gap, patience = canary(model), cluster.max_logprob_gap, cluster.call_timeout_s
+        return LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
 
     async def place_pairs(self, engine: Bundle) -> Any:
         """A placement group in which engine i and learner rank i share a whole GPU."""

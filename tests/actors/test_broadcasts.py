@@ -6,7 +6,6 @@ The carrier is `gloo`; sender, client, source and both ends of vLLM's protocol a
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
