@@ -4,8 +4,11 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from learner.settings import LearnerSettings
+from rollout.errors import MachineError
 from rollout.records import Batch, Update
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,9 @@ class LearnerRank:
         # Ray sets OMP_NUM_THREADS to the actor's CPUs, which are what it reserves, not what it may use.
         torch.set_num_threads(settings.threads)
         self.size = 0
+        self.rank, self.host = rank, urlsplit(init_method).hostname or "127.0.0.1"
+        self._source: Any = None
+        self._sender: Any = None
         self.engine = Engine(
             Path(model),
             settings,
@@ -64,6 +70,25 @@ class LearnerRank:
         """Bytes that `weights` gave last."""
         return self.size
 
+    def send_weights(self, version: int, transfer: str, line: Any, workers: int, patience_s: float) -> int:
+        """This rank's part in giving all weights to every engine of `line`; see `actors.transfer`. Returns their bytes.
+
+        A failure is an EngineFault, after which the next call meets the engines anew; a LearnerFault is for good.
+        """
+        from actors.transfer import Sender, Source
+
+        if self._source is None:
+            self._source = Source(self.engine.tensors)
+        if self._sender is None:
+            self._sender = Sender(
+                transfer, self._source, line, rank=self.rank, host=self.host, workers=workers, patience_s=patience_s
+            )
+        try:
+            return int(self._sender.send(version))
+        except MachineError:
+            self._sender = None
+            raise
+
     def logprobs(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         """[T-1] log-probs of a fixed sequence, to compare with an engine's."""
         return self.engine.logprobs(token_ids)
@@ -81,5 +106,7 @@ class LearnerRank:
         self.engine.export(path)
 
     def stop(self) -> None:
-        """Leaves the other ranks."""
+        """Leaves the engines and the other ranks."""
+        if self._sender is not None:
+            self._sender.close()
         self.engine.close()

@@ -4,22 +4,24 @@ import asyncio
 import math
 import multiprocessing
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from actors.admission import Admission
 from actors.meter import Meter
-from actors.processes import environment, shared_file, variables
+from actors.processes import backend_of, environment, shared_file, variables
 from actors.settings import PolicySettings
-from rollout.errors import EngineFault, SettingsError
+from rollout.errors import EngineFault, SettingsError, SyncError
 from rollout.records import Completion, Message, Request, VersionSpan
 from rollout.seeds import seed_of
 
 T = TypeVar("T")
 
-TRANSFER = "shared_memory"
-"""Back end of the weight-transfer protocol; `nccl` and `ipc` are the ones vLLM brings for GPUs."""
-EXTENSION = "actors.weights.SharedMemoryExtension"
+EXTENSION = "actors.weights.WeightsExtension"
+SHARED_MEMORY = "shared memory"
+"""The ticket of syncs that need no learner to be connected."""
 CPU_BLOCK = 32
 """Tokens in a block of cached keys and values: vLLM's 128 would never cache a short prompt that siblings share."""
 
@@ -27,19 +29,25 @@ CPU_BLOCK = 32
 class VLLMPolicy:
     """One engine and its processes. Any number of `complete` calls run at once; they are batched continuously."""
 
-    def __init__(self, model_dir: str, settings: PolicySettings, seed: int, rank: int = 0) -> None:
-        """`model_dir` is a Hugging Face directory with weights (version 0), tokenizer and chat template."""
+    def __init__(
+        self, model_dir: str, settings: PolicySettings, seed: int, rank: int = 0, follows: bool = False
+    ) -> None:
+        """`model_dir` is a Hugging Face directory with weights (version 0), tokenizer and chat template.
+
+        One that `follows` a learner serves nobody before its first proven sync, however often it is made again.
+        """
         self.model_dir = model_dir
         self.settings = settings
         self.seed = seed
         self.rank = rank
+        self.follows = follows
+        self.admission = Admission(f"policy {rank}")
         self._engine: Any = None
-        self._unfit = "has not started"
         self._calls = 0
-        self._failures = 0
-        self._connected = False
+        self._ticket = ""
+        self._updating = False
         self._meter = Meter()
-        self._syncing = asyncio.Lock()
+        self._syncing, self._staging = asyncio.Lock(), asyncio.Lock()
 
     async def start(self) -> None:
         """Starts the engine's processes and writes one token. Raises SettingsError or EngineFault."""
@@ -49,8 +57,10 @@ class VLLMPolicy:
             async with asyncio.timeout(self.settings.start_timeout_s):
                 await asyncio.to_thread(self._build)
                 await self._engine.update_weight_version("0")
-                self._unfit = ""
+                self.admission.open()
                 await self._write([0], "start", self._sampling(max_tokens=1))
+                if self.follows:
+                    self.admission.shut("has not been synced yet")
         except TimeoutError:
             await self.stop()
             raise EngineFault(f"policy {self.rank} did not start in {self.settings.start_timeout_s:g} s") from None
@@ -63,15 +73,20 @@ class VLLMPolicy:
 
     async def stop(self) -> None:
         """Ends the engine's processes. May be called twice, and on an engine that died."""
-        engine, self._engine, self._connected, self._unfit = self._engine, None, False, "was stopped"
+        engine, self._engine, self._ticket, self._updating = self._engine, None, "", False
+        self.admission.shut("was stopped")
         if engine is not None:
             engine.shutdown(timeout=5.0)
             multiprocessing.active_children()  # asked for its side effect: processes that ended are reaped
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
-        """`request.num` completions in sampling order. Raises EngineFault; SettingsError for too long a prompt."""
+        """`request.num` completions in sampling order, all under proven weights; see `actors.admission`.
+
+        Raises EngineFault; SettingsError for too long a prompt.
+        """
+        await self.admission.passed(self.settings.call_timeout_s)
         prompt = self.prompt_ids(request.messages)
-        limit = self._ready().model_config.max_model_len
+        limit = self._alive().model_config.max_model_len
         if len(prompt) >= limit:
             raise SettingsError(
                 f"a prompt of {len(prompt)} tokens leaves no room in policy.max_model_len = {limit}: "
@@ -92,14 +107,22 @@ class VLLMPolicy:
         """[P] token ids of a conversation in the model's chat template, ready for its next answer."""
         conversation = [{"role": message.role, "content": message.content} for message in messages]
         return list(
-            self._ready()
+            self._alive()
             .get_tokenizer()
             .apply_chat_template(conversation, add_generation_prompt=True, tokenize=True, return_dict=False)
         )
 
     async def ping(self) -> None:
-        """Writes one token, which is more than the engine saying that it is well. Raises EngineFault."""
-        await self._within(self._write([0], "ping", self._sampling(max_tokens=1)), "a ping")
+        """Writes one token, which is more than the engine saying that it is well.
+
+        Raises EngineFault; one that was not well serves again after a proven sync.
+        """
+        try:
+            await self._within(self._write([0], "ping", self._sampling(max_tokens=1)), "a ping")
+        except EngineFault as fault:
+            if not self.admission.why:
+                self.admission.shut(f"failed its health check and has not been synced since ({fault})")
+            raise
 
     async def canary(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
         """[T-1] log-prob of each token of a fixed sequence after the first, given those before it; no cache is read."""
@@ -113,46 +136,115 @@ class VLLMPolicy:
     async def update_weights(self, blob: bytes, version: int) -> None:
         """Swaps in a whole model, safetensors bytes under the checkpoint's names, between two tokens.
 
-        Running completions go on under the new weights, their keys and values computed afresh. Raises EngineFault
-        when the engine refuses them: it then drops what it was writing and serves nobody until a sync succeeds.
+        Running completions go on under the new weights, their keys and values computed afresh; whoever asks waits for
+        `prove`. Raises EngineFault when the engine refuses them: it then drops what it was writing and serves nobody
+        until a sync is proven.
         """
         with shared_file(blob, self.rank) as path:
-            await self._sync({"path": str(path)}, version)
+            async with self._syncing:
+                if self._ticket != SHARED_MEMORY:
+                    await self.connect(SHARED_MEMORY, {})
+                await self.open_update(SHARED_MEMORY, version)
+                await self.receive_weights(SHARED_MEMORY, {"path": str(path)})
+                await self.close_update(SHARED_MEMORY, version)
 
-    async def _sync(self, update_info: dict[str, str], version: int) -> None:
-        """One weight sync, by whichever back end. A failed one leaves the engine unfit, running and empty."""
-        engine = self._alive()
-        async with self._syncing:
+    async def connect(self, ticket: str, init_info: dict[str, Any]) -> None:
+        """Joins a learner for syncs, in place of one before. The calls of a sync show the `ticket` of this.
+
+        Raises EngineFault; what the engine holds, and whom it serves, is as before.
+        """
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+        request = WeightTransferInitRequest(init_info)
+        async with self._staging:
+            engine, former, self._ticket = self._alive(), self._ticket, ""
             try:
-                await self._transfer(engine, update_info, version)
+                if self._updating:  # The learner that opened it is gone, and vLLM would hang up on nobody meanwhile.
+                    await self._within(engine.finish_weight_update(), "giving up an update")
+                    self._updating = False
+                if former:
+                    await self._within(engine.shutdown_weight_transfer_engine(), "hanging up")
+                await self._within(engine.init_weight_transfer_engine(request), "connecting")
+            except Exception as error:
+                raise EngineFault(f"policy {self.rank} cannot join the learner: {_one_line(error)}") from error
+            self._ticket = ticket
+
+    async def open_update(self, ticket: str, version: int) -> None:
+        """Stops between two tokens and opens an update. From here to `prove` nobody is served. Raises EngineFault."""
+        async with self._stage(ticket, version) as engine:
+            self.admission.hold()
+            await self._within(engine.pause_generation(mode="keep", clear_cache=True), "pausing")
+            await self._within(engine.start_weight_update(), "opening the update")
+            self._updating = True
+
+    async def receive_weights(self, ticket: str, update_info: dict[str, Any]) -> None:
+        """Takes weights, by whichever back end: only `update_info` differs. Raises EngineFault."""
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        async with self._stage(ticket) as engine:
+            self._updating = False  # vLLM closes an update that fails.
+            await self._within(engine.update_weights(WeightTransferUpdateRequest(update_info)), "taking weights")
+            self._updating = True
+
+    async def close_update(self, ticket: str, version: int) -> None:
+        """Closes the update and goes on with what is being written, under the new weights. Raises EngineFault."""
+        async with self._stage(ticket, version) as engine:
+            await self._within(engine.finish_weight_update(weight_version=str(version)), "closing the update")
+            self._updating = False
+            await self._within(engine.resume_generation(), "resuming")
+
+    async def prove(self, version: int, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
+        """Serves again, if the engine holds `version` and gives the learner's log-probs of a fixed sequence.
+
+        `wanted` are [T-1] log-probs of `token_ids`. Returns the largest absolute difference. Raises SyncError when that
+        is more than `max_gap`, or the version is another: then nobody is served, and what is being written is dropped.
+        """
+        try:
+            held = await self._within(self._alive().get_weight_version(), "its version")
+            if held != str(version):
+                raise SyncError(f"policy-{self.rank} holds the weights of version {held}, wanted {version}")
+            gap = max(abs(g - w) for g, w in zip(await self.canary(token_ids), wanted, strict=True))
+            if not gap <= max_gap:
+                raise SyncError(
+                    f"policy-{self.rank} does not hold the learner's weights: after sync {version} its log-probs on "
+                    f"the canary sequence are {gap:.2e} apart, wanted at most {max_gap:.0e}; the run stops here"
+                )
+        except BaseException:
+            await self._drop(f"has not proven version {version}")
+            raise
+        self.admission.open()
+        return gap
+
+    @asynccontextmanager
+    async def _stage(self, ticket: str, version: int | None = None) -> AsyncIterator[Any]:
+        """One stage of a sync, once what failed before is cleared away. A failed one leaves the engine running, empty
+        and shut."""
+        async with self._staging:
+            engine = self._alive()
+            if ticket != self._ticket:
+                raise EngineFault(f"policy {self.rank} was asked to go on with a sync that has been given up")
+            try:
+                yield engine
             except BaseException as error:
-                self._failures += 1
-                self._unfit = f"is stale: the sync of version {version} failed"
-                await self._within(engine.pause_generation(mode="abort"), "dropping its completions")
-                await self._within(engine.resume_generation(), "resuming")
+                await self._drop(
+                    f"is stale: the sync of {'weights' if version is None else f'version {version}'} failed"
+                )
                 if isinstance(error, Exception):
-                    raise EngineFault(f"policy {self.rank} {self._unfit}: {_one_line(error)}") from error
+                    raise EngineFault(f"policy {self.rank} {self.admission.why}: {_one_line(error)}") from error
                 raise
-            self._unfit = ""
 
-    async def _transfer(self, engine: Any, update_info: dict[str, str], version: int) -> None:
-        """vLLM's weight-transfer protocol, which every back end follows; only `update_info` differs."""
-        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
-
-        if not self._connected:
-            await self._within(engine.init_weight_transfer_engine(WeightTransferInitRequest()), "connecting")
-            self._connected = True
-        await self._within(engine.pause_generation(mode="keep", clear_cache=True), "pausing")
-        await self._within(engine.start_weight_update(), "opening the update")
-        await self._within(engine.update_weights(WeightTransferUpdateRequest(dict(update_info))), "taking weights")
-        await self._within(engine.finish_weight_update(weight_version=str(version)), "closing the update")
+    async def _drop(self, why: str) -> None:
+        """Serves nobody any more and gives up what is being written. Raises EngineFault for an engine that is lost."""
+        self.admission.shut(why)
+        engine = self._alive()
+        await self._within(engine.pause_generation(mode="abort"), "dropping its completions")
         await self._within(engine.resume_generation(), "resuming")
 
     async def _complete(self, prompt: list[int], sampling: Any) -> Completion:
         """One sampled answer, checked for being one."""
         begun, entered = time.perf_counter(), self._meter.enter()
         try:
-            output = (await self._write(prompt, "complete", sampling)).outputs[0]
+            output = (await self._write(prompt, "complete", sampling, proven=True)).outputs[0]
         finally:
             charged = self._meter.leave(entered)
         token_ids, logprobs = tuple(output.token_ids), tuple(output.logprobs.logprobs)
@@ -174,21 +266,27 @@ class VLLMPolicy:
         """What was written, stop string included, but without the token that says the text is over."""
         if output.finish_reason == "length" or isinstance(output.stop_reason, str):
             return str(output.text)
-        end = self._ready().get_tokenizer().decode(output.token_ids[-1:], skip_special_tokens=False)
+        end = self._alive().get_tokenizer().decode(output.token_ids[-1:], skip_special_tokens=False)
         return str(output.text.removesuffix(end))
 
-    async def _write(self, prompt: list[int], what: str, sampling: Any) -> Any:
-        """The final output of one request. Raises EngineFault when the engine is unfit, died, or dropped it."""
+    async def _write(self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False) -> Any:
+        """The final output of one request, once the weights are `proven` if so wanted.
+
+        Raises EngineFault when the engine is unfit, died, or dropped it.
+        """
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        engine = self._ready()
+        self.admission.check()
+        engine = self._alive()
         self._calls += 1
-        name, failures = f"{what}-{self._calls}", self._failures
+        name, losses = f"{what}-{self._calls}", self.admission.losses
         try:
             outputs = [output async for output in engine.generate({"prompt_token_ids": prompt}, sampling, name)]
         except (EngineDeadError, EngineGenerateError) as error:
             raise EngineFault(f"policy {self.rank} lost its engine: {_one_line(error)}") from error
-        if failures != self._failures:  # even if it was not aborted, for it may have begun after the rest were
+        if proven:
+            await self.admission.passed(self.settings.call_timeout_s)
+        if losses != self.admission.losses:  # even if it was not aborted, for it may have begun after the rest were
             raise EngineFault(f"policy {self.rank} dropped a request when a sync failed")
         if not outputs or (reason := outputs[-1].outputs[0].finish_reason) not in ("stop", "length"):
             raise EngineFault(f"policy {self.rank} ended a request with {reason if outputs else 'no output'}")
@@ -209,14 +307,8 @@ class VLLMPolicy:
     def _alive(self) -> Any:
         """The engine. Raises EngineFault when there is none, or its process died."""
         if self._engine is None or self._engine.errored:
-            raise EngineFault(f"policy {self.rank} {self._unfit or 'lost its engine'}")
+            raise EngineFault(f"policy {self.rank} {self.admission.why or 'lost its engine'}")
         return self._engine
-
-    def _ready(self) -> Any:
-        """The engine, alive and holding the weights it should. Raises EngineFault."""
-        if self._unfit:
-            raise EngineFault(f"policy {self.rank} {self._unfit}")
-        return self._alive()
 
     def _sampling(self, **options: Any) -> Any:
         """vLLM's sampling parameters: nothing is truncated, for that would bias every importance ratio."""
@@ -263,7 +355,7 @@ class VLLMPolicy:
             "distributed_executor_backend": "mp",
             "logprobs_mode": "processed_logprobs",
             "enable_prefix_caching": True,
-            "weight_transfer_config": WeightTransferConfig(backend=TRANSFER),
+            "weight_transfer_config": WeightTransferConfig(backend=f"relook_{backend_of(settings)}"),
             "worker_extension_cls": EXTENSION,
             "use_tqdm_on_load": False,
         }

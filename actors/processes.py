@@ -13,6 +13,11 @@ from rollout.errors import StorageFault
 SHARED_FOLDER = Path("/dev/shm")
 
 
+def backend_of(settings: PolicySettings) -> str:
+    """How weights come to an engine; one that nobody has decided for takes them from any learner, anywhere."""
+    return "shared_memory" if settings.transfer == "auto" else settings.transfer
+
+
 def variables(settings: PolicySettings) -> dict[str, str]:
     """What vLLM reads from the environment, here and in the processes it starts."""
     return {
@@ -25,6 +30,8 @@ def variables(settings: PolicySettings) -> dict[str, str]:
         "OMP_WAIT_POLICY": "passive",
         # Left to itself vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        # Handles of the learner's memory travel pickled; nobody but the learner can send any.
+        **({"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"} if settings.transfer == "ipc" else {}),
     }
 
 

@@ -28,6 +28,10 @@ class PolicySettings(Settings):
     """CPU only: memory for keys and values, in GiB."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     """GPU only: share of the memory an engine may take; less where the learner lives on the same GPU."""
+    transfer: Literal["auto", "shared_memory", "gloo", "nccl", "ipc"] = "auto"
+    """How weights come to an engine: as one object through `shared_memory`, a bucket at a time by broadcasts from the
+    learner between CPUs (`gloo`) or whole GPUs (`nccl`), or out of a learner rank's memory on the same GPU (`ipc`).
+    `auto` is `ipc` or `nccl` where `[cluster]` gives engines and learner GPUs for it, else `shared_memory`."""
     start_timeout_s: float = Field(default=600.0, gt=0.0)
     """Seconds an engine may take to start and write its first token."""
     call_timeout_s: float = Field(default=120.0, gt=0.0)

@@ -140,9 +140,8 @@ async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
 
 async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Store) -> Crew:
     from actors.browser import ChromiumRenderer
-    from actors.policy import VLLMPolicy
 
-    cluster, policy = settings.cluster, settings.policy
+    cluster = settings.cluster
     browser_bundle = agency.bundle("browser", cluster.browser_cpus)
     screen = (settings.browser, put, at_home(settings.cache) / "renders")
     browsers = await agency.hire(
@@ -150,26 +149,20 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
     )
     small = agency.bundle("", cluster.small_cpus)
     critics = await agency.hire_critics(small, store.costs)
-    seed = seed_of(settings.seed, "engine")
-    seats = [(str(model), policy, seed, rank) for rank in range(policy.engines)]
-    engines = await agency.hire(
-        "policy", VLLMPolicy, seats, agency.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
-    )
-    ranks = await agency.hire_ranks(model)
+    learner = await agency.hire_learner(model)
     seat = (agency.namespace, settings, store.path)
     workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small, restarts=-1)
     await asyncio.gather(
         agency.begin("browser", browsers, "start"),
-        agency.begin("policy", engines, "start"),
-        agency.begin("learner-rank", ranks, "ping"),
+        agency.begin("policy", learner.engines.handles, "start"),
+        agency.begin("learner-rank", learner.ranks.handles, "ping"),
         agency.begin("critic", critics, "ping"),
         agency.begin("worker", workers, "ping"),
     )
     patience = cluster.call_timeout_s
-    sequence, gap = canary(model), cluster.max_logprob_gap
     return Crew(
         players=PlayerPool(workers, timeout_s=patience, limit=CALLS),
-        learner=LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience),
+        learner=learner,
         agency=agency,
         helpers=[
             Pool("browser", browsers, fault=BrowserFault, timeout_s=patience, limit=1),
@@ -208,23 +201,52 @@ class Agency:
         return Bundle(cpus=cpus, gpus=gpus, resources=resources)
 
     async def hire(
-        self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, *, restarts: int = 0
+        self,
+        name: str,
+        kind: type,
+        seats: Sequence[tuple[Any, ...]],
+        bundle: Bundle,
+        *,
+        restarts: int = 0,
+        group: Any = None,
     ) -> list[Any]:
         """One actor a seat, named `name-0`, `name-1`, …; a seat is what its constructor is given.
 
         `restarts` is how often Ray may make one again that died, -1 without end: for those that a constructor
-        makes whole again.
+        makes whole again. They sit in a placement `group` of their own unless one is given.
         """
-        return self._seat(name, kind, seats, bundle, await self._place(name, len(seats), bundle), restarts)
+        group = await self._place(name, len(seats), bundle) if group is None else group
+        return self._seat(name, kind, seats, bundle, group, restarts)
 
-    async def hire_ranks(self, model: Path) -> list[Any]:
+    async def hire_learner(self, model: Path) -> LearnerPool:
+        """The learner's ranks and the engines they feed; nobody has begun yet."""
+        from actors.policy import VLLMPolicy
+
+        settings, cluster = self.settings, self.settings.cluster
+        policy = settings.policy.model_copy(update={"transfer": settings.transfer})
+        seed, bundle = seed_of(settings.seed, "engine"), self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
+        seats = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
+        pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
+        engines = await self.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
+        ranks = await self.hire_ranks(model, group=pairs)
+        sequence, gap, patience = canary(model), cluster.max_logprob_gap, cluster.call_timeout_s
+        return LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
+
+    async def place_pairs(self, engine: Bundle) -> Any:
+        """A placement group in which engine i and learner rank i share a whole GPU."""
+        rank = self._rank_bundle()
+        pair = Bundle(cpus=engine.cpus + rank.cpus, gpus=1.0, resources=engine.resources | rank.resources)
+        return await self._place("policy and learner-rank", self.settings.learner.ranks, pair)
+
+    def _rank_bundle(self) -> Bundle:
+        return self.bundle("learner", self.settings.cluster.learner_cpus, self.settings.cluster.learner_gpus)
+
+    async def hire_ranks(self, model: Path, group: Any = None) -> list[Any]:
         """The learner's ranks, which meet at an address on rank 0's node."""
         from actors.learner import LearnerRank
 
-        settings, cluster = self.settings, self.settings.cluster
-        bundle = self.bundle("learner", cluster.learner_cpus, cluster.learner_gpus)
-        num = settings.learner.ranks
-        group = await self._place("learner-rank", num, bundle)
+        settings, num, bundle = self.settings, self.settings.learner.ranks, self._rank_bundle()
+        group = await self._place("learner-rank", num, bundle) if group is None else group
         host, port = await self._meeting_point(group)
         seats = [
             (str(model), settings.learner, rank, num, f"tcp://{host}:{port}", settings.episode.temperature)

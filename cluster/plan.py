@@ -111,13 +111,12 @@ def from_bench(path: Path, settings: RunSettings) -> tuple[Costs, str]:
 
 def _bench_rates(bench: Mapping[str, Any]) -> dict[str, float]:
     """Seconds a page, a judgment and a sync; tokens a second of an engine and of a learner rank."""
-    sync_s = bench["sync"]["seconds"] if "sync" in bench else bench["rollout"]["sync_s"]
     rates = {
         "render": 1 / float(bench["render"]["pages_per_s_per_core"]),
         "critic": float(bench["critic"]["ms_per_judgment"]) / 1000,
         "rollout": float(bench["rollout"]["tokens_per_s"]),
         "learner": float(bench["learner"]["tokens_per_s"]),
-        "sync": float(sync_s),
+        "sync": float(bench["sync"]["seconds"]),
     }
     if not all(math.isfinite(rate) and rate > 0 for rate in rates.values()):
         raise ValueError(f"rates must be positive, got {rates}")

@@ -113,6 +113,26 @@ class Pool:
                 return
 
 
+class Line:
+    """The way from one actor to all actors of a pool: blocking, where `Pool` is for those who wait for many things."""
+
+    def __init__(self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float) -> None:
+        self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
+        self.num = len(self.handles)
+
+    def ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+        """Calls a method of every actor at once, each with its own arguments, and waits until all are done or one
+        failed. Raises the pool's fault, as `Pool` does."""
+        asyncio.run(self._ask_all(method, arguments))
+
+    async def _ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+        calls = [getattr(handle, method).remote(*its) for handle, its in zip(self.handles, arguments, strict=True)]
+        names = [f"{self.name}-{place}.{method}" for place in range(self.num)]
+        await asyncio.gather(
+            *(answer(call, name, self.fault, self.timeout_s) for call, name in zip(calls, names, strict=True))
+        )
+
+
 async def answer(call: Any, what: str, fault: type[MachineError], timeout_s: float) -> Any:
     """What a Ray call comes to. Raises `fault` when there is no answer in time, or Ray itself is why there is none."""
     from ray.exceptions import RayError, RayTaskError

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.pool import Pool
+from actors.settings import PolicySettings
+from cluster.pool import Line, Pool
 from cluster.worker import Edited
 from rollout.errors import (
     BrowserFault,
@@ -15,7 +16,6 @@ from rollout.errors import (
     LearnerFault,
     MachineError,
     PictureLost,
-    SyncError,
 )
 from rollout.ports import Shown
 from rollout.records import (
@@ -156,8 +156,8 @@ class PlayerPool:
 class LearnerPool:
     """The Learner port over learner ranks and the engines they feed.
 
-    Every rank does every call. Rank 0's answer counts, and its weights go to the engines as an object reference:
-    the driver never holds them.
+    Every rank does every call. Rank 0's answer counts, and its weights go to the engines as an object reference, or
+    past Ray from rank 0 itself: the driver never holds them.
     """
 
     def __init__(
@@ -168,10 +168,12 @@ class LearnerPool:
         canary: tuple[int, ...],
         max_gap: float,
         timeout_s: float,
+        policy: PolicySettings | None = None,
     ) -> None:
         self.ranks = Pool("learner-rank", ranks, fault=LearnerFault, timeout_s=timeout_s, limit=1)
         self.engines = Pool("policy", engines, fault=EngineFault, timeout_s=timeout_s, limit=1)
-        self.canary, self.max_gap = canary, max_gap
+        self.line = Line("policy", engines, fault=EngineFault, timeout_s=timeout_s)
+        self.canary, self.max_gap, self.policy = canary, max_gap, policy or PolicySettings()
 
     async def update(self, batch: Batch) -> Update:
         """See `rollout.ports.Learner`."""
@@ -183,24 +185,35 @@ class LearnerPool:
         return int(await self.ranks.ask_one(0, "get_version"))
 
     async def sync(self) -> Sync:
-        """Puts rank 0's weights into every engine and compares log-probs on the canary sequence."""
+        """Puts rank 0's weights into every engine, and has each prove it.
+
+        Raises SyncError for one that does not hold them: no such engine serves, and the run must stop.
+        """
         loop = asyncio.get_running_loop()
         started = loop.time()
         version = await self.version()
-        blobs = [rank.weights.remote() for rank in self.ranks.handles]
-        size = int(await self.ranks.ask_one(0, "weights_size"))
-        await self.engines.ask_all("update_weights", blobs[0], version)
+        # Before the swap, so that the engines wait for their own share of the proof alone. Under ZeRO-3 it is also the
+        # forward without which the first weights that are gathered would be none.
         wanted = (await self.ranks.ask_all("logprobs", self.canary))[0]
-        gap = 0.0
-        for place, got in enumerate(await self.engines.ask_all("canary", self.canary)):
-            apart = max(abs(g - w) for g, w in zip(got, wanted, strict=True))
-            gap = max(gap, apart)
-            if not apart <= self.max_gap:
-                raise SyncError(
-                    f"policy-{place} does not hold the learner's weights: after sync {version} its log-probs on the "
-                    f"canary sequence are {apart:.2e} apart, wanted at most {self.max_gap:.0e}; the run stops here"
-                )
-        return Sync(version=version, gap=gap, bytes=size, seconds=loop.time() - started)
+        try:
+            size = await self._carry(version)
+        except EngineFault as fault:
+            # Some engines may have got them and others not, or the learner's group is broken: all meet again.
+            logger.warning("a sync is made again: %s", fault)
+            size = await self._carry(version)
+        gaps = await self.engines.ask_all("prove", version, self.canary, wanted, self.max_gap)
+        return Sync(version=version, gap=max(gaps), bytes=size, seconds=loop.time() - started)
+
+    async def _carry(self, version: int) -> int:
+        """All weights to every engine. Returns their bytes."""
+        policy = self.policy
+        if policy.transfer in ("auto", "shared_memory"):
+            blobs = [rank.weights.remote() for rank in self.ranks.handles]
+            size = int(await self.ranks.ask_one(0, "weights_size"))
+            await self.engines.ask_all("update_weights", blobs[0], version)
+            return size
+        how = (version, policy.transfer, self.line, policy.tensor_parallel, policy.call_timeout_s)
+        return int((await self.ranks.ask_all("send_weights", *how))[0])
 
     async def save(self, path: Path) -> None:
         """See `rollout.ports.Learner`."""

@@ -146,6 +146,48 @@ class RunSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _weights_can_travel(self) -> "RunSettings":
+        transfer, policy, learner = self.policy.transfer, self.cluster.policy_gpus, self.cluster.learner_gpus
+        has = f"policy.transfer is {transfer!r}, but cluster.policy_gpus is {policy:g} and learner_gpus {learner:g}"
+        if transfer == "gloo" and policy:
+            raise ValueError(f"{has}: gloo is for engines without GPUs, give 'nccl' or 'shared_memory'")
+        if transfer == "nccl" and not (self._whole(policy) and self._whole(learner)):
+            raise ValueError(f"{has}: NCCL joins no two processes on one GPU, give both whole GPUs, or 'ipc'")
+        if transfer == "ipc" and not self._shares_gpus():
+            raise ValueError(
+                f"{has}, with {self.policy.engines} engines of {self.policy.tensor_parallel} GPUs and "
+                f"{self.learner.ranks} ranks: ipc wants shares of one GPU, together at most 1, as many engines as "
+                "ranks, and policy.tensor_parallel = 1"
+            )
+        return self
+
+    @property
+    def transfer(self) -> Literal["shared_memory", "gloo", "nccl", "ipc"]:
+        """How weights come to the engines: `policy.transfer`, decided where that is `auto`.
+
+        Ranks and engines that ask for shares of GPUs are placed in pairs, so that `ipc` is certain to work.
+        """
+        if self.policy.transfer != "auto":
+            return self.policy.transfer
+        if self._shares_gpus():
+            return "ipc"
+        return (
+            "nccl"
+            if self._whole(self.cluster.policy_gpus) and self._whole(self.cluster.learner_gpus)
+            else "shared_memory"
+        )
+
+    @staticmethod
+    def _whole(gpus: float) -> bool:
+        return gpus >= 1 and gpus == int(gpus)
+
+    def _shares_gpus(self) -> bool:
+        """Whether each engine can live on the GPU of the learner's rank of its number."""
+        policy, learner = self.cluster.policy_gpus, self.cluster.learner_gpus
+        paired = self.policy.engines == self.learner.ranks and self.policy.tensor_parallel == 1
+        return policy > 0 and learner > 0 and policy + learner <= 1 and paired
+
+    @model_validator(mode="after")
     def _files_exist(self) -> "RunSettings":
         for field, value in (("task.source", self.task.source), ("task.held_out", self.task.held_out)):
             if value != "builtin" and not Path(value).is_file():

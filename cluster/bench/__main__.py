@@ -20,6 +20,7 @@ from cluster.bench.learner import bench_learner
 from cluster.bench.part import Figures
 from cluster.bench.render import bench_render
 from cluster.bench.rollout import bench_rollout
+from cluster.bench.sync import bench_sync
 from cluster.home import at_home
 from rollout.files import write_aside
 
@@ -30,6 +31,7 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "learner": bench_learner,
     "render": bench_render,
     "rollout": bench_rollout,
+    "sync": bench_sync,
 }
 
 

@@ -12,11 +12,11 @@ import psutil
 import pytest
 import pytest_asyncio
 from tiny_model import tiny_model
-from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved
+from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved, synced
 
 from actors.policy import VLLMPolicy
 from actors.settings import PolicySettings
-from rollout.errors import EngineFault, SettingsError
+from rollout.errors import EngineFault, SettingsError, SyncError
 from rollout.records import Completion, Message, Request
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"), *VLLM_WARNINGS]
@@ -112,7 +112,7 @@ async def test_a_full_batch_of_long_prompts_is_survived(policy: VLLMPolicy) -> N
 
 async def test_new_weights_change_the_answers_and_the_canary_proves_them(policy: VLLMPolicy, model: Any) -> None:
     before = await policy.complete(ask(num=2))
-    await policy.update_weights(moved(model, 1), version=1)
+    await synced(policy, model, 1)
     after = await policy.complete(ask(num=2))
     assert ids(after) != ids(before)
     assert {span.version for completion in after for span in completion.versions} == {1}
@@ -123,7 +123,7 @@ async def test_running_completions_go_on_under_new_weights(policy: VLLMPolicy, m
     running, version = asyncio.create_task(policy.complete(ask(num=8, max_tokens=400))), 1
     while not running.done():
         version += 1
-        await policy.update_weights(moved(model, version), version)
+        await synced(policy, model, version)
         await asyncio.sleep(0.05)
     completions = await running
     assert max(len(completion.versions) for completion in completions) >= 2
@@ -157,8 +157,67 @@ async def test_an_engine_that_refused_weights_serves_nobody_until_a_sync_succeed
     with pytest.raises(EngineFault):
         await running
     await policy.update_weights(good, version=99)
-    assert await policy.canary(CANARY) == pytest.approx(logprobs_of(model, CANARY), abs=1e-3)
+    await policy.prove(99, CANARY, tuple(logprobs_of(model, CANARY)), 1e-3)
     await policy.ping()
+    assert await policy.complete(ask())
+
+
+async def test_nothing_leaves_an_engine_between_new_weights_and_their_proof(policy: VLLMPolicy, model: Any) -> None:
+    running = asyncio.create_task(policy.complete(ask(num=2, max_tokens=60)))
+    await asyncio.sleep(0.05)
+    await policy.update_weights(moved(model, 100), version=100)
+    asked = asyncio.create_task(policy.complete(ask()))
+    for _ in range(5):
+        await policy.ping()  # More tokens than are left to write; well, yet it serves nobody.
+        await policy.canary(CANARY)
+    await asyncio.sleep(0.3)
+    assert not running.done()
+    assert not asked.done()
+    await policy.prove(100, CANARY, tuple(logprobs_of(model, CANARY)), 1e-3)
+    assert {span.version for one in await running for span in one.versions} <= {99, 100}
+    assert {span.version for one in await asked for span in one.versions} == {100}
+
+
+@pytest.mark.parametrize(("claimed", "shift"), [(101, 0.5), (102, 0.0)], ids=["another model", "a stale version"])
+async def test_an_engine_that_cannot_prove_what_it_holds_serves_nobody(
+    policy: VLLMPolicy, model: Any, claimed: int, shift: float
+) -> None:
+    running = asyncio.create_task(policy.complete(ask(num=2, max_tokens=400)))
+    await asyncio.sleep(0.05)
+    await policy.update_weights(moved(model, 101), version=101)
+    wanted = tuple(score + shift for score in logprobs_of(model, CANARY))
+    with pytest.raises(SyncError, match=r"policy-0 (does not hold|holds the weights of version 101)"):
+        await policy.prove(claimed, CANARY, wanted, 1e-3)
+    for call in (running, policy.complete(ask()), policy.ping()):
+        with pytest.raises(EngineFault, match=f"has not proven version {claimed}"):
+            await call
+    await synced(policy, model, 103)
+    assert await policy.complete(ask())
+
+
+async def test_one_that_failed_its_health_check_is_back_after_a_proven_sync(
+    policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "settings", policy.settings.model_copy(update={"call_timeout_s": 1e-9}))
+    with pytest.raises(EngineFault, match="more than 1e-09 s on a ping"):
+        await policy.ping()
+    monkeypatch.undo()
+    for call in (policy.complete(ask()), policy.ping()):
+        with pytest.raises(EngineFault, match="failed its health check and has not been synced since"):
+            await call
+    await synced(policy, model, 104)
+    assert await policy.complete(ask())
+    await policy.ping()
+
+
+async def test_an_update_that_its_learner_never_closed_is_given_up_by_the_next(policy: VLLMPolicy, model: Any) -> None:
+    await policy.connect("first", {})
+    await policy.open_update("first", 105)
+    await policy.connect("second", {})
+    with pytest.raises(EngineFault, match="a sync that has been given up"):
+        await policy.close_update("first", 105)
+    await synced(policy, model, 106)
+    assert await policy.complete(ask())
 
 
 async def test_a_killed_engine_is_a_fault_and_leaves_nothing(policy: VLLMPolicy) -> None:

@@ -28,6 +28,12 @@ def moved(model: Any, seed: int) -> bytes:
     return save(tensors)
 
 
+async def synced(policy: Any, model: Any, version: int, seed: int | None = None) -> None:
+    """Moves `model`, and gives `policy` its weights as a proven `version`."""
+    await policy.update_weights(moved(model, version if seed is None else seed), version)
+    await policy.prove(version, CANARY, tuple(logprobs_of(model, CANARY)), 1e-3)
+
+
 def logprobs_of(model: Any, token_ids: tuple[int, ...]) -> list[float]:
     """transformers' log-prob of each token after the first."""
     import torch

@@ -29,6 +29,19 @@ def write(tmp_path: Path, text: str) -> Path:
             "[learner]\nlength_limit = 400\n[episode]\nmax_tokens = 512",
             r"learner.length_limit must be episode.max_tokens \(512\) where it is set, got 400",
         ),
+        (
+            '[policy]\ntransfer = "nccl"',
+            "policy.transfer is 'nccl', but cluster.policy_gpus is 0 and learner_gpus 0: .* whole GPUs, or 'ipc'",
+        ),
+        (
+            '[policy]\ntransfer = "nccl"\n[cluster]\npolicy_gpus = 0.5\nlearner_gpus = 0.5',
+            "policy_gpus is 0.5 and learner_gpus 0.5: NCCL joins no two processes on one GPU",
+        ),
+        ('[policy]\ntransfer = "gloo"\n[cluster]\npolicy_gpus = 1', "gloo is for engines without GPUs, give 'nccl'"),
+        (
+            '[policy]\ntransfer = "ipc"\nengines = 2\n[cluster]\npolicy_gpus = 0.5\nlearner_gpus = 0.5',
+            "with 2 engines of 1 GPUs and 1 ranks: ipc wants shares of one GPU, .* as many engines as ranks",
+        ),
         ("steps = ", "not readable as TOML"),
     ],
 )
@@ -45,6 +58,27 @@ def test_overrides_are_applied_and_checked(tmp_path: Path) -> None:
     for wrong in ("learner.lr", "steps.more=1", "nope=1"):
         with pytest.raises(SettingsError):
             load_settings(path, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("policy_gpus", "learner_gpus", "engines", "wanted"),
+    [
+        (0, 0, 1, "shared_memory"),
+        (1, 1, 4, "nccl"),
+        (2, 1, 1, "nccl"),
+        (1, 0, 1, "shared_memory"),
+        (0.5, 0.5, 1, "ipc"),
+        (0.5, 0.5, 2, "shared_memory"),
+        (0.5, 1, 1, "shared_memory"),
+    ],
+)
+def test_how_weights_travel_follows_from_who_has_which_gpus(
+    tmp_path: Path, policy_gpus: float, learner_gpus: float, engines: int, wanted: str
+) -> None:
+    gpus = [f"cluster.policy_gpus={policy_gpus}", f"cluster.learner_gpus={learner_gpus}"]
+    settings = load_settings(write(tmp_path, ""), [*gpus, f"policy.engines={engines}"])
+    assert settings.transfer == wanted
+    assert load_settings(write(tmp_path, ""), [*gpus, 'policy.transfer="shared_memory"']).transfer == "shared_memory"
 
 
 def test_every_shipped_settings_file_is_sound() -> None:
