@@ -134,6 +134,11 @@ class PlayerPool:
         edited: Edited = await self.pool.ask("edit", task, rounds=rounds, seed=seed)
         return edited
 
+    async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
+        """See `cluster.worker.EpisodeWorker`."""
+        said: tuple[str, ...] = await self.pool.ask("review", task, page, seed=seed)
+        return said
+
 
 class LearnerPool:
     """The Learner port over learner ranks and the engines they feed.

@@ -4,6 +4,8 @@
         run.json            id, MLflow run, code version, settings
         trajectories/       step-000001.parquet, …: one row an attempt
         shots/              <sha256>.png of the trajectories that are kept for the eye
+        unlearnt/           groups that are finished and belong to no step yet, one table a group
+        exams/              exam-000010.parquet, and reviews-000010.json: what policy and critic said of its pages
         metrics.jsonl       one line a step
         checkpoints/        step-000010/, …
         summary.json  report.html
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.rows import group_rows, rows_groups, schema
+from reward.agreement import Pair
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
@@ -76,7 +79,9 @@ class Store:
         self.write_json(f"checkpoints/step-{step:06d}.json", state)
         for old in set(self.saved_steps()[:-keep]) - {spare}:
             (self.checkpoints / f"step-{old:06d}.json").unlink()
-            shutil.rmtree(self.checkpoint(old), ignore_errors=True)
+        whole = {self.checkpoint(saved) for saved in self.saved_steps()}
+        for path in set(self.checkpoints.glob("step-*/")) - whole:  # Some may be of a run that was killed right here.
+            shutil.rmtree(path, ignore_errors=True)
 
     def saved_steps(self) -> list[int]:
         """Steps with a whole checkpoint, oldest first."""
@@ -102,6 +107,35 @@ class Store:
         """The groups of a step in their order, or None when the step was never stored. Raises CheckpointError."""
         path = self.step_file(step)
         return read_groups(path) if path.exists() else None
+
+    def trajectories_since(self, first: int) -> set[str]:
+        """Ids of all trajectories that the stored steps from `first` on learn from."""
+        import pyarrow.parquet as pq
+
+        paths = [path for path in self.trajectories.glob("step-*.parquet") if path >= self.step_file(first)]
+        return {one for path in paths for one in pq.read_table(path, columns=["trajectory"])["trajectory"].to_pylist()}
+
+    def write_exam(self, step: int, played: Sequence[Trajectory]) -> None:
+        """Stores a sitting. Raises StorageFault."""
+        groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
+        write_groups(self.exam_file(step), groups, step)
+
+    def read_exam(self, step: int) -> list[Trajectory] | None:
+        """The pages of a sitting, or None when it was never stored. Raises CheckpointError."""
+        path = self.exam_file(step)
+        return [group.trajectories[0] for group in read_groups(path)] if path.exists() else None
+
+    def write_reviews(self, step: int, pairs: Mapping[str, Pair]) -> None:
+        """Stores what policy and critic said of the pages of a sitting. Raises StorageFault."""
+        rows = {task: {"policy": list(own), "critic": list(theirs)} for task, (own, theirs) in pairs.items()}
+        self.write_json(f"exams/reviews-{step:06d}.json", rows)
+
+    def read_reviews(self, step: int) -> dict[str, Pair] | None:
+        """What they said, or None when it was never stored. Raises CheckpointError."""
+        name = f"exams/reviews-{step:06d}.json"
+        if not (self.path / name).exists():
+            return None
+        return {task: (row["policy"], row["critic"]) for task, row in self.read_json(name).items()}
 
     def picture(self, sha256: str) -> bytes | None:
         """A kept screenshot as PNG, or None."""
@@ -143,7 +177,7 @@ def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [row for group in groups for row in group_rows(group, step)]
+    rows = [row for place, group in enumerate(groups) for row in group_rows(group, step, place)]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema()), sink, compression="zstd")
     return write_aside(path, sink.getvalue().to_pybytes())

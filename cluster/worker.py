@@ -12,10 +12,11 @@ from typing import Any
 from cluster.store import Store, without_pixels
 from rollout.episode import play
 from rollout.errors import MachineError, PictureLost
+from rollout.parsing import parse_feedback
 from rollout.ports import Cast
 from rollout.records import Group, Page, Render, Reward, Task, Trajectory
 from rollout.seeds import seed_of
-from rollout.selfedit import Draft, self_edit
+from rollout.selfedit import Draft, review_request, self_edit
 from rollout.settings import EpisodeSettings
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,11 @@ class EpisodeWorker:
             tokens=tuple(draft.tokens for draft in drafts),
             seconds=tuple(draft.seconds for draft in drafts),
         )
+
+    async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
+        """What the policy says is wrong with a page. Raises MachineError."""
+        (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
+        return parse_feedback(written.text)
 
     async def ping(self) -> str:
         """Says that it is there."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, PaperRenderer, cast, worker
+from exact import timeless
 
 from cluster.loop import train
 from cluster.run import Run
@@ -119,9 +120,3 @@ async def test_staleness_is_bounded_and_reported(tmp_path: Path) -> None:
     strict = make_run(tmp_path / "strict", settings())
     await train(strict)
     assert {row["staleness"] for row in strict.state.history} == {0}
-
-
-def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """A history without what the clock wrote."""
-    clocked = ("seconds", "per_s", "mean_generate", "mean_render", "mean_judge", "busy_", "idle_", "queue_")
-    return [{name: v for name, v in row.items() if not any(word in name for word in clocked)} for row in history]

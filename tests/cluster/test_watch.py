@@ -20,10 +20,10 @@ class PaperTracker:
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
-    def metrics(self, history: list[dict[str, float]]) -> None:
+    def metrics(self, history: list[dict[str, float]], mark: str = "") -> None:
         self.rows = history
 
-    def values(self, *_: Any) -> None: ...
+    def champion(self, *_: Any) -> None: ...
 
     def file(self, *_: Any) -> None: ...
 
