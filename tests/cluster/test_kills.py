@@ -118,7 +118,7 @@ class Subject:
         runs.mkdir()
         self.runs, self.nursery, self.staleness, self.observed = runs, nursery, staleness, observed
         self.batches: dict[int, int] = {}
-        self.finished: dict[tuple[int, int], frozenset[str]] = {}
+        self.finished: dict[tuple[int, int], int] = {}
 
     @property
     def store(self) -> Store:
@@ -142,7 +142,7 @@ class Subject:
         for place in shelf.places():
             group = shelf.take(place)
             assert group is not None
-            self.finished[place] = frozenset(trajectory.id for trajectory in group.trajectories)
+            self.finished[place] = batch_id([group])
 
     def stored(self) -> dict[int, int]:
         steps = range(1, STEPS + 1)
@@ -179,7 +179,8 @@ def check_once(run: Subject) -> None:
     groups = [group for step in stored for group in run.store.read_groups(step) or []]
     learnt = Counter(trajectory.id for group in groups for trajectory in group.trajectories)
     assert set(learnt.values()) == {1}, "an episode was learnt from twice"
-    unused = [place for place, ids in run.finished.items() if not ids <= learnt.keys()]
+    used = {batch_id([group]) for group in groups}
+    unused = [place for place, finished in run.finished.items() if finished not in used]
     stale = sum(row["groups_given_up"] for row in history)
     left = [place for place in unused if place[0] + run.staleness >= STEPS]
     assert len(unused) - len(left) <= stale, f"groups that were finished are lost: {unused}"

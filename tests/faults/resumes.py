@@ -52,8 +52,8 @@ class Seen:
 
     batches: dict[int, int] = field(default_factory=dict)
     """The batch of each stored step."""
-    finished: dict[tuple[int, int], frozenset[str]] = field(default_factory=dict)
-    """Trajectories of each group that belonged to no step yet, by where it was begun."""
+    finished: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Names each group that belonged to no step yet, by where it was begun."""
     shelved: int = 0
     """How many such groups the resumes found, all together."""
 
@@ -66,7 +66,7 @@ class Seen:
         for place in shelf.places():
             group = shelf.take(place)
             assert group is not None
-            self.finished[place] = frozenset(trajectory.id for trajectory in group.trajectories)
+            self.finished[place] = batch_id([group])
             self.shelved += 1
 
 
@@ -137,11 +137,11 @@ def check_once(world: World, seen: Seen, staleness: int) -> str:
     batches = batches_of(store)
     assert [row["batch_id"] for row in history] == list(batches.values())
     assert {step: batches[step] for step in seen.batches} == seen.batches
-    learnt: Counter[str] = Counter()
-    for step in batches:
-        learnt.update(one.id for group in store.read_groups(step) or [] for one in group.trajectories)
+    groups = [group for step in batches for group in store.read_groups(step) or []]
+    learnt = Counter(trajectory.id for group in groups for trajectory in group.trajectories)
     assert set(learnt.values()) == {1}, "an episode was learnt from twice"
-    unused = [place for place, ids in seen.finished.items() if not ids <= learnt.keys()]
+    used = {batch_id([group]) for group in groups}
+    unused = [place for place, finished in seen.finished.items() if finished not in used]
     given_up = int(sum(row["groups_given_up"] for row in history))
     late = [place for place in unused if place[0] + staleness >= STEPS]
     assert len(unused) <= given_up + (len(late) if staleness else 0), f"finished groups were lost: {unused}"
