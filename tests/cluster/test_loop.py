@@ -8,7 +8,8 @@ import pytest
 from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, PaperRenderer, cast, worker
 from exact import timeless
 
-from cluster.loop import train
+from cluster.exam import REVIEWED
+from cluster.loop import examine, train
 from cluster.run import Run
 from cluster.settings import RunSettings, check_settings
 from cluster.state import RunState
@@ -92,6 +93,31 @@ async def test_a_run_cut_at_any_moment_resumes_to_the_same_metrics(tmp_path: Pat
     await train(resumed)
     assert timeless(resumed.state.history) == timeless(whole.state.history)
     assert resumed.state.champion.mean == whole.state.champion.mean
+
+
+async def test_an_exam_that_is_stored_is_not_sat_again(tmp_path: Path) -> None:
+    run = make_run(tmp_path, settings(steps=1))
+    await train(run)
+    first, reviews = run.state.exams[0], (run.store.path / "exams" / "reviews-000000.json").read_text()
+    again = make_run(tmp_path, settings(steps=1))
+    again.players.cast.policy.logits[0] = 99.0  # type: ignore[attr-defined]
+    await examine(again)
+    assert again.state.exams == [first]
+    assert (run.store.path / "exams" / "reviews-000000.json").read_text() == reviews
+
+
+async def test_an_exam_says_how_well_the_policys_critique_agrees_with_the_critics(tmp_path: Path) -> None:
+    run = make_run(tmp_path, settings(steps=1))
+    await train(run)
+    assert {exam.agreement for exam in run.state.exams} == {1.0}, "on paper both always say the same"
+    assert {exam.agreement_by_chance for exam in run.state.exams} == {1.0}
+    reviews = run.store.read_reviews(0)
+    judged = [one for one in run.store.read_exam(0) or [] if one.turns[0].attempts[0].critique is not None]
+    assert list(reviews or {}) == [one.task.id for one in judged][:REVIEWED]
+    hopeless = make_run(tmp_path / "hopeless", settings(steps=1))
+    hopeless.players.cast.policy.logits[0] = 99.0  # type: ignore[attr-defined]
+    await examine(hopeless)
+    assert hopeless.state.exams[0].agreement is None, "the critic saw no page"
 
 
 async def test_machine_faults_are_dropped_and_counted_never_scored(tmp_path: Path) -> None:
