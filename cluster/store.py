@@ -7,12 +7,14 @@
         unlearnt/           groups that are finished and belong to no step yet, one table a group
         exams/              exam-000010.parquet, and reviews-000010.json: what policy and critic said of its pages
         metrics.jsonl       one line a step
-        checkpoints/        step-000010/, …
+        checkpoints/        step-000010/, … of the learner, and step-000010.json of the run, which makes it whole
+        events.txt          what happened, a line each
         summary.json  report.html
 
 Every file is written aside and renamed: a reader, or a run that resumes, never sees half of one.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +27,10 @@ from reward.agreement import Pair
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
+
+EVENTS = "events.txt"
+CHECKSUM = "sha256"
+"""Under which a state says what the rest of it must hash to."""
 
 
 class Store:
@@ -65,7 +71,7 @@ class Store:
         try:
             value = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: not readable ({error}); the run cannot go on from it") from None
+            raise CheckpointError(f"{path}: not readable ({error})") from None
         if not isinstance(value, dict):
             raise CheckpointError(f"{path}: wanted a JSON object, got {type(value).__name__}")
         return value
@@ -76,12 +82,42 @@ class Store:
 
     def write_state(self, step: int, state: Mapping[str, Any], keep: int, spare: int | None = None) -> None:
         """Makes the checkpoint of a step whole, and drops all but the newest `keep` and that of the step `spare`."""
-        self.write_json(f"checkpoints/step-{step:06d}.json", state)
+        self.write_json(self._state_name(step), {**state, CHECKSUM: _checksum(state)})
         for old in set(self.saved_steps()[:-keep]) - {spare}:
             (self.checkpoints / f"step-{old:06d}.json").unlink()
         whole = {self.checkpoint(saved) for saved in self.saved_steps()}
         for path in set(self.checkpoints.glob("step-*/")) - whole:  # Some may be of a run that was killed right here.
             shutil.rmtree(path, ignore_errors=True)
+
+    def read_state(self, step: int) -> dict[str, Any]:
+        """What `write_state` wrote. Raises CheckpointError when it is damaged, and names the newest sound one before.
+
+        Those of older runs have no checksum, and are believed.
+        """
+        state, problem = self._state(step)
+        if problem:
+            older = (old for old in reversed(self.saved_steps()) if old < step and not self._state(old)[1])
+            before, here = next(older, None), f"remove {self.checkpoint(step)}*"
+            advice = f"there is no sound one before it; {here} to learn from the stored steps again"
+            if before is not None:
+                advice = f"{here} to go on from {self.checkpoint(before).name}, the newest sound one before it"
+            raise CheckpointError(f"{problem}; {advice}")
+        return state
+
+    def _state(self, step: int) -> tuple[dict[str, Any], str]:
+        """A state, and what is wrong with it; nothing where that is empty."""
+        name = self._state_name(step)
+        try:
+            state = self.read_json(name)
+        except CheckpointError as error:
+            return {}, str(error)
+        found = state.pop(CHECKSUM, None)
+        wanted = _checksum(state)
+        return state, "" if found in (None, wanted) else f"{self.path / name}: its checksum is {wanted}, not {found}"
+
+    @staticmethod
+    def _state_name(step: int) -> str:
+        return f"checkpoints/step-{step:06d}.json"
 
     def saved_steps(self) -> list[int]:
         """Steps with a whole checkpoint, oldest first."""
@@ -90,6 +126,16 @@ class Store:
     def write_history(self, history: Iterable[Mapping[str, float]]) -> None:
         """The metrics of all steps so far, one JSON object a line."""
         write_aside(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
+
+    def note(self, event: str) -> None:
+        """Writes down what happened, at once: a run that is killed remembers it."""
+        with (self.path / EVENTS).open("a", encoding="utf-8") as file:
+            file.write(f"{' '.join(event.split())}\n")
+
+    def events(self) -> list[str]:
+        """What was noted, oldest first."""
+        path = self.path / EVENTS
+        return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
 
     def step_file(self, step: int) -> Path:
         """Where the trajectories of a step are kept."""
@@ -170,6 +216,10 @@ class Store:
         path = self.shots / f"{shot.sha256}.png"
         if not path.exists():
             write_aside(path, png, durable=False)
+
+
+def _checksum(state: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:

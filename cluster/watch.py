@@ -63,6 +63,7 @@ class Observer:
     def note(self, text: str) -> None:
         """Something a person should know: shown now, kept in the report."""
         self.state.events.append(f"{time.strftime('%H:%M:%S')} {text}")
+        self.store.note(self.state.events[-1])
         self.display.note(text)
 
     def step(self, state: RunState, groups: list[Group]) -> None:

@@ -149,7 +149,7 @@ class Subject:
         return {step: batch_id(groups) for step in steps if (groups := self.store.read_groups(step)) is not None}
 
     def state(self) -> RunState:
-        return RunState.from_json(self.store.read_json(f"checkpoints/step-{STEPS:06d}.json"))
+        return RunState.from_json(self.store.read_state(STEPS))
 
 
 def strikes(touches: int, seed: int) -> Iterator[int]:

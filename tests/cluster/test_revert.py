@@ -44,7 +44,7 @@ async def resume(path: Path, chosen: RunSettings, lr: float) -> Run:
     """What `--resume` does, on paper."""
     store = Store(path)
     steps = store.saved_steps()
-    state = RunState.from_json(store.read_json(f"checkpoints/step-{steps[-1]:06d}.json")) if steps else RunState()
+    state = RunState.from_json(store.read_state(steps[-1])) if steps else RunState()
     run = make_run(path, chosen, lr, state)
     if state.step:
         await run.learner.load(store.checkpoint(state.step))

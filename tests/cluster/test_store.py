@@ -3,6 +3,7 @@
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doubles import PaperPolicy, cast, task, worker
@@ -103,6 +104,36 @@ def test_checkpoints_are_whole_only_with_their_state_and_the_oldest_go(tmp_path:
             store.write_state(step, {"step": step}, keep=1)
     assert store.saved_steps() == [2]
     assert not store.checkpoint(1).exists()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:-30], lambda text: text.replace('"step": 3', '"step": 5'), lambda text: ""]
+)
+def test_a_damaged_state_is_refused_and_the_last_sound_one_named(tmp_path: Path, damage: Any) -> None:
+    store = Store(tmp_path)
+    for step in (1, 2, 3):
+        store.write_state(step, {"step": step, "history": [{"loss": 0.1 * step}]}, keep=3)
+    paths = [tmp_path / "checkpoints" / f"step-{step:06d}.json" for step in (1, 2, 3)]
+    assert store.read_state(3) == {"step": 3, "history": [{"loss": 0.1 * 3}]}
+    paths[2].write_text(damage(paths[2].read_text()))
+    with pytest.raises(
+        CheckpointError, match=r"step-000003\.json: .*step-000003\* to go on from step-000002, the newest"
+    ):
+        store.read_state(3)
+    paths[1].write_text("{")
+    with pytest.raises(CheckpointError, match=r"to go on from step-000001, the newest"):
+        store.read_state(3)
+    paths[0].unlink()
+    with pytest.raises(CheckpointError, match="there is no sound one before it"):
+        store.read_state(3)
+
+
+def test_what_happened_is_remembered_line_by_line(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.events() == []
+    for event in ("12:00:01 lost browser-0: it\nis gone", "12:00:02 browser-0 was made again"):
+        store.note(event)
+    assert store.events() == ["12:00:01 lost browser-0: it is gone", "12:00:02 browser-0 was made again"]
 
 
 def test_the_last_checkpoints_are_kept_and_what_a_kill_left_of_others_goes(tmp_path: Path) -> None:
