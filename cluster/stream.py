@@ -88,8 +88,9 @@ class Stream:
         self._fill()
 
     def unlearnt(self) -> set[tuple[int, int]]:
-        """The places of groups that are finished and that a later step may still learn from."""
-        return {(flight.step, flight.place) for flight in self.done} | self.finished
+        """The places of groups that a later step may learn from; those that are played, too: they may end right now."""
+        flights = [*self.done, *self.playing.values()]
+        return {(flight.step, flight.place) for flight in flights} | self.finished
 
     def metrics(self) -> dict[str, float]:
         """Episodes it would have in flight now, and groups that were given up since it was last asked."""

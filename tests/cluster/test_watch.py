@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.display import Display
+from cluster.exam import Exam
 from cluster.settings import RunSettings
 from cluster.state import RunState
 from cluster.store import Store
@@ -19,11 +20,13 @@ class PaperTracker:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.champions: list[tuple[Any, ...]] = []
 
     def metrics(self, history: list[dict[str, float]], mark: str = "") -> None:
         self.rows = history
 
-    def champion(self, *_: Any) -> None: ...
+    def champion(self, *champion: Any) -> None:
+        self.champions.append(champion)
 
     def file(self, *_: Any) -> None: ...
 
@@ -44,6 +47,29 @@ def test_processors_are_busy_as_their_ticks_say(tmp_path: Path) -> None:
     processors.start()
     stat.write_text("cpu  160 10 65 910 55 3 1 1 9 0\n")
     assert processors.busy() == 0.0
+
+
+def test_an_exam_is_delivered_with_what_was_owed_before_it_and_the_champion_that_stands(tmp_path: Path) -> None:
+    exams = [
+        Exam(step=0, rewards={"a": 0.25, "b": 0.25}, valid=0.5, agreement=0.5, agreement_by_chance=0.25),
+        Exam(step=4, rewards={"a": 0.5, "b": 0.5}, valid=1.0),
+    ]
+    state, tracker = RunState(exams=exams, champion_step=4), PaperTracker()
+    observer = Observer(RunSettings(), Store(tmp_path), state, Display(io.StringIO()), tracker, "r")  # type: ignore[arg-type]
+    observer.exam(exams[1], state)
+    observer.clerk.shutdown(wait=True)
+    assert [errand.result() for errand in observer.errands] == [None]
+    first, second = tracker.rows
+    assert first == {
+        "step": 0.0,
+        "exam_reward": 0.25,
+        "exam_valid": 0.5,
+        "critique_agreement": 0.5,
+        "critique_agreement_by_chance": 0.25,
+    }
+    assert (second["exam_gain"], second["exam_gain_low"], second["exam_gain_high"]) == (0.25, 0.25, 0.25)
+    assert tracker.champions == [(tmp_path / "champion", 4, 0.5)]
+    assert Store(tmp_path).events() == state.events
 
 
 def test_a_step_hears_of_the_processors_and_a_run_ends_with_advice(tmp_path: Path) -> None:
