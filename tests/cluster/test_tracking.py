@@ -34,6 +34,7 @@ def test_a_file_needs_no_server() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_a_store_does_not_take_it_gets_later_and_a_resumed_run_sends_nothing_twice(tmp_path: Path) -> None:
     notes: list[str] = []
+    crown(tmp_path / "champion", "weights")
     rows = [{"step": step, "seconds_step": 1.0} for step in (1, 2, 3)]
     exams = [{"step": 0, "exam_reward": 0.5}, {"step": 2, "exam_reward": 0.7}]
     tracker = Tracker(RunSettings(), tmp_path, "run", None, notes.append)
@@ -42,16 +43,21 @@ def test_what_a_store_does_not_take_it_gets_later_and_a_resumed_run_sends_nothin
     holder.execute("BEGIN EXCLUSIVE")
     tracker.metrics(exams[:1], EXAM_MARK)
     tracker.metrics(rows[:2])
+    tracker.champion(tmp_path / "champion", 2, 0.7)
     holder.execute("ROLLBACK")
     holder.close()
     tracker.reach()
+    assert tracker.registry.all() == []
     tracker.metrics(exams, EXAM_MARK)
     tracker.metrics(rows[:2])
+    tracker.champion(tmp_path / "champion", 2, 0.7)
     assert [" ".join(note.split()[:4]) for note in notes] == ["MLflow did not take", "MLflow takes deliveries again"]
 
     resumed = Tracker(RunSettings(), tmp_path, "run", tracker.run)
     resumed.metrics(rows)
     resumed.metrics(exams, EXAM_MARK)
+    resumed.champion(tmp_path / "champion", 2, 0.7)
+    assert [version.tags["step"] for version in tracker.registry.all()] == ["2"]
     for name, steps in (("exam_reward", [0, 2]), ("seconds_step", [1, 2, 3])):
         assert [point.step for point in tracker.client.get_metric_history(tracker.run, name)] == steps
 
@@ -76,12 +82,6 @@ def test_each_champion_is_registered_once_however_often_it_is_told(
     assert tracker.registry.all() == [], "the policy that training began with did not move"
 
     crown(champion, "second")
-    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
-    tracker.champion(champion, 4, 0.25)
-    holder.execute("ROLLBACK")
-    assert tracker.registry.all() == []
-    tracker.reach()
     tracker.champion(champion, 4, 0.25)
     tracker.champion(champion, 4, 0.25)
     resumed = Tracker(settings, tmp_path, "paper-1", tracker.run)
