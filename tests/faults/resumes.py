@@ -107,15 +107,13 @@ def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
             assert world.finish() == 0, world.said()
             yield f"| {kill.number} | – | – | it had finished | |"
             return
-        done = len(batches_of(Store(world.run)))
-        if kill.everybody:
-            world.family.kill()
-        else:
+        if not kill.everybody:
             world.driver.kill()
+            world.family.left_behind()
+        world.family.kill()
         assert world.process is not None
         world.process.wait()
-        assert world.family.left_behind() == []
-        before = seen.shelved
+        before, done = seen.shelved, len(batches_of(Store(world.run)))
         seen.look(world)
         moment = f"{kill.after_s:.1f} s {'into the set-up' if kill.in_set_up else 'after the crew stood'}"
         who = "everybody" if kill.everybody else "the driver"
