@@ -107,10 +107,12 @@ def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
             assert world.finish() == 0, world.said()
             yield f"| {kill.number} | – | – | it had finished | |"
             return
-        if not kill.everybody:
+        if kill.everybody:
+            world.family.kill()
+        else:
             world.driver.kill()
-            world.family.left_behind()
-        world.family.kill()
+        if world.family.left_behind():  # The kill matrix holds it against them.
+            world.family.kill()
         assert world.process is not None
         world.process.wait()
         before, done = seen.shelved, len(batches_of(Store(world.run)))
