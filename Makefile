@@ -5,7 +5,7 @@ endif
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check kills bench reproduce doctor lock clean
+.PHONY: help setup demo test check kills resumes bench reproduce doctor lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ check: setup ## formatting, lint, types, the rooms' contracts, the house rules
 
 kills: setup ## kill every component of a real run, and write what came of it into runs/kills.md (half an hour)
 	@PYTHONPATH=.:tests $(BIN)/python tests/faults/matrix.py $(ARGS)
+
+resumes: setup ## kill a real run ten times, and compare it with an undisturbed one in runs/resumes.md (a quarter of an hour)
+	@PYTHONPATH=.:tests $(BIN)/python tests/faults/resumes.py $(ARGS)
 
 bench: setup ## measure this machine into runs/bench.json; ONLY=render runs one part
 	@$(BIN)/python -m cluster.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -43,6 +43,7 @@ def curves(history: History, exams: History) -> Html:
         _distill(history),
         _costs(history),
         _drift(history),
+        _agreement(exams),
     )
     return el("div", *figures, class_="charts")
 
@@ -170,6 +171,21 @@ def _drift(history: History) -> Html | None:
         return None
     words = "How far the judge's scores of a fixed set of pages are from its first ones, on average."
     return _figure("Drift of the judge", words, lines([drift], show=share, low=0.0))
+
+
+def _agreement(exams: History) -> Html | None:
+    own, chance = column(exams, "agreement"), column(exams, "agreement_by_chance")
+    if not own:
+        return None
+    series = [
+        Series(name="same page", points=own, tone="pink", marks=True),
+        Series(name="another page", points=chance, tone="grey", marks=True),
+    ]
+    words = (
+        "How well the policy's own critique of its exam pages agrees with the critic's (1: the same complaints). The "
+        "grey line compares it with the critic's words about other pages: only what is above it was seen on the page."
+    )
+    return _figure("Its own critic", words, lines(series, show=share, low=0.0, high=1.0))
 
 
 def _steps(history: History) -> list[float]:

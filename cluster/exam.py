@@ -1,16 +1,22 @@
 """The exam: the same held-out tasks with the same seeds, each time the policy sits it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cluster.metrics import mean
+from cluster.store import Store
 from cluster.worker import Edited
+from reward.agreement import Pair, by_chance, on_page
 from rollout.errors import EngineFault, MachineError
 from rollout.records import Critique, Group, Page, Task, Trajectory
+from rollout.seeds import seed_of
 
+T = TypeVar("T")
 TRIES = 3
+REVIEWED = 16
+"""Pages of an exam that the policy criticises too: the first ones that the critic judged."""
 
 
 class Players(Protocol):
@@ -30,6 +36,10 @@ class Players(Protocol):
         """What the critic says of a page now, whatever it said before. Raises MachineError."""
         ...
 
+    async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
+        """What the policy says is wrong with a page."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
@@ -41,6 +51,11 @@ class Exam:
     """Reward of the first page, by task."""
     valid: float
     """Share of pages that rendered validly."""
+    agreement: float | None = None
+    """How well the policy's own critique of its pages agrees with the critic's, see `reward.agreement`; None where the
+    critic judged none of them."""
+    agreement_by_chance: float | None = None
+    """The same with the critic's words about other pages."""
 
     @property
     def mean(self) -> float:
@@ -48,15 +63,39 @@ class Exam:
         return mean(list(self.rewards.values()))
 
 
-async def sit(players: Players, tasks: Sequence[Task], *, step: int, seed: int) -> tuple[Exam, list[Trajectory]]:
-    """One page a task, without revision. Raises EngineFault when a task cannot be played."""
-    played = await asyncio.gather(*(_once(players, task, seed, rounds=0, keep=True) for task in tasks))
-    exam = Exam(
+async def sit(players: Players, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
+    """One page a task, without revision; then the policy criticises some of them. Both are stored.
+
+    What is stored already, by a run that was killed soon after, is not played again. Raises EngineFault when a task
+    cannot be played.
+    """
+    played = store.read_exam(step)
+    if played is None:
+        played = await asyncio.gather(*(_once(players, task, seed, rounds=0, keep=True) for task in tasks))
+        store.write_exam(step, played)
+    pairs = store.read_reviews(step)
+    if pairs is None:
+        pairs = await _review(players, played, seed)
+        store.write_reviews(step, pairs)
+    return Exam(
         step=step,
         rewards={trajectory.task.id: trajectory.reward for trajectory in played},
         valid=mean([float(trajectory.turns[0].attempts[0].outcome == "ok") for trajectory in played]),
+        agreement=on_page(pairs) if pairs else None,
+        agreement_by_chance=by_chance(pairs),
     )
-    return exam, list(played)
+
+
+async def _review(players: Players, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
+    """What the policy says of its pages, and what the critic said, by task."""
+    first = [(trajectory.task, trajectory.turns[0].attempts[0]) for trajectory in played]
+    judged = [(task, one.page, one.critique.feedback) for task, one in first if one.critique is not None][:REVIEWED]
+
+    async def ask(task: Task, page: Page) -> tuple[str, ...]:
+        return await _surviving(task, lambda: players.review(task, page, seed=seed_of(seed, task.id, "review")))
+
+    said = await asyncio.gather(*(ask(task, page) for task, page, _ in judged))
+    return {task.id: (own, theirs) for (task, _, theirs), own in zip(judged, said, strict=True)}
 
 
 async def inference_table(
@@ -110,10 +149,14 @@ async def _once(players: Players, task: Task, seed: int, *, rounds: int | None, 
 
 
 async def _edit(players: Players, task: Task, rounds: int, seed: int) -> Edited:
+    return await _surviving(task, lambda: players.edit(task, rounds=rounds, seed=seed))
+
+
+async def _surviving(task: Task, ask: Callable[[], Awaitable[T]]) -> T:
     fault: MachineError | None = None
     for _ in range(TRIES):
         try:
-            return await players.edit(task, rounds=rounds, seed=seed)
+            return await ask()
         except MachineError as error:
             fault = error
     raise EngineFault(f"held-out task {task.id} was lost to machine faults {TRIES} times") from fault

@@ -4,13 +4,11 @@
         → exam and promotion → checkpoint → … → inference table
 
 Knows neither Ray nor torch: a crew of test doubles runs the same lines as a cluster.
-A run that resumes plays no step twice: it learns from the stored trajectories of the steps since its checkpoint.
+A run that resumes plays nothing twice: it learns from the stored trajectories of the steps since its checkpoint, and
+takes from the shelf the groups that were finished after them.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+from cluster.clock import Clock
 from cluster.drift import watch_judge
 from cluster.exam import inference_table, sit
 from cluster.metrics import pool_metrics, step_metrics, update_metrics
@@ -28,12 +26,13 @@ EXAM_SEED = 20_251_013
 async def train(run: Run) -> None:
     """Trains to the last step, sits the last exam and fills the inference table."""
     settings, state = run.settings, run.state
-    stream = Stream(lambda step, place: play_group(run, step, place), settings)
+    stream = Stream(lambda step, place: play_group(run, step, place), settings, run.shelf.places())
     try:
         await between_steps(run, stream)
         while state.step < settings.steps:
             await one_step(run, stream)
             await between_steps(run, stream)
+        run.shelf.clear()
         if not state.inference:
             await compare_inference(run)
             await save(run)
@@ -49,7 +48,8 @@ async def between_steps(run: Run, stream: Stream) -> None:
         await examine(run)
         changed = True
     if reverts and lost_ground(run):
-        await stream.close()  # What is in flight was begun by the policy that is given up.
+        await stream.close()  # What is in flight or finished was begun by the policy that is given up.
+        run.shelf.clear()
         await go_back(run)
         changed = True
     due = last or (step > 0 and step % settings.checkpoint.every == 0) or (reverts and state.champion_step == step)
@@ -66,6 +66,7 @@ async def one_step(run: Run, stream: Stream) -> None:
         if groups is None:
             groups = await stream.collect(step, lambda done, total: run.watcher.progress(done, total, "groups"))
             run.store.write_groups(step, groups)
+            run.shelf.clear(keep=stream.unlearnt())
     with clock("learn"):
         seed = seed_of(settings.seed, "batch", step)
         batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
@@ -84,23 +85,27 @@ async def one_step(run: Run, stream: Stream) -> None:
 
 async def play_group(run: Run, step: int, place: int) -> Group:
     """The group at a place of a step: its task and its seed depend on nothing else."""
-    task, seed = run.curriculum.task(step, place), seed_of(run.settings.seed, step, place)
-    keep = place < run.settings.report.films
-    return await run.players.play_group(task, num=run.settings.group_size, seed=seed, keep=keep)
+    group = run.shelf.take((step, place))
+    if group is None:
+        task, seed = run.curriculum.task(step, place), seed_of(run.settings.seed, step, place)
+        keep = place < run.settings.report.films
+        group = await run.players.play_group(task, num=run.settings.group_size, seed=seed, keep=keep)
+        run.shelf.put((step, place), group)
+    return group
 
 
 async def examine(run: Run) -> None:
     """The policy sits the exam; the champion moves only to a strictly better one."""
     state, tasks = run.state, run.curriculum.held_out(run.settings.exam.tasks)
     run.watcher.stage(f"exam on {len(tasks)} held-out tasks")
-    exam, played = await sit(run.players, tasks, step=state.step, seed=EXAM_SEED)
+    exam = await sit(run.players, run.store, tasks, step=state.step, seed=EXAM_SEED)
     first = not state.exams
     better = first or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
     state.exams.append(exam)
     if better:
         state.champion_step, state.champion_version = exam.step, state.version
         await run.learner.export(run.champion)
-    run.watcher.exam(exam, played, state)
+    run.watcher.exam(exam, state)
 
 
 def lost_ground(run: Run) -> bool:
@@ -132,16 +137,3 @@ async def save(run: Run) -> None:
     await run.learner.save(run.store.checkpoint(run.state.step))
     spare = run.state.champion_step if run.settings.exam.on_regression == "revert" else None
     run.store.write_state(run.state.step, run.state.to_json(), keep=run.settings.checkpoint.keep, spare=spare)
-
-
-class Clock:
-    """Wall seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started

@@ -1,5 +1,6 @@
 """What a step is measured by: pure functions of its groups, update and sync, and of the pools that did the work."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -28,6 +29,7 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
     play_s = max(seconds.get("play", 0.0), 1e-9)
     tokens = sum(len(attempt.completion.token_ids) for attempt in attempts)
     return {
+        "batch_id": batch_id(groups),
         "valid_render_rate": mean([float(attempt.outcome == "ok") for attempt in first]),
         "reward_first": mean([attempt.total for attempt in first]),
         "reward_best": mean([trajectory.reward for trajectory in trajectories]),
@@ -55,6 +57,16 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         **_stage_seconds(attempts, play_s),
         **_busy(groups, attempts),
     }
+
+
+def batch_id(groups: Sequence[Group]) -> int:
+    """Names what a step learns from: 52 bits, which a float holds, of a hash of its episodes and their tokens."""
+    digest = hashlib.sha256()
+    for trajectory in (trajectory for group in groups for trajectory in group.trajectories):
+        digest.update(trajectory.id.encode())
+        for attempt in (attempt for turn in trajectory.turns for attempt in turn.attempts):
+            digest.update(repr((attempt.round, attempt.index, attempt.completion.token_ids)).encode())
+    return int.from_bytes(digest.digest()[:8], "big") >> 12
 
 
 def update_metrics(update: Update) -> dict[str, float]:

@@ -152,6 +152,11 @@ class PlayerPool:
         critique: Critique = await self.pool.ask("judge_anew", task, page)
         return critique
 
+    async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
+        """See `cluster.worker.EpisodeWorker`."""
+        said: tuple[str, ...] = await self.pool.ask("review", task, page, seed=seed)
+        return said
+
 
 class LearnerPool:
     """The Learner port over learner ranks and the engines they feed.

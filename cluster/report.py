@@ -44,7 +44,8 @@ class Report:
     history: Sequence[Mapping[str, float]]
     """Metrics, one mapping a step; keys may be missing."""
     exams: Sequence[Mapping[str, float]] = ()
-    """`step`, `mean`, `valid`, and against the first exam `gain`, `low`, `high`."""
+    """`step`, `mean`, `valid`, where it was measured `agreement` and `agreement_by_chance`, and against the first exam
+    `gain`, `low`, `high`."""
     films: Sequence[Film] = ()
     pairs: Sequence[Pair] = ()
     """In the exam's order, not picked."""

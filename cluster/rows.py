@@ -33,20 +33,30 @@ from rollout.records import (
 Row = dict[str, Any]
 
 
-def group_rows(group: Group, step: int) -> Iterator[Row]:
-    """Rows of a group in order: trajectories, then rounds, then sampling order."""
+def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
+    """Rows of a group in order: trajectories, then rounds, then sampling order.
+
+    `place` tells the groups of a table apart, which may be of one task. One that lost all its episodes has a single
+    row, without an attempt, so that its losses stay counted.
+    """
+    shared = {
+        "step": step,
+        "group": place,
+        "task_id": group.task.id,
+        "brief": group.task.brief,
+        "reference_html": group.task.reference_html,
+        "probes": [_probe_row(probe) for probe in group.task.probes],
+        "checklist": list(group.task.checklist),
+        "viewports": [str(viewport) for viewport in group.task.viewports],
+        "dropped": group.dropped,
+    }
+    if not group.trajectories:
+        yield shared
     for sibling, trajectory in enumerate(group.trajectories):
         for turn in trajectory.turns:
             for attempt in turn.attempts:
                 yield {
-                    "step": step,
-                    "task_id": group.task.id,
-                    "brief": group.task.brief,
-                    "reference_html": group.task.reference_html,
-                    "probes": [_probe_row(probe) for probe in group.task.probes],
-                    "checklist": list(group.task.checklist),
-                    "viewports": [str(viewport) for viewport in group.task.viewports],
-                    "dropped": group.dropped,
+                    **shared,
                     "sibling": sibling,
                     "trajectory": trajectory.id,
                     "trajectory_seconds": trajectory.seconds,
@@ -68,6 +78,7 @@ def schema() -> Any:
     comparison = {"answers": texts, **asked}
     columns = {
         "step": whole,
+        "group": whole,
         "task_id": text,
         "brief": text,
         "reference_html": text,
@@ -126,7 +137,8 @@ def schema() -> Any:
 
 def rows_groups(rows: Sequence[Row]) -> list[Group]:
     """The groups that `group_rows` took apart."""
-    return [_group(list(part)) for _, part in groupby(rows, key=lambda row: row["task_id"])]
+    # Tables of older runs do not number their groups.
+    return [_group(list(part)) for _, part in groupby(rows, key=lambda row: (row.get("group"), row["task_id"]))]
 
 
 def _group(rows: list[Row]) -> Group:
@@ -139,7 +151,7 @@ def _group(rows: list[Row]) -> Group:
         checklist=tuple(first["checklist"]),
         viewports=tuple(map(Viewport.of, first.get("viewports") or ())),
     )
-    siblings = groupby(rows, key=lambda row: row["sibling"])
+    siblings = groupby((row for row in rows if row["sibling"] is not None), key=lambda row: row["sibling"])
     return Group(
         task=task,
         trajectories=tuple(_trajectory(task, list(part)) for _, part in siblings),

@@ -7,10 +7,11 @@ from typing import Protocol
 from cluster.curriculum import Curriculum
 from cluster.exam import Exam, Players
 from cluster.settings import RunSettings
+from cluster.shelf import Shelf
 from cluster.state import RunState
 from cluster.store import Store
 from rollout.ports import Learner
-from rollout.records import Group, Trajectory
+from rollout.records import Group
 
 
 class Watcher(Protocol):
@@ -28,7 +29,7 @@ class Watcher(Protocol):
         """A step is finished; its metrics are the last of `state.history`, to which it may add before they are kept."""
         ...
 
-    def exam(self, exam: Exam, played: list[Trajectory], state: RunState) -> None:
+    def exam(self, exam: Exam, state: RunState) -> None:
         """An exam was sat."""
         ...
 
@@ -48,6 +49,11 @@ class Run:
     learner: Learner
     watcher: Watcher
     state: RunState = field(default_factory=RunState)
+
+    @property
+    def shelf(self) -> Shelf:
+        """Finished groups that no step has learnt from yet."""
+        return Shelf(self.store)
 
     @property
     def champion(self) -> Path:

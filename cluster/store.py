@@ -4,14 +4,18 @@
         run.json            id, MLflow run, code version, settings
         trajectories/       step-000001.parquet, …: one row an attempt
         shots/              <sha256>.png of the trajectories that are kept for the eye
+        unlearnt/           groups that are finished and belong to no step yet, one table a group
+        exams/              exam-000010.parquet, and reviews-000010.json: what policy and critic said of its pages
         metrics.jsonl       one line a step
         costs/              critic-0.json, …: what judges that are asked over HTTP have cost
-        checkpoints/        step-000010/, …
+        checkpoints/        step-000010/, … of the learner, and step-000010.json of the run, which makes it whole
+        events.txt          what happened, a line each
         summary.json  report.html
 
 Every file is written aside and renamed: a reader, or a run that resumes, never sees half of one.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from cluster.rows import group_rows, rows_groups, schema
+from reward.agreement import Pair
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
+
+EVENTS = "events.txt"
+CHECKSUM = "sha256"
+"""Under which a state says what the rest of it must hash to."""
 
 
 class Store:
@@ -64,7 +73,7 @@ class Store:
         try:
             value = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: not readable ({error}); the run cannot go on from it") from None
+            raise CheckpointError(f"{path}: not readable ({error})") from None
         if not isinstance(value, dict):
             raise CheckpointError(f"{path}: wanted a JSON object, got {type(value).__name__}")
         return value
@@ -75,10 +84,42 @@ class Store:
 
     def write_state(self, step: int, state: Mapping[str, Any], keep: int, spare: int | None = None) -> None:
         """Makes the checkpoint of a step whole, and drops all but the newest `keep` and that of the step `spare`."""
-        self.write_json(f"checkpoints/step-{step:06d}.json", state)
+        self.write_json(self._state_name(step), {**state, CHECKSUM: _checksum(state)})
         for old in set(self.saved_steps()[:-keep]) - {spare}:
             (self.checkpoints / f"step-{old:06d}.json").unlink()
-            shutil.rmtree(self.checkpoint(old), ignore_errors=True)
+        whole = {self.checkpoint(saved) for saved in self.saved_steps()}
+        for path in set(self.checkpoints.glob("step-*/")) - whole:  # Some may be of a run that was killed right here.
+            shutil.rmtree(path, ignore_errors=True)
+
+    def read_state(self, step: int) -> dict[str, Any]:
+        """What `write_state` wrote. Raises CheckpointError when it is damaged, and names the newest sound one before.
+
+        Those of older runs have no checksum, and are believed.
+        """
+        state, problem = self._state(step)
+        if problem:
+            older = (old for old in reversed(self.saved_steps()) if old < step and not self._state(old)[1])
+            before, here = next(older, None), f"remove {self.checkpoint(step)}*"
+            advice = f"there is no sound one before it; {here} to learn from the stored steps again"
+            if before is not None:
+                advice = f"{here} to go on from {self.checkpoint(before).name}, the newest sound one before it"
+            raise CheckpointError(f"{problem}; {advice}")
+        return state
+
+    def _state(self, step: int) -> tuple[dict[str, Any], str]:
+        """A state, and what is wrong with it; nothing where that is empty."""
+        name = self._state_name(step)
+        try:
+            state = self.read_json(name)
+        except CheckpointError as error:
+            return {}, str(error)
+        found = state.pop(CHECKSUM, None)
+        wanted = _checksum(state)
+        return state, "" if found in (None, wanted) else f"{self.path / name}: its checksum is {wanted}, not {found}"
+
+    @staticmethod
+    def _state_name(step: int) -> str:
+        return f"checkpoints/step-{step:06d}.json"
 
     def saved_steps(self) -> list[int]:
         """Steps with a whole checkpoint, oldest first."""
@@ -87,6 +128,16 @@ class Store:
     def write_history(self, history: Iterable[Mapping[str, float]]) -> None:
         """The metrics of all steps so far, one JSON object a line."""
         write_aside(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
+
+    def note(self, event: str) -> None:
+        """Writes down what happened, at once: a run that is killed remembers it."""
+        with (self.path / EVENTS).open("a", encoding="utf-8") as file:
+            file.write(f"{' '.join(event.split())}\n")
+
+    def events(self) -> list[str]:
+        """What was noted, oldest first."""
+        path = self.path / EVENTS
+        return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
 
     def step_file(self, step: int) -> Path:
         """Where the trajectories of a step are kept."""
@@ -104,6 +155,35 @@ class Store:
         """The groups of a step in their order, or None when the step was never stored. Raises CheckpointError."""
         path = self.step_file(step)
         return read_groups(path) if path.exists() else None
+
+    def trajectories_since(self, first: int) -> set[str]:
+        """Ids of all trajectories that the stored steps from `first` on learn from."""
+        import pyarrow.parquet as pq
+
+        paths = [path for path in self.trajectories.glob("step-*.parquet") if path >= self.step_file(first)]
+        return {one for path in paths for one in pq.read_table(path, columns=["trajectory"])["trajectory"].to_pylist()}
+
+    def write_exam(self, step: int, played: Sequence[Trajectory]) -> None:
+        """Stores a sitting. Raises StorageFault."""
+        groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
+        write_groups(self.exam_file(step), groups, step)
+
+    def read_exam(self, step: int) -> list[Trajectory] | None:
+        """The pages of a sitting, or None when it was never stored. Raises CheckpointError."""
+        path = self.exam_file(step)
+        return [group.trajectories[0] for group in read_groups(path)] if path.exists() else None
+
+    def write_reviews(self, step: int, pairs: Mapping[str, Pair]) -> None:
+        """Stores what policy and critic said of the pages of a sitting. Raises StorageFault."""
+        rows = {task: {"policy": list(own), "critic": list(theirs)} for task, (own, theirs) in pairs.items()}
+        self.write_json(f"exams/reviews-{step:06d}.json", rows)
+
+    def read_reviews(self, step: int) -> dict[str, Pair] | None:
+        """What they said, or None when it was never stored. Raises CheckpointError."""
+        name = f"exams/reviews-{step:06d}.json"
+        if not (self.path / name).exists():
+            return None
+        return {task: (row["policy"], row["critic"]) for task, row in self.read_json(name).items()}
 
     def picture(self, sha256: str) -> bytes | None:
         """A kept screenshot as PNG, or None."""
@@ -140,12 +220,16 @@ class Store:
             write_aside(path, png, durable=False)
 
 
+def _checksum(state: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
     """Writes groups as a Parquet table, one row an attempt. Raises StorageFault."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [row for group in groups for row in group_rows(group, step)]
+    rows = [row for place, group in enumerate(groups) for row in group_rows(group, step, place)]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema()), sink, compression="zstd")
     return write_aside(path, sink.getvalue().to_pybytes())

@@ -10,7 +10,7 @@ step gets it, or, once it is too stale for any, nobody does. With 0 nothing is p
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,8 +41,10 @@ class Flight:
 class Stream:
     """Groups that are played and groups that wait for a step. Bounded: by `in_flight`, and by what steps can use."""
 
-    def __init__(self, play: PlayGroup, settings: RunSettings) -> None:
+    def __init__(self, play: PlayGroup, settings: RunSettings, finished: Iterable[tuple[int, int]] = ()) -> None:
+        """`finished` are the places of groups that the run left when it was cut short, and `play` gives at once."""
         self.play, self.settings, self.pace = play, settings, Pace(settings)
+        self.finished = set(finished)
         self.playing: dict[asyncio.Task[Group], Flight] = {}
         self.done: list[Flight] = []
         """Finished, in that order, and not handed over yet."""
@@ -85,6 +87,11 @@ class Stream:
         self._open = True
         self._fill()
 
+    def unlearnt(self) -> set[tuple[int, int]]:
+        """The places of groups that a later step may learn from; those that are played, too: they may end right now."""
+        flights = [*self.done, *self.playing.values()]
+        return {(flight.step, flight.place) for flight in flights} | self.finished
+
     def metrics(self) -> dict[str, float]:
         """Episodes it would have in flight now, and groups that were given up since it was last asked."""
         given_up, self.given_up = self.given_up, 0
@@ -93,6 +100,7 @@ class Stream:
     async def close(self) -> None:
         """Cancels what is still in flight; what is collected after that is played anew."""
         self.done.clear()
+        self.finished.clear()
         self._left = 0
         await self._cancel(list(self.playing))
 
@@ -110,6 +118,12 @@ class Stream:
         fresh = [flight for flight in self.done if flight.step >= oldest or flight.failed]
         self.given_up += len(stale) + len(self.done) - len(fresh)
         self.done = fresh
+        usable = {place for place in self.finished if place[0] >= oldest}
+        self.given_up += len(self.finished) - len(usable)
+        self.finished = usable
+        for place in sorted(self.finished):
+            if place[0] < step:  # Those of this step come when it is their turn.
+                self._begin_group(*place)
         steps = 1 + min(settings.max_staleness, settings.steps - step)
         self._left = steps * settings.groups - len(self.playing) - len(self.done)
         self._fill()
@@ -117,12 +131,15 @@ class Stream:
     def _fill(self) -> None:
         """Begins groups, as many as may be played at once and are of use."""
         while self._open and self._left > 0 and len(self.playing) < self.pace.groups():
-            step, place = self._step, self._place
-            task = asyncio.ensure_future(self.play(step, place))
-            self.playing[task] = Flight(step=step, place=place, task=task)
-            task.add_done_callback(self._finish)
+            self._begin_group(self._step, self._place)
             self._place += 1
             self._left -= 1
+
+    def _begin_group(self, step: int, place: int) -> None:
+        self.finished.discard((step, place))
+        task = asyncio.ensure_future(self.play(step, place))
+        self.playing[task] = Flight(step=step, place=place, task=task)
+        task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[Group]) -> None:
         flight = self.playing.pop(task, None)

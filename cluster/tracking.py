@@ -1,4 +1,4 @@
-"""MLflow: settings, code version, metrics each step, pictures, trajectories, the report, the champion.
+"""MLflow: settings, code version, metrics each step, exams, pictures, trajectories, the report, the champion.
 
 What cannot be delivered now is delivered later: an MLflow server that is away costs no metrics and does not stop the
 run, and what it has got already, before a resume, it does not get twice.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cluster.registry import Registry
 from cluster.settings import RunSettings
 from rollout.errors import SettingsError
 
@@ -25,6 +26,8 @@ REST_S = 10.0
 """After a delivery that failed, how long none is tried."""
 AGAIN_S, LAST_PATIENCE_S = 2.0, 60.0
 """How often, and for how long, a server that is away is tried when all is done."""
+STEP_MARK, EXAM_MARK = "seconds_step", "exam_reward"
+"""A metric that every row of the steps has, and one of the exams: what MLflow has of it, it need not get again."""
 
 
 def check_server(uri: str) -> None:
@@ -68,15 +71,19 @@ class Tracker:
             self.client = MlflowClient(tracking_uri=uri)
             self.run = mlflow_run or self._create(settings, runs, run_id)
             self.client.update_run(self.run, status="RUNNING")
-            known = self.client.get_metric_history(self.run, "seconds_step") if mlflow_run else []
+            self.delivered = {mark: self._last(mark) if mlflow_run else -1 for mark in (STEP_MARK, EXAM_MARK)}
         except (MlflowException, OSError) as error:
             raise SettingsError(
                 f"MLflow at {uri.split('@')[-1]} cannot be used: {str(error).splitlines()[0]}"
             ) from error
-        self.delivered = max((point.step for point in known), default=0)
-        self._owed: list[tuple[Any, ...]] = []
-        """Batches of values that MLflow did not take yet."""
+        self.registry = Registry(self.client, settings.name, self.run)
+        self.registered = 0
+        """The step whose champion was registered last; that of step 0 did not move and is not registered."""
+        self.run_id = run_id
         self._away_since = self._rest_until = 0.0
+
+    def _last(self, mark: str) -> int:
+        return max((point.step for point in self.client.get_metric_history(self.run, mark)), default=-1)
 
     def _create(self, settings: RunSettings, runs: Path, run_id: str) -> str:
         experiment = self.client.get_experiment_by_name(settings.name)
@@ -91,63 +98,56 @@ class Tracker:
             self.client.log_param(mlflow_run, name, str(value)[:MAX_PARAM_CHARS])
         return mlflow_run
 
-    def metrics(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Delivers the steps of a history that MLflow has not got yet."""
+    def metrics(self, history: Sequence[Mapping[str, float]], mark: str = STEP_MARK) -> None:
+        """Delivers the rows of a history, of steps or of exams, that MLflow has not got yet; each has the `mark`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         for row in history:
             step = int(row["step"])
-            if step <= self.delivered:
+            if step <= self.delivered[mark]:
                 continue
             values = [Metric(name, float(value), now, step) for name, value in row.items() if name != "step"]
-            if not self._deliver("log_batch", self.run, metrics=values):
+            if not self._deliver(self.client.log_batch, self.run, metrics=values):
                 return
-            self.delivered = step
+            self.delivered[mark] = step
 
-    def values(self, step: int, values: Mapping[str, float]) -> None:
-        """Delivers values that are not of a step's row, such as an exam's, with those still owed."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._owed.append(tuple(Metric(name, float(value), now, step) for name, value in values.items()))
-        self._settle()
+    def champion(self, path: Path, step: int, reward: float) -> None:
+        """Registers the champion of a step, unless it is; `reward` is its exam's mean."""
+        tags = {"run_id": self.run_id, EXAM_MARK: f"{reward:.6f}"}
+        if step > self.registered and self._deliver(self.registry.register, path, step, tags):
+            self.registered = step
 
     def file(self, path: Path, folder: str | None = None) -> None:
         """Delivers a file as an artifact."""
-        self._deliver("log_artifact", self.run, str(path), folder)
+        self._deliver(self.client.log_artifact, self.run, str(path), folder)
 
     def folder(self, path: Path, folder: str) -> None:
         """Delivers a folder as artifacts."""
-        self._deliver("log_artifacts", self.run, str(path), folder)
+        self._deliver(self.client.log_artifacts, self.run, str(path), folder)
 
     def reach(self) -> None:
         """Waits a while for a server that went away: what comes now are the last deliveries."""
         deadline = time.monotonic() + LAST_PATIENCE_S
         while self._away_since and time.monotonic() < deadline:
             self._rest_until = 0.0
-            if not self._deliver("get_run", self.run):
+            if not self._deliver(self.client.get_run, self.run):
                 time.sleep(AGAIN_S)
 
     def finish(self, status: str) -> None:
         """Ends the MLflow run; `status` is that of the summary."""
-        self._settle()
-        self._deliver("set_terminated", self.run, MLFLOW_STATUS[status])
+        self._deliver(self.client.set_terminated, self.run, MLFLOW_STATUS[status])
 
-    def _settle(self) -> None:
-        while self._owed and self._deliver("log_batch", self.run, metrics=self._owed[0]):
-            del self._owed[0]
-
-    def _deliver(self, method: str, *args: Any, **kwargs: Any) -> bool:
+    def _deliver(self, method: Callable[..., object], *args: Any, **kwargs: Any) -> bool:
         if time.monotonic() < self._rest_until:
             return False
         try:
-            getattr(self.client, method)(*args, **kwargs)
+            method(*args, **kwargs)
         except (self.failure, OSError) as error:
             self._rest_until = time.monotonic() + REST_S
             if not self._away_since:
                 self._away_since = time.monotonic()
-                self.note(f"MLflow did not take {method} ({_first_line(error)}); the run's own files have it")
+                self.note(f"MLflow did not take {method.__name__} ({_first_line(error)}); the run's own files have it")
             return False
         if self._away_since:
             self.note(f"MLflow takes deliveries again after {time.monotonic() - self._away_since:.0f} s")

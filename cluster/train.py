@@ -96,13 +96,14 @@ def plan_resume(run: str, runs: Path) -> Plan:
         run_id, mlflow_run = about["run_id"], about.get("mlflow_run")
         steps = store.saved_steps()
         state = _saved_state(store, steps[-1]) if steps else RunState()
+        state.events = store.events() or state.events
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{store.path}: not a run of this version ({error!r})") from None
     return Plan(settings=settings, store=store, state=state, run_id=run_id, mlflow_run=mlflow_run, resumed=True)
 
 
 def _saved_state(store: Store, step: int) -> RunState:
-    return RunState.from_json(store.read_json(f"checkpoints/step-{step:06d}.json"))
+    return RunState.from_json(store.read_state(step))
 
 
 async def run(plan: Plan) -> int:

@@ -18,16 +18,26 @@ from cluster.gauges import Gauges
 from cluster.report import Film, Pair, Report, write_report
 from cluster.settings import RunSettings
 from cluster.state import RunState
-from cluster.store import Store, read_groups, write_groups
+from cluster.store import Store, read_groups
 from cluster.summary import summarise
-from cluster.tracking import Tracker
+from cluster.tracking import EXAM_MARK, Tracker
 from learner.promotion import bootstrap
-from rollout.records import Group, Trajectory
+from rollout.records import Group
 
 logger = logging.getLogger(__name__)
 MAX_FILM_STEPS = 10
 FILMS_A_STEP = 2
 MAX_PAIRS = 24
+EXAM_METRICS = {
+    "mean": EXAM_MARK,
+    "valid": "exam_valid",
+    "gain": "exam_gain",
+    "low": "exam_gain_low",
+    "high": "exam_gain_high",
+    "agreement": "critique_agreement",
+    "agreement_by_chance": "critique_agreement_by_chance",
+}
+"""What MLflow calls the figures of an exam."""
 
 
 class Observer:
@@ -56,6 +66,7 @@ class Observer:
     def note(self, text: str) -> None:
         """Something a person should know: shown now, kept in the report."""
         self.state.events.append(f"{time.strftime('%H:%M:%S')} {text}")
+        self.store.note(self.state.events[-1])
         self.display.note(text)
 
     def step(self, state: RunState, groups: list[Group]) -> None:
@@ -79,17 +90,15 @@ class Observer:
             self._later(self.tracker.file, self.store.step_file(step), "trajectories")
             self._later(self.publish, "running", RunState.from_json(state.to_json()))
 
-    def exam(self, exam: Exam, played: list[Trajectory], state: RunState) -> None:
-        """Keeps what was played, and says what came of it."""
-        groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
-        write_groups(self.store.exam_file(exam.step), groups, exam.step)
-        row = self._exam_row(exam)
-        values = {"exam_reward": exam.mean, "exam_valid": exam.valid}
-        if exam.step:
-            values |= {"exam_gain": row["gain"], "exam_gain_low": row["low"], "exam_gain_high": row["high"]}
-        self._later(self.tracker.values, exam.step, values)
+    def exam(self, exam: Exam, state: RunState) -> None:
+        """Says what came of it, and delivers it; the champion too, where it moved or is owed."""
+        self._later(self._deliver_exams, list(state.exams), state.champion_step, state.champion.mean)
         champion = "the new champion" if state.champion_step == exam.step else f"champion stays {state.champion_step}"
         self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}; {champion}")
+
+    def _deliver_exams(self, exams: list[Exam], champion: int, reward: float) -> None:
+        self.tracker.metrics([self._exam_metrics(exam) for exam in exams], EXAM_MARK)
+        self.tracker.champion(self.store.path / "champion", champion, reward)
 
     def publish(self, status: str, state: RunState) -> dict[str, Any]:
         """Writes the summary and the report; returns the summary."""
@@ -107,10 +116,13 @@ class Observer:
             self.tracker.reach()
         summary = self.publish(status, self.state)
         self.tracker.metrics(self.state.history)
+        if self.state.exams:
+            self._deliver_exams(self.state.exams, self.state.champion_step, self.state.champion.mean)
         for name in ("summary.json", "report.html", "run.json"):
             self.tracker.file(self.store.path / name)
         if status == "finished":
-            self.tracker.folder(self.store.path / "champion", "champion")
+            if self.state.champion_step == 0:
+                self.tracker.folder(self.store.path / "champion", "champion/step-000000")
             self.tracker.folder(self.store.trajectories, "trajectories")
             for sha in itertools.islice(dict.fromkeys(self._example_shots()), MAX_PAIRS):
                 self.tracker.file(self.store.shots / f"{sha}.png", "screenshots")
@@ -155,9 +167,16 @@ class Observer:
             picture=self.store.picture,
         )
 
+    def _exam_metrics(self, exam: Exam) -> dict[str, float]:
+        """An exam under the names that MLflow knows it by."""
+        row = self._exam_row(exam)
+        return {EXAM_METRICS.get(name, name): value for name, value in row.items()}
+
     def _exam_row(self, exam: Exam) -> dict[str, float]:
         """An exam, with its paired gain on the first one and that gain's 95 % bootstrap interval."""
         row = {"step": float(exam.step), "mean": exam.mean, "valid": exam.valid}
+        agreed = {"agreement": exam.agreement, "agreement_by_chance": exam.agreement_by_chance}
+        row |= {name: value for name, value in agreed.items() if value is not None}
         if not self.state.exams or exam.step == 0:
             return row
         first = self.state.exams[0].rewards

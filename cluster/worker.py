@@ -12,10 +12,11 @@ from typing import Any
 from cluster.store import Store, without_pixels
 from rollout.episode import play
 from rollout.errors import BrowserFault, MachineError, PictureLost
+from rollout.parsing import parse_feedback
 from rollout.ports import Cast
 from rollout.records import Critique, Group, Page, Render, Reward, Task, Trajectory
 from rollout.seeds import seed_of
-from rollout.selfedit import Draft, self_edit
+from rollout.selfedit import Draft, review_request, self_edit
 from rollout.settings import EpisodeSettings
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,11 @@ class EpisodeWorker:
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} should render, but it is {render.outcome!r} ({render.detail})")
         return await self.cast.critic.judge(task, page, render, await self._reference(task), fresh=True)
+
+    async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
+        """What the policy says is wrong with a page. Raises MachineError."""
+        (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
+        return parse_feedback(written.text)
 
     async def ping(self) -> str:
         """Says that it is there."""

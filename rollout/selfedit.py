@@ -51,6 +51,17 @@ async def self_edit(
     return tuple(drafts)
 
 
+def review_request(task: Task, page: Page, settings: EpisodeSettings, *, seed: int) -> Request:
+    """Asks the policy what is wrong with a page; `parse_feedback` reads its answer."""
+    return Request(
+        messages=prompts.review(task, page),
+        max_tokens=settings.review_tokens,
+        temperature=settings.temperature,
+        seed=seed,
+        stop=prompts.REVIEW_STOP,
+    )
+
+
 class _Editor:
     """Counts what self-editing costs while it does it."""
 
@@ -59,20 +70,20 @@ class _Editor:
         self.tokens = 0
         self.started = time.monotonic()
 
-    async def write(self, messages: tuple[Message, ...], limit: int, stop: tuple[str, ...], *key: object) -> str:
-        request = Request(
-            messages=messages,
-            max_tokens=limit,
-            temperature=self.settings.temperature,
-            seed=seed_of(self.seed, *key),
-            stop=stop,
-        )
+    async def write(self, request: Request) -> str:
         (completion,) = await self.policy.complete(request)
         self.tokens += len(completion.token_ids)
         return completion.text
 
     async def draft(self, messages: tuple[Message, ...], number: int, feedback: tuple[str, ...] = ()) -> Draft:
-        page = parse_page(await self.write(messages, self.settings.max_tokens, prompts.PAGE_STOP, "page", number))
+        request = Request(
+            messages=messages,
+            max_tokens=self.settings.max_tokens,
+            temperature=self.settings.temperature,
+            seed=seed_of(self.seed, "page", number),
+            stop=prompts.PAGE_STOP,
+        )
+        page = parse_page(await self.write(request))
         render = await self.renderer.render(page) if page.html is not None else None
         return Draft(
             round=number,
@@ -84,9 +95,8 @@ class _Editor:
         )
 
     async def review(self, task: Task, draft: Draft, number: int) -> tuple[str, ...]:
-        limit = self.settings.review_tokens
-        text = await self.write(prompts.review(task, draft.page), limit, prompts.REVIEW_STOP, "review", number)
-        return parse_feedback(text)
+        request = review_request(task, draft.page, self.settings, seed=seed_of(self.seed, "review", number))
+        return parse_feedback(await self.write(request))
 
     def refuse(self, revised: Draft, best: Draft) -> Draft:
         return Draft(

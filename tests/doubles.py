@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.worker import EpisodeWorker
+from learner.checkpoint import verify, writing
 from reward.score import score
 from reward.settings import ScoreSettings
 from rollout.errors import BrowserFault, CriticFault
@@ -184,15 +185,16 @@ class PaperLearner:
         return Sync(version=self.version, gap=0.0, bytes=8 * LEVELS, seconds=0.0)
 
     async def save(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "paper.json").write_text(json.dumps([self.version, self.logits]))
+        with writing(path) as filling:
+            (filling / "paper.json").write_text(json.dumps([self.version, self.logits]))
 
     async def load(self, path: Path) -> None:
+        verify(path)
         self.version, self.logits = json.loads((path / "paper.json").read_text())
 
     async def export(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "champion.json").write_text(json.dumps(self.logits))
+        with writing(path) as filling:
+            (filling / "champion.json").write_text(json.dumps(self.logits))
 
 
 def task(identity: str = "t", **fields: Any) -> Task:
@@ -239,5 +241,5 @@ class Notebook:
     def step(self, state: Any, groups: Any) -> None:
         self.steps.append(state.history[-1])
 
-    def exam(self, exam: Any, played: Any, state: Any) -> None:
+    def exam(self, exam: Any, state: Any) -> None:
         self.exams.append(exam)

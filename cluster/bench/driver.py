@@ -99,7 +99,7 @@ class Ledger:
         told = f"{done:.0f} trajectories, {cpu_s:.1f} s, {mb:.0f} MB, staleness {row['staleness']:.1f}"
         print(f"\rdriver … {told}, {row['groups_given_up']:.0f} groups given up ", end="", file=sys.stderr, flush=True)
 
-    def exam(self, exam: Any, played: Any, state: Any) -> None:
+    def exam(self, exam: Any, state: Any) -> None:
         """None is sat."""
 
 
@@ -151,7 +151,7 @@ async def _vigil(settings: RunSettings, learner: LearnerPool, workers: Pool, oth
     critics = pool("critic", settings.critic.count, CriticFault)
     few, many = [learner.ranks, learner.engines], [workers, browsers, critics]
     actors = sum(len(one.handles) for one in (*few, *many))
-    await keep_vigil(few, many, lambda _: None, pause_s(actors) / SPEED)
+    await keep_vigil(few, many, lambda _: None, lambda *_: None, pause_s(actors) / SPEED)
 
 
 async def _measure(settings: RunSettings, store: Store, learner: LearnerPool, players: PlayerPool) -> Figures:

@@ -68,7 +68,7 @@ class Clock:
         """A step is finished."""
         self.ends.append(time.perf_counter())
 
-    def exam(self, exam: Any, played: Any, state: Any) -> None:
+    def exam(self, exam: Any, state: Any) -> None:
         """None is sat."""
 
 

@@ -58,7 +58,7 @@ class Bystander:
         told = ", ".join(f"{name} {row[name]:.3g}" for name in (*KEPT, "trajectories", "reward_first") if name in row)
         print(f"{self.name} step {state.step}: {told}, cores {self.busy[-1]:.0%}", file=sys.stderr, flush=True)
 
-    def exam(self, exam: Any, played: Any, state: Any) -> None:
+    def exam(self, exam: Any, state: Any) -> None:
         """None is sat."""
 
     def rate(self, run: Run) -> float:

@@ -91,7 +91,7 @@ class PlaywrightReward:
         return score(page, render, critique, task, self.settings.score).total
 
     def _show(self, html: str) -> tuple[Render, bytes]:
-        from reward.validity import blank_share, is_blank
+        from reward.validity import is_blank
 
         size = self.settings.browser.viewport_width, self.settings.browser.viewport_height
         context = self.browser.new_context(viewport={"width": size[0], "height": size[1]})
@@ -100,7 +100,7 @@ class PlaywrightReward:
         tab.set_content(html)
         png, seen = tab.screenshot(), tab.evaluate(READ)
         context.close()
-        outcome = "exception" if thrown else "blank" if is_blank(blank_share(png)) else "ok"
+        outcome = "exception" if thrown else "blank" if is_blank(png) else "ok"
         sha = Page(html=html).sha256
         render = Render(
             page_sha256=sha,

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from doubles import Notebook, PaperCritic, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+from exact import timeless
 
 from cluster.drift import watch_judge
-from cluster.loop import train
+from cluster.exam import REVIEWED
+from cluster.loop import examine, train
 from cluster.run import Run
 from cluster.settings import RunSettings, check_settings
 from cluster.state import RunState
@@ -51,7 +53,7 @@ async def resume(path: Path, chosen: RunSettings) -> Run:
     """What `--resume` does, on paper."""
     store = Store(path)
     steps = store.saved_steps()
-    state = RunState.from_json(store.read_json(f"checkpoints/step-{steps[-1]:06d}.json")) if steps else RunState()
+    state = RunState.from_json(store.read_state(steps[-1])) if steps else RunState()
     run = make_run(path, chosen, state)
     if steps:
         await run.learner.load(store.checkpoint(steps[-1]))
@@ -94,6 +96,31 @@ async def test_a_run_cut_at_any_moment_resumes_to_the_same_metrics(tmp_path: Pat
     await train(resumed)
     assert timeless(resumed.state.history) == timeless(whole.state.history)
     assert resumed.state.champion.mean == whole.state.champion.mean
+
+
+async def test_an_exam_that_is_stored_is_not_sat_again(tmp_path: Path) -> None:
+    run = make_run(tmp_path, settings(steps=1))
+    await train(run)
+    first, reviews = run.state.exams[0], (run.store.path / "exams" / "reviews-000000.json").read_text()
+    again = make_run(tmp_path, settings(steps=1))
+    again.players.cast.policy.logits[0] = 99.0  # type: ignore[attr-defined]
+    await examine(again)
+    assert again.state.exams == [first]
+    assert (run.store.path / "exams" / "reviews-000000.json").read_text() == reviews
+
+
+async def test_an_exam_says_how_well_the_policys_critique_agrees_with_the_critics(tmp_path: Path) -> None:
+    run = make_run(tmp_path, settings(steps=1))
+    await train(run)
+    assert {exam.agreement for exam in run.state.exams} == {1.0}, "on paper both always say the same"
+    assert {exam.agreement_by_chance for exam in run.state.exams} == {1.0}
+    reviews = run.store.read_reviews(0)
+    judged = [one for one in run.store.read_exam(0) or [] if one.turns[0].attempts[0].critique is not None]
+    assert list(reviews or {}) == [one.task.id for one in judged][:REVIEWED]
+    hopeless = make_run(tmp_path / "hopeless", settings(steps=1))
+    hopeless.players.cast.policy.logits[0] = 99.0  # type: ignore[attr-defined]
+    await examine(hopeless)
+    assert hopeless.state.exams[0].agreement is None, "the critic saw no page"
 
 
 async def test_machine_faults_are_dropped_and_counted_never_scored(tmp_path: Path) -> None:
@@ -204,9 +231,3 @@ async def test_what_is_spent_ends_the_run_and_drops_no_episode(tmp_path: Path) -
         await train(run)
     assert run.state.step >= 1
     assert sum(row["dropped"] for row in run.state.history) == 0
-
-
-def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """A history without what the clock wrote."""
-    clocked = ("seconds", "per_s", "mean_generate", "mean_render", "mean_judge", "busy_", "idle_", "queue_")
-    return [{name: v for name, v in row.items() if not any(word in name for word in clocked)} for row in history]

@@ -368,6 +368,15 @@ def test_a_small_file_leaves_out_the_oldest_films_and_says_so() -> None:
     assert f"The {5 - len(shown)} oldest were left out" in small
 
 
+def test_a_policy_that_was_asked_for_its_own_critique_has_a_curve_of_it() -> None:
+    agreed = {"agreement": 0.625, "agreement_by_chance": 0.25}
+    exams = [{"step": 0, "mean": 0.25, "valid": 0.4, **agreed}, {"step": 8, "mean": 0.3, "valid": 0.5, **agreed}]
+    page = Reader(render(sample_report(exams=exams))).text
+    for words in ("Its own critic", "same page, step 8: 0.62", "another page, step 0: 0.25"):
+        assert words in page
+    assert "Its own critic" not in render(sample_report()), "exams of older runs did not ask"
+
+
 def test_a_run_that_has_just_begun_has_a_report() -> None:
     empty = {"valid_render_rate": {"first": None, "last": None}, "held_out": {"reward_before": None}, "steps": 0}
     for summary in ({}, empty):

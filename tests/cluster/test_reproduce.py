@@ -21,10 +21,10 @@ from cluster.results import Exam, Result, standing
 from cluster.run import Run
 from cluster.settings import RunSettings, load_settings
 from cluster.state import RunState
-from cluster.store import Store, write_groups
+from cluster.store import Store
 from cluster.summary import summarise
 from rollout.errors import CheckpointError, SettingsError
-from rollout.records import Group, Reward, Trajectory
+from rollout.records import Group, Reward
 
 RUN = """
 steps = 6
@@ -62,18 +62,6 @@ set.exam.every = 2
 """
 
 
-class Examiner(Notebook):
-    """Keeps what was played in exams, as the watcher of a real run does."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__()
-        self.store = store
-
-    def exam(self, exam: Any, played: Sequence[Trajectory], state: Any) -> None:
-        groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
-        write_groups(self.store.exam_file(exam.step), groups, exam.step)
-
-
 class PaperTraining:
     """Does what `python -m cluster.train` does, on a paper crew; `codes` are exit codes of runs that do not finish."""
 
@@ -103,7 +91,7 @@ class PaperTraining:
             store=store,
             players=worker(cast(policy=policy), settings.episode, store),
             learner=PaperLearner(policy, lr=2.0),
-            watcher=Examiner(store),
+            watcher=Notebook(),
             state=RunState(),
         )
         await train(run)

@@ -44,7 +44,7 @@ async def resume(path: Path, chosen: RunSettings, lr: float) -> Run:
     """What `--resume` does, on paper."""
     store = Store(path)
     steps = store.saved_steps()
-    state = RunState.from_json(store.read_json(f"checkpoints/step-{steps[-1]:06d}.json")) if steps else RunState()
+    state = RunState.from_json(store.read_state(steps[-1])) if steps else RunState()
     run = make_run(path, chosen, lr, state)
     if state.step:
         await run.learner.load(store.checkpoint(state.step))
@@ -118,7 +118,7 @@ async def test_a_run_cut_at_any_moment_goes_back_all_the_same(tmp_path: Path, mo
 async def test_a_run_stopped_between_a_bad_exam_and_the_way_back_goes_back_first(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(), lr=-2.0)
 
-    def stop(exam: Any, played: Any, state: RunState) -> None:
+    def stop(exam: Any, state: RunState) -> None:
         if exam.step == 3:
             raise asyncio.CancelledError
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from doubles import PaperPolicy, cast, task, worker
 
+from cluster.shelf import Shelf
 from cluster.store import Store
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
@@ -69,6 +70,41 @@ async def test_tables_from_before_there_were_comparisons_are_read(tmp_path: Path
     assert store.read_groups(1) == played
 
 
+async def test_groups_of_one_task_stay_apart_and_one_that_lost_all_its_episodes_stays_counted(tmp_path: Path) -> None:
+    store, (_, group) = Store(tmp_path), await groups(Store(tmp_path / "played"))
+    lost = Group(task=group.task, trajectories=(), dropped=3)
+    stored = [group, group, lost, replace(group, dropped=1)]
+    store.write_groups(1, stored)
+    assert store.read_groups(1) == stored
+
+
+async def test_a_table_of_before_groups_were_numbered_is_read(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    store = Store(tmp_path)
+    played = await groups(store)
+    path = store.write_groups(1, played)
+    pq.write_table(pq.read_table(path).drop_columns(["group"]), path)
+    assert store.read_groups(1) == played
+
+
+async def test_the_shelf_has_what_is_finished_and_in_no_step(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    shelf, (first, second) = Shelf(store), await groups(store)
+    shelf.put((1, 5), first)
+    shelf.put((2, 0), second)
+    shelf.put((2, 1), replace(second, dropped=1))
+    assert (shelf.take((1, 5)), shelf.take((2, 0))) == (first, second)
+    assert shelf.take((2, 1)) is None, "what lost episodes is better played again"
+    assert shelf.places() == [(1, 5), (2, 0)]
+    store.write_groups(2, [first])
+    assert shelf.places() == [(2, 0)], "a run that is killed between the two must not learn from one twice"
+    shelf.clear(keep=[(2, 0)])
+    assert shelf.take((1, 5)) is None
+    shelf.clear()
+    assert shelf.places() == []
+
+
 async def test_kept_pictures_are_found_by_hash(tmp_path: Path) -> None:
     store = Store(tmp_path)
     played = await groups(store)
@@ -102,6 +138,48 @@ def test_checkpoints_are_whole_only_with_their_state_and_the_oldest_go(tmp_path:
             store.write_state(step, {"step": step}, keep=1)
     assert store.saved_steps() == [2]
     assert not store.checkpoint(1).exists()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:-30], lambda text: text.replace('"step": 3', '"step": 5'), lambda text: ""]
+)
+def test_a_damaged_state_is_refused_and_the_last_sound_one_named(tmp_path: Path, damage: Any) -> None:
+    store = Store(tmp_path)
+    for step in (1, 2, 3):
+        store.write_state(step, {"step": step, "history": [{"loss": 0.1 * step}]}, keep=3)
+    paths = [tmp_path / "checkpoints" / f"step-{step:06d}.json" for step in (1, 2, 3)]
+    assert store.read_state(3) == {"step": 3, "history": [{"loss": 0.1 * 3}]}
+    paths[2].write_text(damage(paths[2].read_text()))
+    with pytest.raises(
+        CheckpointError, match=r"step-000003\.json: .*step-000003\* to go on from step-000002, the newest"
+    ):
+        store.read_state(3)
+    paths[1].write_text("{")
+    with pytest.raises(CheckpointError, match=r"to go on from step-000001, the newest"):
+        store.read_state(3)
+    paths[0].unlink()
+    with pytest.raises(CheckpointError, match="there is no sound one before it"):
+        store.read_state(3)
+
+
+def test_what_happened_is_remembered_line_by_line(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.events() == []
+    for event in ("12:00:01 lost browser-0: it\nis gone", "12:00:02 browser-0 was made again"):
+        store.note(event)
+    assert store.events() == ["12:00:01 lost browser-0: it is gone", "12:00:02 browser-0 was made again"]
+
+
+def test_the_last_checkpoints_are_kept_and_what_a_kill_left_of_others_goes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.checkpoint(1).mkdir()  # Its state is gone already, or never came.
+    for step in (2, 3, 4, 5):
+        store.checkpoint(step).mkdir()
+        store.write_state(step, {"step": step}, keep=2, spare=3)
+    assert store.saved_steps() == [3, 4, 5]
+    assert {path.name for path in store.checkpoints.iterdir() if path.is_dir()} == {
+        f"step-{step:06d}" for step in (3, 4, 5)
+    }
 
 
 @pytest.fixture

@@ -116,6 +116,30 @@ async def test_a_long_group_holds_no_step_back_and_goes_to_a_later_one() -> None
     await stream.close()
 
 
+async def test_a_run_that_was_cut_short_gets_what_was_finished_first_and_begins_no_place_twice() -> None:
+    begun: list[tuple[int, int]] = []
+
+    async def play_group(step: int, place: int) -> Group:
+        begun.append((step, place))
+        return await group(f"{step}/{place}", VARIED)
+
+    finished = [(1, 3), (2, 5), (2, 6), (3, 1), (3, 9)]
+    stream = Stream(play_group, settings(max_staleness=1, in_flight=64, refill=0), finished)
+    assert stream.unlearnt() == set(finished)
+    assert names(await stream.collect(3)) == ["2/5", "2/6", "3/0", "3/1"]
+    while stream.playing:
+        await asyncio.sleep(0)
+    assert stream.metrics()["groups_given_up"] == 1, "1/3 is too stale for step 3"
+    assert {(3, 2), (3, 3), (3, 9)} <= stream.unlearnt()
+    assert (3, 9) not in begun, "what is of this step comes when it is its turn"
+    await stream.collect(4)
+    await asyncio.sleep(0)
+    assert (3, 9) in begun, "and in the next step at the latest"
+    assert len(begun) == len(set(begun))
+    await stream.close()
+    assert stream.unlearnt() == set()
+
+
 async def test_a_group_too_stale_for_every_step_is_given_up() -> None:
     hall = Hall((1, 1))
     stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))

@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.ledger import Ledger
 from cluster.display import Display
+from cluster.exam import Exam
 from cluster.settings import RunSettings
 from cluster.state import RunState
 from cluster.store import Store
@@ -20,11 +21,13 @@ class PaperTracker:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.champions: list[tuple[Any, ...]] = []
 
-    def metrics(self, history: list[dict[str, float]]) -> None:
+    def metrics(self, history: list[dict[str, float]], mark: str = "") -> None:
         self.rows = history
 
-    def values(self, *_: Any) -> None: ...
+    def champion(self, *champion: Any) -> None:
+        self.champions.append(champion)
 
     def file(self, *_: Any) -> None: ...
 
@@ -71,6 +74,29 @@ def test_a_step_hears_what_its_critics_cost_since_the_last_one(tmp_path: Path) -
     assert row["critic_tokens_total"] == 100.0  # what was paid before a resume counts
     assert step(3)["critic_tokens"] == 0.0
     observer.finish("stopped")
+
+
+def test_an_exam_is_delivered_with_what_was_owed_before_it_and_the_champion_that_stands(tmp_path: Path) -> None:
+    exams = [
+        Exam(step=0, rewards={"a": 0.25, "b": 0.25}, valid=0.5, agreement=0.5, agreement_by_chance=0.25),
+        Exam(step=4, rewards={"a": 0.5, "b": 0.5}, valid=1.0),
+    ]
+    state, tracker = RunState(exams=exams, champion_step=4), PaperTracker()
+    observer = Observer(RunSettings(), Store(tmp_path), state, Display(io.StringIO()), tracker, "r")  # type: ignore[arg-type]
+    observer.exam(exams[1], state)
+    observer.clerk.shutdown(wait=True)
+    assert [errand.result() for errand in observer.errands] == [None]
+    first, second = tracker.rows
+    assert first == {
+        "step": 0.0,
+        "exam_reward": 0.25,
+        "exam_valid": 0.5,
+        "critique_agreement": 0.5,
+        "critique_agreement_by_chance": 0.25,
+    }
+    assert (second["exam_gain"], second["exam_gain_low"], second["exam_gain_high"]) == (0.25, 0.25, 0.25)
+    assert tracker.champions == [(tmp_path / "champion", 4, 0.5)]
+    assert Store(tmp_path).events() == state.events
 
 
 def test_a_step_hears_of_the_processors_and_a_run_ends_with_advice(tmp_path: Path) -> None:

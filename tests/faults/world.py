@@ -83,12 +83,16 @@ class World:
         assert self.process is not None
         return psutil.Process(self.process.pid)
 
-    def stage(self) -> int:
-        """The stage the run is in, as an index of STAGES; -1 while it is being set up."""
+    def ready(self) -> bool:
+        """Whether the crew stands, and works."""
         with self.log.open("rb") as log:
             log.seek(self._read_from)
-            if not READY.search(log.read().decode(errors="replace")):
-                return -1
+            return bool(READY.search(log.read().decode(errors="replace")))
+
+    def stage(self) -> int:
+        """The stage the run is in, as an index of STAGES; -1 while it is being set up."""
+        if not self.ready():
+            return -1
         exams, steps = len(list((self.run / "exams").glob("exam-*.parquet"))), len(self.history())
         return 0 if exams == 0 else 1 + steps if steps < STEPS else STEPS + exams
 

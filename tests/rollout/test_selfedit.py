@@ -2,7 +2,9 @@
 
 from doubles import PaperPolicy, PaperRenderer, task
 
-from rollout.selfedit import self_edit
+from rollout.parsing import parse_page
+from rollout.prompts import REVIEW, answer
+from rollout.selfedit import review_request, self_edit
 from rollout.settings import EpisodeSettings
 
 SETTINGS = EpisodeSettings(max_tokens=64)
@@ -13,6 +15,14 @@ async def test_no_critic_is_needed_and_every_round_is_accounted() -> None:
     assert [draft.round for draft in drafts] == [0, 1, 2, 3]
     assert [draft.tokens for draft in drafts] == [1, 3, 5, 7]
     assert drafts[1].feedback == ("The level should be higher.",)
+
+
+async def test_a_review_is_asked_for_as_in_self_edit() -> None:
+    policy = PaperPolicy()
+    await self_edit(task(), policy, PaperRenderer(), SETTINGS, rounds=1, seed=1)
+    (asked,) = [request for request in policy.requests if request.messages[-1].content == REVIEW]
+    page = parse_page(answer(asked.messages[-2].content.split("```html\n")[1].split("\n```")[0]))
+    assert review_request(task(), page, SETTINGS, seed=asked.seed) == asked
 
 
 async def test_a_revision_that_does_not_render_is_refused() -> None:

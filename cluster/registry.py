@@ -1,0 +1,43 @@
+"""The champion in MLflow's model registry: a version of the model `settings.name` each time it moves.
+
+A version refers to the run's own artifacts, `champion/step-000010`, so its files are kept once. The alias `champion`
+is that of the newest version: `models:/demo@champion` is what to deploy.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from learner.checkpoint import MANIFEST
+
+ALIAS = "champion"
+
+
+class Registry:
+    """The versions of one model that come from one MLflow run. All methods raise what the client raises."""
+
+    def __init__(self, client: Any, model: str, run: str) -> None:
+        """`client` is an MlflowClient, `run` the id of the MLflow run."""
+        self.client, self.model, self.run = client, model, run
+
+    def register(self, path: Path, step: int, tags: Mapping[str, str]) -> None:
+        """Makes the champion of a step, a directory with a manifest, a version, unless it is one; sets the alias.
+
+        May be repeated after a failure anywhere in it: nothing is there twice. A champion that was replaced by the
+        next one while it was delivered is left to that one.
+        """
+        tags = {**tags, "step": str(step)}
+        if not any(version.run_id == self.run and version.tags.get("step") == tags["step"] for version in self.all()):
+            manifest, folder = (path / MANIFEST).read_bytes(), f"champion/step-{step:06d}"
+            self.client.log_artifacts(self.run, str(path), folder)
+            if (path / MANIFEST).read_bytes() != manifest:
+                return
+            if not self.client.search_registered_models(f"name = '{self.model}'"):
+                self.client.create_registered_model(self.model, description="Champions of ReLook runs of this name.")
+            self.client.create_model_version(self.model, f"runs:/{self.run}/{folder}", self.run, tags)
+        newest = max(int(version.version) for version in self.all())
+        self.client.set_registered_model_alias(self.model, ALIAS, str(newest))
+
+    def all(self) -> list[Any]:
+        """All versions of the model, those of other runs too."""
+        return list(self.client.search_model_versions(f"name = '{self.model}'"))
