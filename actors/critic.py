@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from actors.endpoint import Endpoint
+from actors.endpoint import Endpoint, Find
 from actors.judgments import JudgmentCache
 from actors.settings import CriticSettings
 from reward.multimodal import pairs, rubric
@@ -24,9 +24,12 @@ from rollout.records import Critique, Page, Render, Shot, Task
 Fetch = Callable[[Any], bytes]
 
 
-def make_critic(settings: CriticSettings) -> "VisualCriticActor | HttpCriticActor":
-    """The critic that the settings name, for this process: pictures as bytes, no judgment remembered."""
-    return HttpCriticActor(settings) if settings.kind == "http" else VisualCriticActor()
+def make_critic(settings: CriticSettings, find: Find | None = None) -> "VisualCriticActor | HttpCriticActor":
+    """The critic that the settings name, for this process: pictures as bytes, no judgment remembered.
+
+    `find` says where a judge is that has no `base_url`.
+    """
+    return HttpCriticActor(settings, find=find) if settings.kind == "http" else VisualCriticActor()
 
 
 class VisualCriticActor:
@@ -71,9 +74,12 @@ class HttpCriticActor:
     A page whose renderer flagged it is judged like any other: what a judge sees decides, not what we suspect.
     """
 
-    def __init__(self, settings: CriticSettings, fetch: Fetch = bytes, cache: Path | None = None) -> None:
+    def __init__(
+        self, settings: CriticSettings, fetch: Fetch = bytes, cache: Path | None = None, find: Find | None = None
+    ) -> None:
+        """`find` says where a judge is that has no `base_url`."""
         self.settings, self.fetch = settings, fetch
-        self.endpoint = Endpoint(settings)
+        self.endpoint = Endpoint(settings, find)
         self._cache = JudgmentCache(cache)
         self._asked: dict[str, asyncio.Task[Critique]] = {}
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from actors.judge_settings import JudgeSettings
 from actors.settings import PolicySettings
 from rollout.errors import StorageFault
 
 SHARED_FOLDER = Path("/dev/shm")
 
 
-def variables(settings: PolicySettings) -> dict[str, str]:
+def variables(settings: PolicySettings | JudgeSettings) -> dict[str, str]:
     """What vLLM reads from the environment, here and in the processes it starts."""
     return {
         "VLLM_NO_USAGE_STATS": "1",

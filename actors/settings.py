@@ -74,7 +74,8 @@ class CriticSettings(Settings):
     count: int = Field(default=1, ge=1)
     """Critic actors."""
     base_url: str = ""
-    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`."""
+    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`; empty where the
+    run serves the judge itself (`judge.model`)."""
     model: str = ""
     """`http`: name of the model at that server."""
     key_env: str = ""
@@ -105,7 +106,7 @@ class CriticSettings(Settings):
         if self.kind != "http":
             return self
         address = urlsplit(self.base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
+        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
             raise ValueError(f"critic.base_url must be the http or https address of a server, got {self.base_url!r}")
         if address.username or address.password:
             raise ValueError("critic.base_url must not hold a password: name its variable in critic.key_env")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.inference import critic_at_hand
 from cluster.settings import RunSettings, load_settings
 from reward import calibration
 from reward.designs import Draw, draw, vary
@@ -63,17 +64,15 @@ async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[
 async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
     """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
     from actors.browser import ChromiumRenderer
-    from actors.critic import make_critic
 
     renderer = ChromiumRenderer(settings.browser)
-    critic = make_critic(settings.critic)
-    try:
-        await critic.ping()
-        await renderer.start()
-        yield renderer, critic
-    finally:
-        await renderer.stop()
-        await critic.stop()
+    async with critic_at_hand(settings) as critic:
+        try:
+            await critic.ping()
+            await renderer.start()
+            yield renderer, critic
+        finally:
+            await renderer.stop()
 
 
 async def climb(renderer: Renderer, seed: int) -> Ladder:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from actors.judge_settings import JudgeSettings
 from actors.settings import BrowserSettings, CriticSettings, PolicySettings
 from learner.settings import LearnerSettings
 from learner.warmstart_settings import WarmStartSettings
@@ -67,7 +68,7 @@ class ClusterSettings(Settings):
     """How actors are placed."""
 
     roles: bool = False
-    """Ask for the custom resources `policy`, `browser` and `learner` that the node types of a cluster offer."""
+    """Ask for the custom resources `policy`, `browser`, `learner` and `judge` that a cluster's node types offer."""
     policy_cpus: float = Field(default=0.5, ge=0)
     """Logical CPUs a policy engine asks Ray for."""
     learner_cpus: float = Field(default=0.5, ge=0)
@@ -80,6 +81,10 @@ class ClusterSettings(Settings):
     """GPUs a policy engine asks for (its tensor-parallel size on a GPU cluster)."""
     learner_gpus: float = Field(default=0, ge=0)
     """GPUs a learner rank asks for."""
+    judge_cpus: float = Field(default=0.5, ge=0)
+    """Logical CPUs a judge that the run serves asks Ray for."""
+    judge_gpus: float = Field(default=0, ge=0)
+    """GPUs such a judge asks for: its tensor-parallel size on a GPU cluster."""
     workers: int = Field(default=1, ge=1)
     """Episode workers, each playing many episodes at once."""
     placement_timeout_s: float = Field(default=120, gt=0)
@@ -128,6 +133,7 @@ class RunSettings(Settings):
     policy: PolicySettings = PolicySettings()
     browser: BrowserSettings = BrowserSettings()
     critic: CriticSettings = CriticSettings()
+    judge: JudgeSettings = JudgeSettings()
     learner: LearnerSettings = LearnerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     exam: ExamSettings = ExamSettings()
@@ -142,6 +148,26 @@ class RunSettings(Settings):
                 f"critic.deadline_s is {self.critic.deadline_s:g}, wanted less than cluster.call_timeout_s "
                 f"({self.cluster.call_timeout_s:g}): else a critic that is still patient counts as lost"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> "RunSettings":
+        critic, judge, gpus = self.critic, self.judge, self.cluster.judge_gpus
+        if not judge.model:
+            if critic.kind == "http" and not critic.base_url:
+                raise ValueError(
+                    "critic.base_url must be the http or https address of a server when critic.kind is 'http', "
+                    "or judge.model the directory of a model that the run is to serve; got neither"
+                )
+            return self
+        if critic.kind != "http" or critic.base_url or critic.key_env:
+            got = f"kind {critic.kind!r}, base_url {critic.base_url!r} and key_env {critic.key_env!r}"
+            raise ValueError(f"judge.model is served for critics of kind 'http' without base_url and key, got {got}")
+        if critic.count < judge.count:
+            raise ValueError(f"critic.count must be at least judge.count ({judge.count}), got {critic.count}")
+        if gpus > 0 and max(1.0, gpus) != judge.tensor_parallel:
+            wanted = f"wanted its judge.tensor_parallel ({judge.tensor_parallel})"
+            raise ValueError(f"cluster.judge_gpus is {gpus:g} for each judge, {wanted}")
         return self
 
     @model_validator(mode="after")

@@ -272,7 +272,7 @@ async def test_who_is_called_off_in_the_queue_does_not_keep_others_waiting() -> 
 
 def test_settings_are_refused_at_the_door() -> None:
     with pytest.raises(ValueError, match=r"critic\.base_url must be"):
-        CriticSettings(kind="http", model="m")
+        CriticSettings(kind="http", model="m", base_url="judge:8000")
     with pytest.raises(ValueError, match="must not hold a password"):
         CriticSettings(kind="http", model="m", base_url="http://me:pw@host/v1")
     with pytest.raises(ValueError, match=r"critic\.model"):

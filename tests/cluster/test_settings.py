@@ -9,6 +9,8 @@ import pytest
 from cluster.settings import load_settings
 from rollout.errors import SettingsError
 
+SERVED = '[critic]\nkind = "http"\nmodel = "j"'
+
 
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "run.toml"
@@ -29,6 +31,17 @@ def write(tmp_path: Path, text: str) -> Path:
             "[learner]\nlength_limit = 400\n[episode]\nmax_tokens = 512",
             r"learner.length_limit must be episode.max_tokens \(512\) where it is set, got 400",
         ),
+        (
+            '[critic]\nkind = "http"\nmodel = "j"',
+            "critic.base_url must be .* or judge.model the directory .* got neither",
+        ),
+        ('[judge]\nmodel = "m"', "judge.model is served for critics of kind 'http' .* got kind 'visual'"),
+        (
+            SERVED + '\nbase_url = "http://host/v1"\n[judge]\nmodel = "m"',
+            "without base_url and key, got .* 'http://host/v1'",
+        ),
+        (SERVED + "\n[judge]\nmodel = 'm'\ncount = 2", r"critic.count must be at least judge.count \(2\), got 1"),
+        (SERVED + "\n[judge]\nmodel = 'm'\n[cluster]\njudge_gpus = 4", "judge_gpus is 4 .* judge.tensor_parallel .1"),
         ("steps = ", "not readable as TOML"),
     ],
 )
