@@ -51,6 +51,11 @@ class VLLMJudge:
         self._keeper: asyncio.Task[None] | None = None
         self._news: list[str] = []
 
+    @property
+    def pid(self) -> int | None:
+        """Of the server's first process; None while there is none."""
+        return self._child.pid if self._child is not None else None
+
     async def start(self) -> None:
         """Returns once it has looked at a picture. Raises SettingsError or CriticFault, in one line."""
         await self._up()
