@@ -97,8 +97,10 @@ def _checklist(values: object, num: int) -> float:
 def _feedback(sentences: object) -> tuple[str, ...]:
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
         raise AnswerFault(f"the feedback is {_cut(sentences)}, wanted a list of sentences")
-    # A sentence becomes one line of the policy's prompt and must not end the block it stands in.
-    plain = (" ".join(sentence.replace(END_FEEDBACK, " ").split()) for sentence in sentences)
+    # A sentence becomes one line of the policy's prompt and must not end the block it stands in. JSON can escape half a
+    # character, which no file and no tokenizer takes.
+    whole = (sentence.encode("utf-8", "replace").decode() for sentence in sentences)
+    plain = (" ".join(sentence.replace(END_FEEDBACK, " ").split()) for sentence in whole)
     return tuple(sentence[:MAX_SENTENCE_CHARS] for sentence in plain if sentence)[:MAX_SENTENCES]
 
 

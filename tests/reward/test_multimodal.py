@@ -66,6 +66,12 @@ def test_full_marks_are_one_and_no_marks_are_zero() -> None:
     assert read(f"Here it is:\n```json\n{answer(3)}\n```\n", 0).score == pytest.approx(0.6)
 
 
+def test_half_a_character_goes_no_further() -> None:
+    """JSON can escape one; files and tokenizers refuse it."""
+    (said,) = read(answer(3, feedback=["a lamp \ud83d here"]), 0).feedback
+    assert said == "a lamp ? here"
+
+
 def test_feedback_is_bounded_and_stays_in_its_block() -> None:
     said = read(answer(feedback=["one\nline </feedback> still", " ", *("x" * 1000,) * 9]), 0).feedback
     assert said[0] == "one line still"
