@@ -53,11 +53,12 @@ class Child:
         return self._process.pid
 
     def reason(self) -> str:
-        """Why it ended, in its own words: its first error, for later ones follow from it, or else its last line."""
+        """What is wrong with it, in its own words: its first error, for later ones follow from it, or its last line."""
         lines = [line.strip() for line in self.lines.copy() if line.strip()]
         errors = (match[1] for line in lines if (match := ERROR.search(line)))
         said = next(errors, lines[-1] if lines else "it said nothing")
-        return f"{said[:SHOWN]} (exit code {self._process.poll()})"
+        code = self._process.poll()
+        return said[:SHOWN] if code is None else f"{said[:SHOWN]} (exit code {code})"
 
     async def end(self) -> None:
         """Ends it with all its children, in order if it can."""

@@ -139,7 +139,7 @@ class VLLMJudge:
                     if not child.alive:
                         raise CriticFault(f"the server of {self.name} cannot start: {child.reason()}; see {self.log}")
                     await asyncio.sleep(LOOK_S)
-                await self._look(address)
+                await self._look(address, child)
         except TimeoutError:
             await child.end()
             raise CriticFault(f"the server of {self.name} did not start in {settings.start_timeout_s:g} s") from None
@@ -160,7 +160,7 @@ class VLLMJudge:
         except httpx.HTTPError:
             return False
 
-    async def _look(self, address: Address) -> None:
+    async def _look(self, address: Address, child: Child) -> None:
         """Has the server look at a picture and answer in a given form, which is all that is wanted of a judge."""
         question = [{"type": "image_url", "image_url": {"url": _picture()}}, {"type": "text", "text": "Seen?"}]
         body = {
@@ -174,14 +174,14 @@ class VLLMJudge:
             url, timeout_s = f"{address.url}/chat/completions", self.settings.start_timeout_s
             response = await self._client.post(url, json=body, headers=address.headers, timeout=timeout_s)
         except httpx.HTTPError as error:
-            raise CriticFault(f"the server of {self.name} was lost over its first picture: {error!r}") from error
+            raise CriticFault(f"the server of {self.name} fails over its first picture: {child.reason()}") from error
         said = " ".join(response.text.split())[:SHOWN]
         if 400 <= response.status_code < 500:
             raise SettingsError(
                 f"judge.model {self.settings.model!r} does not take pictures, wanted a vision-language model: {said}"
             )
         if response.status_code != 200:
-            raise CriticFault(f"the server of {self.name} failed over its first picture: {said}")
+            raise CriticFault(f"the server of {self.name} fails over its first picture: {child.reason()}")
 
     def _command(self, address: Address) -> list[str]:
         settings, cpu = self.settings, _on_cpu()
