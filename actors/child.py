@@ -69,7 +69,7 @@ class Child:
             await asyncio.sleep(0.05)
         self._signal(signal.SIGKILL)
         await asyncio.to_thread(self._process.wait)
-        await asyncio.to_thread(self._scribe.join)
+        await asyncio.to_thread(self._scribe.join, GRACE_S)
 
     def _signal(self, number: int) -> None:
         # The group outlives its first process for as long as a child is in it.

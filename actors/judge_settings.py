@@ -25,7 +25,7 @@ class JudgeSettings(Settings):
     """CPU only: memory for keys and values, in GiB."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     """GPU only: share of the memory a server may take."""
-    start_timeout_s: float = Field(default=1800.0, gt=0.0)
-    """Seconds a server may take to load its weights and look at its first picture; large models take minutes."""
+    start_timeout_s: float = Field(default=600.0, gt=0.0)
+    """Seconds a server may take to load its weights and look at its first picture."""
     call_timeout_s: float = Field(default=120.0, gt=0.0)
     """Seconds without a sign of health after which a server counts as lost, and is made again."""

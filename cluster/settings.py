@@ -165,6 +165,9 @@ class RunSettings(Settings):
             raise ValueError(f"judge.model is served for critics of kind 'http' without base_url and key, got {got}")
         if critic.count < judge.count:
             raise ValueError(f"critic.count must be at least judge.count ({judge.count}), got {critic.count}")
+        if judge.start_timeout_s > self.cluster.start_timeout_s:
+            most = f"wanted at most cluster.start_timeout_s ({self.cluster.start_timeout_s:g})"
+            raise ValueError(f"judge.start_timeout_s is {judge.start_timeout_s:g}, {most}")
         if gpus > 0 and max(1.0, gpus) != judge.tensor_parallel:
             wanted = f"wanted its judge.tensor_parallel ({judge.tensor_parallel})"
             raise ValueError(f"cluster.judge_gpus is {gpus:g} for each judge, {wanted}")

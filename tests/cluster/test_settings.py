@@ -41,6 +41,7 @@ def write(tmp_path: Path, text: str) -> Path:
             "without base_url and key, got .* 'http://host/v1'",
         ),
         (SERVED + "\n[judge]\nmodel = 'm'\ncount = 2", r"critic.count must be at least judge.count \(2\), got 1"),
+        (SERVED + "\n[judge]\nmodel = 'm'\nstart_timeout_s = 900", r"wanted at most cluster.start_timeout_s \(600\)"),
         (SERVED + "\n[judge]\nmodel = 'm'\n[cluster]\njudge_gpus = 4", "judge_gpus is 4 .* judge.tensor_parallel .1"),
         ("steps = ", "not readable as TOML"),
     ],
