@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
-from actors.endpoint import Endpoint
+from actors.endpoint import Endpoint, Find
 from actors.judgments import JudgmentCache
 from actors.settings import CriticSettings
 from reward.multimodal import pairs, rubric
@@ -88,10 +88,11 @@ class HttpCriticActor:
         cache: Path | None = None,
         cost: Counter[str] | None = None,
         copies: int = 1,
+        find: Find | None = None,
     ) -> None:
-        """`cost` and `copies`: see `actors.endpoint`."""
+        """`cost`, `copies` and `find`: see `actors.endpoint`."""
         self.settings, self.fetch = settings, fetch
-        self.endpoint = Endpoint(settings, cost, copies)
+        self.endpoint = Endpoint(settings, cost, copies, find)
         self._cache = JudgmentCache(cache)
         self._asked: dict[str, asyncio.Task[Critique]] = {}
 

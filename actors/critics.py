@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from actors.critic import Answer, Fetch, HttpCriticActor, VisualCriticActor, all_or_none
+from actors.endpoint import Find
 from actors.ledger import Ledger
 from actors.settings import CriticsSettings
 from reward.mixture import JOINED, mean_of, vote_of
@@ -19,15 +20,25 @@ class CriticActor:
     """Asks every critic of the settings; the judgment of one alone is passed on as it is."""
 
     def __init__(
-        self, settings: CriticsSettings, fetch: Fetch = bytes, cache: Path | None = None, ledger: Path | None = None
+        self,
+        settings: CriticsSettings,
+        fetch: Fetch = bytes,
+        cache: Path | None = None,
+        ledger: Path | None = None,
+        find: Find | None = None,
     ) -> None:
-        """`cache` is the folder of judgments that need not be paid for again, `ledger` the file of what was paid."""
+        """`cache` is the folder of judgments that need not be paid for again, `ledger` the file of what was paid.
+
+        `find` says where the judge is that the run serves, for critics without an address.
+        """
         self.ledger = Ledger(ledger)
         self.weights = {name: judge.weight for name, judge in settings.members.items()}
         self.members: dict[str, Member] = {
-            name: HttpCriticActor(judge, fetch, cache, self.ledger.account(name), settings.count)
-            if judge.kind == "http"
-            else VisualCriticActor(fetch)
+            name: VisualCriticActor(fetch)
+            if judge.kind == "visual"
+            else HttpCriticActor(
+                judge, fetch, cache, self.ledger.account(name), settings.count, None if judge.base_url else find
+            )
             for name, judge in settings.members.items()
         }
 

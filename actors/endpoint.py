@@ -1,7 +1,7 @@
-"""An OpenAI-compatible endpoint asked with patience: the only place that speaks HTTP.
+"""An OpenAI-compatible endpoint asked with patience.
 
-A server that is busy or gone is waited for until the deadline. An answer that is no judgment is asked for again a few
-times. A request that the server will never take is a fault at once.
+A server that is busy or gone is waited for until the deadline, and looked for again where it may have moved. An answer
+that is no judgment is asked for again a few times. A request that the server will never take is a fault at once.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import os
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx
@@ -39,6 +40,27 @@ AWAY = 2
 SHOWN = 200
 
 
+REFUSED = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server is, such as `http://judge:8000/v1`."""
+
+    url: str
+    key: str = field(default="", repr=False)
+    """What opens it; empty where none is wanted."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with every request."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+
+Find = Callable[[], Awaitable[Address]]
+"""Says where a server is now. Raises CriticFault while it is nowhere."""
+
+
 class Unanswered(Exception):
     """There was no answer this time; another request may get one."""
 
@@ -46,13 +68,24 @@ class Unanswered(Exception):
 class Endpoint:
     """One server, one model. Use it from one event loop."""
 
-    def __init__(self, settings: CriticSettings, cost: Counter[str] | None = None, copies: int = 1) -> None:
-        """`cost` is what was counted before, and is added to; `copies` endpoints share `max_total_tokens`."""
-        self.settings, self.copies = settings, copies
+    def __init__(
+        self,
+        settings: CriticSettings,
+        cost: Counter[str] | None = None,
+        copies: int = 1,
+        find: Find | None = None,
+    ) -> None:
+        """`cost` is what was counted before, and is added to; `copies` endpoints share `max_total_tokens`.
+
+        `find` says where the server is that has no `base_url`, for it may move whenever it does not answer.
+        """
+        self.settings, self.copies, self._find = settings, copies, find
+        self.name = settings.base_url or f"the judge {settings.model}"
         self.gate = Gate(settings.in_flight)
         self.cost: Counter[str] = Counter() if cost is None else cost
         """`requests`, `retries`, `hedges` and `tokens`, see `actors.ledger`."""
         self._key = os.environ.get(settings.key_env, "") if settings.key_env else ""
+        self._address = None if find else Address(url=settings.base_url, key=self._key)
         self._client: httpx.AsyncClient | None = None
         self._took: deque[float] = deque(maxlen=200)
         self._draw = random.Random()
@@ -62,15 +95,17 @@ class Endpoint:
 
     async def check(self) -> None:
         """Raises SettingsError for a missing or refused key, CriticFault when nobody answers at the address."""
-        if self.settings.key_env and not self._key:
+        address = await self._where()
+        if self.settings.key_env and not address.key:
             raise SettingsError(f"critic.key_env: the environment of this node has no {self.settings.key_env}")
         try:
-            response = await self._ready().get("models")
+            response = await self._ready().get(f"{address.url}/models", headers=address.headers)
         except httpx.HTTPError as error:
-            raise CriticFault(f"{self.settings.base_url} cannot be reached: {error!r}") from error
-        if response.status_code in (401, 403):
+            self._forget()
+            raise CriticFault(f"{self.name} cannot be reached: {error!r}") from error
+        if response.status_code in REFUSED:
             raise SettingsError(
-                f"critic.key_env: {self.settings.base_url} refuses the key of {self.settings.key_env or 'nobody'} "
+                f"critic.key_env: {self.name} refuses the key of {self.settings.key_env or 'nobody'} "
                 f"with status {response.status_code}"
             )
 
@@ -138,9 +173,12 @@ class Endpoint:
         self._budget()
         self.cost["requests"] += 1
         try:
-            response = await self._ready().post("chat/completions", json=body)
-        except httpx.HTTPError as error:
+            address = await self._where()
+            url = f"{address.url}/chat/completions"
+            response = await self._ready().post(url, json=body, headers=address.headers)
+        except (httpx.HTTPError, CriticFault) as error:
             turn.end("down")
+            self._forget()
             self._unheard(self._plain(repr(error)))
             raise Unanswered(self._plain(repr(error))) from error
         self._heard()
@@ -154,17 +192,21 @@ class Endpoint:
         self._silent += 1
         self._silent_since = self._silent_since if self._silent > 1 else self.gate.now()
         if self._silent == AWAY:
-            self.news.append(f"{self.settings.base_url} does not answer ({why}); judgments wait for it")
+            self.news.append(f"{self.name} does not answer ({why}); judgments wait for it")
 
     def _heard(self) -> None:
         if self._silent >= AWAY:
             away_s = self.gate.now() - self._silent_since
-            self.news.append(f"{self.settings.base_url} answers again after {away_s:.0f} s")
+            self.news.append(f"{self.name} answers again after {away_s:.0f} s")
         self._silent = 0
 
     def _sift(self, response: httpx.Response, turn: Turn) -> Any:
         """The JSON of a good response; tells the gate how the others ended."""
         status = response.status_code
+        if status in REFUSED and self._find is not None:
+            turn.end("down")
+            self._forget()
+            raise Unanswered(f"status {status}: somebody else is at its address")
         if status in BUSY:
             turn.end("busy", min(LONGEST_REST_S, _retry_after(response.headers.get("retry-after", ""))))
             raise Unanswered(f"status {status}")
@@ -202,12 +244,24 @@ class Endpoint:
         self.cost["hedges"] += turn is not None
         return turn
 
+    async def _where(self) -> Address:
+        """The server's address. Raises CriticFault while it has none."""
+        if self._address is None:
+            assert self._find is not None, "without a base_url somebody says where the server is"
+            self._address = await self._find()
+            self._key = self._address.key
+        return self._address
+
+    def _forget(self) -> None:
+        """The address of a server that may move is asked for again."""
+        if self._find is not None:
+            self._address = None
+
     def _ready(self) -> httpx.AsyncClient:
         if self._client is None:
             most, timeout_s = 2 * self.settings.in_flight, self.settings.timeout_s
             self._client = httpx.AsyncClient(
-                base_url=self.settings.base_url,
-                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+                trust_env=self._find is None,  # no proxy is between us and a judge of our own
                 timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
                 limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
             )

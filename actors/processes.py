@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from actors.judge_settings import JudgeSettings
 from actors.settings import PolicySettings
 from rollout.errors import StorageFault
 
@@ -18,8 +19,9 @@ def backend_of(settings: PolicySettings) -> str:
     return "shared_memory" if settings.transfer == "auto" else settings.transfer
 
 
-def variables(settings: PolicySettings) -> dict[str, str]:
+def variables(settings: PolicySettings | JudgeSettings) -> dict[str, str]:
     """What vLLM reads from the environment, here and in the processes it starts."""
+    shares_memory = isinstance(settings, PolicySettings) and settings.transfer == "ipc"
     return {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -31,7 +33,7 @@ def variables(settings: PolicySettings) -> dict[str, str]:
         # Left to itself vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         # Handles of the learner's memory travel pickled; nobody but the learner can send any.
-        **({"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"} if settings.transfer == "ipc" else {}),
+        **({"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"} if shares_memory else {}),
     }
 
 

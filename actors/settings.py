@@ -78,7 +78,8 @@ class CriticSettings(Settings):
     weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     """What its judgment weighs among those of several critics; only the ratio to the others matters."""
     base_url: str = ""
-    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`."""
+    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`; empty where the
+    run serves the judge itself (`judge.model`)."""
     model: str = ""
     """`http`: name of the model at that server."""
     key_env: str = ""
@@ -111,7 +112,7 @@ class CriticSettings(Settings):
         if self.kind != "http":
             return self
         address = urlsplit(self.base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
+        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
             raise ValueError(f"critic.base_url must be the http or https address of a server, got {self.base_url!r}")
         if address.username or address.password:
             raise ValueError("critic.base_url must not hold a password: name its variable in critic.key_env")
@@ -141,6 +142,16 @@ class CriticsSettings(CriticSettings):
     def members(self) -> dict[str, CriticSettings]:
         """All critics by name, the first one first."""
         return {self.kind: self, **self.also}
+
+    @property
+    def served(self) -> list[CriticSettings]:
+        """Those who ask a judge that the run serves itself: HTTP critics without an address."""
+        return [one for one in self.members.values() if one.kind == "http" and not one.base_url]
+
+    @property
+    def served_as(self) -> str:
+        """The name of the model that the run serves."""
+        return self.served[0].model
 
     @property
     def at_once(self) -> int:

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cluster.inference import critic_at_hand
 from cluster.settings import RunSettings, load_settings
 from reward import calibration
 from reward.calibration import Better
@@ -67,17 +68,15 @@ async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[
 async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
     """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
     from actors.browser import ChromiumRenderer
-    from actors.critics import CriticActor
 
     renderer = ChromiumRenderer(settings.browser)
-    critic = CriticActor(settings.critic)
-    try:
-        await critic.ping()
-        await renderer.start()
-        yield renderer, critic
-    finally:
-        await renderer.stop()
-        await critic.stop()
+    async with critic_at_hand(settings) as critic:
+        try:
+            await critic.ping()
+            await renderer.start()
+            yield renderer, critic
+        finally:
+            await renderer.stop()
 
 
 async def climb(renderer: Renderer, seed: int) -> Ladder:

@@ -5,6 +5,7 @@ error that names the bundle and what the cluster has.
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -48,7 +49,7 @@ class Crew:
     learner: LearnerPool
     agency: "Agency"
     helpers: list[Pool]
-    """Browsers and critics, whom the workers ask; here they are only watched."""
+    """Browsers, judges and critics, whom others ask; here they are only watched."""
 
     async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
         """Watches everyone, without end; see `cluster.vigil`. Raises MachineError for whom nobody can stand in."""
@@ -148,6 +149,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
     )
     small = agency.bundle("", cluster.small_cpus)
+    judges = await agency.hire_judges(store.path)
     critics = await agency.hire_critics(small, store.costs)
     learner = await agency.hire_learner(model)
     seat = (agency.namespace, settings, store.path)
@@ -156,7 +158,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         agency.begin("browser", browsers, "start"),
         agency.begin("policy", learner.engines.handles, "start"),
         agency.begin("learner-rank", learner.ranks.handles, "ping"),
-        agency.begin("critic", critics, "ping"),
+        agency.begin_in_turn(("judge", judges, "start"), ("critic", critics, "ping")),
         agency.begin("worker", workers, "ping"),
     )
     patience = cluster.call_timeout_s
@@ -166,6 +168,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         agency=agency,
         helpers=[
             Pool("browser", browsers, fault=BrowserFault, timeout_s=patience, limit=1),
+            Pool("judge", judges, fault=CriticFault, timeout_s=patience, limit=1),
             Pool("critic", critics, fault=CriticFault, timeout_s=patience, limit=1),
         ],
     )
@@ -258,14 +261,44 @@ class Agency:
         """Critic actors; what the models they ask say is kept in the cache, what that cost in the folder `costs`."""
         from actors.critics import CriticActor
 
-        critic, cache = self.settings.critic, at_home(self.settings.cache) / "judgments"
-        seats = [(critic, fetch, cache, costs / f"critic-{place}.json") for place in range(critic.count)]
+        critic, cache, served = self.settings.critic, at_home(self.settings.cache) / "judgments", self.settings.judge
+        if served.model:  # Its name is the run's to choose, and would not tell it from another run's.
+            cache /= hashlib.sha256(str(at_home(served.model)).encode()).hexdigest()[:16]
+        seats = [
+            (critic, fetch, cache, costs / f"critic-{place}.json", self._judge_of(place))
+            for place in range(critic.count)
+        ]
         return await self.hire("critic", CriticActor, seats, bundle, restarts=-1)
+
+    async def hire_judges(self, folder: Path) -> list[Any]:
+        """Judges that the run serves itself, if any; their servers' logs are in `folder`."""
+        from cluster.judges import RayJudge
+
+        settings, cluster = self.settings, self.settings.cluster
+        if not settings.judge.model:
+            return []
+        bundle = self.bundle("judge", cluster.judge_cpus, cluster.judge_gpus)
+        logs = [folder / f"judge-{place}.log" for place in range(settings.judge.count)]
+        judge = settings.judge.model_copy(update={"model": str(at_home(settings.judge.model))})
+        seats = [(judge, settings.critic.served_as, log) for log in logs]
+        return await self.hire("judge", RayJudge, seats, bundle, restarts=-1)
+
+    def _judge_of(self, place: int) -> Any:
+        """How a critic finds its judge by name, for a judge may move; None where the run serves none."""
+        from cluster.judges import find_judge
+
+        judge = self.settings.judge
+        return partial(find_judge, f"judge-{place % judge.count}", self.namespace) if judge.model else None
 
     async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
         pool = Pool(name, handles, fault=MachineError, timeout_s=self.settings.cluster.start_timeout_s, limit=1)
         await pool.ask_all(method)
+
+    async def begin_in_turn(self, *pools: tuple[str, Sequence[Any], str]) -> None:
+        """Starts pools of which each needs the one before."""
+        for name, handles, method in pools:
+            await self.begin(name, handles, method)
 
     async def close(self) -> None:
         """Asks every actor to stop what it started, then ends it; leaves no placement behind."""

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 from cluster import machine
 from cluster.crew import connect
 from cluster.home import at_home
 from cluster.machine import Finding
 from cluster.settings import RunSettings, load_settings
-from rollout.errors import BadInput, BrowserFault
+from rollout.errors import BadInput, BrowserFault, CriticFault
 
 LOCK = Path(__file__).parent.parent / "requirements" / "cpu.lock"
 ENGINES = ("torch", "transformers", "vllm", "ray", "deepspeed", "mlflow")
@@ -64,6 +65,7 @@ def examine(settings: RunSettings) -> Iterator[Finding]:
         machine.check_fonts,
         machine.check_sandbox,
         lambda: check_browser(settings),
+        lambda: check_judge(settings),
         lambda: check_engines(ENGINES),
         lambda: check_ray(settings),
     )
@@ -94,6 +96,44 @@ def check_browser(settings: RunSettings) -> Finding:
     if not seen.startswith("ok "):
         return Finding(what="browser", status="FAIL", detail=seen, mend=mend)
     return Finding(what="browser", status="ok", detail=seen.removeprefix("ok "))
+
+
+def check_judge(settings: RunSettings) -> Finding:
+    """Whether the model that judges can be served, or the server that is asked answers."""
+    judge, critic = settings.judge, settings.critic
+    if judge.model:
+        return _check_weights(at_home(judge.model), judge.count, judge.tensor_parallel)
+    if critic.kind != "http":
+        return Finding(what="judge", status="ok", detail=f"none: the {critic.kind} critic asks no model")
+
+    async def see() -> None:
+        from actors.endpoint import Endpoint
+
+        endpoint = Endpoint(critic)
+        try:
+            await endpoint.check()
+        finally:
+            await endpoint.close()
+
+    try:
+        asyncio.run(see())
+    except (CriticFault, BadInput) as error:
+        mend = "start the server, or correct critic.base_url and critic.key_env"
+        return Finding(what="judge", status="FAIL", detail=str(error), mend=mend)
+    return Finding(what="judge", status="ok", detail=f"{critic.base_url} answers")
+
+
+def _check_weights(model: Path, servers: int, gpus: int) -> Finding:
+    """A judge's model directory as this machine sees it."""
+    mend = "put a vision-language model there, or name another directory in judge.model"
+    if not (model / "config.json").is_file():
+        status: Literal["warn", "FAIL"] = "warn" if "RAY_ADDRESS" in os.environ else "FAIL"
+        return Finding(what="judge", status=status, detail=f"{model} holds no config.json on this machine", mend=mend)
+    gib = sum(path.stat().st_size for path in model.glob("*.safetensors")) / machine.GIB
+    if not gib:
+        return Finding(what="judge", status="FAIL", detail=f"{model} holds no weights (*.safetensors)", mend=mend)
+    detail = f"{servers} of {model.name}: {gib:.3g} GiB of weights, {gib / gpus:.3g} on each of {gpus} devices"
+    return Finding(what="judge", status="ok", detail=detail)
 
 
 def check_engines(names: tuple[str, ...]) -> Finding:
@@ -146,15 +186,18 @@ def ask(settings: RunSettings) -> dict[str, float]:
     """Resources that all actors of a run ask Ray for, by name."""
     cluster, roles = settings.cluster, settings.cluster.roles
     engines, ranks, browsers = settings.policy.engines, settings.learner.ranks, settings.browser.count
+    judges = settings.judge.count if settings.judge.model else 0
     asked = {
         "CPU": engines * cluster.policy_cpus
         + ranks * cluster.learner_cpus
         + browsers * cluster.browser_cpus
+        + judges * cluster.judge_cpus
         + (settings.critic.count + cluster.workers) * cluster.small_cpus,
-        "GPU": engines * cluster.policy_gpus + ranks * cluster.learner_gpus,
+        "GPU": engines * cluster.policy_gpus + ranks * cluster.learner_gpus + judges * cluster.judge_gpus,
         "policy": engines if roles else 0,
         "browser": browsers if roles else 0,
         "learner": ranks if roles else 0,
+        "judge": judges if roles else 0,
     }
     return {name: float(amount) for name, amount in asked.items() if amount > 0}
 

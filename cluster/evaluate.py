@@ -15,7 +15,7 @@ from pathlib import Path
 from cluster.curriculum import Curriculum
 from cluster.exam import inference_table
 from cluster.home import at_home
-from cluster.inference import champion_of, tools
+from cluster.inference import champion_of, critic_at_hand, tools
 from cluster.loop import EXAM_SEED
 from cluster.settings import RunSettings, check_settings
 from cluster.store import Store
@@ -45,23 +45,17 @@ def main(argv: list[str] | None = None) -> int:
 
 async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, dict[str, float]]:
     """The inference table of a model directory on `num` held-out tasks."""
-    from actors.critics import CriticActor
-
     tasks = Curriculum(settings).held_out(num)
-    critic = CriticActor(settings.critic)
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            async with tools(settings, model) as hands:
-                cast = Cast(
-                    policy=hands.policy,
-                    renderer=hands.renderer,
-                    critic=critic,
-                    score=partial(score, settings=settings.score),
-                )
-                worker = EpisodeWorker(cast, settings.episode, Store(Path(folder)))
-                return await inference_table(worker, tasks, rounds=settings.exam.edit_rounds, seed=EXAM_SEED)
-        finally:
-            await critic.stop()
+        async with critic_at_hand(settings) as critic, tools(settings, model) as hands:
+            cast = Cast(
+                policy=hands.policy,
+                renderer=hands.renderer,
+                critic=critic,
+                score=partial(score, settings=settings.score),
+            )
+            worker = EpisodeWorker(cast, settings.episode, Store(Path(folder)))
+            return await inference_table(worker, tasks, rounds=settings.exam.edit_rounds, seed=EXAM_SEED)
 
 
 def show(table: dict[str, dict[str, float]]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.home import at_home
 from cluster.settings import RunSettings
@@ -44,3 +45,19 @@ def champion_of(runs: Path, run: str | None) -> Path:
     if not finished:
         raise CheckpointError(f"no champion of {run or 'any run'} under {runs}; train one first: make demo")
     return finished[0].resolve()
+
+
+@asynccontextmanager
+async def critic_at_hand(settings: RunSettings) -> AsyncIterator[Any]:
+    """The critic of the settings in this process, and the judge that is served for it, if any; it remembers nothing."""
+    from actors.critics import CriticActor
+    from actors.judge import served
+
+    log, model = at_home(settings.cache) / "judge.log", settings.judge.model
+    judge = settings.judge.model_copy(update={"model": model and str(at_home(model))})
+    async with served(judge, settings.critic.served_as, log) as find:
+        critic = CriticActor(settings.critic, find=find)
+        try:
+            yield critic
+        finally:
+            await critic.stop()

@@ -1,7 +1,7 @@
 """Learns again from what a run stored, or judges its pages again; no page is written anew.
 
 `python -m cluster.replay RUN --set learner.credit=siblings`: `--set` says what is to be different. With `--judge`,
-settings of `critic` and `browser`. Everything goes into a folder of its own beside the run: `replay.json`, and
+settings of `critic`, `judge` and `browser`. Everything goes into a folder of its own beside the run: `replay.json`, and
 `metrics.jsonl` and `weights/`, or `judgments.jsonl`.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.home import at_home
+from cluster.inference import critic_at_hand
 from cluster.metrics import mean, update_metrics
 from cluster.rejudge import compare, judge_again, judged_pages, show
 from cluster.settings import RunSettings, apply_override, check_settings
@@ -110,16 +111,15 @@ PRINTED = ("step", "samples", "flat_groups", "loss", "entropy", "grad_norm", "ra
 async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> dict[str, Any]:
     """Renders and judges stored pages again; returns how the two judges compare, for `replay.json`."""
     from actors.browser import ChromiumRenderer
-    from actors.critics import CriticActor
 
     pages = judged_pages(store, num, seed=settings.seed)
-    renderer, critic = ChromiumRenderer(settings.browser), CriticActor(settings.critic)
-    try:
-        await renderer.start()
-        judgments, lost = await judge_again(pages, renderer, critic)
-    finally:
-        await renderer.stop()
-        await critic.stop()
+    renderer = ChromiumRenderer(settings.browser)
+    async with critic_at_hand(settings) as critic:
+        try:
+            await renderer.start()
+            judgments, lost = await judge_again(pages, renderer, critic)
+        finally:
+            await renderer.stop()
     lines = (json.dumps(judgment.row) + "\n" for judgment in judgments)
     write_aside(folder / "judgments.jsonl", "".join(lines).encode())
     figures = compare(judgments) | {"lost": lost}
@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         store = Store.open(at_home(options.runs), options.run)
-        rooms = ("critic", "browser") if options.judge else ("learner", "steps")
+        rooms = ("critic", "judge", "browser") if options.judge else ("learner", "steps")
         settings = changed_settings(store, options.set, rooms)
         folder = (
             store.path.parent / f"{store.path.name}-{'judged' if options.judge else 'learnt'}-{secrets.token_hex(2)}"

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from actors.judge_settings import JudgeSettings
 from actors.settings import BrowserSettings, CriticsSettings, PolicySettings
 from learner.settings import LearnerSettings
 from learner.warmstart_settings import WarmStartSettings
@@ -67,7 +68,7 @@ class ClusterSettings(Settings):
     """How actors are placed."""
 
     roles: bool = False
-    """Ask for the custom resources `policy`, `browser` and `learner` that the node types of a cluster offer."""
+    """Ask for the custom resources `policy`, `browser`, `learner` and `judge` that a cluster's node types offer."""
     policy_cpus: float = Field(default=0.5, ge=0)
     """Logical CPUs a policy engine asks Ray for."""
     learner_cpus: float = Field(default=0.5, ge=0)
@@ -80,6 +81,10 @@ class ClusterSettings(Settings):
     """GPUs a policy engine asks for (its tensor-parallel size on a GPU cluster)."""
     learner_gpus: float = Field(default=0, ge=0)
     """GPUs a learner rank asks for."""
+    judge_cpus: float = Field(default=0.5, ge=0)
+    """Logical CPUs a judge that the run serves asks Ray for."""
+    judge_gpus: float = Field(default=0, ge=0)
+    """GPUs such a judge asks for: its tensor-parallel size on a GPU cluster."""
     workers: int = Field(default=1, ge=1)
     """Episode workers, each playing many episodes at once."""
     placement_timeout_s: float = Field(default=120, gt=0)
@@ -128,6 +133,7 @@ class RunSettings(Settings):
     policy: PolicySettings = PolicySettings()
     browser: BrowserSettings = BrowserSettings()
     critic: CriticsSettings = CriticsSettings()
+    judge: JudgeSettings = JudgeSettings()
     learner: LearnerSettings = LearnerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     exam: ExamSettings = ExamSettings()
@@ -186,6 +192,35 @@ class RunSettings(Settings):
         policy, learner = self.cluster.policy_gpus, self.cluster.learner_gpus
         paired = self.policy.engines == self.learner.ranks and self.policy.tensor_parallel == 1
         return policy > 0 and learner > 0 and policy + learner <= 1 and paired
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> "RunSettings":
+        critic, judge, gpus = self.critic, self.judge, self.cluster.judge_gpus
+        asking = critic.served
+        if not judge.model:
+            if asking:
+                raise ValueError(
+                    "critic.base_url must be the http or https address of a server when critic.kind is 'http', "
+                    "or judge.model the directory of a model that the run is to serve; got neither"
+                )
+            return self
+        if len({one.model for one in asking}) != 1 or any(one.key_env for one in asking):
+            got = "; ".join(
+                f"kind {one.kind!r}, base_url {one.base_url!r}, model {one.model!r} and key_env {one.key_env!r}"
+                for one in critic.members.values()
+            )
+            raise ValueError(
+                f"judge.model is served for critics of kind 'http' without base_url and key, of one name; got {got}"
+            )
+        if critic.count < judge.count:
+            raise ValueError(f"critic.count must be at least judge.count ({judge.count}), got {critic.count}")
+        if judge.start_timeout_s > self.cluster.start_timeout_s:
+            most = f"wanted at most cluster.start_timeout_s ({self.cluster.start_timeout_s:g})"
+            raise ValueError(f"judge.start_timeout_s is {judge.start_timeout_s:g}, {most}")
+        if gpus > 0 and max(1.0, gpus) != judge.tensor_parallel:
+            wanted = f"wanted its judge.tensor_parallel ({judge.tensor_parallel})"
+            raise ValueError(f"cluster.judge_gpus is {gpus:g} for each judge, {wanted}")
+        return self
 
     @model_validator(mode="after")
     def _files_exist(self) -> "RunSettings":

@@ -3,6 +3,9 @@
 #
 #   sbatch deploy/slurm.sh deploy/runs/qwen7b.toml --set runs=/shared/runs --set model=/shared/models/…
 #
+# A run that serves its own judge (deploy/runs/qwen7b-judged.toml) needs a fourth part: before `set`, add a line that says
+# hetjob, like those below, and one like the second part's, a node of four GPUs.
+#
 # RELOOK_ENV names the Python environment if it is not .venv. What follows the script's name is for cluster.train.
 #SBATCH --job-name=relook
 #SBATCH --output=relook-%j.log
@@ -46,6 +49,9 @@ done
 join 1 --address="$cluster" --num-cpus=24 --num-gpus=4 --resources='{"policy": 4}'
 # No CPU is offered beside the pages, which are programs of strangers.
 join 2 --address="$cluster" --num-cpus=0 --resources='{"browser": 8}'
+if ((${SLURM_HET_SIZE:-3} > 3)); then
+    join 3 --address="$cluster" --num-cpus=24 --num-gpus=4 --resources='{"judge": 1}'
+fi
 
 # The driver runs here, on the head's own machine. It saves itself on TERM, which Slurm sends two minutes before the end;
 # `--resume RUN` goes on.

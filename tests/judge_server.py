@@ -71,7 +71,7 @@ class JudgeServer:
         length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
         raw = await reader.readexactly(int(length[1])) if length else b""
         if not raw:  # GET /models
-            _reply(writer, 200, {"object": "list", "data": []})
+            reply(writer, 200, {"object": "list", "data": []})
             return True
         body = json.loads(raw)
         number = len(self.bodies)
@@ -92,7 +92,7 @@ class JudgeServer:
             return False
         if word in ("status", "later"):
             extra = f"Retry-After: {rest}\r\n" if word == "later" else ""
-            _reply(writer, 429 if word == "later" else int(rest), {"error": {"message": "no"}}, extra)
+            reply(writer, 429 if word == "later" else int(rest), {"error": {"message": "no"}}, extra)
         elif word == "half":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{")
             await writer.drain()
@@ -101,7 +101,7 @@ class JudgeServer:
         else:
             finish = {"cut": "length", "refuse": "content_filter"}.get(word, "stop")
             text = rest if word == "say" else verdict(page_number(body))
-            _reply(writer, 200, completion(text[:20] if word == "cut" else text, finish))
+            reply(writer, 200, completion(text[:20] if word == "cut" else text, finish))
         await writer.drain()
         return True
 
@@ -131,7 +131,8 @@ def completion(text: str, finish: str = "stop") -> dict[str, Any]:
     }
 
 
-def _reply(writer: asyncio.StreamWriter, status: int, value: dict[str, Any], extra: str = "") -> None:
+def reply(writer: asyncio.StreamWriter, status: int, value: dict[str, Any], extra: str = "") -> None:
+    """Writes a JSON response."""
     payload = json.dumps(value).encode()
     head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}Content-Length: {len(payload)}\r\n\r\n"
     writer.write(head.encode() + payload)

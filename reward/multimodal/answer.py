@@ -12,6 +12,8 @@ from rollout.parsing import MAX_SENTENCE_CHARS, MAX_SENTENCES
 from rollout.prompts import END_FEEDBACK
 
 FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```\s*$", re.DOTALL)
+NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and halves of characters, which JSON can hold, but no file and no tokenizer takes."""
 SHOWN = 160
 """Characters of a bad answer that its fault repeats."""
 
@@ -74,7 +76,8 @@ def read_object(text: str) -> dict[str, Any]:
     """The JSON object that an answer is, alone or in a fence at its end. Raises AnswerFault."""
     fenced = FENCE.search(text)
     try:
-        answer = json.loads(fenced[1] if fenced else text)
+        # Servers that constrain the form let control characters into strings, which JSON forbids.
+        answer = json.loads(fenced[1] if fenced else text, strict=False)
     except (ValueError, RecursionError) as error:
         raise AnswerFault(f"the answer is not JSON ({error}): {_cut(text)}") from error
     if not isinstance(answer, dict):
@@ -98,7 +101,7 @@ def _feedback(sentences: object) -> tuple[str, ...]:
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
         raise AnswerFault(f"the feedback is {_cut(sentences)}, wanted a list of sentences")
     # A sentence becomes one line of the policy's prompt and must not end the block it stands in.
-    plain = (" ".join(sentence.replace(END_FEEDBACK, " ").split()) for sentence in sentences)
+    plain = (" ".join(NO_TEXT.sub(" ", sentence.replace(END_FEEDBACK, " ")).split()) for sentence in sentences)
     return tuple(sentence[:MAX_SENTENCE_CHARS] for sentence in plain if sentence)[:MAX_SENTENCES]
 
 

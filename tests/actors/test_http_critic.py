@@ -14,7 +14,7 @@ from judge_server import JudgeServer, mark_of, page_number, verdict
 
 from actors.critic import HttpCriticActor
 from actors.critics import CriticActor
-from actors.endpoint import Endpoint
+from actors.endpoint import Address, Endpoint
 from actors.gate import TRIP, Gate
 from actors.ledger import total
 from actors.settings import CriticSettings, CriticsSettings
@@ -334,11 +334,38 @@ async def test_who_is_called_off_in_the_queue_does_not_keep_others_waiting() -> 
 
 def test_settings_are_refused_at_the_door() -> None:
     with pytest.raises(ValueError, match=r"critic\.base_url must be"):
-        CriticSettings(kind="http", model="m")
+        CriticSettings(kind="http", model="m", base_url="judge:8000")
     with pytest.raises(ValueError, match="must not hold a password"):
         CriticSettings(kind="http", model="m", base_url="http://me:pw@host/v1")
     with pytest.raises(ValueError, match=r"critic\.model"):
         CriticSettings(kind="http", base_url="http://host/v1")
+
+
+async def test_a_server_that_moves_is_found_again() -> None:
+    """It dies; who has its address then wants another key; it is made again elsewhere."""
+    first, stranger, second = JudgeServer(), JudgeServer(lambda number, body: "status 401"), JudgeServer()
+    places: list[Address | None] = []
+
+    async def find() -> Address:
+        place = places.pop(0) if len(places) > 1 else places[0]
+        if place is None:
+            raise CriticFault("it is being started")
+        return place
+
+    moving = CriticSettings(kind="http", model="judge-1", deadline_s=30.0, retries=0)
+    async with first, stranger, second:
+        places += [Address(url=server.url, key="k") for server in (first, stranger)]
+        places.insert(1, None)
+        places.append(Address(url=second.url, key="sk-very-secret"))
+        critic = HttpCriticActor(moving, find=find)
+        assert (await judge(critic, 1)).score == pytest.approx(mark_of(1) / BEST)
+        await first.close()
+        assert (await judge(critic, 2)).score == pytest.approx(mark_of(2) / BEST)
+        assert [len(server.bodies) for server in (first, stranger, second)] == [1, 1, 1]
+        assert "Bearer sk-very-secret" in second.headers[-1]
+        assert critic.news()[-1].startswith("the judge judge-1 answers again")
+        await critic.stop()
+        await first.open()
 
 
 async def test_nobody_at_the_address_is_a_fault_at_the_start() -> None:

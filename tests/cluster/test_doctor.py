@@ -1,5 +1,6 @@
 """The doctor, asked about things that are wrong on purpose."""
 
+import asyncio
 import os
 import socket
 import sqlite3
@@ -8,10 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from judge_server import JudgeServer
 
-from actors.settings import BrowserSettings
+from actors.judge_settings import JudgeSettings
+from actors.settings import BrowserSettings, CriticSettings
 from cluster import doctor, machine
 from cluster.settings import ClusterSettings, RunSettings
 
@@ -145,6 +149,47 @@ def test_what_a_cluster_lacks_is_named() -> None:
     assert "1 learner (has 0)" in finding.detail
     assert "policy" not in finding.detail
     assert doctor.compare({"CPU": 1.5}, {"CPU": 2.0}, "here").status == "ok"
+
+
+def judged(model: Path, **cluster: Any) -> RunSettings:
+    critic = CriticSettings(kind="http", model="j")
+    judge = JudgeSettings(model=str(model), tensor_parallel=2)
+    return RunSettings(critic=critic, judge=judge, cluster=ClusterSettings(**cluster))
+
+
+def test_a_judge_without_weights_fails_and_one_with_them_is_weighed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert doctor.check_judge(RunSettings()).status == "ok"
+    assert "config.json" in doctor.check_judge(judged(tmp_path)).detail
+    (tmp_path / "config.json").write_text("{}")
+    assert "no weights" in doctor.check_judge(judged(tmp_path)).detail
+    (tmp_path / "model.safetensors").write_bytes(bytes(1 << 20))
+    finding = doctor.check_judge(judged(tmp_path))
+    assert (finding.status, finding.detail.partition(": ")[2]) == (
+        "ok",
+        "0.000977 GiB of weights, 0.000488 on each of 2 devices",
+    )
+
+
+async def test_a_judge_s_server_that_is_away_fails() -> None:
+    async with JudgeServer() as server:
+        url = server.url
+        well = await asyncio.to_thread(doctor.check_judge, asking(url))
+    assert well.status == "ok"
+    assert (await asyncio.to_thread(doctor.check_judge, asking(url))).status == "FAIL"
+
+
+def asking(url: str) -> RunSettings:
+    return RunSettings(critic=CriticSettings(kind="http", model="j", base_url=url))
+
+
+def test_a_judge_asks_for_its_own_devices(tmp_path: Path) -> None:
+    asked = doctor.ask(judged(tmp_path, roles=True, judge_gpus=2, judge_cpus=3))
+    bare = doctor.ask(RunSettings(cluster=ClusterSettings(roles=True)))
+    more = {name: asked[name] - bare.get(name, 0.0) for name in asked if asked[name] != bare.get(name)}
+    assert more == pytest.approx({"CPU": 3.0, "GPU": 2.0, "judge": 1.0})
 
 
 def test_bad_settings_are_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,8 @@ import pytest
 from cluster.settings import load_settings
 from rollout.errors import SettingsError
 
+SERVED = '[critic]\nkind = "http"\nmodel = "j"'
+
 
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "run.toml"
@@ -42,6 +44,18 @@ def write(tmp_path: Path, text: str) -> Path:
             '[policy]\ntransfer = "ipc"\nengines = 2\n[cluster]\npolicy_gpus = 0.5\nlearner_gpus = 0.5',
             "with 2 engines of 1 GPUs and 1 ranks: ipc wants shares of one GPU, .* as many engines as ranks",
         ),
+        (
+            '[critic]\nkind = "http"\nmodel = "j"',
+            "critic.base_url must be .* or judge.model the directory .* got neither",
+        ),
+        ('[judge]\nmodel = "m"', "judge.model is served for critics of kind 'http' .* got kind 'visual'"),
+        (
+            SERVED + '\nbase_url = "http://host/v1"\n[judge]\nmodel = "m"',
+            "without base_url and key, got .* 'http://host/v1'",
+        ),
+        (SERVED + "\n[judge]\nmodel = 'm'\ncount = 2", r"critic.count must be at least judge.count \(2\), got 1"),
+        (SERVED + "\n[judge]\nmodel = 'm'\nstart_timeout_s = 900", r"wanted at most cluster.start_timeout_s \(600\)"),
+        (SERVED + "\n[judge]\nmodel = 'm'\n[cluster]\njudge_gpus = 4", "judge_gpus is 4 .* judge.tensor_parallel .1"),
         ("steps = ", "not readable as TOML"),
     ],
 )

@@ -23,6 +23,7 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILES = sorted(DEPLOY.glob("Dockerfile.*"))
 SECRET = {"secretKeyRef": {"name": "relook-ray-token", "key": "auth_token"}}
 GIB = 2**30
+RUNS = ("qwen7b", "qwen7b-judged")
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -58,11 +59,11 @@ def container(group: dict[str, Any]) -> dict[str, Any]:
     return dict(only)
 
 
-def settings() -> RunSettings:
-    """Those of the 7 B run, on browser nodes that offer no CPU."""
-    values = load_settings(DEPLOY / "runs" / "qwen7b.toml").model_dump(mode="json")
+def settings(name: str) -> RunSettings:
+    """Those of a 7 B run, on browser nodes that offer no CPU."""
+    values = load_settings(DEPLOY / "runs" / f"{name}.toml").model_dump(mode="json")
     values["cluster"]["browser_cpus"] = 0
-    return check_settings(values, "qwen7b")
+    return check_settings(values, name)
 
 
 def offers(group: dict[str, Any]) -> Counter[str]:
@@ -82,23 +83,25 @@ def test_the_launcher_takes_the_file() -> None:
     jsonschema.validate(launcher(), json.loads(Path(str(schema)).read_text()))
 
 
-def test_the_launcher_s_nodes_have_room_for_the_run() -> None:
+@pytest.mark.parametrize("run", RUNS)
+def test_the_launcher_s_nodes_have_room_for_the_run(run: str) -> None:
     config = launcher()
     has: Counter[str] = Counter()
     for name, node in config["available_node_types"].items():
         num = 1 if name == config["head_node_type"] else node["max_workers"]
         has += Counter({resource: num * amount for resource, amount in node["resources"].items()})
-    assert compare(ask(settings()), dict(has), "the cluster").status == "ok"
+    assert compare(ask(settings(run)), dict(has), "the cluster").status == "ok"
     workers = [node for name, node in config["available_node_types"].items() if name != config["head_node_type"]]
     assert sum(node["max_workers"] for node in workers) <= config["max_workers"]
 
 
-def test_the_pods_have_room_for_the_run() -> None:
+@pytest.mark.parametrize("run", RUNS)
+def test_the_pods_have_room_for_the_run(run: str) -> None:
     has = Counter(offers(groups()["head"]))
     for group in groups().values():
         for _ in range(group.get("maxReplicas", 0)):
             has += offers(group)
-    assert compare(ask(settings()), dict(has), "the cluster").status == "ok"
+    assert compare(ask(settings(run)), dict(has), "the cluster").status == "ok"
 
 
 def test_only_browsers_come_and_go_and_nothing_is_placed_beside_them() -> None:
@@ -112,7 +115,18 @@ def test_only_browsers_come_and_go_and_nothing_is_placed_beside_them() -> None:
     assert "cluster.browser_cpus=0" in ray_job()["entrypoint"]
 
 
-@pytest.mark.parametrize("name", ["head", "learner", "policy", "browser"])
+def test_a_judge_s_node_comes_when_a_run_serves_its_own() -> None:
+    judged = settings("qwen7b-judged")
+    needs = {"GPU": judged.cluster.judge_gpus, "CPU": judged.cluster.judge_cpus, "judge": 1.0}
+    node, pods = launcher()["available_node_types"]["judge"], groups()["judge"]
+    assert node["min_workers"] == pods["minReplicas"] == 0
+    assert node["max_workers"] == pods["maxReplicas"] == judged.judge.count
+    for has in (node["resources"], offers(pods)):
+        assert all(has[name] >= amount for name, amount in needs.items())
+    assert "judge" not in ask(settings("qwen7b"))
+
+
+@pytest.mark.parametrize("name", ["head", "learner", "policy", "judge", "browser"])
 def test_a_pod_is_whole(name: str) -> None:
     """The fields without which KubeRay or Kubernetes refuses a group, or starts one that cannot work."""
     group = groups()[name]
@@ -254,7 +268,7 @@ FAKES = {
     "srun": """#!/bin/sh
 part=${{1#--het-group=}}
 while [ "${{1#--}}" != "$1" ]; do shift; done
-until [ "$part" -lt 2 ] || grep -q 'Ray runtime started' {bin}/1.log; do sleep 0.2; done
+until [ "$part" -lt 2 ] || grep -qs 'Ray runtime started' {bin}/$((part - 1)).log; do sleep 0.2; done
 exec "$@" > {bin}/$part.log 2>&1
 """,
     "python": '#!/bin/sh\n[ "$2" = cluster.train ] || exec {real}/python "$@"\nexec {real}/python {bin}/driver "$@"\n',
@@ -262,7 +276,7 @@ exec "$@" > {bin}/$part.log 2>&1
 import sys, time
 import ray
 ray.init(log_to_driver=False)
-wanted = {{"learner", "policy", "browser"}}
+wanted = {{"learner", "policy", "browser", "judge"}}
 deadline = time.monotonic() + 120
 while not wanted <= set(has := ray.cluster_resources()) and time.monotonic() < deadline:
     time.sleep(0.5)
@@ -282,11 +296,11 @@ def test_the_slurm_script_makes_one_cluster_of_its_parts_and_ends_it(tmp_path: P
         (env / name).write_text(text.format(bin=env, real=Path(sys.executable).parent))
         (env / name).chmod(0o755)
     variables = {"HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin", "RELOOK_ENV": str(tmp_path / "env")}
-    variables |= {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "localhost"}
+    variables |= {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "localhost", "SLURM_HET_SIZE": "4"}
     command = ["bash", str(DEPLOY / "slurm.sh"), "run.toml", "--set", "steps=1"]
     shown = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert shown.returncode == 3, "the driver's own exit code\n" + shown.stderr[-3000:]
-    assert "has {'CPU': 72.0, 'GPU': 8.0, 'browser': 8.0, 'learner': 4.0, 'policy': 4.0}" in shown.stdout
+    assert "has {'CPU': 96.0, 'GPU': 12.0, 'browser': 8.0, 'judge': 1.0, 'learner': 4.0, 'policy': 4.0}" in shown.stdout
     assert re.search(r"told -m cluster\.train .*cluster\.browser_cpus=0 .*run\.toml --set steps=1", shown.stdout)
     assert not (tmp_path / ".ray" / "auth_token").exists(), "the token is in no file"
     shutil.rmtree(f"/tmp/ray-{os.getpid()}")

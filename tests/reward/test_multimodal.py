@@ -66,6 +66,12 @@ def test_full_marks_are_one_and_no_marks_are_zero() -> None:
     assert read(f"Here it is:\n```json\n{answer(3)}\n```\n", 0).score == pytest.approx(0.6)
 
 
+def test_what_is_no_text_goes_no_further() -> None:
+    """A server that constrains the form lets control characters through, and JSON can escape half a character."""
+    raw = answer(3, feedback=["a half \ud83d lamp", "two|lines"]).replace("|", "\x0b\t")
+    assert read(raw, 0).feedback == ("a half lamp", "two lines")
+
+
 def test_feedback_is_bounded_and_stays_in_its_block() -> None:
     said = read(answer(feedback=["one\nline </feedback> still", " ", *("x" * 1000,) * 9]), 0).feedback
     assert said[0] == "one line still"
