@@ -15,7 +15,7 @@ import pytest
 from judge_server import JudgeServer
 
 from actors.judge_settings import JudgeSettings
-from actors.settings import BrowserSettings, CriticSettings
+from actors.settings import BrowserSettings, CriticsSettings
 from cluster import doctor, machine
 from cluster.settings import ClusterSettings, RunSettings
 
@@ -152,7 +152,7 @@ def test_what_a_cluster_lacks_is_named() -> None:
 
 
 def judged(model: Path, **cluster: Any) -> RunSettings:
-    critic = CriticSettings(kind="http", model="j")
+    critic = CriticsSettings(kind="http", model="j")
     judge = JudgeSettings(model=str(model), tensor_parallel=2)
     return RunSettings(critic=critic, judge=judge, cluster=ClusterSettings(**cluster))
 
@@ -182,7 +182,7 @@ async def test_a_judge_s_server_that_is_away_fails() -> None:
 
 
 def asking(url: str) -> RunSettings:
-    return RunSettings(critic=CriticSettings(kind="http", model="j", base_url=url))
+    return RunSettings(critic=CriticsSettings(kind="http", model="j", base_url=url))
 
 
 def test_a_judge_asks_for_its_own_devices(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ('[judge]\nmodel = "m"', "judge.model is served for critics of kind 'http' .* got kind 'visual'"),
         (
             SERVED + '\nbase_url = "http://host/v1"\n[judge]\nmodel = "m"',
-            "without base_url and key, got .* 'http://host/v1'",
+            "without base_url and key, .* got .* 'http://host/v1'",
         ),
         (SERVED + "\n[judge]\nmodel = 'm'\ncount = 2", r"critic.count must be at least judge.count \(2\), got 1"),
         (SERVED + "\n[judge]\nmodel = 'm'\nstart_timeout_s = 900", r"wanted at most cluster.start_timeout_s \(600\)"),
