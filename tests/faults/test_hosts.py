@@ -131,7 +131,7 @@ def test_a_host_is_cut_off_in_mid_step_and_brought_back(
     assert world.finish() == 0, world.said()
 
     found = asyncio.run(examine(world))
-    assert events_of(world, r"lost .*; a new crew goes on after step 1") == 1, world.said()
+    assert events_of(world, r"lost .*; a new crew goes on after step 1") >= 1, world.said()
     assert sorted(node["state"] for node in world.nodes()) == ["ALIVE", "ALIVE", "DEAD"]
     assert family.left_behind(HANDS) == []
     with capsys.disabled():
