@@ -207,12 +207,15 @@ class Engine:
             weight_decay=self.settings.weight_decay,
             fused=True,
         )
+        rough = self.module.dtype == torch.bfloat16
         config = {
             "train_micro_batch_size_per_gpu": 1,
             # One step() is one update, however many micro-batches came before it.
             "managed_gradient_accumulation": False,
             "gradient_clipping": self.settings.grad_clip,
-            "bf16": {"enabled": self.module.dtype == torch.bfloat16},
+            "bf16": {"enabled": rough},
+            # Summed in bfloat16, the gradients of many micro-batches would come to twice the error.
+            "data_types": {"grad_accum_dtype": "fp32"} if rough else {},
             "zero_optimization": {"stage": self.settings.zero_stage, "overlap_comm": False, **self._offloaded()},
             # torch's AdamW makes the step on the processor, too: DeepSpeed's own would be compiled first.
             "zero_force_ds_cpu_optimizer": False,
