@@ -20,10 +20,11 @@ from torch import distributed as dist
 
 from learner.batch import pack
 from learner.checkpoint import aside, verify, writing
+from learner.likelihood import likelihood
 from learner.lora import adapt, base_alone, weights_of
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer
 from learner.network import choose_interface
-from learner.objective import SUMS, Scale, metrics_of, pick, share, tempered
+from learner.objective import SUMS, Scale, metrics_of, share, temperatures
 from learner.rows import Piece, Row, lay_out, piece_of
 from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError
@@ -293,7 +294,7 @@ class Engine:
 
     @torch.no_grad()
     def _teach(self, shown: Row | None) -> Tensor | None:
-        return None if shown is None else logits_of(self.engine, shown).log_softmax(-1)
+        return None if shown is None else logits_of(self.engine, shown).float().log_softmax(-1)
 
     @torch.no_grad()
     def _under_reference(self, row: Row) -> Tensor:
@@ -302,7 +303,7 @@ class Engine:
         else:
             with base_alone(self.module):
                 logits_TV = logits_of(self.engine, row)
-        return pick(tempered(logits_TV, row, self.temperature), row.targets_T)
+        return likelihood(logits_TV, row.targets_T, temperatures(row, self.temperature))[0]
 
     def _step(self, lr: float, number: int) -> float:
         for group in self.engine.optimizer.param_groups:
