@@ -20,10 +20,11 @@ from torch import distributed as dist
 
 from learner.batch import pack
 from learner.checkpoint import aside, verify, writing
+from learner.likelihood import likelihood
 from learner.lora import adapt, base_alone, weights_of
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer
 from learner.network import choose_interface
-from learner.objective import SUMS, Scale, metrics_of, pick, share, tempered
+from learner.objective import SUMS, Scale, metrics_of, share, temperatures
 from learner.rows import Piece, Row, lay_out, piece_of
 from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError
@@ -207,12 +208,15 @@ class Engine:
             weight_decay=self.settings.weight_decay,
             fused=True,
         )
+        rough = self.module.dtype == torch.bfloat16
         config = {
             "train_micro_batch_size_per_gpu": 1,
             # One step() is one update, however many micro-batches came before it.
             "managed_gradient_accumulation": False,
             "gradient_clipping": self.settings.grad_clip,
-            "bf16": {"enabled": self.module.dtype == torch.bfloat16},
+            "bf16": {"enabled": rough},
+            # Summed in bfloat16, the gradients of many micro-batches would come to twice the error.
+            "data_types": {"grad_accum_dtype": "fp32"} if rough else {},
             "zero_optimization": {"stage": self.settings.zero_stage, "overlap_comm": False, **self._offloaded()},
             # torch's AdamW makes the step on the processor, too: DeepSpeed's own would be compiled first.
             "zero_force_ds_cpu_optimizer": False,
@@ -290,7 +294,7 @@ class Engine:
 
     @torch.no_grad()
     def _teach(self, shown: Row | None) -> Tensor | None:
-        return None if shown is None else logits_of(self.engine, shown).log_softmax(-1)
+        return None if shown is None else logits_of(self.engine, shown).float().log_softmax(-1)
 
     @torch.no_grad()
     def _under_reference(self, row: Row) -> Tensor:
@@ -299,7 +303,7 @@ class Engine:
         else:
             with base_alone(self.module):
                 logits_TV = logits_of(self.engine, row)
-        return pick(tempered(logits_TV, row, self.temperature), row.targets_T)
+        return likelihood(logits_TV, row.targets_T, temperatures(row, self.temperature))[0]
 
     def _step(self, lr: float, number: int) -> float:
         for group in self.engine.optimizer.param_groups:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from learner.attention import register
-from learner.objective import pick
+from learner.likelihood import likelihood
 from learner.rows import Piece, Row, lay_out
 from learner.settings import LearnerSettings
 
@@ -45,7 +45,7 @@ def read_tokenizer(model_dir: Path) -> Any:
 
 
 def logits_of(model: Any, row: Row) -> Tensor:
-    """[T, V] logits in float32 that predict the row's learnt tokens."""
+    """[T, V] logits that predict the row's learnt tokens, in the numbers that the model's head gives."""
     output = model(
         input_ids=row.ids_L[None],
         position_ids=row.positions_L[None],
@@ -53,7 +53,7 @@ def logits_of(model: Any, row: Row) -> Tensor:
         lengths=row.lengths,
         use_cache=False,
     )
-    logits: Tensor = output.logits[0].float()
+    logits: Tensor = output.logits[0]
     return logits
 
 
@@ -61,7 +61,8 @@ def logits_of(model: Any, row: Row) -> Tensor:
 def logprobs_of(model: Any, token_ids: Sequence[int], device: str) -> tuple[float, ...]:
     """[T-1] log-prob of each token of a sequence after the first, given those before it, at temperature 1."""
     row = lay_out([Piece(prompt_ids=token_ids[:1], token_ids=token_ids[1:])], device)
-    return tuple(pick(logits_of(model, row).log_softmax(-1), row.targets_T).tolist())
+    logprobs_T, _ = likelihood(logits_of(model, row), row.targets_T, torch.ones(len(row.targets_T), device=device))
+    return tuple(logprobs_T.tolist())
 
 
 def fingerprint(model: Any) -> str:

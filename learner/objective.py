@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from learner.distill import distill_loss, hindsight_loss
+from learner.likelihood import likelihood
 from learner.loss import Tokens, policy_loss
 from learner.rows import Piece, Row
 from learner.settings import LearnerSettings
 
 SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
 """What rows add up, over all ranks; the largest gap is kept beside them."""
-TOKENS_AT_ONCE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,7 @@ def share(
     log-probs under the policy training began with, None where no KL is wanted. `teacher_TV`: log-probs of the lessons'
     tokens under the policy that is shown the feedback, None where the feedback's words are taught.
     """
-    logprobs_TV = tempered(logits_TV, row, temperature)
-    logprobs_T = pick(logprobs_TV, row.targets_T)
+    logprobs_T, entropies_T = likelihood(logits_TV, row.targets_T, temperatures(row, temperature))
     sampled_T = ~row.lesson_T
     tokens = _tokens(row, logprobs_T, logprobs_T.detach() if old_T is None else old_T, reference_T)
     counts = {"num_tokens": max(1, scale.tokens), "num_sequences": max(1, scale.sequences)}
@@ -73,11 +72,10 @@ def share(
     if teacher_TV is None:
         distill = distill_loss(logprobs_T[row.lesson_T], **counted)
     else:
-        distill = hindsight_loss(logprobs_TV[row.lesson_T], teacher_TV, **counted)
+        distill = hindsight_loss(logits_TV[row.lesson_T].float().log_softmax(-1), teacher_TV, **counted)
     with torch.no_grad():
-        spread_TV = logprobs_TV.detach()
-        entropy = _entropies(spread_TV)[sampled_T].sum()
-        agreed = (spread_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
+        entropy = entropies_T[sampled_T].sum()
+        agreed = (logits_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
         empty = 0 if row.targets_T.numel() else len(row.ids_L)
         read = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
         parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail, policy.kl, agreed)
@@ -98,21 +96,9 @@ def _tokens(row: Row, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | N
     )
 
 
-def tempered(logits_TV: Tensor, row: Row, temperature: float) -> Tensor:
-    """[T, V] log-probs of what samples were drawn from; a lesson's are those of temperature 1."""
-    if temperature != 1:
-        logits_TV = logits_TV / torch.where(row.lesson_T, 1.0, temperature)[:, None]
-    return logits_TV.log_softmax(-1)
-
-
-def _entropies(logprobs_TV: Tensor) -> Tensor:
-    """[T] entropies in nats, some tokens at a time: what is in between stays in the cache, and is small."""
-    return torch.cat([-(some.exp() * some).sum(-1) for some in torch.split(logprobs_TV, TOKENS_AT_ONCE)])
-
-
-def pick(logprobs_TV: Tensor, targets_T: Tensor) -> Tensor:
-    """[T] log-probs of the targets."""
-    return logprobs_TV.gather(-1, targets_T[:, None])[:, 0]
+def temperatures(row: Row, temperature: float) -> Tensor:
+    """[T] what the model's logits are divided by: samples were drawn at `temperature`, lessons count as they are."""
+    return torch.where(row.lesson_T, 1.0, temperature)
 
 
 def metrics_of(sums: dict[str, float], scale: Scale, settings: LearnerSettings) -> dict[str, float]:

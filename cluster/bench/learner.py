@@ -14,7 +14,7 @@ from reward.designs import tasks
 from rollout.prompts import answer, first
 from rollout.records import Batch, Sample
 
-PAGES = 64
+PAGES = 32
 TURNS = 5
 """How often each side is measured, in turn, after a first time that does not count."""
 

@@ -33,7 +33,7 @@ class PlainLoop:
         num = sum(len(piece.token_ids) for pieces in rows for piece in pieces)
         for pieces in rows:
             row = lay_out(pieces, self.device)
-            logits_TV = logits_of(self.model, row)
+            logits_TV = logits_of(self.model, row).float()
             self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
         return self._step()
 
