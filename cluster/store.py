@@ -4,7 +4,7 @@
         run.json            id, MLflow run, code version, settings
         trajectories/       step-000001.parquet, …: one row an attempt
         shots/              <sha256>.png of the trajectories that are kept for the eye
-        unlearnt/           groups that are finished and belong to no step yet, one table a group
+        unlearnt/           groups that were begun and belong to no step yet; a table each that is finished
         exams/              exam-000010.parquet, and reviews-000010.json: what policy and critic said of its pages
         metrics.jsonl       one line a step
         checkpoints/        step-000010/, … of the learner, and step-000010.json of the run, which makes it whole
@@ -159,7 +159,8 @@ class Store:
         import pyarrow.parquet as pq
 
         paths = [path for path in self.trajectories.glob("step-*.parquet") if path >= self.step_file(first)]
-        return {one for path in paths for one in pq.read_table(path, columns=["trajectory"])["trajectory"].to_pylist()}
+        columns = (pq.read_table(path, columns=["trajectory"])["trajectory"] for path in paths)
+        return {one for column in columns for one in column.to_pylist() if one is not None}
 
     def write_exam(self, step: int, played: Sequence[Trajectory]) -> None:
         """Stores a sitting. Raises StorageFault."""
