@@ -16,6 +16,7 @@ Every file is written aside and renamed: a reader, or a run that resumes, never 
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
 
+logger = logging.getLogger(__name__)
 EVENTS = "events.txt"
 CHECKSUM = "sha256"
 """Under which a state says what the rest of it must hash to."""
@@ -128,9 +130,12 @@ class Store:
         write_aside(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
 
     def note(self, event: str) -> None:
-        """Writes down what happened, at once: a run that is killed remembers it."""
-        with (self.path / EVENTS).open("a", encoding="utf-8") as file:
-            file.write(f"{' '.join(event.split())}\n")
+        """Writes down what happened, at once: a run that is killed remembers it. A full disk is no reason to stop."""
+        try:
+            with (self.path / EVENTS).open("a", encoding="utf-8") as file:
+                file.write(f"{' '.join(event.split())}\n")
+        except OSError as error:
+            logger.warning("%s has not been told: %s (%s)", EVENTS, event, error.strerror or error)
 
     def events(self) -> list[str]:
         """What was noted, oldest first."""
