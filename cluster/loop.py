@@ -4,8 +4,8 @@
         → exam and promotion → checkpoint → … → inference table
 
 Knows neither Ray nor torch: a crew of test doubles runs the same lines as a cluster.
-A run that resumes plays nothing twice: it learns from the stored trajectories of the steps since its checkpoint, and
-takes from the shelf the groups that were finished after them.
+A run that resumes plays nothing twice that was finished: it learns from the stored trajectories of the steps since its
+checkpoint, and goes on with the groups on the shelf.
 """
 
 from cluster.clock import Clock
@@ -85,12 +85,13 @@ async def one_step(run: Run, stream: Stream) -> None:
 
 async def play_group(run: Run, step: int, place: int) -> Group:
     """The group at a place of a step: its task and its seed depend on nothing else."""
-    group = run.shelf.take((step, place))
+    shelf, begun = run.shelf, (step, place)
+    group = shelf.take(begun)
     if group is None:
-        task, seed = run.curriculum.task(step, place), seed_of(run.settings.seed, step, place)
-        keep = place < run.settings.report.films
-        group = await run.players.play_group(task, num=run.settings.group_size, seed=seed, keep=keep)
-        run.shelf.put((step, place), group)
+        shelf.begin(begun)
+        task, keep = run.curriculum.task(step, place), place < run.settings.report.films
+        group = await run.players.play_group(task, num=run.settings.group_size, seed=shelf.seed_of(begun), keep=keep)
+        shelf.put(begun, group)
     return group
 
 

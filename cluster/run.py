@@ -52,8 +52,8 @@ class Run:
 
     @property
     def shelf(self) -> Shelf:
-        """Finished groups that no step has learnt from yet."""
-        return Shelf(self.store)
+        """Groups that no step has learnt from yet."""
+        return Shelf(self.store, self.settings.seed)
 
     @property
     def champion(self) -> Path:

@@ -4,7 +4,7 @@
         run.json            id, MLflow run, code version, settings
         trajectories/       step-000001.parquet, …: one row an attempt
         shots/              <sha256>.png of the trajectories that are kept for the eye
-        unlearnt/           groups that are finished and belong to no step yet, one table a group
+        unlearnt/           groups that were begun and belong to no step yet; a table each that is finished
         exams/              exam-000010.parquet, and reviews-000010.json: what policy and critic said of its pages
         metrics.jsonl       one line a step
         costs/              critic-0.json, …: what judges that are asked over HTTP have cost
@@ -17,6 +17,7 @@ Every file is written aside and renamed: a reader, or a run that resumes, never 
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
 
+logger = logging.getLogger(__name__)
 EVENTS = "events.txt"
 CHECKSUM = "sha256"
 """Under which a state says what the rest of it must hash to."""
@@ -130,9 +132,12 @@ class Store:
         write_aside(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
 
     def note(self, event: str) -> None:
-        """Writes down what happened, at once: a run that is killed remembers it."""
-        with (self.path / EVENTS).open("a", encoding="utf-8") as file:
-            file.write(f"{' '.join(event.split())}\n")
+        """Writes down what happened, at once: a run that is killed remembers it. A full disk is no reason to stop."""
+        try:
+            with (self.path / EVENTS).open("a", encoding="utf-8") as file:
+                file.write(f"{' '.join(event.split())}\n")
+        except OSError as error:
+            logger.warning("%s has not been told: %s (%s)", EVENTS, event, error.strerror or error)
 
     def events(self) -> list[str]:
         """What was noted, oldest first."""
@@ -161,7 +166,8 @@ class Store:
         import pyarrow.parquet as pq
 
         paths = [path for path in self.trajectories.glob("step-*.parquet") if path >= self.step_file(first)]
-        return {one for path in paths for one in pq.read_table(path, columns=["trajectory"])["trajectory"].to_pylist()}
+        columns = (pq.read_table(path, columns=["trajectory"])["trajectory"] for path in paths)
+        return {one for column in columns for one in column.to_pylist() if one is not None}
 
     def write_exam(self, step: int, played: Sequence[Trajectory]) -> None:
         """Stores a sitting. Raises StorageFault."""

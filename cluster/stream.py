@@ -41,10 +41,10 @@ class Flight:
 class Stream:
     """Groups that are played and groups that wait for a step. Bounded: by `in_flight`, and by what steps can use."""
 
-    def __init__(self, play: PlayGroup, settings: RunSettings, finished: Iterable[tuple[int, int]] = ()) -> None:
-        """`finished` are the places of groups that the run left when it was cut short, and `play` gives at once."""
+    def __init__(self, play: PlayGroup, settings: RunSettings, begun: Iterable[tuple[int, int]] = ()) -> None:
+        """`begun` are the places of groups that the run left when it was cut short: they are begun again."""
         self.play, self.settings, self.pace = play, settings, Pace(settings)
-        self.finished = set(finished)
+        self.begun = set(begun)
         self.playing: dict[asyncio.Task[Group], Flight] = {}
         self.done: list[Flight] = []
         """Finished, in that order, and not handed over yet."""
@@ -90,7 +90,7 @@ class Stream:
     def unlearnt(self) -> set[tuple[int, int]]:
         """The places of groups that a later step may learn from; those that are played, too: they may end right now."""
         flights = [*self.done, *self.playing.values()]
-        return {(flight.step, flight.place) for flight in flights} | self.finished
+        return {(flight.step, flight.place) for flight in flights} | self.begun
 
     def metrics(self) -> dict[str, float]:
         """Episodes it would have in flight now, and groups that were given up since it was last asked."""
@@ -100,7 +100,7 @@ class Stream:
     async def close(self) -> None:
         """Cancels what is still in flight; what is collected after that is played anew."""
         self.done.clear()
-        self.finished.clear()
+        self.begun.clear()
         self._left = 0
         await self._cancel(list(self.playing))
 
@@ -118,10 +118,10 @@ class Stream:
         fresh = [flight for flight in self.done if flight.step >= oldest or flight.failed]
         self.given_up += len(stale) + len(self.done) - len(fresh)
         self.done = fresh
-        usable = {place for place in self.finished if place[0] >= oldest}
-        self.given_up += len(self.finished) - len(usable)
-        self.finished = usable
-        for place in sorted(self.finished):
+        usable = {place for place in self.begun if place[0] >= oldest}
+        self.given_up += len(self.begun) - len(usable)
+        self.begun = usable
+        for place in sorted(self.begun):
             if place[0] < step:  # Those of this step come when it is their turn.
                 self._begin_group(*place)
         steps = 1 + min(settings.max_staleness, settings.steps - step)
@@ -136,7 +136,7 @@ class Stream:
             self._left -= 1
 
     def _begin_group(self, step: int, place: int) -> None:
-        self.finished.discard((step, place))
+        self.begun.discard((step, place))
         task = asyncio.ensure_future(self.play(step, place))
         self.playing[task] = Flight(step=step, place=place, task=task)
         task.add_done_callback(self._finish)

@@ -88,17 +88,28 @@ async def test_a_table_of_before_groups_were_numbered_is_read(tmp_path: Path) ->
     assert store.read_groups(1) == played
 
 
-async def test_the_shelf_has_what_is_finished_and_in_no_step(tmp_path: Path) -> None:
+async def test_the_shelf_has_what_was_begun_and_is_in_no_step(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    shelf, (first, second) = Shelf(store), await groups(store)
+    shelf, played = Shelf(store, seed=7), await groups(store)
+    first, second = (
+        replace(
+            one,
+            trajectories=tuple(
+                replace(t, id=f"{one.task.id}/{i}@{shelf.seed_of(place)}") for i, t in enumerate(one.trajectories)
+            ),
+        )
+        for one, place in zip(played, [(1, 5), (2, 0)], strict=True)
+    )
+    for place in ((2, 1), (2, 0), (1, 5)):
+        shelf.begin(place)
     shelf.put((1, 5), first)
     shelf.put((2, 0), second)
     shelf.put((2, 1), replace(second, dropped=1))
     assert (shelf.take((1, 5)), shelf.take((2, 0))) == (first, second)
     assert shelf.take((2, 1)) is None, "what lost episodes is better played again"
-    assert shelf.places() == [(1, 5), (2, 0)]
+    assert shelf.places() == [(1, 5), (2, 0), (2, 1)]
     store.write_groups(2, [first])
-    assert shelf.places() == [(2, 0)], "a run that is killed between the two must not learn from one twice"
+    assert shelf.places() == [(2, 0), (2, 1)], "a run that is killed between the two must not learn from one twice"
     shelf.clear(keep=[(2, 0)])
     assert shelf.take((1, 5)) is None
     shelf.clear()

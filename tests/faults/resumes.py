@@ -28,6 +28,8 @@ from cluster.store import Store, read_groups
 
 KILLS = 10
 STEPS = 6
+SEED = 3
+"""Of the run, see `tiny.toml`."""
 CLOSE = 1e-6
 OPTIONS = (f"steps={STEPS}", "exam.every=3", "checkpoint.every=2", "refill=0.5")
 AGAINST_SET_UP = 0.2
@@ -55,19 +57,20 @@ class Seen:
     finished: dict[tuple[int, int], int] = field(default_factory=dict)
     """Names each group that belonged to no step yet, by where it was begun."""
     shelved: int = 0
-    """How many such groups the resumes found, all together."""
+    begun: int = 0
+    """How many such groups the resumes found, finished and all together."""
 
     def look(self, world: World) -> None:
         """Raises AssertionError where a stored step has changed."""
         store = Store(world.run)
         for step, batch in batches_of(store).items():
             assert self.batches.setdefault(step, batch) == batch, f"step {step} was learnt from another batch before"
-        shelf = Shelf(store)
+        shelf = Shelf(store, SEED)
         for place in shelf.places():
-            group = shelf.take(place)
-            assert group is not None
-            self.finished[place] = batch_id([group])
-            self.shelved += 1
+            self.begun += 1
+            if (group := shelf.take(place)) is not None:
+                self.finished[place] = batch_id([group])
+                self.shelved += 1
 
 
 def kills(seed: int, set_up_s: float, work_s: float, num: int = KILLS) -> list[Kill]:
@@ -115,11 +118,11 @@ def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
             world.family.kill()
         assert world.process is not None
         world.process.wait()
-        before, done = seen.shelved, len(batches_of(Store(world.run)))
+        finished, begun, done = seen.shelved, seen.begun, len(batches_of(Store(world.run)))
         seen.look(world)
         moment = f"{kill.after_s:.1f} s {'into the set-up' if kill.in_set_up else 'after the crew stood'}"
         who = "everybody" if kill.everybody else "the driver"
-        yield f"| {kill.number} | {who} | {moment} | {done} | {seen.shelved - before} |"
+        yield f"| {kill.number} | {who} | {moment} | {done} | {seen.shelved - finished} of {seen.begun - begun} |"
     world.start()
     assert world.finish() == 0, world.said()
 
@@ -145,7 +148,7 @@ def check_once(world: World, seen: Seen, staleness: int) -> str:
     given_up = int(sum(row["groups_given_up"] for row in history))
     late = [place for place in unused if place[0] + staleness >= STEPS]
     assert len(unused) <= given_up + (len(late) if staleness else 0), f"finished groups were lost: {unused}"
-    assert Shelf(store).places() == []
+    assert Shelf(store, SEED).places() == []
     found = f"of {len(seen.finished)} groups that kills found finished, {len(unused)} were too stale for any step"
     return f"{len(learnt)} episodes, each learnt from once; {found}"
 
@@ -221,7 +224,7 @@ def lines(seed: int, staleness: int, folder: Path, num: int) -> Iterator[str]:
         set_up_s, work_s = undisturbed(calm)
         calm_s = f"undisturbed {set_up_s:.0f} s of set-up, {work_s:.0f} s of work"
         yield f"max_staleness = {staleness}, seed {seed}: {calm_s}\n"
-        yield "| kill | who | when | steps stored | finished groups of no step yet |\n|---|---|---|---|---|"
+        yield "| kill | who | when | steps stored | groups begun, of no step yet: finished |\n|---|---|---|---|---|"
         seen = Seen()
         yield from disturbed(world, kills(seed, set_up_s, work_s, num), seen)
         yield ""
