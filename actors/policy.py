@@ -202,7 +202,9 @@ class VLLMPolicy:
         try:
             held = await self._within(self._alive().get_weight_version(), "its version")
             if held != str(version):
-                raise SyncError(f"policy-{self.rank} holds the weights of version {held}, wanted {version}")
+                raise SyncError(
+                    f"policy-{self.rank} holds the weights of version {held}, wanted {version}; the run stops here"
+                )
             gap = max(abs(g - w) for g, w in zip(await self.canary(token_ids), wanted, strict=True))
             if not gap <= max_gap:
                 raise SyncError(
@@ -306,8 +308,10 @@ class VLLMPolicy:
 
     def _alive(self) -> Any:
         """The engine. Raises EngineFault when there is none, or its process died."""
-        if self._engine is None or self._engine.errored:
-            raise EngineFault(f"policy {self.rank} {self.admission.why or 'lost its engine'}")
+        if self._engine is None:
+            raise EngineFault(f"policy {self.rank} {self.admission.why}")
+        if self._engine.errored:
+            raise EngineFault(f"policy {self.rank} lost its engine")
         return self._engine
 
     def _sampling(self, **options: Any) -> Any:

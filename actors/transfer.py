@@ -93,6 +93,8 @@ class Client:
         self.line, self.workers = line, workers
         self.ticket = secrets.token_hex(8)
         self.version = 0
+        self.fault: EngineFault | None = None
+        """Why an engine failed, which a broadcast that breaks off for it does not say."""
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Has every engine join."""
@@ -101,22 +103,27 @@ class Client:
             infos = [init_info | {"rank_offset": 1 + place * self.workers} for place in places]
         else:
             infos = [init_info for _ in places]
-        self.line.ask_all("connect", [(self.ticket, info) for info in infos])
+        self._ask_all("connect", infos)
 
     def start_weight_update(self) -> None:
         """Has every engine stop writing."""
-        self._ask_all("open_update", self.version)
+        self._ask_all("open_update", [self.version] * self.line.num)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Has every engine take weights; returns when all have them."""
-        self._ask_all("receive_weights", portable(update_info))
+        self._ask_all("receive_weights", [portable(update_info)] * self.line.num)
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Has every engine go on writing; vLLM's trainer names no version, so it is the sender's."""
-        self._ask_all("close_update", self.version if weight_version is None else int(weight_version))
+        version = self.version if weight_version is None else int(weight_version)
+        self._ask_all("close_update", [version] * self.line.num)
 
-    def _ask_all(self, method: str, argument: Any) -> None:
-        self.line.ask_all(method, [(self.ticket, argument)] * self.line.num)
+    def _ask_all(self, method: str, arguments: list[Any]) -> None:
+        try:
+            self.line.ask_all(method, [(self.ticket, argument) for argument in arguments])
+        except EngineFault as fault:
+            self.fault = fault
+            raise
 
 
 class Sender:
@@ -151,7 +158,7 @@ class Sender:
         except (MachineError, RuntimeError) as error:
             self._watched(self.source.finish)
             self.close()
-            said = " ".join(str(error).split())[:300]
+            said = " ".join(str(self.client.fault or error).split())[:300]
             raise EngineFault(f"the sync of version {version} failed: {said}") from error
         return self.source.bytes
 

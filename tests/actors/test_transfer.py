@@ -1,8 +1,11 @@
-"""Weights by broadcasts: the client, the source and the bucket rule alone."""
+"""Weights by broadcasts: the client, the source and the bucket rule; then both ends, with engines that only keep."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -165,3 +168,125 @@ def test_a_group_does_not_wait_for_ever() -> None:
         port = door.getsockname()[1]
     with pytest.raises(RuntimeError):
         GlooGroup("127.0.0.1", port, 0, 2, patience_s=0.2)
+
+
+class Keeper(torch.nn.Module):
+    """What a worker of an engine loads weights into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, torch.Tensor] = {}
+        self.order: list[list[str]] = []
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        several = list(weights)
+        self.kept.update({name: tensor.clone() for name, tensor in several})
+        self.order.append([name for name, _ in several])
+
+
+class Workers:
+    """Engines of several worker processes each, here threads, at their end of vLLM's protocol."""
+
+    def __init__(self, folder: Path, engines: int, workers: int) -> None:
+        from actors.weights import GlooTransfer
+
+        self.num, self.workers = engines, workers
+        self.keepers = [Keeper() for _ in range(engines * workers)]
+        self.versions: list[tuple[str, int]] = []
+        self.fails = -1
+        self.ends = []
+        for place, keeper in enumerate(self.keepers):
+            hf_config = SimpleNamespace(tie_word_embeddings=False)
+            config = SimpleNamespace(
+                parallel_config=SimpleNamespace(rank=place % workers),
+                model_config=SimpleNamespace(model=str(folder), hf_config=hf_config),
+            )
+            self.ends.append(GlooTransfer(None, config, torch.device("cpu"), keeper))
+
+    def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
+        with ThreadPoolExecutor(len(self.ends)) as threads:
+            calls = [
+                threads.submit(self.call, place, method, *arguments[place // self.workers][1:])
+                for place in range(len(self.ends))
+            ]
+            for call in calls:
+                call.result()
+
+    def call(self, place: int, method: str, argument: Any) -> None:
+        end = self.ends[place]
+        if method == "connect":
+            end.shutdown()
+            end.init_transfer_engine(end.parse_init_info(argument))
+        elif method == "receive_weights":
+            if place == self.fails:
+                raise EngineFault(f"policy-{place}: failed")
+            end.receive_weights(end.parse_update_info(argument))
+        elif method == "open_update":
+            end.start_weight_update()
+        else:
+            end.finish_weight_update()
+            self.versions.append((method, argument))
+
+
+def mixed() -> Iterator[tuple[str, torch.Tensor]]:
+    """Weights of several types, of which one is larger than a bucket and one not contiguous."""
+    made = torch.Generator().manual_seed(0)
+    yield "embed", torch.randn(40, 8, generator=made)
+    yield "norm", torch.randn(8, generator=made).bfloat16()
+    yield "proj", torch.randn(8, 6, generator=made).t()
+    yield "scale", torch.randn((), generator=made)
+    yield "head", torch.randn(12, 8, generator=made).bfloat16()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.contiguous() for name, tensor in mixed()}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def test_every_worker_of_every_engine_gets_every_byte(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import actors.transfer
+    from actors.transfer import Sender, Source
+
+    monkeypatch.setattr(actors.transfer, "BUCKET", 256)
+    engines = Workers(checkpoint, engines=2, workers=2)
+    sender = Sender("gloo", Source(mixed), engines, rank=0, host="127.0.0.1", workers=2, patience_s=30)
+    for version in (1, 2):
+        assert sender.send(version) == sum(tensor.nbytes for _, tensor in mixed())
+    sender.close()
+    assert engines.versions == [("close_update", 1)] * 4 + [("close_update", 2)] * 4
+    for keeper in engines.keepers:
+        assert keeper.order == [["embed"], ["norm", "proj", "scale", "head"]] * 2
+        for name, tensor in mixed():
+            torch.testing.assert_close(keeper.kept[name], tensor, rtol=0, atol=0)
+
+
+def test_one_worker_that_fails_is_a_fault_of_the_sync_and_the_next_reaches_all(checkpoint: Path) -> None:
+    from actors.transfer import Sender, Source
+
+    engines, source = Workers(checkpoint, engines=3, workers=1), Source(mixed)
+    engines.fails = 1
+    sender = Sender("gloo", source, engines, rank=0, host="127.0.0.1", workers=1, patience_s=8)
+    with pytest.raises(EngineFault, match="the sync of version 1 failed: policy-1: failed"):
+        sender.send(1)
+    engines.fails = -1
+    Sender("gloo", source, engines, rank=0, host="127.0.0.1", workers=1, patience_s=30).send(1)
+    assert [keeper.kept.keys() for keeper in engines.keepers] == [dict(mixed()).keys()] * 3
+
+
+def test_ranks_that_do_not_send_take_part_in_every_pass() -> None:
+    from actors.transfer import Sender, Source
+
+    passes: list[int] = []
+
+    def counted() -> Iterator[tuple[str, torch.Tensor]]:
+        yield from tensors()
+        passes.append(3)
+
+    wire = Wire(2)
+    sender = Sender("gloo", Source(counted), wire, rank=1, host="127.0.0.1", workers=1, patience_s=8)
+    assert sender.send(1) == sender.send(2) == 4 * (6 + 16 + 5)
+    assert len(passes) == 3
+    assert wire.calls == []
