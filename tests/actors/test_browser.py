@@ -319,6 +319,7 @@ async def test_a_missing_browser_is_a_fault_of_one_line(tmp_path: Path, monkeypa
         await ChromiumRenderer(BrowserSettings(executable=tmp_path / "nowhere")).start()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("actors.chromium.launch.WHOLE", ())
     with pytest.raises(BrowserFault, match="apt-get install chromium-headless-shell") as missing:
         await ChromiumRenderer(BrowserSettings()).start()
     monkeypatch.undo()
