@@ -44,7 +44,7 @@ def install_system() -> None:
         raise SetupError(
             "no Chromium, and its headless shell cannot be installed: as root, apt-get install "
             "chromium-headless-shell; or, where the network allows it, "
-            f" {PYTHON} -m playwright install --with-deps chromium-headless-shell (see {LOG})"
+            f"{PYTHON} -m playwright install --with-deps chromium-headless-shell (see {LOG})"
         )
     if not find_shell():
         print(f"\n  {find_chromium()} renders until there is chromium-headless-shell: slower, and pages that "
