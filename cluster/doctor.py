@@ -95,6 +95,8 @@ def check_browser(settings: RunSettings) -> Finding:
         return Finding(what="browser", status="FAIL", detail=str(error) or "it does not answer", mend=mend)
     if not seen.startswith("ok "):
         return Finding(what="browser", status="FAIL", detail=seen, mend=mend)
+    if seen.startswith("ok free-"):
+        return Finding(what="browser", status="warn", detail=f"{seen[3:]}; frames are not ours there", mend=mend)
     return Finding(what="browser", status="ok", detail=seen.removeprefix("ok "))
 
 

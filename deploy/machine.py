@@ -13,6 +13,12 @@ VENV, CACHE = ROOT / ".venv", ROOT / ".cache"
 PYTHON = str(VENV / "bin" / "python")
 LOG = CACHE / "setup.log"
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
+WHOLE = (
+    "/usr/lib/chromium/chromium",
+    "/usr/lib/chromium-browser/chromium-browser",
+    "/usr/lib64/chromium-browser/chromium-browser",
+    "/opt/google/chrome/chrome",
+)
 DOWNLOADS = Path.home() / ".cache" / "ms-playwright"
 PROGRAMS = {"bwrap": "bubblewrap", "ip": "iproute2"}
 """What shuts pages in, and what a test makes hosts with."""
@@ -32,15 +38,19 @@ def install_system() -> None:
     missing = missing_company()
     if missing:
         apt_install(missing)
-    if not find_chromium() and not apt_install(["chromium-headless-shell"]):
+    if not find_shell() and not apt_install(["chromium-headless-shell"]):
         run(
             PYTHON, "-m", "playwright", "install", "chromium-headless-shell", PLAYWRIGHT_BROWSERS_PATH=str(DOWNLOADS)
         )  # fmt: skip
     if not find_chromium():
         raise SetupError(
-            "no Chromium headless shell: as root, apt-get install chromium-headless-shell; or, where the network "
-            f"allows it, {PYTHON} -m playwright install --with-deps chromium-headless-shell (see {LOG})"
+            "no Chromium, and its headless shell cannot be installed: as root, apt-get install "
+            "chromium-headless-shell; or, where the network allows it, "
+            f"{PYTHON} -m playwright install --with-deps chromium-headless-shell (see {LOG})"
         )
+    if not find_shell():
+        print(f"\n  {find_chromium()} renders until there is chromium-headless-shell: slower, and pages that "
+              "move may differ by a frame; ", end="", flush=True)  # fmt: skip
     missing = missing_company()
     if missing:
         print(f"\n  {' '.join(missing)} cannot be installed here: pages render, but less shut in or with other "
@@ -60,11 +70,22 @@ def find_program(name: str) -> str:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/sbin") or ""
 
 
-def find_chromium() -> str:
+def find_shell() -> str:
     """The headless shell that the browser actor will find: the system's, or Playwright's download; else empty."""
-    installed = next((path for name in SHELLS if (path := shutil.which(name))), "")
-    downloaded = sorted(DOWNLOADS.glob("chromium_headless_shell-*/*/*headless*shell"))
-    return installed or (str(downloaded[-1]) if downloaded else "")
+    return next((path for name in SHELLS if (path := shutil.which(name))), "") or downloaded(
+        "chromium_headless_shell-*/*/*headless*shell"
+    )
+
+
+def find_chromium() -> str:
+    """What the browser actor will find: the headless shell, or else a whole Chromium; else empty."""
+    whole = next((path for path in WHOLE if os.access(path, os.X_OK)), "")
+    return find_shell() or whole or downloaded("chromium-*/*/chrome")
+
+
+def downloaded(pattern: str) -> str:
+    """The newest of Playwright's downloads; else empty."""
+    return str(max(DOWNLOADS.glob(pattern), default=""))
 
 
 def apt_install(packages: list[str]) -> bool:

@@ -23,8 +23,8 @@ WHOLE = (
     "/opt/google/chrome/chrome",
 )
 """Where whole browsers lie: what is on the PATH are scripts that add options of their own."""
-DOWNLOADED = ("chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome")
-"""Where Playwright puts what it downloads, below `~/.cache/ms-playwright`."""
+DOWNLOADED_SHELLS, DOWNLOADED = "chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome"
+"""Where Playwright puts them, below `~/.cache/ms-playwright`."""
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
@@ -84,17 +84,26 @@ def find_executable(wanted: Path | None) -> Path:
         if not os.access(wanted, os.X_OK):
             raise BrowserFault(f"browser.executable is {str(wanted)!r}, which is not an executable file")
         return wanted
-    found = [Path(path) for name in SHELLS if (path := shutil.which(name))]
-    shells, whole = (sorted(Path.home().glob(f".cache/ms-playwright/{each}"), reverse=True) for each in DOWNLOADED)
-    found += [*shells, *(Path(path) for path in WHOLE if os.access(path, os.X_OK)), *whole]
-    if found:
-        return found[0]
+    installed = (Path(path) for name in SHELLS if (path := shutil.which(name)))
+    found = next(installed, None) or _downloaded(DOWNLOADED_SHELLS) or find_whole()
+    if found is not None:
+        return found
     raise BrowserFault(
         "no Chromium is installed; looked on the PATH for "
         f"{', '.join(SHELLS)}, in ~/.cache/ms-playwright and for {', '.join(WHOLE)}; install the headless shell with "
         "`apt-get install chromium-headless-shell` or `playwright install chromium-headless-shell`, "
         "or name a browser in browser.executable"
     )
+
+
+def find_whole() -> Path | None:
+    """A whole Chromium, which draws when it likes; None where there is none."""
+    return next((Path(path) for path in WHOLE if os.access(path, os.X_OK)), None) or _downloaded(DOWNLOADED)
+
+
+def _downloaded(pattern: str) -> Path | None:
+    """The newest of Playwright's downloads."""
+    return max(Path.home().glob(f".cache/ms-playwright/{pattern}"), default=None)
 
 
 async def launch(executable: Path, *, memory_mb: int, fence: Fence) -> Process:

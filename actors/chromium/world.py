@@ -19,7 +19,7 @@ class World:
         return cls(session, answer["executionContextId"])
 
     async def __call__(self, expression: str) -> Any:
-        """The value of an expression or of its promise, as JSON has it. Raises CommandRefused when it throws."""
+        """The value of an expression, or of its promise, as JSON. Raises CommandRefused when the script throws."""
         answer = await self.session.post(
             "Runtime.evaluate", expression=expression, contextId=self.context, returnByValue=True, awaitPromise=True
         )

@@ -11,15 +11,25 @@ from rollout.records import Page
 
 
 def bench_critic() -> Figures:
-    """Milliseconds of one judgment by the embedded critic, and that as a share of one render."""
+    """CPU milliseconds of one judgment by the embedded critic, and that as a share of a render's.
+
+    A group's references are remembered: `ms_first_judgment` is one that has to look at its reference first.
+    """
     from reward.visual.critic import VisualCritic
 
-    walls, renders = asyncio.run(rendered(PAGES))
-    critic, spent = VisualCritic(), []
-    drawn = tasks(PAGES, seed=0, split="train")
-    for task, render, wanted in zip(drawn, renders, renders[1:], strict=False):
-        pictures, others = ([shot.picture for shot in one.shots if not shot.label] for one in (render, wanted))
-        started = time.process_time()
-        critic.judge(task, Page(html=task.reference_html), render, wanted, tuple(pictures), tuple(others))
-        spent.append(time.process_time() - started)
-    return {"ms_per_judgment": 1000 * median(spent), "share_of_render": median(spent) / median(walls)}
+    render_s, renders = asyncio.run(rendered(PAGES))
+    critic = VisualCritic()
+    spent: dict[str, list[float]] = {"first": [], "next": []}
+    for task, *shown in zip(tasks(PAGES, seed=0, split="train"), renders, renders[1:], renders[2:], strict=False):
+        one, wanted, other = ((each, tuple(shot.picture for shot in each.shots if not shot.label)) for each in shown)
+        for name, (render, pictures) in (("first", one), ("next", other)):
+            started = time.process_time()
+            critic.judge(task, Page(html=task.reference_html), render, wanted[0], pictures, wanted[1])
+            spent[name].append(time.process_time() - started)
+    return {
+        "ms_per_judgment": 1000 * median(spent["next"]),
+        "share_of_render": median(spent["next"]) / render_s,
+        "ms_first_judgment": 1000 * median(spent["first"]),
+        "render_cpu_ms": 1000 * render_s,
+        "judgments": float(len(spent["next"])),
+    }

@@ -61,14 +61,13 @@ def is_readable(block: TextBlock, pixels: Array) -> bool:
     crop = _crop(block, pixels)
     if is_beyond(block, pixels):
         return _apart(block.color, block.background) >= FLAT
-    flat = crop.reshape(-1, 3).astype(np.int16)
-    if int(np.ptp(flat, axis=0).max()) < FLAT:
+    if max(int(level.max()) - int(level.min()) for level in _channels(crop)) < FLAT:
         return False
     if not any(letter.isalnum() for letter in block.text):
         return True  # signs and emoji may have colours of their own
     ground, ink = np.array(dominant(crop), dtype=np.int16), np.array(block.color, dtype=np.int16)
     contrast = int(np.abs(ink - ground).max())
-    near = np.abs(flat - ink).max(axis=1)
+    near = _farthest(crop.astype(np.int16) - ink)
     if contrast < FLAT:
         return float(np.mean(near < FLAT)) < MOSTLY
     return 2 * int(near.min()) < contrast
@@ -88,7 +87,7 @@ def mark(block: TextBlock, pixels: Array) -> Mark | None:
         return None
     levels = crop.astype(np.int16)
     # A row's ground is its median: the ground may change from row to row, where a text hangs over an edge.
-    apart = np.abs(levels - np.median(levels, axis=1, keepdims=True).astype(np.int16)).max(axis=-1)
+    apart = _farthest(levels - np.median(levels, axis=1, keepdims=True).astype(np.int16))
     size = min(WIDEST, WIDE * len(block.text)), TALL
     shape = np.asarray(Image.fromarray(apart.astype(np.uint8)).resize(size, Image.Resampling.BOX))
     strokes = int(np.abs(apart - apart.mean(axis=1, keepdims=True)).max())
@@ -128,6 +127,18 @@ def buried(found: Sequence[TextBlock], boxes: Sequence[Box], wanted: Sequence[Bo
         for i, block in enumerate(found)
         if block.tag not in DRAWN and any(_within(rect(block), picture) for picture in extra)
     }
+
+
+def _farthest(differences: Array) -> Array:
+    """Of each pixel's differences, [..., 3], the largest without its sign."""
+    red, green, blue = _channels(np.abs(differences))
+    farthest: Array = np.maximum(np.maximum(red, green), blue)
+    return farthest
+
+
+def _channels(pixels: Array) -> tuple[Array, Array, Array]:
+    """Reds, greens and blues of [..., 3]: numpy is slow along an axis of three."""
+    return pixels[..., 0], pixels[..., 1], pixels[..., 2]
 
 
 def _same(box: Box, other: Box) -> bool:

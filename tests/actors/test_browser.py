@@ -17,7 +17,10 @@ import pytest_asyncio
 
 from actors.browser import CANARY, ChromiumRenderer, timed
 from actors.chromium.launch import FENCES, Fence
+from actors.chromium.stillness import is_still
 from actors.settings import BrowserSettings
+from reward.designs import tasks
+from reward.validity import SENTENCES, complaint
 from rollout.errors import BrowserFault
 from rollout.records import Page, Render
 
@@ -127,6 +130,9 @@ async def test_a_fault_of_the_page_is_an_outcome(
 ) -> None:
     render = await renderer.render(Page(html=html))
     assert (render.outcome, detail in render.detail) == (outcome, True), render.detail
+    said = complaint(Page(html=html), render)
+    assert said.startswith(SENTENCES[render.outcome])
+    assert detail in said or len(render.detail) > 200
     after = await renderer.render(Page(html=f"{MOVING}<!-- {hash(html)} -->"))
     assert pictures(after) == pictures(await renderer.render(Page(html=MOVING)))
 
@@ -245,6 +251,52 @@ async def test_a_killed_browser_is_replaced() -> None:
         await renderer.stop()
 
 
+async def test_browsers_that_are_lost_are_never_the_pages_fault() -> None:
+    renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=60))
+    try:
+        await renderer.start()
+        render = asyncio.create_task(renderer.render(Page(html=INK + "<script>while (true) {}</script>")))
+        killed: set[int] = set()
+        while not render.done():
+            browser = renderer._browser
+            if browser is not None and browser.pid not in killed:
+                killed.add(browser.pid)
+                await asyncio.sleep(0.1)
+                os.kill(browser.pid, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+        with pytest.raises(BrowserFault):
+            await render
+        assert len(killed) == 2
+        assert any("lost" in line for line in renderer.news())
+        assert (await renderer.render(Page(html=STILL))).outcome == "ok"
+    finally:
+        await renderer.stop()
+
+
+async def test_a_page_that_stalls_two_browsers_is_at_fault() -> None:
+    """By the wall's clock, which a busy machine may use up as well: hence two."""
+    renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=600, wall_s=4))
+    try:
+        render = await renderer.render(Page(html=INK + "<script>while (true) {}</script>"))
+        assert (render.outcome, "not done after 4 s" in render.detail) == ("timeout", True)
+        assert (await renderer.render(Page(html=STILL))).outcome == "ok"
+    finally:
+        await renderer.stop()
+
+
+async def test_what_cannot_move_is_pictured_once(renderer: ChromiumRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is what three pictures would show."""
+    designs = [task.reference_html or "" for task in tasks(24, seed=3, split="train")]
+    pages = [Page(html=html) for html in (STILL, *designs) if is_still(html)][:5]
+    assert len(pages) == 5
+    assert not any(map(is_still, (MOVING, INK + "<p style='transi\\74ion:1s'>", INK + "<input autofocus>", PIXEL)))
+    quick = [await renderer.render(page) for page in pages]
+    monkeypatch.setattr("actors.chromium.page.is_still", lambda html: False)
+    for render, page in zip(quick, pages, strict=True):
+        thorough = await renderer.render(page)
+        assert (render.shots, render.blocks, render.boxes) == (thorough.shots, thorough.blocks, thorough.boxes)
+
+
 async def test_nothing_is_left_after_stop() -> None:
     renderer = ChromiumRenderer(BrowserSettings(recycle_pages=2))
     family: dict[int, str] = {}
@@ -319,6 +371,7 @@ async def test_a_missing_browser_is_a_fault_of_one_line(tmp_path: Path, monkeypa
         await ChromiumRenderer(BrowserSettings(executable=tmp_path / "nowhere")).start()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("actors.chromium.launch.WHOLE", ())
     with pytest.raises(BrowserFault, match="apt-get install chromium-headless-shell") as missing:
         await ChromiumRenderer(BrowserSettings()).start()
     monkeypatch.undo()

@@ -70,6 +70,15 @@ def test_what_the_machine_had_a_part_in_is_not_kept(tmp_path: Path, change: dict
     assert cache.find("a") is None
 
 
+def test_a_disk_that_takes_no_more_costs_time_not_the_render(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name, png = picture(400)
+    (tmp_path / "full").touch()
+    cache = RenderCache(tmp_path / "full" / "renders", 1, bytes)
+    cache.keep(seen(name), {name: png}, "a")
+    assert "is not kept" in caplog.text
+    assert cache.find("a") is None
+
+
 def test_the_folder_stays_within_its_bound(tmp_path: Path) -> None:
     cache = RenderCache(tmp_path, 1, bytes)
     for mark in range(12):

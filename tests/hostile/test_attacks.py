@@ -11,6 +11,7 @@ import pytest
 from attacks import ATTACKS, INK
 
 from actors.browser import ChromiumRenderer
+from actors.chromium.launch import find_whole
 from actors.settings import BrowserSettings
 from rollout.records import Page, Render
 
@@ -24,6 +25,20 @@ WITNESS = (
     "caches.keys().then(all => document.body.append(all.length)); document.body.append(left.join(' '))</script>"
 )
 CLEAN = Page(html=f"{INK}<p>A page that did nothing.</p>{WITNESS}")
+
+ELSEWHERE = ("loop", "buffers", "workers_that_spin", "alerts", "print", "popups", "location", "form", "download")
+ELSEWHERE += (
+    "close",
+    "fullscreen",
+    "permissions",
+    "fetch",
+    "beacon",
+    "hints",
+    "web_socket",
+    "worker_socket",
+    "web_rtc",
+)
+"""What is tried on a whole Chromium too, which has windows, downloads and dialogs of its own."""
 
 
 class Ears:
@@ -56,9 +71,9 @@ class Ears:
 class Range:
     """One browser that is attacked again and again, and what a clean page looked like before."""
 
-    def __init__(self) -> None:
+    def __init__(self, executable: Path | None = None) -> None:
         self.loop = asyncio.new_event_loop()
-        self.renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=1.5))
+        self.renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=1.5, executable=executable))
         self.ears = Ears()
         self.clean = self.show(CLEAN)
 
@@ -92,6 +107,21 @@ def test_an_attack_ends_and_leaves_nothing(field: Range, name: str) -> None:
     assert field.ears.heard() == []
     assert max(len(render.console), len(render.exceptions), len(render.blocked)) <= 100
     assert looks(field.show(CLEAN)) == looks(field.clean)
+
+
+@pytest.fixture(scope="module")
+def open_field() -> Iterator[Range]:
+    if (whole := find_whole()) is None:
+        pytest.skip("no whole Chromium is installed")
+    field = Range(whole)
+    yield field
+    field.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_whole_chromium_withstands_too(open_field: Range, name: str) -> None:
+    test_an_attack_ends_and_leaves_nothing(open_field, name)
 
 
 @pytest.mark.browser
