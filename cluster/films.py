@@ -219,7 +219,7 @@ def _critique_meters(critique: Critique) -> Iterator[Html]:
     for name, value in critique.parts.items():
         yield _meter(name, value, "sub")
         if name in critique.members:
-            yield from (_meter(f"{name}: {part}", one, "sub") for part, one in critique.members[name].parts.items())
+            yield from (_meter(part, one, "sub of") for part, one in critique.members[name].parts.items())
 
 
 def _comparison(attempt: Attempt) -> Html | None:
