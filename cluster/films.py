@@ -232,7 +232,7 @@ def _comparison(attempt: Attempt) -> Html | None:
         f"{name}: {PREFERRED[one.answers[1]]} when shown first, {PREFERRED[one.answers[0]]} when shown second"
         for name, one in said
     ]
-    return el("p", f"Beside the best so far, {'; '.join(lines)}", class_="against")
+    return el("p", f"Beside the best so far, {'; '.join(lines)}.", class_="compared")
 
 
 def _meter(name: str, value: float, css: str) -> Html:
