@@ -143,7 +143,7 @@ def _round_title(turn: Turn) -> Iterator[object]:
     unused = len(turn.attempts) - judged
     yield "First page" if turn.round == 0 else f"Revision {turn.round}"
     if turn.round > 0 and turn.accepted is None:
-        yield el("small", "none improved: the episode keeps its best")
+        yield el("small", "none accepted: the episode keeps its best")
     if unused:
         words = f"{unused} more sampled past the accepted one, never judged"
         yield el("small", f"+ {unused} unused", title=words)
