@@ -77,9 +77,10 @@ class CriticActor:
         return tuple(words for one in self.members.values() for words in one.news())
 
     async def stop(self) -> None:
-        """Ends all connections."""
+        """Ends all connections, and writes down what was asked for and not waited for."""
         for one in self.members.values():
             await one.stop()
+        await asyncio.to_thread(self.ledger.save)
 
     def _named(self, answers: list[Answer]) -> dict[str, Answer]:
         return dict(zip(self.members, answers, strict=True))

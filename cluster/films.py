@@ -143,7 +143,7 @@ def _round_title(turn: Turn) -> Iterator[object]:
     unused = len(turn.attempts) - judged
     yield "First page" if turn.round == 0 else f"Revision {turn.round}"
     if turn.round > 0 and turn.accepted is None:
-        yield el("small", "none improved: the episode keeps its best")
+        yield el("small", "none accepted: the episode keeps its best")
     if unused:
         words = f"{unused} more sampled past the accepted one, never judged"
         yield el("small", f"+ {unused} unused", title=words)
@@ -219,7 +219,7 @@ def _critique_meters(critique: Critique) -> Iterator[Html]:
     for name, value in critique.parts.items():
         yield _meter(name, value, "sub")
         if name in critique.members:
-            yield from (_meter(f"{name}: {part}", one, "sub") for part, one in critique.members[name].parts.items())
+            yield from (_meter(part, one, "sub of") for part, one in critique.members[name].parts.items())
 
 
 def _comparison(attempt: Attempt) -> Html | None:
@@ -232,7 +232,7 @@ def _comparison(attempt: Attempt) -> Html | None:
         f"{name}: {PREFERRED[one.answers[1]]} when shown first, {PREFERRED[one.answers[0]]} when shown second"
         for name, one in said
     ]
-    return el("p", f"Beside the best so far, {'; '.join(lines)}", class_="against")
+    return el("p", f"Beside the best so far, {'; '.join(lines)}.", class_="compared")
 
 
 def _meter(name: str, value: float, css: str) -> Html:

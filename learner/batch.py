@@ -17,8 +17,9 @@ T = TypeVar("T")
 def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forced: bool = True) -> Batch:
     """One sample a credited attempt of every group that carries a signal, and lessons from all groups' critiques.
 
-    Checks at the door that the accepted rewards of every trajectory rise strictly, unless `forced` is False
-    (every revision was accepted on purpose). Raises ValueError, a bug of who played, when they do not.
+    Checks at the door that the accepted rewards of every trajectory rise strictly and that no accepted page lost a
+    comparison, unless `forced` is False (every revision was accepted on purpose). Raises ValueError, a bug of who
+    played, when it is otherwise.
     """
     if forced:
         for group in groups:
@@ -82,6 +83,12 @@ def _check_rising(trajectory: Trajectory) -> None:
             f"accepted rewards of trajectory {trajectory.id!r} must rise strictly, got "
             f"{', '.join(f'{reward:.6f}' for reward in rewards)}"
         )
+    for attempt in trajectory.accepted:
+        if attempt.comparison is not None and not attempt.comparison.won:
+            raise ValueError(
+                f"round {attempt.round} of trajectory {trajectory.id!r} was accepted, but its comparison says "
+                f"{', '.join(attempt.comparison.answers)}, wanted new, new"
+            )
 
 
 def _weighted(sample: Sample, negative_weight: float) -> Sample:

@@ -10,7 +10,7 @@ from cluster.pool import Pool
 from cluster.ports import CriticPool, PlayerPool, PolicyPool, RendererPool
 from rollout.errors import BrowserFault, MachineError, PictureLost
 from rollout.prompts import first, revise
-from rollout.records import Critique, Group, Page, Render, Request, Task
+from rollout.records import Comparison, Critique, Group, Page, Render, Request, Task
 
 TASK = Task(id="hero", brief="Build a hero.")
 PAGE = Page(html="<p>")
@@ -52,6 +52,9 @@ class Mortal:
         return Render(page_sha256=page.sha256, outcome="ok", detail=str(self.calls))
 
     async def _judge(self, *_: Any, **__: Any) -> Critique:
+        raise PictureLost("gone")
+
+    async def _compare(self, *_: Any) -> Comparison:
         raise PictureLost("gone")
 
     async def _play_group(self, task: Task, **_: Any) -> Group:
@@ -109,6 +112,11 @@ async def test_a_page_whose_pictures_are_lost_is_rendered_again() -> None:
     with pytest.raises(PictureLost):
         await critic.judge(TASK, PAGE, render, None)
     assert (await renderer.render(PAGE)).detail == "2"
+    better = Page(html="<p>better</p>")
+    shown = await renderer.render(better)
+    with pytest.raises(PictureLost):
+        await critic.compare(TASK, (PAGE, render), (better, shown), None)
+    assert [(await renderer.render(page)).detail for page in (PAGE, better)] == ["4", "5"]
 
 
 async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_worker_lives() -> None:

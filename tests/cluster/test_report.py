@@ -275,10 +275,11 @@ def test_what_several_critics_said_is_shown_with_their_names() -> None:
         {"step": 2, "critic_tokens": 10, "judge_drift": 0},
     ]
     page = Reader(render(sample_report(films=[Film(step=1, trajectory=episode, reference=None)], history=rows)))
-    for words in ("✕ not preferred", "visual: blocks", "visual: better when shown first, better when shown second",
+    for words in ("✕ not preferred", "visual: better when shown first, better when shown second",
                   "http: better when shown first, no better when shown second",
                   "Cost of judging", "Drift of the judge"):  # fmt: skip
         assert words in page.text
+    assert len([attributes for attributes in page.all("div") if attributes.get("class") == "meter sub of"]) == 1
 
 
 def test_it_needs_nothing_but_itself() -> None:

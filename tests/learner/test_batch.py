@@ -10,6 +10,7 @@ from played_groups import attempt, group
 from learner.batch import build, pack
 from learner.settings import LearnerSettings
 from reward.designs import tasks
+from rollout.records import Comparison, Group, Preference
 
 SETTINGS = LearnerSettings(normalize_std=False)
 
@@ -60,6 +61,16 @@ def test_rewards_that_do_not_rise_are_a_bug_unless_every_revision_was_accepted_o
     with pytest.raises(ValueError, match=r"'fallen/0' must rise strictly, got 0\.500000, 0\.500000"):
         build([fallen], SETTINGS, seed=0)
     assert len(build([fallen], SETTINGS, seed=0, forced=False).samples) == 3
+
+
+def test_an_accepted_page_that_lost_its_comparison_is_a_bug() -> None:
+    def compared(first: Preference, second: Preference) -> Group:
+        revised = replace(attempt(1, 0.75), comparison=Comparison(answers=(first, second), judge="test"))
+        return group("compared", [attempt(0, 0.5), revised], [attempt(0, 0.25)])
+
+    assert len(build([compared("new", "new")], SETTINGS, seed=0).samples) == 3
+    with pytest.raises(ValueError, match="round 1 of trajectory 'compared/0' was accepted, .* says new, tie"):
+        build([compared("new", "tie")], SETTINGS, seed=0)
 
 
 def test_lessons_are_bounded_and_chosen_by_seed() -> None:

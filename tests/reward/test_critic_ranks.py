@@ -68,9 +68,13 @@ async def test_pages_written_by_hand_are_ranked_by_what_went_wrong(judge: Judge)
         ladder = [html.replace("</style>", "\n".join([*STEPS[:num], "</style>"])) for num in range(len(STEPS) + 1)]
         scores = [await judge.score(task, page) for page in ladder]
         assert await judge.score(task, html) == 1.0
-        assert await judge.score(task, html.replace("<body", "<body hidden", 1)) == 0.0
         ranks[path.stem] = falling(list(range(len(ladder))), scores)
     assert min(ranks.values()) >= LEAST, ranks
+
+
+async def test_an_empty_page_is_worth_exactly_nothing(judge: Judge) -> None:
+    task = Task(id="article", brief="", reference_html=PAGES[0].read_text(encoding="utf-8"))
+    assert await judge.score(task, "<!doctype html><title>Article</title>") == 0.0
 
 
 async def test_built_in_designs_are_ranked_by_how_many_traits_are_wrong(judge: Judge) -> None:
