@@ -21,6 +21,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +157,13 @@ class Store:
         """Stores what a step learns from, before it learns from it. Raises StorageFault."""
         return write_groups(self.step_file(step), groups, step)
 
-    def read_groups(self, step: int) -> list[Group] | None:
-        """The groups of a step in their order, or None when the step was never stored. Raises CheckpointError."""
+    def read_groups(self, step: int, most: int | None = None) -> list[Group] | None:
+        """The groups of a step in their order, the first `most` of them, or None when the step was never stored.
+
+        Raises CheckpointError.
+        """
         path = self.step_file(step)
-        return read_groups(path) if path.exists() else None
+        return read_groups(path, most) if path.exists() else None
 
     def trajectories_since(self, first: int) -> set[str]:
         """Ids of all trajectories that the stored steps from `first` on learn from."""
@@ -241,13 +245,17 @@ def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
     return write_aside(path, sink.getvalue().to_pybytes())
 
 
-def read_groups(path: Path) -> list[Group]:
-    """The groups of a Parquet table in their order. Raises CheckpointError when it is damaged."""
+def read_groups(path: Path, most: int | None = None) -> list[Group]:
+    """The groups of a Parquet table in their order, the first `most` of them. Raises CheckpointError for damage."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return rows_groups(pq.read_table(path).to_pylist())
+        table = pq.read_table(path)
+        if most is not None:  # A table is read in no time, but rows of it are not.
+            groups = islice(groupby(table["task_id"].to_pylist()), most)
+            table = table.slice(0, sum(1 for _, rows in groups for _ in rows))
+        return rows_groups(table.to_pylist())
     except (pa.ArrowException, KeyError, TypeError, OSError) as error:
         raise CheckpointError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete it to play this step again"

@@ -187,8 +187,7 @@ class Observer:
         """Episodes whose pictures were kept, from steps spread over the run: the most revised of each group."""
         steps = {1 + (last - 1) * place // (MAX_FILM_STEPS - 1) for place in range(MAX_FILM_STEPS)} if last else set()
         for step in sorted(steps, reverse=True):
-            groups = self.store.read_groups(step) or []
-            for group in groups[: self.settings.report.films]:
+            for group in self.store.read_groups(step, self.settings.report.films) or []:
                 best = sorted(group.trajectories, key=lambda t: (len(t.accepted), t.reward), reverse=True)
                 for trajectory in best[:FILMS_A_STEP]:
                     yield Film(step=step, trajectory=trajectory, reference=self.store.reference(group.task))

@@ -14,9 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 from cluster.bench.critic import bench_critic
+from cluster.bench.driver import bench_driver
 from cluster.bench.endurance import bench_endurance
 from cluster.bench.identity import bench_identity
 from cluster.bench.learner import bench_learner
+from cluster.bench.loop import bench_loop
 from cluster.bench.part import Figures
 from cluster.bench.render import bench_render
 from cluster.bench.rollout import bench_rollout
@@ -26,9 +28,11 @@ from rollout.files import write_aside
 
 PARTS: dict[str, Callable[[], Figures]] = {
     "critic": bench_critic,
+    "driver": bench_driver,
     "endurance": bench_endurance,
     "identity": bench_identity,
     "learner": bench_learner,
+    "loop": bench_loop,
     "render": bench_render,
     "rollout": bench_rollout,
     "sync": bench_sync,

@@ -1,8 +1,8 @@
 """The driver: what it costs a trajectory with 2,000 of them in flight, and whether its memory stays flat over 50,000.
 
-The driver is this process: the loop, the stream, its pools, the vigil over 1,411 actors, the step files, all through a
-real Ray. Episodes are played in worker actors, as in a run, on pools of 256 engines, 1,024 browsers and 128 critics
-that sleep. All times are those of a cluster divided by SPEED, the vigil's too.
+The driver is this process: the loop, the stream, its pools, the vigil over 1,411 actors, the step files, MLflow and the
+report, all through a real Ray. Episodes are played in worker actors, as in a run, on pools of 256 engines, 1,024
+browsers and 128 critics that sleep. All times are those of a cluster divided by SPEED, the vigil's too.
 """
 
 import asyncio
@@ -17,14 +17,18 @@ from typing import Any
 from cluster.bench.part import Figures
 from cluster.bench.sleepers import CANARY, Cluster, SleepingEngine, SleepingRank, Times
 from cluster.curriculum import Curriculum
+from cluster.display import Display
 from cluster.loop import one_step, play_group
 from cluster.pool import Pool
 from cluster.ports import LearnerPool, PlayerPool
 from cluster.run import Run
 from cluster.settings import RunSettings, check_settings
+from cluster.state import RunState
 from cluster.store import Store
 from cluster.stream import Stream
+from cluster.tracking import Tracker
 from cluster.vigil import keep_vigil, pause_s
+from cluster.watch import Observer
 from cluster.worker import EpisodeWorker
 from rollout.errors import BrowserFault, CriticFault
 from rollout.records import Group
@@ -34,8 +38,6 @@ SPEED = float(os.environ.get("DRIVER_SPEED", "40"))
 WORKERS = 2
 STAND_INS = 4
 """Actors that the vigil looks at, and weights go to, again and again, in place of 1,408."""
-KEPT_STEPS = 4
-"""Step files that stay: 50,000 trajectories would fill a laptop's disk."""
 SIZES: dict[str, Any] = {
     "steps": 10**6,
     "groups": 128,
@@ -47,7 +49,6 @@ SIZES: dict[str, Any] = {
     "policy": {"engines": 256},
     "browser": {"count": 1024},
     "critic": {"count": 128},
-    "report": {"films": 0},
     "cluster": {"workers": WORKERS},
 }
 
@@ -73,34 +74,21 @@ class SleepingWorker:
         return time.process_time()
 
 
-class Ledger:
-    """A watcher who writes down what the driver has used at the end of each step."""
+class Ledger(Observer):
+    """The watcher of a real run, which also writes down what the driver has used at the end of each step."""
 
-    def __init__(self) -> None:
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.rows: list[tuple[float, float, float]] = []
         """Trajectories so far, CPU seconds of this process, MB of its own memory."""
 
-    def stage(self, text: str) -> None:
-        """Nothing to show."""
-
-    def progress(self, done: int, total: int, text: str) -> None:
-        """Nothing to show."""
-
-    def note(self, text: str) -> None:
-        """Said aloud."""
-        print(text, file=sys.stderr)
-
-    def step(self, state: Any, groups: list[Group]) -> None:
+    def step(self, state: RunState, groups: list[Group]) -> None:
         """A step is finished."""
+        super().step(state, groups)
         before = self.rows[-1][0] if self.rows else 0.0
         self.rows.append((before + sum(len(g.trajectories) for g in groups), time.process_time(), own_mb()))
         done, cpu_s, mb = self.rows[-1]
-        row = state.history[-1]
-        told = f"{done:.0f} trajectories, {cpu_s:.1f} s, {mb:.0f} MB, staleness {row['staleness']:.1f}"
-        print(f"\rdriver … {told}, {row['groups_given_up']:.0f} groups given up ", end="", file=sys.stderr, flush=True)
-
-    def exam(self, exam: Any, state: Any) -> None:
-        """None is sat."""
+        print(f"driver … {done:.0f} trajectories, {cpu_s:.1f} s, {mb:.0f} MB", file=sys.stderr, flush=True)
 
 
 def bench_driver() -> Figures:
@@ -156,20 +144,29 @@ async def _vigil(settings: RunSettings, learner: LearnerPool, workers: Pool, oth
 
 async def _measure(settings: RunSettings, store: Store, learner: LearnerPool, players: PlayerPool) -> Figures:
     """Steps until so many trajectories were learnt from, after those that were in flight at first."""
-    ledger, curriculum = Ledger(), Curriculum(settings)
-    run = Run(settings=settings, curriculum=curriculum, store=store, players=players, learner=learner, watcher=ledger)
+    tracker = Tracker(settings, store.path, "bench")
+    ledger = Ledger(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
+    run = Run(
+        settings=settings,
+        curriculum=Curriculum(settings),
+        store=store,
+        players=players,
+        learner=learner,
+        watcher=ledger,
+        state=ledger.state,
+    )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
     warm = 2 * settings.in_flight
     begun: tuple[float, list[float]] | None = None
     while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:
         await one_step(run, stream)
-        store.step_file(run.state.step - KEPT_STEPS).unlink(missing_ok=True)
         if begun is None and ledger.rows[-1][0] >= warm:
             begun = time.perf_counter(), await players.pool.ask_all("cpu")
             first = len(ledger.rows) - 1
     assert begun is not None, "there is a step that ends the warm-up"
     wall_s, spent = time.perf_counter() - begun[0], await players.pool.ask_all("cpu")
     await stream.close()
+    ledger.clerk.shutdown(wait=True)
     return _figures(ledger.rows[first:], wall_s, sum(spent) - sum(begun[1])) | _load(run)
 
 

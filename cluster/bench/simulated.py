@@ -76,15 +76,16 @@ def bench_simulated() -> Figures:
     """The smallest share of the bound among the cases; each case's share, streaming and synchronous."""
     shares: Figures = {}
     for name, (sizes, times) in CASES.items():
-        shares[f"{name}_share"] = _share({**BASE, **sizes}, times, name)
+        shares[f"{name}_share"] = share_of_bound({**BASE, **sizes}, times, name)
     least = min(shares.values())
     sizes, times = CASES["engines"]
-    shares["engines_share_staleness_1"] = _share({**BASE, **sizes, "max_staleness": 1}, times, "staleness 1")
-    shares["engines_share_synchronous"] = _share({**BASE, **sizes, "max_staleness": 0}, times, "synchronous")
+    shares["engines_share_staleness_1"] = share_of_bound({**BASE, **sizes, "max_staleness": 1}, times, "staleness 1")
+    shares["engines_share_synchronous"] = share_of_bound({**BASE, **sizes, "max_staleness": 0}, times, "synchronous")
     return {"simulated_share_of_bound": least, **shares, "steps": float(STEPS), "speed": SPEED}
 
 
-def _share(values: dict[str, Any], times: Times, name: str) -> float:
+def share_of_bound(values: dict[str, Any], times: Times, name: str) -> float:
+    """The share of one case: settings, and stage times at a cluster's pace."""
     with tempfile.TemporaryDirectory() as folder:
         settings = check_settings(values, "the simulated cluster")
         return asyncio.run(_run(settings, times.faster(SPEED), Path(folder), name))

@@ -26,8 +26,8 @@ from cluster.watch import Processors
 from rollout.records import Group
 
 SETTINGS = Path("deploy/runs/demo.toml")
-STEPS = int(os.environ.get("LOOP_STEPS", "5"))
-ROUNDS = int(os.environ.get("LOOP_ROUNDS", "2"))
+STEPS = int(os.environ.get("STREAMING_STEPS", "5"))
+ROUNDS = int(os.environ.get("STREAMING_ROUNDS", "2"))
 START = "start"
 STALENESS = {"synchronous": 0, "streaming": 2}
 KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")

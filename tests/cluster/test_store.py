@@ -35,6 +35,7 @@ async def test_groups_survive_the_table_whole(tmp_path: Path) -> None:
     played = await groups(store)
     store.write_groups(3, played)
     assert store.read_groups(3) == played
+    assert [store.read_groups(3, most) for most in (0, 1, 2, 9)] == [[], played[:1], played, played]
     assert store.read_groups(4) is None
 
 

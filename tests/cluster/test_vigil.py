@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cluster.pool import Pool
-from cluster.vigil import keep_vigil
+from cluster.vigil import LOOKS_A_S, WATCH_S, keep_vigil, pause_s
 from rollout.errors import BrowserFault, EngineFault, MachineError
 
 
@@ -74,3 +74,8 @@ async def test_who_cannot_be_replaced_ends_the_vigil_and_all_its_watches() -> No
         await asyncio.wait_for(vigil, 10)
     assert told == {"policy": (0, 1), "browser": (1, 0)}
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_a_larger_cluster_is_looked_at_no_more_often_in_all() -> None:
+    assert pause_s(4) == WATCH_S
+    assert 1408 / pause_s(1408) == pytest.approx(LOOKS_A_S)
