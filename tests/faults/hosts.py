@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,11 @@ class Host:
     def command(self, *words: str) -> list[str]:
         """A command, run on this host."""
         return ["ip", "netns", "exec", self.name, *words]
+
+
+def apart(mine: Path, shared: Path) -> tuple[str, ...]:
+    """Words before a host's command to which a folder that all hosts share is one of its own: as a disk would be."""
+    return "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(mine), str(shared)
 
 
 class Hosts:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from family import Family
-from hosts import Host, Hosts, NoHosts
+from hosts import Host, Hosts, NoHosts, apart
 from nodes import RAY, start_node
 from truth import events_of, examine
 from world import PATIENCE_S, ROOT, TINY, World
@@ -55,16 +55,17 @@ class Site(World):
         self.hosts, (self.near, self.far) = hosts, hosts.all
         self.variables |= IMPATIENT | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.variables |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_register_timeout_seconds": "600"}
-        head = ("--head", "--port=6379", f"--temp-dir={self.short_folder()}")
-        start_node(self, folder / "near.log", *head, offers=NEAR, address=self.near.address, on=self.near.command())
+        self.temp, self.far_temp = self.short_folder(), self.short_folder()
+        head = ("--head", "--port=6379", f"--temp-dir={self.temp}")
+        log, near = folder / "near.log", self.near
+        self.head = start_node(self, log, *head, offers=NEAR, address=near.address, on=near.command())
         self.join()
 
     def join(self) -> None:
         """Starts the node on the far host."""
+        on = self.far.command(*apart(self.far_temp, self.temp))
         how, log = f"--address={self.near.address}:6379", self.folder / "far.log"
-        self.node = start_node(
-            self, log, how, offers=FAR, cpus=0, address=self.far.address, on=self.far.command()
-        )  # fmt: skip
+        self.node = start_node(self, log, how, offers=FAR, cpus=0, address=self.far.address, on=on)
 
     def start(self) -> None:
         """Submits the job to the head, and follows it."""
@@ -100,12 +101,6 @@ class Site(World):
 
 
 @pytest.fixture
-def family() -> Iterator[Family]:
-    with Family() as started:
-        yield started
-
-
-@pytest.fixture
 def hosts() -> Iterator[Hosts]:
     try:
         with Hosts(2) as made:
@@ -114,10 +109,19 @@ def hosts() -> Iterator[Hosts]:
         pytest.skip(f"no second host can be made here: {error}")
 
 
-def test_a_host_is_cut_off_in_mid_step_and_brought_back(
-    tmp_path: Path, hosts: Hosts, family: Family, capsys: pytest.CaptureFixture[str]
-) -> None:
-    world = Site(tmp_path, family, hosts)
+@pytest.fixture
+def world(tmp_path: Path, hosts: Hosts) -> Iterator[Site]:
+    with Family() as family:
+        site = Site(tmp_path, family, hosts)
+        try:
+            yield site
+        finally:
+            family.kill()
+            for process in (site.head, site.node, site.process):
+                assert process is None or process.wait() is not None
+
+
+def test_a_host_is_cut_off_in_mid_step_and_brought_back(world: Site, capsys: pytest.CaptureFixture[str]) -> None:
     check_the_door(world)
     world.start()
     assert world.wait_for(lambda: world.stage() >= 1, "the first exam"), world.said()
@@ -130,14 +134,14 @@ def test_a_host_is_cut_off_in_mid_step_and_brought_back(
     figures = cut_off_and_bring_back(world)
     assert world.finish() == 0, world.said()
 
-    found = asyncio.run(examine(world))
-    assert events_of(world, r"lost .*; a new crew goes on after step 1") >= 1, world.said()
+    found, carried = asyncio.run(examine(world)), world.hosts.carried(world.far)
+    assert events_of(world, r"lost .*; a new crew goes on after step \d") >= 1, world.said()
     assert sorted(node["state"] for node in world.nodes()) == ["ALIVE", "ALIVE", "DEAD"]
-    assert family.left_behind(HANDS) == []
+    assert world.family.left_behind(HANDS) == []
     with capsys.disabled():
         print(
-            f"\ntwo hosts: {figures}; {hosts.carried(world.far) / 1e6:.0f} MB through the cable; {found.finished} "
-            f"episodes finished, {found.dropped} dropped, {found.zeros} zeros, all their pages' own"
+            f"\ntwo hosts: {figures}; {carried / 1e6:.0f} MB through the cable; {found.finished} episodes finished, "
+            f"{found.dropped} dropped, {found.zeros} zeros, all their pages' own"
         )
 
 
