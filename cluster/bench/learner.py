@@ -1,4 +1,4 @@
-"""The learner: tokens a second on pages as long as the built-in ones, beside plain PyTorch loops in the same run."""
+"""The learner: tokens a second on first pages and revisions, beside plain PyTorch loops in the same run."""
 
 import random
 import sys
@@ -11,10 +11,10 @@ from typing import Any
 from cluster.bench.part import Figures, built_in_policy
 from learner.settings import LearnerSettings
 from reward.designs import tasks
-from rollout.prompts import answer, first
-from rollout.records import Batch, Sample
+from rollout.prompts import answer, first, revise
+from rollout.records import Batch, Page, Sample
 
-PAGES = 32
+TASKS = 24
 TURNS = 5
 """How often each side is measured, in turn, after a first time that does not count."""
 
@@ -96,19 +96,23 @@ def in_turn(sides: dict[str, Callable[[], Any]], synchronize: Callable[[], Any],
 
 
 def pages(model_dir: Path, settings: LearnerSettings) -> list[Sample]:
-    """First pages of built-in tasks as the model's tokenizer cuts them: real lengths, in the order they are played."""
+    """A first page and a revision of built-in tasks, as the model's tokenizer cuts them, in the order of play."""
     from learner.model import read_tokenizer
 
     tokenizer, draw = read_tokenizer(model_dir), random.Random(0)
     samples = []
-    for task in tasks(PAGES, seed=0, split="train"):
-        messages = [{"role": message.role, "content": message.content} for message in first(task)]
-        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        written = tokenizer(answer(task.reference_html or ""), add_special_tokens=False)["input_ids"]
-        some = tuple(written[: settings.token_budget - len(prompt)])
-        samples.append(
-            Sample(prompt_ids=tuple(prompt), token_ids=some, logprobs=(-1.0,) * len(some), advantage=draw.gauss(0, 1))
-        )
+    for task in tasks(TASKS, seed=0, split="train"):
+        page = Page(html=task.reference_html or "")
+        for messages in (first(task), revise(task, page, ("The title is too small.", "The button does nothing."))):
+            told = [{"role": message.role, "content": message.content} for message in messages]
+            prompt = tokenizer.apply_chat_template(told, add_generation_prompt=True, return_dict=False)
+            written = tokenizer(answer(page.html or ""), add_special_tokens=False)["input_ids"]
+            some = tuple(written[: settings.token_budget - len(prompt)])
+            samples.append(
+                Sample(
+                    prompt_ids=tuple(prompt), token_ids=some, logprobs=(-1.0,) * len(some), advantage=draw.gauss(0, 1)
+                )
+            )
     return samples
 
 
