@@ -24,7 +24,8 @@ class GlooGroup:
 
         choose_interface(f"tcp://{host}:{port}")
         patience = timedelta(seconds=patience_s)
-        self._store: Any = TCPStore(host, port, world_size, is_master=rank == 0, timeout=patience)
+        # Longer than a broadcast: who is to come may have to give up an older one first.
+        self._store: Any = TCPStore(host, port, world_size, is_master=rank == 0, timeout=1.5 * patience)
         self._group: Any = ProcessGroupGloo(PrefixStore("transfer", self._store), rank, world_size, patience)
 
     def broadcast(self, tensor: Tensor, src: int = 0) -> None:

@@ -64,7 +64,7 @@ class World:
         from actors.transfer import Sender
 
         self.sender = self.sender or Sender(
-            "gloo", self.source, self.line, rank=0, host="127.0.0.1", workers=1, patience_s=60
+            "gloo", self.source, self.line, rank=0, host="127.0.0.1", workers=1, patience_s=40
         )
         sender, self.sender = self.sender, None
         size = int(await asyncio.to_thread(sender.send, version))
