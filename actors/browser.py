@@ -28,7 +28,7 @@ GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
     FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
     "or scrolling are shown within a frame of it, which may differ between two renders; for pixels that are always the "
-    "same, and a third of the cost, install chromium-headless-shell",
+    "same, and an eighth of the cost, install chromium-headless-shell",
 }
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REAL_TIME = re.compile(
