@@ -28,7 +28,7 @@ GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
     FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
     "or scrolling are shown within a frame of it, which may differ between two renders; for pixels that are always the "
-    "same, and a third of the cost, install chromium-headless-shell",
+    "same, and an eighth of the cost, install chromium-headless-shell",
 }
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REAL_TIME = re.compile(
@@ -92,7 +92,7 @@ class ChromiumRenderer:
         return self.name
 
     def news(self) -> tuple[str, ...]:
-        """Browsers lost and replaced since this was last asked, for a person."""
+        """Browsers lost and replaced since this was last asked, and a portable engine, for a person."""
         news, self._news = self._news, []
         return tuple(news)
 
@@ -214,11 +214,12 @@ class ChromiumRenderer:
         return browser
 
     def _introduce(self, browser: Process) -> None:
-        """The log says once which engine runs, and what it guarantees."""
+        """The log says once which engine runs, and what it guarantees; where that is not all, it is news."""
         engine = FRAMES if browser.framed else FREE
         if not self.name.startswith(engine):
-            level = logging.INFO if browser.framed else logging.WARNING
-            logger.log(level, "engine %s (%s): %s", engine, browser.version, GUARANTEES[engine])
+            said = f"engine {engine} ({browser.version}): {GUARANTEES[engine]}"
+            logger.log(logging.INFO if browser.framed else logging.WARNING, said)
+            self._news += [] if browser.framed else [said]
         self.name = f"{engine}/{browser.version}/{fonts_hash()[:12]}"
 
     async def _sing(self, browser: Process) -> None:

@@ -50,6 +50,8 @@ class Visit:
         self.judged = False
         """The timed pictures and the reading are there: what goes wrong now costs probes, not validity."""
         self.cpu_s = 0.0
+        self.others: dict[int, float] = {}
+        """What processes that were there before the page had used by then."""
         self.context = self.frame = ""
         self.session = Session(browser.pipe, "")
         self.over = asyncio.Event()
@@ -171,6 +173,7 @@ class Visit:
     async def _open(self) -> None:
         """A new context, target and session, all listeners attached, time stopped."""
         pipe, settings = self.browser.pipe, self.settings
+        self.others = await self._renderers()
         self.context = (await pipe.post("Target.createBrowserContext", {"disposeOnDetach": True}))["browserContextId"]
         target = await pipe.post(
             "Target.createTarget",
@@ -260,5 +263,10 @@ class Visit:
 
     async def _cpu(self) -> float:
         """Seconds of CPU the page's processes have used."""
+        spent = await self._renderers()
+        return sum(max(0.0, seconds - self.others.get(process, 0.0)) for process, seconds in spent.items())
+
+    async def _renderers(self) -> dict[int, float]:
+        """Seconds of CPU by process, of all that show documents: a whole browser has some for its own windows."""
         answer = await self.browser.pipe.post("SystemInfo.getProcessInfo")
-        return float(sum(row["cpuTime"] for row in answer["processInfo"] if row["type"] == "renderer"))
+        return {row["id"]: float(row["cpuTime"]) for row in answer["processInfo"] if row["type"] == "renderer"}

@@ -69,6 +69,7 @@ class TestWhole:
         said = [line for line in caplog.messages if FREE in line]
         assert len(said) == 1
         assert "page time" in said[0]
+        assert other.news() == (said[0],)
 
     @pytest.mark.parametrize(
         ("html", "outcome", "detail"),
