@@ -51,6 +51,13 @@ async def judge(critic: HttpCriticActor, number: int) -> Critique:
     return await critic.judge(Task(id=f"t{number}", brief=f"Build page {number}."), PAGE, render(paper), None)
 
 
+def server_of(served: VLLMJudge) -> psutil.Process:
+    """The server's own process, on its leash."""
+    leash = psutil.Process(served.pid)
+    (server,) = [child for child in leash.children() if child.name() != leash.name()]
+    return server
+
+
 async def survive(served: VLLMJudge, num: int, seed: int = 1) -> Outcome:
     """`num` judgments at once; the server is killed with -9 once a third of them are done."""
     draw, before = random.Random(seed), served.pid
@@ -63,7 +70,7 @@ async def survive(served: VLLMJudge, num: int, seed: int = 1) -> Outcome:
         asked = [asyncio.create_task(judge(critic, number)) for number in range(num)]
         while sum(task.done() for task in asked) < num // 3:
             await asyncio.sleep(0.01)
-        psutil.Process(before).kill()
+        server_of(served).kill()
         judged = await asyncio.gather(*asked)
         await critic.stop()
     assert served.pid != before
