@@ -19,7 +19,9 @@ LINE_CHARS, LINES = 2000, 400
 """Of a line that is kept, and lines that are remembered."""
 GRACE_S = 5.0
 """Seconds to end in order before being killed."""
-ERROR = re.compile(r"(?:^|\s)((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception): .+)")
+ERROR = re.compile(r"(?:^|\s)((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception): .+|Value error, .+)")
+"""As Python says it, and pydantic, whose first line only says that there is more."""
+FIRST_OF_MORE = re.compile(r"\d+ validation errors? for ")
 SHOWN = 300
 LEASH = """
 exec 3<&0
@@ -66,7 +68,7 @@ class Child:
         All that it said is known once it was ended.
         """
         lines = [line.strip() for line in self.lines.copy() if line.strip()]
-        errors = (match[1] for line in lines if (match := ERROR.search(line)))
+        errors = (match[1] for line in lines if (match := ERROR.search(line)) and not FIRST_OF_MORE.search(line))
         said = next(errors, lines[-1] if lines else "it said nothing")
         code = self._process.poll()
         return said[:SHOWN] if code is None else f"{said[:SHOWN]} (exit code {code})"

@@ -144,6 +144,25 @@ async def test_what_a_child_prints_is_kept_within_bounds_and_it_ends_with_its_fa
     assert all(map(gone, found))
 
 
+SAYINGS = {
+    "vLLM starts\\nlib.ValidationError: 1 validation error for ModelConfig\\n  Value error, max_model_len is 9\\n  Visit us": (
+        "Value error, max_model_len is 9"
+    ),
+    "(Worker pid=9) ERROR 11-24 RuntimeError: no such head\\nEngineError: the engine is gone": "RuntimeError: no such head",
+    "api_server.py: error: unrecognized arguments: --x": "api_server.py: error: unrecognized arguments: --x",
+    "": "it said nothing",
+}
+
+
+@pytest.mark.parametrize(("said", "why"), SAYINGS.items())
+async def test_why_a_child_ended_is_one_line_of_its_own(said: str, why: str, tmp_path: Path) -> None:
+    child = Child([sys.executable, "-c", f"print('{said}'); raise SystemExit(2)"], {}, tmp_path / "log")
+    while child.alive:
+        await asyncio.sleep(0.01)
+    await child.end()
+    assert child.reason() == f"{why} (exit code 2)"
+
+
 async def test_a_child_goes_with_its_family_when_whoever_made_it_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from actors.child import Child\n"
