@@ -144,17 +144,15 @@ async def test_what_a_child_prints_is_kept_within_bounds_and_it_ends_with_its_fa
     assert all(map(gone, found))
 
 
-SAYINGS = {
-    "vLLM starts\\nlib.ValidationError: 1 validation error for ModelConfig\\n  Value error, max_model_len is 9\\n  Visit us": (
-        "Value error, max_model_len is 9"
-    ),
-    "(Worker pid=9) ERROR 11-24 RuntimeError: no such head\\nEngineError: the engine is gone": "RuntimeError: no such head",
-    "api_server.py: error: unrecognized arguments: --x": "api_server.py: error: unrecognized arguments: --x",
-    "": "it said nothing",
-}
+SAYINGS = [
+    ("lib.ValidationError: 1 validation error for C\\n  Value error, len is 9\\n  Visit us", "Value error, len is 9"),
+    ("(Worker pid=9) ERROR 11-24 RuntimeError: no head\\nEngineError: it is gone", "RuntimeError: no head"),
+    ("api_server.py: error: unrecognized arguments: --x", "api_server.py: error: unrecognized arguments: --x"),
+    ("", "it said nothing"),
+]
 
 
-@pytest.mark.parametrize(("said", "why"), SAYINGS.items())
+@pytest.mark.parametrize(("said", "why"), SAYINGS)
 async def test_why_a_child_ended_is_one_line_of_its_own(said: str, why: str, tmp_path: Path) -> None:
     child = Child([sys.executable, "-c", f"print('{said}'); raise SystemExit(2)"], {}, tmp_path / "log")
     while child.alive:
