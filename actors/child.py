@@ -19,20 +19,30 @@ LINE_CHARS, LINES = 2000, 400
 """Of a line that is kept, and lines that are remembered."""
 GRACE_S = 5.0
 """Seconds to end in order before being killed."""
-ERROR = re.compile(r"(?:^|\s)((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception): .+)")
+ERROR = re.compile(r"(?:^|\s)((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception): .+|Value error, .+)")
+"""As Python says it, and pydantic, whose first line only says that there is more."""
+FIRST_OF_MORE = re.compile(r"\d+ validation errors? for ")
 SHOWN = 300
+LEASH = """
+exec 3<&0
+(trap '' TERM; cat <&3 >/dev/null 2>&1; kill -KILL 0) &
+trap : TERM
+"$@" 3<&- </dev/null
+"""
+"""Runs a command, and ends the whole group when whoever holds the other end of stdin is gone, however it went. vLLM's
+engine outlives a server that is killed, with all the memory of its GPUs."""
 
 
 class Child:
-    """A command that runs until it ends or is ended. It dies with the thread that made it."""
+    """A command that runs until it ends or is ended, or whoever made it is gone: then all its children go with it."""
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
         """`variables` are added to the environment; what it prints goes to `log`."""
         self.lines: deque[str] = deque(maxlen=LINES)
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", *command],
+            ["sh", "-c", LEASH, "leash", *command],
             env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -44,18 +54,21 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether its first process runs."""
+        """Whether the command runs."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Of its first process, and of the group in which all its children are."""
+        """Of the leash, and of the group in which the command and all its children are."""
         return self._process.pid
 
     def reason(self) -> str:
-        """What is wrong with it, in its own words: its first error, for later ones follow from it, or its last line."""
+        """What is wrong with it, in its own words: its first error, for later ones follow from it, or its last line.
+
+        All that it said is known once it was ended.
+        """
         lines = [line.strip() for line in self.lines.copy() if line.strip()]
-        errors = (match[1] for line in lines if (match := ERROR.search(line)))
+        errors = (match[1] for line in lines if (match := ERROR.search(line)) and not FIRST_OF_MORE.search(line))
         said = next(errors, lines[-1] if lines else "it said nothing")
         code = self._process.poll()
         return said[:SHOWN] if code is None else f"{said[:SHOWN]} (exit code {code})"
@@ -70,6 +83,8 @@ class Child:
         self._signal(signal.SIGKILL)
         await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(self._scribe.join, GRACE_S)
+        assert self._process.stdin is not None, "stdin is a pipe"
+        self._process.stdin.close()
 
     def _signal(self, number: int) -> None:
         # The group outlives its first process for as long as a child is in it.

@@ -53,7 +53,7 @@ class VLLMJudge:
 
     @property
     def pid(self) -> int | None:
-        """Of the server's first process; None while there is none."""
+        """Of the leash of the server's processes; None while there is none."""
         return self._child.pid if self._child is not None else None
 
     async def start(self) -> None:
@@ -109,21 +109,23 @@ class VLLMJudge:
                 rest = min(2.0 * rest, LONGEST_REST_S)
                 continue
             rest = FIRST_REST_S
-            self._news.append(f"the server was lost ({await self._loss()}); another is started")
+            child = self._child
+            assert child is not None
+            hung = await self._loss(child)
             await self._down()
+            self._news.append(f"the server was lost ({hung or child.reason()}); another is started")
 
-    async def _loss(self) -> str:
-        """Waits until the server is lost, and says why."""
-        assert self._child is not None
+    async def _loss(self, child: Child) -> str:
+        """Waits until the server is lost; says so if it was for its silence."""
         loop = asyncio.get_running_loop()
         well, patience = loop.time(), self.settings.call_timeout_s
-        while self._child.alive:
+        while child.alive:
             await asyncio.sleep(WATCH_S)
             if await self._healthy(self._address):
                 well = loop.time()
             elif loop.time() - well > patience:
                 return f"no sign of health in {patience:g} s"
-        return self._child.reason()
+        return ""
 
     async def _up(self) -> None:
         """Starts a server and has it look at a picture."""
@@ -137,6 +139,7 @@ class VLLMJudge:
             async with asyncio.timeout(settings.start_timeout_s):
                 while not await self._healthy(address):
                     if not child.alive:
+                        await child.end()
                         raise CriticFault(f"the server of {self.name} cannot start: {child.reason()}; see {self.log}")
                     await asyncio.sleep(LOOK_S)
                 await self._look(address, child)

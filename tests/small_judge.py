@@ -1,0 +1,29 @@
+"""The judge server of `judge_server` in a process of its own, in vLLM's place: `python small_judge.py PORT`."""
+
+import asyncio
+import sys
+from typing import Any
+
+from judge_server import JudgeServer, completion, reply
+
+
+class SmallJudge(JudgeServer):
+    """Also says that it has seen a picture, which is what it is asked first."""
+
+    async def respond(self, how: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        if len(body["messages"]) > 1:
+            return await super().respond(how, body, writer)
+        reply(writer, 200, completion('{"seen":true}'))
+        return True
+
+
+async def serve(port: int) -> None:
+    """Judges for ever."""
+    judge = SmallJudge()
+    judge.port = port
+    async with judge:
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))
