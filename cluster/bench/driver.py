@@ -156,7 +156,8 @@ async def _measure(settings: RunSettings, store: Store, learner: LearnerPool, pl
         state=ledger.state,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
-    warm = 2 * settings.in_flight
+    # By then as much is played ahead as the learner may still use.
+    warm = (2 + settings.max_staleness) * settings.groups * settings.group_size
     begun: tuple[float, list[float]] | None = None
     while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:
         await one_step(run, stream)
