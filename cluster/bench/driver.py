@@ -193,6 +193,5 @@ def _load(run: Run) -> Figures:
         "in_flight": median(row["in_flight"] for row in rows),
         "tokens_a_page": median(row["tokens_mean"] for row in rows),
         "pages_a_trajectory": median(row["pages"] / row["trajectories"] for row in rows),
-        "staleness": median(row["staleness"] for row in rows),
         "groups_given_up_a_step": median(row["groups_given_up"] for row in rows),
     }
