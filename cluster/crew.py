@@ -5,6 +5,7 @@ error that names the bundle and what the cluster has.
 """
 
 import asyncio
+import gc
 import hashlib
 import json
 import logging
@@ -37,6 +38,8 @@ STOP_TIMEOUT_S = 10.0
 START_TRIES = 3
 TOKENS = Path.home() / ".ray"
 """Where Ray keeps the token (`auth_token`) that a person made; clusters that are started here have one of their own."""
+GC_PACE = 100_000, 20, 20
+"""Allocations before the youngest objects are searched for cycles, and how many such searches before older ones are."""
 CALLS = 1024
 """Calls that may wait in one asynchronous actor at once."""
 
@@ -84,6 +87,8 @@ class Connection:
 
 def connect() -> Connection:
     """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one on this machine."""
+    # Records are many, live long and hold no cycles: to look for some at the usual pace doubles what they cost to read.
+    gc.set_threshold(*GC_PACE)
     # A call after Ray has been left is a bug; Ray would join whatever cluster it finds, and wait there for ever.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

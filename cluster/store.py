@@ -21,11 +21,11 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cluster.rows import group_rows, rows_groups, schema
+from cluster.rows import Row, group_rows, rows_groups, schema
 from reward.agreement import Pair
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import write_aside
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 EVENTS = "events.txt"
 CHECKSUM = "sha256"
 """Under which a state says what the rest of it must hash to."""
+ROWS_AT_ONCE = 64
+"""Of a table of which only the beginning is wanted."""
 
 
 class Store:
@@ -251,15 +253,25 @@ def read_groups(path: Path, most: int | None = None) -> list[Group]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-        if most is not None:  # A table is read in no time, but rows of it are not.
-            groups = islice(groupby(table["task_id"].to_pylist()), most)
-            table = table.slice(0, sum(1 for _, rows in groups for _ in rows))
-        return rows_groups(table.to_pylist())
+        rows = pq.read_table(path).to_pylist() if most is None else _first_rows(path, most)
+        return rows_groups(rows)[:most]
     except (pa.ArrowException, KeyError, TypeError, OSError) as error:
         raise CheckpointError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete it to play this step again"
         ) from None
+
+
+def _first_rows(path: Path, most: int) -> list[Row]:
+    """The rows of the first `most` groups of a table and some more, without reading what comes after."""
+    import pyarrow.parquet as pq
+
+    rows: list[Row] = []
+    with pq.ParquetFile(path) as table:
+        for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
+            rows += batch.to_pylist()
+            if len(list(groupby(rows, key=lambda row: row["task_id"]))) > most:
+                break
+    return rows
 
 
 def without_pixels(trajectory: Trajectory) -> Trajectory:

@@ -156,7 +156,8 @@ async def _measure(settings: RunSettings, store: Store, learner: LearnerPool, pl
         state=ledger.state,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
-    warm = 2 * settings.in_flight
+    # By then as much is played ahead as the learner may still use.
+    warm = (2 + settings.max_staleness) * settings.groups * settings.group_size
     begun: tuple[float, list[float]] | None = None
     while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:
         await one_step(run, stream)
@@ -192,6 +193,5 @@ def _load(run: Run) -> Figures:
         "in_flight": median(row["in_flight"] for row in rows),
         "tokens_a_page": median(row["tokens_mean"] for row in rows),
         "pages_a_trajectory": median(row["pages"] / row["trajectories"] for row in rows),
-        "staleness": median(row["staleness"] for row in rows),
         "groups_given_up_a_step": median(row["groups_given_up"] for row in rows),
     }

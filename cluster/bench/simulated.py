@@ -23,27 +23,28 @@ from cluster.store import Store
 from cluster.stream import Stream
 from rollout.records import Group
 
-SPEED = float(os.environ.get("SIMULATED_SPEED", "80"))
-STEPS = int(os.environ.get("SIMULATED_STEPS", "8"))
+SPEED = float(os.environ.get("SIMULATED_SPEED", "50"))
+STEPS = int(os.environ.get("SIMULATED_STEPS", "6"))
 WARM = 4
 """Steps before the measured ones: until stage times are known and the pipeline is full."""
 CASES: dict[str, tuple[dict[str, Any], Times]] = {
-    "engines": ({"critic": {"count": 64}}, Times()),
-    "browsers": ({"critic": {"count": 64}, "browser": {"count": 3}}, Times()),
-    "critics": ({"critic": {"count": 22}}, Times()),
-    "learner": ({"critic": {"count": 64}}, Times(learn=340)),
+    "engines": ({}, Times()),
+    "browsers": ({"browser": {"count": 2}}, Times(render=1.5)),
+    "critics": ({"critic": {"count": 11}}, Times()),
+    "learner": ({}, Times(learn=340)),
 }
 """What makes which pool the slowest; of the others each could do at least an eighth more."""
 BASE: dict[str, Any] = {
     "steps": 10**6,
-    "groups": 64,
+    "groups": 32,
     "group_size": 8,
-    "in_flight": 2000,
+    "in_flight": 1000,
     "max_staleness": 2,
     "refill": 0,
     "episode": {"rounds": 1, "attempts": 2, "speculate": 1, "max_tokens": 8000},
-    "policy": {"engines": 16, "max_num_seqs": 16},
-    "browser": {"count": 8},
+    "policy": {"engines": 8, "max_num_seqs": 16},
+    "browser": {"count": 4},
+    "critic": {"count": 32},
     "report": {"films": 0},
 }
 
