@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from cluster import machine
-from cluster.crew import connect
+from cluster.connection import connect
 from cluster.home import at_home
 from cluster.machine import Finding
 from cluster.settings import RunSettings, load_settings

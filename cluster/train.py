@@ -151,7 +151,7 @@ class Session:
 
     async def work(self) -> None:
         """Everything, in order."""
-        from cluster import crew
+        from cluster.connection import connect
         from cluster.curriculum import Curriculum
         from cluster.loop import train
 
@@ -161,7 +161,7 @@ class Session:
         model = await self._model()
         self.display.stage("starting Ray, browsers, engines and learner")
         with _timed(plan.state, "setup"):
-            self.connection = await asyncio.to_thread(crew.connect)
+            self.connection = await asyncio.to_thread(connect)
         if self.connection.dashboard:
             key = f", its token is in {self.connection.token}" if self.connection.token else ""
             self.display.note(f"Ray dashboard: http://{self.connection.dashboard}{key}")

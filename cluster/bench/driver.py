@@ -106,8 +106,9 @@ def own_mb() -> float:
 
 async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
     from cluster import crew
+    from cluster.connection import connect
 
-    connection = await asyncio.to_thread(crew.connect)
+    connection = await asyncio.to_thread(connect)
     agency = crew.Agency(settings)
     small = agency.bundle("", settings.cluster.small_cpus)
     try:

@@ -91,8 +91,9 @@ async def _both(settings: RunSettings, folder: Path) -> Figures:
 async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
     """A crew on a Ray of its own, whose first weights are kept in the folder."""
     from cluster import crew
+    from cluster.connection import connect
 
-    connection = await asyncio.to_thread(crew.connect)
+    connection = await asyncio.to_thread(connect)
     try:
         hired = await crew.hire(settings, warm_policy(settings), Store(folder / "crew"))
         try:

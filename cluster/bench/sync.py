@@ -30,9 +30,10 @@ def bench_sync() -> Figures:
 async def _syncs() -> list[tuple[float, int]]:
     """Seconds and bytes of each sync but the first, which connects."""
     from cluster import crew
+    from cluster.connection import connect
 
     model, settings = built_in_policy(), RunSettings()
-    connection, agency = crew.connect(), crew.Agency(settings)
+    connection, agency = connect(), crew.Agency(settings)
     try:
         learner = await agency.hire_learner(model)
         await asyncio.gather(

@@ -16,6 +16,7 @@ from drawn_pages import PAGE, SHOP, render
 from actors.judge_settings import JudgeSettings
 from actors.settings import CriticSettings
 from cluster import crew
+from cluster.connection import connect
 from cluster.pool import Pool
 from cluster.ports import CriticPool
 from cluster.settings import RunSettings
@@ -65,7 +66,7 @@ async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
 
 def main(model: str, folder: str) -> None:
     """Joins Ray, works, leaves."""
-    connection = crew.connect()
+    connection = connect()
     try:
         print(json.dumps(asyncio.run(work(settings(model, folder), Path(folder)))))
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import crew
+from cluster.connection import connect
 from cluster.settings import apply_override, check_settings
 from rollout.records import Batch, Message, Request, Sample
 
@@ -23,7 +24,7 @@ async def main(model: Path, overrides: list[str]) -> dict[str, Any]:
     for override in overrides:
         apply_override(values, override)
     settings = check_settings(values, "sync_graph")
-    connection, agency = crew.connect(), crew.Agency(settings)
+    connection, agency = connect(), crew.Agency(settings)
     syncs, written = [], []
     try:
         learner = await agency.hire_learner(model)
