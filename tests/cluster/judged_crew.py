@@ -24,7 +24,7 @@ from cluster.vigil import keep_vigil, look
 from rollout.errors import CriticFault
 from rollout.records import Critique, Task
 
-FIRST, LATER = 4, 12
+FIRST, LATER = 4, 8
 
 
 def settings(model: str, folder: str) -> RunSettings:
@@ -53,10 +53,12 @@ async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
         before = [await ask(critics, number) for number in range(FIRST)]
         life, _ = await pool.ask_one(0, "__ray_call__", look)
         asked = [asyncio.create_task(ask(critics, number)) for number in range(FIRST, FIRST + LATER)]
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.05)
         os.kill(life, signal.SIGKILL)
+        asked += [asyncio.create_task(ask(critics, number)) for number in range(FIRST + LATER, FIRST + 2 * LATER)]
         judged = [*before, *await asyncio.gather(*asked)]
-        await asyncio.sleep(1.0)
+        while "judge-0 was made again" not in notes:
+            await asyncio.sleep(0.1)
         vigil.cancel()
         critics.pool.close()
         return {"judged": [[critique.score, len(critique.feedback)] for critique in judged], "notes": notes}

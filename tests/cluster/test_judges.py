@@ -34,7 +34,7 @@ def test_critics_wait_for_a_judge_whose_actor_was_killed(tmp_path: Path, family:
     )
     assert shown.returncode == 0, shown.stderr[-3000:]
     came = json.loads(shown.stdout.splitlines()[-1])
-    assert len(came["judged"]) == 16
+    assert len(came["judged"]) == 20
     assert all(0.0 <= score <= 1.0 and sentences for score, sentences in came["judged"])
     assert "judge-0 was made again" in came["notes"]
     assert (tmp_path / "judge-0.log").stat().st_size > 0
