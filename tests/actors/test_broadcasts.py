@@ -93,8 +93,10 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     await asyncio.gather(*(engine.start() for engine in made.engines))
     yield made
     await asyncio.gather(*(engine.stop() for engine in made.engines))
-    made.engines.clear()
-    gc.collect()  # so that what vLLM says when it is freed is said here
+    vars(made).clear()
+    for _ in range(3):  # so that what vLLM says when it is freed is said here, once its tasks have ended
+        await asyncio.sleep(0.05)
+        gc.collect()
 
 
 async def test_engines_that_follow_serve_nobody_before_their_first_proven_sync(world: World) -> None:
