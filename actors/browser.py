@@ -144,7 +144,7 @@ class ChromiumRenderer:
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, put: Callable[[bytes], Any]
     ) -> Render:
         """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
-        what happens there too is the page's doing."""
+        what happens there too is the page's doing, unless it hardly ran."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
             return Render(
                 page_sha256=page.sha256,
@@ -164,6 +164,8 @@ class ChromiumRenderer:
         try:
             return await self._show(await self._ready(), page, probes, settings, put)
         except Stalled as error:
+            if error.idle:
+                raise BrowserFault(f"two browsers stood still over page {page.sha256[:12]}: {error}") from error
             return Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
         except FAULTS as error:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error

@@ -1,6 +1,7 @@
 """One page, from an empty browser context to a Render: load, timed pictures, reading, probes."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -27,10 +28,18 @@ LARGEST_SIDE = 100_000
 LOOK_EVERY_S = 0.25
 FAREWELL_S = 3.0
 AFTERSHOCK_S = 0.5
+IDLE_CPU_S = 0.5
+"""Seconds of CPU below which a page that is not done has not run: the slowest benign ones need as much."""
+COUNT_TIMEOUT_S = 2.0
 
 
 class Stalled(Exception):
     """The wall's clock ran out and the page's CPU budget did not: the page's fault, or the machine's."""
+
+    def __init__(self, wall_s: float, cpu_s: float) -> None:
+        super().__init__(f"the page was not done after {wall_s:g} s, with {cpu_s:.1f} s of CPU used")
+        self.idle = cpu_s < IDLE_CPU_S
+        """Whether the page itself has hardly run, so that somebody else must have kept it waiting."""
 
 
 class Visit:
@@ -256,10 +265,17 @@ class Visit:
             await asyncio.sleep(LOOK_EVERY_S)
             if passed < 0.8 * budget:  # a page cannot have used more CPU than time, threads aside
                 continue
-            self.cpu_s = await self._cpu()
+            await self._count()
             if self.cpu_s > budget:
                 return self.end("timeout", f"the page used more than {budget:g} s of CPU")
-        raise Stalled(f"the page was not done after {wall:g} s, with {self.cpu_s:.1f} s of CPU used")
+        await self._count()
+        raise Stalled(wall, self.cpu_s)
+
+    async def _count(self) -> None:
+        """Looks at the CPU used so far; a browser that does not even say so leaves it at what was seen last."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COUNT_TIMEOUT_S):
+                self.cpu_s = await self._cpu()
 
     async def _cpu(self) -> float:
         """Seconds of CPU the page's processes have used."""

@@ -284,6 +284,28 @@ async def test_a_page_that_stalls_two_browsers_is_at_fault() -> None:
         await renderer.stop()
 
 
+async def test_browsers_that_stand_still_are_no_page_s_fault() -> None:
+    """Stopped from outside as soon as they have shown their canary, both: the page never came to run."""
+    renderer = ChromiumRenderer(BrowserSettings(wall_s=4))
+
+    async def stop() -> None:
+        while True:
+            if renderer._pages == 2 and renderer._browser is not None:
+                with suppress(psutil.NoSuchProcess):
+                    for process in psutil.Process(renderer._browser.pid).children(recursive=True):
+                        process.suspend()
+            await asyncio.sleep(0.01)
+
+    await renderer.start()
+    stopping = asyncio.create_task(stop())
+    try:
+        with pytest.raises(BrowserFault, match=r"stood still over page .* 4 s, with 0\.\d s of CPU"):
+            await renderer.render(Page(html=INK + "<script>while (true) {}</script>"))
+    finally:
+        stopping.cancel()
+        await renderer.stop()
+
+
 async def test_what_cannot_move_is_pictured_once(renderer: ChromiumRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is what three pictures would show."""
     designs = [task.reference_html or "" for task in tasks(24, seed=3, split="train")]
