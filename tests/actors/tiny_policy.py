@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 VLLM_WARNINGS = [
-    # What torch says of itself while vLLM is imported, and that vLLM never closes its ZeroMQ context.
+    # What torch says of itself while vLLM is imported.
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`torch.distributed.reduce_op` is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*Context.__del__:pytest.PytestUnraisableExceptionWarning"),
 ]
 CANARY = tuple(range(3, 43))
 
