@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import psutil
@@ -58,8 +58,7 @@ class Hand:
     def strike(self, world: World) -> bool:
         """The oldest of its kind."""
         found = [one for one, line in world.family.members().items() if self.pattern.search(line)]
-        if found:
-            found[0].kill()
+        end(found[:1])
         return bool(found)
 
     def mend(self, world: World) -> None:
@@ -199,9 +198,7 @@ class Nodes:
     def strike(self, world: World) -> bool:
         """A node with all that runs there; of the head, the process that knows where everybody is."""
         below = world.family.below(psutil.Process(self.nodes[0 if self.head else 1].pid))
-        for process in below:
-            if not self.head or "gcs_server" in " ".join(process.cmdline()[:1]):
-                process.kill()
+        end(one for one in below if not self.head or one.name() == "gcs_server")
         return len(below) > 1
 
     def mend(self, world: World) -> None:
@@ -214,8 +211,7 @@ class Nodes:
         code = world.finish()
         assert code == 1, f"without a head the run must end in order, with exit code 1, got {code}:\n{world.said()}"
         for node in self.nodes:
-            for process in world.family.below(psutil.Process(node.pid)):
-                process.kill()
+            end(world.family.below(psutil.Process(node.pid)))
         self.nodes = []
         assert world.family.left_behind() == []
         self._up(world)
@@ -255,8 +251,7 @@ class Service:
         """It and its children; False when it is not there."""
         if self.starting.locked() or self.process.poll() is not None:
             return False
-        for process in self.world.family.below(psutil.Process(self.process.pid)):
-            process.kill()
+        end(self.world.family.below(psutil.Process(self.process.pid)))
         self.process.wait()
         return True
 
@@ -269,6 +264,13 @@ class Service:
 
     def _environment(self) -> dict[str, str]:
         return {**self.world.environment, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "MLFLOW_TRACKING_URI": ""}
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """Kills them with -9; some end by themselves when those before them have."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def meanwhile(work: Callable[[], object]) -> None:
