@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load as read_weights
 from tiny_batches import LESSONS, address, hindsights, samples
-from tiny_model import tiny_model
 from torch import Tensor
 from two_ranks import BATCHES, OTHERS, SAME, SETTINGS, moments
 
@@ -28,18 +27,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    tiny_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def meeting() -> str:
-    return address()
 
 
 def start(model: Path, meeting: str, temperature: float = 1.0, **changes: Any) -> Engine:

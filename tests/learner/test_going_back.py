@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_batches import LESSONS, address, samples
-from tiny_model import tiny_model
+from tiny_batches import LESSONS, samples
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings
@@ -20,18 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 BATCHES = [Batch(samples=samples(seed=seed), lessons=LESSONS) for seed in range(3)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    tiny_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def meeting() -> str:
-    return address()
 
 
 @pytest.mark.parametrize("champion", [0, 1])

@@ -8,8 +8,7 @@ import plain_torch
 import pytest
 import torch
 from safetensors.torch import load as read_weights
-from tiny_batches import LESSONS, address, samples
-from tiny_model import tiny_model
+from tiny_batches import LESSONS, samples
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings
@@ -32,18 +31,6 @@ WAYS: list[dict[str, Any]] = [
     for offload in ("none", "optimizer", "all")
     if stage == 3 or offload != "all"
 ]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    tiny_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def meeting() -> str:
-    return address()
 
 
 def start(model: Path, meeting: str, **changes: Any) -> Engine:

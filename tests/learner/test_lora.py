@@ -7,7 +7,7 @@ import plain_torch
 import pytest
 import torch
 from safetensors.torch import load as read_weights
-from tiny_batches import LESSONS, address, samples
+from tiny_batches import LESSONS, samples
 from tiny_model import tiny_model
 from torch import Tensor
 
@@ -30,23 +30,11 @@ IDS = samples(1)[0].prompt_ids + samples(1)[0].token_ids
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    tiny_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose output head is its embedding: no adapter may touch it."""
     folder = tmp_path_factory.mktemp("tied")
     tiny_model(folder, tied=True)
     return folder
-
-
-@pytest.fixture(scope="module")
-def meeting() -> str:
-    return address()
 
 
 def start(model: Path, meeting: str, **changes: Any) -> Engine:
