@@ -150,8 +150,8 @@ class CriticsSettings(CriticSettings):
 
     @property
     def served_as(self) -> str:
-        """The name of the model that the run serves."""
-        return self.served[0].model
+        """The name of the model that the run serves; empty where it serves none."""
+        return next((one.model for one in self.served), "")
 
     @property
     def at_once(self) -> int:

@@ -64,7 +64,8 @@ async def test_its_doors_are_locked(served: VLLMJudge, folder: Path) -> None:
         assert (await client.post(f"{root}/v1/chat/completions", json=body)).status_code == 401
         for path in ("invocations", "tokenize", "metrics", "openapi.json", "ping"):
             assert (await client.post(f"{root}/{path}", json=body, headers=address.headers)).status_code == 404
-    everybody = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    server = psutil.Process(served.pid)
+    everybody = [psutil.Process(), server, *server.children(recursive=True)]
     told = [" ".join(process.cmdline()) for process in everybody]
     assert len(told) > 1
     assert address.key not in repr(address) + repr(served.settings) + "".join(told)
