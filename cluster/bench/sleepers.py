@@ -6,7 +6,7 @@ Everything else is the real thing: the loop, the stream, the pools, the episodes
 import asyncio
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,9 +110,9 @@ class SleepingEngine(Sleeper):
         await asyncio.sleep(self.times.sync)
         self.version = version
 
-    async def canary(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
-        """What the learner says too."""
-        return tuple(0.0 for _ in token_ids[1:])
+    async def prove(self, version: int, canary: tuple[int, ...], wanted: Sequence[float], max_gap: float) -> float:
+        """Holds what it was given."""
+        return 0.0
 
     async def _one(self) -> Completion:
         loop = asyncio.get_running_loop()
@@ -154,7 +154,9 @@ class SleepingCritic(Sleeper):
         super().__init__(times, place)
         self.turn = asyncio.Lock()
 
-    async def judge(self, task: Task, page: Page, render: Render, reference: Render | None) -> Critique:
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
         """See `rollout.ports.Critic`."""
         async with self.turn:
             spent = self.times.draw(self.times.judge, self.dice)

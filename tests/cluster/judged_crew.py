@@ -14,7 +14,7 @@ from typing import Any
 from drawn_pages import PAGE, SHOP, render
 
 from actors.judge_settings import JudgeSettings
-from actors.settings import CriticSettings
+from actors.settings import CriticsSettings
 from cluster import crew
 from cluster.connection import connect
 from cluster.pool import Pool
@@ -29,7 +29,7 @@ FIRST, LATER = 4, 8
 
 def settings(model: str, folder: str) -> RunSettings:
     """Two critics that share a judge, and remember nothing of other runs."""
-    critic = CriticSettings(kind="http", model="random-1", count=2, max_tokens=2048, retries=12, deadline_s=300.0)
+    critic = CriticsSettings(kind="http", model="random-1", count=2, max_tokens=2048, retries=12, deadline_s=300.0)
     judge = JudgeSettings(model=model, max_num_seqs=16, kv_cache_gib=0.25)
     return RunSettings(critic=critic, judge=judge, cache=folder)
 
@@ -45,11 +45,11 @@ async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
     agency, notes = crew.Agency(chosen), list[str]()
     try:
         judges = await agency.hire_judges(folder)
-        hired = await agency.hire_critics(agency.bundle("", 0.1))
+        hired = await agency.hire_critics(agency.bundle("", 0.1), folder / "costs")
         await agency.begin_in_turn(("judge", judges, "start"), ("critic", hired, "ping"))
         critics = CriticPool(hired, timeout_s=600.0, limit=64, lost=print)
         pool = Pool("judge", judges, fault=CriticFault, timeout_s=600.0, limit=1)
-        vigil = asyncio.create_task(keep_vigil([], [pool], notes.append, every_s=0.5))
+        vigil = asyncio.create_task(keep_vigil([], [pool], notes.append, lambda *_: None, every_s=0.5))
         before = [await ask(critics, number) for number in range(FIRST)]
         life, _ = await pool.ask_one(0, "__ray_call__", look)
         asked = [asyncio.create_task(ask(critics, number)) for number in range(FIRST, FIRST + LATER)]
