@@ -156,5 +156,9 @@ def _why(error: BaseException, timeout_s: float) -> str:
 
     if isinstance(error, TimeoutError):
         return f"no answer in {timeout_s:.0f} s"
-    said = str(error).partition("\n")[0] or type(error).__name__
-    return f"the actor is gone ({said})" if isinstance(error, RayActorError) else said
+    first, *rest = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if not isinstance(error, RayActorError):
+        return first
+    # Of an actor that its constructor ended, the last line says with what.
+    raised = f": {rest[-1].strip()}" if rest and "creation task" in first else ""
+    return f"the actor is gone ({first}{raised})"
