@@ -192,9 +192,10 @@ class Agency:
         """Critic actors; what the models they ask say is kept in the cache, what that cost in the folder `costs`."""
         from actors.critics import CriticActor
 
-        critic, cache, served = self.settings.critic, at_home(self.settings.cache) / "judgments", self.settings.judge
+        critic, cache = self.settings.critic, at_home(self.settings.cache) / "judgments"
+        served = self.settings.served_judge
         if served.model:  # Its name is the run's to choose, and would not tell it from another run's.
-            cache /= hashlib.sha256(str(at_home(served.model)).encode()).hexdigest()[:16]
+            cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
         seats = [
             (critic, fetch, cache, costs / f"critic-{place}.json", self._judge_of(place))
             for place in range(critic.count)
@@ -205,12 +206,11 @@ class Agency:
         """Judges that the run serves itself, if any; their servers' logs are in `folder`."""
         from cluster.judges import RayJudge
 
-        settings, cluster = self.settings, self.settings.cluster
-        if not settings.judge.model:
+        settings, cluster, judge = self.settings, self.settings.cluster, self.settings.served_judge
+        if not judge.model:
             return []
         bundle = self.bundle("judge", cluster.judge_cpus, cluster.judge_gpus)
-        logs = [folder / f"judge-{place}.log" for place in range(settings.judge.count)]
-        judge = settings.judge.model_copy(update={"model": str(at_home(settings.judge.model))})
+        logs = [folder / f"judge-{place}.log" for place in range(judge.count)]
         seats = [(judge, settings.critic.served_as, log) for log in logs]
         return await self.hire("judge", RayJudge, seats, bundle, restarts=-1)
 

@@ -102,9 +102,9 @@ def check_browser(settings: RunSettings) -> Finding:
 
 def check_judge(settings: RunSettings) -> Finding:
     """Whether the model that judges can be served, or the server that is asked answers."""
-    judge, critic = settings.judge, settings.critic
+    judge, critic = settings.served_judge, settings.critic
     if judge.model:
-        return _check_weights(at_home(judge.model), judge.count, judge.tensor_parallel)
+        return _check_weights(Path(judge.model), judge.count, judge.tensor_parallel)
     if critic.kind != "http":
         return Finding(what="judge", status="ok", detail=f"none: the {critic.kind} critic asks no model")
 

@@ -53,9 +53,8 @@ async def critic_at_hand(settings: RunSettings) -> AsyncIterator[Any]:
     from actors.critics import CriticActor
     from actors.judge import served
 
-    log, model = at_home(settings.cache) / "judge.log", settings.judge.model
-    judge = settings.judge.model_copy(update={"model": model and str(at_home(model))})
-    async with served(judge, settings.critic.served_as, log) as find:
+    log = at_home(settings.cache) / "judge.log"
+    async with served(settings.served_judge, settings.critic.served_as, log) as find:
         critic = CriticActor(settings.critic, find=find)
         try:
             yield critic

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from actors.judge_settings import JudgeSettings
 from actors.settings import BrowserSettings, CriticsSettings, PolicySettings
+from cluster.home import at_home
 from learner.settings import LearnerSettings
 from learner.warmstart_settings import WarmStartSettings
 from reward.settings import ScoreSettings
@@ -166,6 +167,12 @@ class RunSettings(Settings):
                 "ranks, and policy.tensor_parallel = 1"
             )
         return self
+
+    @property
+    def served_judge(self) -> JudgeSettings:
+        """The judge that the run serves, if any, with its model's absolute path: whoever serves it works elsewhere."""
+        model = self.judge.model
+        return self.judge.model_copy(update={"model": str(at_home(model))}) if model else self.judge
 
     @property
     def transfer(self) -> Literal["shared_memory", "gloo", "nccl", "ipc"]:
