@@ -18,7 +18,12 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "streaming": bench_streaming,
     "trl": bench_trl,
 }
-RESULTS = ("simulated_share_of_bound", "ratio_streaming_over_synchronous", "ratio_over_trl")
+RESULTS = (
+    "simulated_share_of_bound",
+    "ratio_streaming_over_synchronous",
+    "ratio_streaming_over_lockstep",
+    "ratio_over_trl",
+)
 
 
 def bench_loop() -> Figures:

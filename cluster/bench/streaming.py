@@ -1,7 +1,8 @@
-"""Streaming against the synchronous loop: the demo's settings on this machine, one crew, both ways in turn.
+"""Streaming against the synchronous loop: the demo's settings on this machine, one crew, all ways in turn.
 
-Each way begins with the same weights and is measured from the end of its first step, so that neither set-up nor exams
-count. What plays ahead stays full to the end: the last steps are not fed from what nobody replaces.
+Synchronous is ours with `max_staleness = 0`, whose episodes overlap within a step; `lockstep` is a loop without any
+overlap, stage by stage. Each way begins with the same weights and is measured from the end of its first step, so that
+neither set-up nor exams count. What plays ahead stays full to the end: the last steps are fed like the others.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from cluster.bench.lockstep import in_lockstep
 from cluster.bench.part import Figures, warm_policy
 from cluster.curriculum import Curriculum
 from cluster.loop import one_step, play_group
@@ -29,7 +31,9 @@ SETTINGS = Path("deploy/runs/demo.toml")
 STEPS = int(os.environ.get("STREAMING_STEPS", "5"))
 ROUNDS = int(os.environ.get("STREAMING_ROUNDS", "2"))
 START = "start"
-STALENESS = {"synchronous": 0, "streaming": 2}
+LOCKSTEP = "lockstep"
+SLOWER = ("synchronous", LOCKSTEP)
+STALENESS = {LOCKSTEP: 0, "synchronous": 0, "streaming": 2}
 KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")
 
 
@@ -68,14 +72,14 @@ class Bystander:
 
 
 def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
-    """Trajectories a second both ways, medians over rounds, their ratio, and what the policies were worth at last."""
+    """Trajectories a second each way, medians over rounds, their ratios, and what the policies were worth at last."""
     with tempfile.TemporaryDirectory() as folder:
         quick = ("exam.tasks=2", "exam.inference_tasks=1", "browser.cache_mb=0", "report.films=0")
         settings = load_settings(SETTINGS, [f"steps={STEPS + 8}", f"runs={folder}", *quick, *overrides])
-        return asyncio.run(_both(settings, Path(folder)))
+        return asyncio.run(_all(settings, Path(folder)))
 
 
-async def _both(settings: RunSettings, folder: Path) -> Figures:
+async def _all(settings: RunSettings, folder: Path) -> Figures:
     runs: dict[str, list[tuple[Run, Bystander]]] = {name: [] for name in STALENESS}
     async with crewed(settings, folder) as crew:
         for turn in range(ROUNDS):
@@ -83,7 +87,9 @@ async def _both(settings: RunSettings, folder: Path) -> Figures:
                 # Other tasks and seeds each time: what was rendered before would be remembered.
                 seed = settings.seed + len(STALENESS) * turn + place
                 chosen = settings.model_copy(update={"max_staleness": staleness, "seed": seed})
-                runs[name].append(await played(chosen, crew, folder / f"{name}-{turn}", name, STEPS))
+                path = folder / f"{name}-{turn}"
+                players = _lockstep(chosen, crew, path) if name == LOCKSTEP else crew.players
+                runs[name].append(await played(chosen, crew, path, name, STEPS, players))
     return _figures(runs)
 
 
@@ -106,7 +112,18 @@ async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
         await asyncio.to_thread(connection.leave)
 
 
-async def played(settings: RunSettings, crew: Any, path: Path, name: str, steps: int) -> tuple[Run, Bystander]:
+def _lockstep(settings: RunSettings, crew: Any, path: Path) -> Any:
+    """A worker of the crew in this process, whose episodes wait for each other."""
+    from cluster.crew import RayEpisodeWorker
+
+    worker = RayEpisodeWorker(crew.agency.namespace, settings, path)
+    worker.cast = in_lockstep(worker.cast)
+    return worker
+
+
+async def played(
+    settings: RunSettings, crew: Any, path: Path, name: str, steps: int, players: Any = None
+) -> tuple[Run, Bystander]:
     """Steps from the first weights on, without exams."""
     await crew.learner.load(path.parent / "crew" / START)
     await crew.learner.sync()
@@ -115,7 +132,7 @@ async def played(settings: RunSettings, crew: Any, path: Path, name: str, steps:
         settings=settings,
         curriculum=Curriculum(settings),
         store=Store(path),
-        players=crew.players,
+        players=players or crew.players,
         learner=crew.learner,
         watcher=watcher,
     )
@@ -137,5 +154,6 @@ def _figures(runs: dict[str, list[tuple[Run, Bystander]]]) -> Figures:
         figures[f"{name}_reward_last"] = fmean(run.state.history[-1]["reward_first"] for run, _ in several)
         figures[f"{name}_valid_last"] = fmean(run.state.history[-1]["valid_render_rate"] for run, _ in several)
         figures |= {f"{name}_{key}": fmean(row[key] for row in rows) for key in KEPT}
-    ratio = figures["streaming_trajectories_per_s"] / figures["synchronous_trajectories_per_s"]
-    return {"ratio_streaming_over_synchronous": ratio, **figures}
+    rate = figures["streaming_trajectories_per_s"]
+    ratios = {f"ratio_streaming_over_{name}": rate / figures[f"{name}_trajectories_per_s"] for name in SLOWER}
+    return {**ratios, **figures}

@@ -2,7 +2,7 @@
 
 Both: the same policy, built-in tasks, group size, lengths, temperature and learning rate; single turn. TRL's reward is
 what one would write: a browser kept, a fresh context for every page, one screenshot, the embedded critic. Ours takes
-its three screenshots and operates the tasks' probes. TRL samples with Transformers: its vLLM modes want a GPU.
+its three screenshots and operates the tasks' probes. TRL samples with Transformers, as it does unless told otherwise.
 """
 
 import asyncio
