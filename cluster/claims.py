@@ -26,6 +26,8 @@ class Claim:
     against: str | None = None
     """The variant it is compared with, seed by seed and task by task; None where `of` is a difference already."""
     of: Measure
+    than: Measure | None = None
+    """What the variant it is compared with is measured by, where that is something else."""
     what: str = "reward"
     """What the difference is one of, for the table."""
 
@@ -50,6 +52,14 @@ def _valid(result: Result) -> Mapping[str, float]:
 
 def _round_gain(result: Result) -> dict[str, float]:
     return {"rounds": result.rounds[-1] - result.rounds[0]}
+
+
+def _edited_once(result: Result) -> dict[str, float]:
+    return {"written": result.inference("self_edit", "reward_1")}
+
+
+def _written(result: Result) -> dict[str, float]:
+    return {"written": result.inference("base")}
 
 
 def _edit_gain(result: Result) -> dict[str, float]:
@@ -89,6 +99,14 @@ CLAIMS = (
         what="reward, after less before",
     ),
     Claim(text="ReLook beats vision-reward RL", variant="relook", against="vision_only", of=rewards),
+    Claim(
+        text="ReLook with one round of self-edit beats vision-reward RL",
+        variant="relook",
+        against="vision_only",
+        of=_edited_once,
+        than=_written,
+        what="reward, with self-edit and without",
+    ),
     Claim(
         text="Forced Optimization keeps revisions from collapsing",
         variant="relook",
@@ -157,15 +175,17 @@ class Finding:
         return "does not hold: the opposite is shown" if self.high < 0 else "not shown: 0 is within the interval"
 
 
-def find(results: Results, variant: str, against: str | None, of: Measure) -> Finding | None:
-    """The mean of `of`, less that of `against` where one is named; None where no seed has all of it.
+def find(
+    results: Results, variant: str, against: str | None, of: Measure, than: Measure | None = None
+) -> Finding | None:
+    """The mean of `of`, less that of `against` (its `than`) where one is named; None where no seed has all of it.
 
     The interval: over seeds and tasks at once for what is measured by task, Student's over seeds for single values.
     """
     mine, theirs = results.get(variant, {}), results.get(against or variant, {})
     table = []
     for seed in sorted(mine.keys() & theirs.keys()):
-        ours, other = of(mine[seed]), of(theirs[seed]) if against else {}
+        ours, other = of(mine[seed]), (than or of)(theirs[seed]) if against else {}
         if against and ours.keys() != other.keys():
             raise ValueError(f"seed {seed}: {variant} and {against} sat exams of different tasks")
         table.append([ours[name] - other.get(name, 0.0) for name in sorted(ours)])

@@ -13,7 +13,7 @@ from rollout.files import write_aside
 
 SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_zero_rule": "red"}
 """Variants that are drawn, and in what colour."""
-WRITERS = ("relook", "no_distillation")
+WRITERS = ("relook", "vision_only", "no_distillation")
 """Variants whose ways to write a page are compared; no claim asks for the others', so their tables are cut short."""
 WIDER = 700
 """Width of a picture that stands alone: names of variants are longer than those of a report's lines."""
@@ -52,7 +52,7 @@ def picture(chart: Html) -> str:
 
 
 def _page(results: Results, titles: Mapping[str, str], links: Mapping[str, str]) -> Iterator[str]:
-    found = [(claim, find(results, claim.variant, claim.against, claim.of)) for claim in CLAIMS]
+    found = [(claim, find(results, claim.variant, claim.against, claim.of, claim.than)) for claim in CLAIMS]
     proven = sum(finding is not None and finding.low > 0 for _, finding in found)
     yield from ("# What this system shows on its own", "")
     yield "Written by `python -m cluster.reproduce` from finished runs; no figure is typed by hand."

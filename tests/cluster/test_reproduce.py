@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
 
-from cluster.claims import find, reward_gain, rewards, student
+from cluster.claims import CLAIMS, find, reward_gain, rewards, student
 from cluster.claims_page import write_claims
 from cluster.kept import KeptResults
 from cluster.loop import train
@@ -193,7 +193,7 @@ def test_a_page_of_nothing_claims_nothing(table: Path) -> None:
     assert (
         main(["--table", str(table), "--runs", str(table.parent), "--out", str(out), "--report"], PaperTraining()) == 0
     )
-    assert "**0 of 12 claims hold at this scale.**" in out.read_text()
+    assert f"**0 of {len(CLAIMS)} claims hold at this scale.**" in out.read_text()
     assert "No run is finished yet" in out.read_text()
     assert "holds**" not in out.read_text().replace("claims hold", "")
     assert ".svg" not in out.read_text()
@@ -235,7 +235,7 @@ def result(seed: int, *gains: float) -> Result:
     before = {f"t{place}": 0.25 for place in range(len(gains))}
     after = {f"t{place}": 0.25 + gain for place, gain in enumerate(gains)}
     inference = {"reward": 0.5, "valid": 0.5, "tokens": 9, "seconds": 1.0}
-    edited = {f"{name}_1": value for name, value in inference.items()}
+    edited = {f"{name}_1": value for name, value in inference.items()} | {"reward_1": 0.75}
     summary = {
         "steps": 2,
         "seconds": {"total": 60},
@@ -263,11 +263,13 @@ def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path
         }
         write_claims(tmp_path / "claims.md", results, {"relook": "ReLook", "vision_only": "vision"})
         lines = (tmp_path / "claims.md").read_text().splitlines()
-        assert [line for line in lines if line.startswith("| ReLook | self-edit × 1 | 0.500 | 50% | 9 | 1.0 |")]
+        assert [line for line in lines if line.startswith("| ReLook | self-edit × 1 | 0.750 | 50% | 9 | 1.0 |")]
         for text in ("ReLook beats the base policy", "ReLook beats vision-reward RL"):
             (line,) = [line for line in lines if line.startswith(f"| {text} |")]
             assert verdict in line
         assert "| 3 |" in line, "compared with the seeds that both have"
+        (line,) = [line for line in lines if line.startswith("| ReLook with one round of self-edit beats")]
+        assert "| +0.250 |" in line, "its revision against the other's first page"
     with pytest.raises(ValueError, match="different tasks"):
         find({"relook": {1: result(1, 0.5)}, "vision_only": {1: result(1, 0.5, 0.5)}}, "relook", "vision_only", rewards)
 
