@@ -54,6 +54,11 @@ def _round_gain(result: Result) -> dict[str, float]:
     return {"rounds": result.rounds[-1] - result.rounds[0]}
 
 
+def _revision_gain(result: Result) -> dict[str, float]:
+    revised = result.revised
+    return {} if revised is None else {"revision": revised.attempt - revised.page}
+
+
 def _edited_once(result: Result) -> dict[str, float]:
     return {"written": result.inference("self_edit", "reward_1")}
 
@@ -113,6 +118,12 @@ CLAIMS = (
         against="no_forcing",
         of=_round_gain,
         what="reward of the last round less the first page's, in training",
+    ),
+    Claim(
+        text="A revision is better than its page before any is selected",
+        variant="relook",
+        of=_revision_gain,
+        what="reward of the first attempt less its first page's, in training",
     ),
     Claim(text="Forced Optimization makes a better policy", variant="relook", against="no_forcing", of=rewards),
     Claim(
@@ -188,7 +199,8 @@ def find(
         ours, other = of(mine[seed]), (than or of)(theirs[seed]) if against else {}
         if against and ours.keys() != other.keys():
             raise ValueError(f"seed {seed}: {variant} and {against} sat exams of different tasks")
-        table.append([ours[name] - other.get(name, 0.0) for name in sorted(ours)])
+        if ours:
+            table.append([ours[name] - other.get(name, 0.0) for name in sorted(ours)])
     if not table:
         return None
     single = len(table[0]) == 1

@@ -66,6 +66,8 @@ def _page(results: Results, titles: Mapping[str, str], links: Mapping[str, str])
     yield from ("", "## Reward of the page that stands after each round, last steps of training", "")
     yield from (links.get("rounds", ""), "")
     yield from _rounds(results, titles)
+    yield from ("", "## First revisions before any is selected, last steps of training", "")
+    yield from _revisions(results, titles)
     yield from ("", "## Inference, with the trained policy", "")
     yield from _inference(results, titles)
 
@@ -137,6 +139,18 @@ def _rounds(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
         if values
     ]
     yield from _rows(["variant", "first page", *(f"round {number}" for number in range(1, most))], rows)
+
+
+def _revisions(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
+    rows = []
+    for variant, title in titles.items():
+        found = [run.revised for run in results.get(variant, {}).values() if run.revised is not None]
+        if found:
+            page, attempt, best = (fmean(getattr(one, name) for one in found) for name in ("page", "attempt", "best"))
+            rows.append(
+                [title, f"{page:.3f}", f"{attempt:.3f}", f"{best:.3f}", percent(fmean(one.better for one in found))]
+            )
+    yield from _rows(["variant", "first page", "first attempt", "best attempt", "first attempts that are better"], rows)
 
 
 def _inference(results: Results, titles: Mapping[str, str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from cluster.metrics import mean
 from cluster.store import Store, read_groups
 from cluster.summary import LAST_STEPS
 from rollout.errors import CheckpointError
-from rollout.records import Attempt, Group
+from rollout.records import Attempt, Trajectory
 
 CURVES = ("step", "valid_render_rate")
 
@@ -25,6 +25,20 @@ class Exam:
 
     rewards: Mapping[str, float]
     valid: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revised:
+    """First pages and their revisions before any is selected, in mean reward over the last LAST_STEPS steps."""
+
+    page: float
+    """The first pages that were revised."""
+    attempt: float
+    """The first attempt to revise each."""
+    best: float
+    """The best of all attempts at it."""
+    better: float
+    """Share of first attempts that are better than their page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +56,8 @@ class Result:
     """Held-out tasks after the last step. Not the champion's, which was chosen by these very tasks."""
     rounds: Sequence[float]
     """Mean reward of the page that stood after each round, over the episodes of the last LAST_STEPS steps."""
+    revised: Revised | None
+    """None where nothing was revised."""
     code_version: str = "unknown"
 
     @property
@@ -66,6 +82,7 @@ def read_result(path: Path, variant: str, seed: int) -> Result:
     steps = int(summary["steps"])
     last = range(max(1, steps - LAST_STEPS + 1), steps + 1)
     played = [group for step in last for group in store.read_groups(step) or ()]
+    episodes = [trajectory for group in played for trajectory in group.trajectories]
     return Result(
         variant=variant,
         seed=seed,
@@ -73,7 +90,8 @@ def read_result(path: Path, variant: str, seed: int) -> Result:
         history=history,
         before=read_exam(store.exam_file(0)),
         after=read_exam(store.exam_file(steps)),
-        rounds=standing(played, int(about["settings"]["episode"]["rounds"])),
+        rounds=standing(episodes, int(about["settings"]["episode"]["rounds"])),
+        revised=first_revisions(episodes),
         code_version=str(about.get("code_version", "unknown")),
     )
 
@@ -87,21 +105,37 @@ def read_exam(path: Path) -> Exam:
     )
 
 
-def standing(groups: Sequence[Group], rounds: int) -> list[float]:
+def standing(episodes: Sequence[Trajectory], rounds: int) -> list[float]:
     """Mean reward of the page that stood after round 0, 1, … `rounds`.
 
     A round that admitted nothing, or was not played since nothing improved in the one before, leaves what stood.
     """
     rows: list[list[float]] = []
-    for group in groups:
-        for trajectory in group.trajectories:
-            stood: list[float] = []
-            for number in range(rounds + 1):
-                turn = trajectory.turns[number] if number < len(trajectory.turns) else None
-                accepted = turn.accepted if turn is not None else None
-                stood.append(strict(accepted) if accepted is not None else stood[-1])
-            rows.append(stood)
+    for episode in episodes:
+        stood: list[float] = []
+        for number in range(rounds + 1):
+            turn = episode.turns[number] if number < len(episode.turns) else None
+            accepted = turn.accepted if turn is not None else None
+            stood.append(strict(accepted) if accepted is not None else stood[-1])
+        rows.append(stood)
     return [mean(column) for column in zip(*rows, strict=True)]
+
+
+def first_revisions(episodes: Sequence[Trajectory]) -> Revised | None:
+    """What the attempts at the first revision came to. Later ones revise what was selected, which flatters the page."""
+    pairs = []
+    for episode in episodes:
+        first, attempts = episode.turns[0].accepted, episode.turns[1].attempts if len(episode.turns) > 1 else ()
+        if first is not None and attempts:
+            pairs.append((strict(first), [strict(attempt) for attempt in attempts]))
+    if not pairs:
+        return None
+    return Revised(
+        page=mean([page for page, _ in pairs]),
+        attempt=mean([rewards[0] for _, rewards in pairs]),
+        best=mean([max(rewards) for _, rewards in pairs]),
+        better=mean([float(rewards[0] > page) for page, rewards in pairs]),
+    )
 
 
 def strict(attempt: Attempt) -> float:

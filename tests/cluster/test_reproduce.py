@@ -17,14 +17,14 @@ from cluster.claims_page import write_claims
 from cluster.kept import KeptResults
 from cluster.loop import train
 from cluster.reproduce import Job, alone_in, finished, jobs_of, main, read_table, reproduce
-from cluster.results import Exam, Result, standing
+from cluster.results import Exam, Result, Revised, first_revisions, standing
 from cluster.run import Run
 from cluster.settings import RunSettings, load_settings
 from cluster.state import RunState
 from cluster.store import Store
 from cluster.summary import summarise
 from rollout.errors import CheckpointError, SettingsError
-from rollout.records import Group, Reward
+from rollout.records import Reward, Turn, Verdict
 
 RUN = """
 steps = 6
@@ -251,6 +251,7 @@ def result(seed: int, *gains: float) -> Result:
         before=Exam(rewards=before, valid=before),
         after=Exam(rewards=after, valid=after),
         rounds=[0.25, 0.5],
+        revised=Revised(page=0.5, attempt=0.375, best=0.625, better=0.25),
     )
 
 
@@ -270,6 +271,9 @@ def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path
         assert "| 3 |" in line, "compared with the seeds that both have"
         (line,) = [line for line in lines if line.startswith("| ReLook with one round of self-edit beats")]
         assert "| +0.250 |" in line, "its revision against the other's first page"
+        (line,) = [line for line in lines if line.startswith("| A revision is better than its page")]
+        assert "| -0.125 |" in line
+        assert "| ReLook | 0.500 | 0.375 | 0.625 | 25% |" in lines
     with pytest.raises(ValueError, match="different tasks"):
         find({"relook": {1: result(1, 0.5)}, "vision_only": {1: result(1, 0.5, 0.5)}}, "relook", "vision_only", rewards)
 
@@ -294,7 +298,27 @@ def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
     first = trajectory.turns[0].attempts[0]
     broken = replace(first, reward=Reward(total=0.1, gate=0, format=1.0))
     paid = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=(broken,)),))
-    assert standing([Group(task=paid.task, trajectories=(paid,))], 2) == [0, 0, 0]
+    assert standing([paid], 2) == [0, 0, 0]
+
+
+def test_first_revisions_are_measured_before_any_is_selected(table: Path) -> None:
+    assert reproduce(jobs(table)[:1], PaperTraining(), kept(table)) == 0
+    run = jobs(table)[0].find()[0]
+    assert run is not None
+    trajectory = (Store(run).read_groups(6) or [])[0].trajectories[0]
+    attempt = trajectory.turns[0].attempts[0]
+
+    def turn(number: int, *rewards: float) -> Turn:
+        attempts = [replace(attempt, reward=Reward(total=total, gate=1, format=1.0)) for total in rewards]
+        verdicts: list[Verdict] = ["not_better"] * (len(rewards) - 1) + ["accepted"]
+        judged = tuple(replace(one, verdict=verdict) for one, verdict in zip(attempts, verdicts, strict=True))
+        return replace(trajectory.turns[0], round=number, attempts=judged)
+
+    better = replace(trajectory, turns=(turn(0, 0.25), turn(1, 0.5), turn(2, 0.875)))
+    worse = replace(trajectory, turns=(turn(0, 0.5), turn(1, 0.25, 0.75)))
+    first = replace(trajectory, turns=(turn(0, 0.875),))
+    assert first_revisions([better, worse, first]) == Revised(page=0.375, attempt=0.375, best=0.625, better=0.5)
+    assert first_revisions([first]) is None
 
 
 def test_quick_runs_are_kept_apart(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
