@@ -173,7 +173,8 @@ def _ways(runs: Sequence[Result]) -> Iterator[tuple[str, str, str]]:
         yield "base decode", "base", ""
         for number in range(1, min(run.edit_rounds for run in runs) + 1):
             yield f"self-edit × {number}", "self_edit", f"_{number}"
-        yield "with critic", "with_critic", ""
+        if len(runs[0].rounds) > 1:  # It has no rounds to be helped in otherwise.
+            yield "with critic", "with_critic", ""
 
 
 def _rows(head: Sequence[str], rows: Iterable[list[str]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from rollout.errors import StorageFault
@@ -22,6 +23,7 @@ def write_aside(path: Path, data: bytes, *, durable: bool = True) -> Path:
                 os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # It may not be there, or not be removable for the same reason.
+            aside.unlink()
         raise StorageFault(f"cannot write {path}: {error.strerror or error}; free space there and resume") from error
     return path

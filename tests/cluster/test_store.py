@@ -211,3 +211,10 @@ def test_a_full_disk_is_a_storage_fault_and_what_was_written_stays(tiny_disk: Pa
         write_aside(tiny_disk / "big", b"b" * 200_000)
     assert (tiny_disk / "kept").read_bytes() == b"k" * 1000
     assert [path.name for path in tiny_disk.iterdir()] == ["kept"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_a_storage_fault(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_bytes(b"a file")
+    with pytest.raises(StorageFault, match=r"cannot write .*/runs/one/state\.json"):
+        write_aside(tmp_path / "runs" / "one" / "state.json", b"{}")
+    assert (tmp_path / "runs").read_bytes() == b"a file"
