@@ -146,11 +146,12 @@ def _revisions(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
     for variant, title in titles.items():
         found = [run.revised for run in results.get(variant, {}).values() if run.revised is not None]
         if found:
-            page, attempt, best = (fmean(getattr(one, name) for one in found) for name in ("page", "attempt", "best"))
-            rows.append(
-                [title, f"{page:.3f}", f"{attempt:.3f}", f"{best:.3f}", percent(fmean(one.better for one in found))]
-            )
-    yield from _rows(["variant", "first page", "first attempt", "best attempt", "first attempts that are better"], rows)
+            after_zero = [one.after_zero for one in found if one.after_zero is not None]
+            columns = [[getattr(one, name) for one in found] for name in ("page", "attempt", "best")]
+            means = [f"{fmean(values):.3f}" if values else "–" for values in [*columns, after_zero]]
+            rows.append([title, *means, percent(fmean(one.better for one in found))])
+    head = ["variant", "first page", "first attempt", "best attempt", "first attempt where the page earned 0"]
+    yield from _rows([*head, "first attempts that are better"], rows)
 
 
 def _inference(results: Results, titles: Mapping[str, str]) -> Iterator[str]:

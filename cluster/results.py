@@ -39,6 +39,9 @@ class Revised:
     """The best of all attempts at it."""
     better: float
     """Share of first attempts that are better than their page."""
+    after_zero: float | None
+    """The first attempts to revise pages that earned nothing; None where there were none. A policy that writes anew
+    instead of revising does as well here as anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +133,13 @@ def first_revisions(episodes: Sequence[Trajectory]) -> Revised | None:
             pairs.append((strict(first), [strict(attempt) for attempt in attempts]))
     if not pairs:
         return None
+    after_zero = [rewards[0] for page, rewards in pairs if page == 0]
     return Revised(
         page=mean([page for page, _ in pairs]),
         attempt=mean([rewards[0] for _, rewards in pairs]),
         best=mean([max(rewards) for _, rewards in pairs]),
         better=mean([float(rewards[0] > page) for page, rewards in pairs]),
+        after_zero=mean(after_zero) if after_zero else None,
     )
 
 

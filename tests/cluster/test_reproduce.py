@@ -251,7 +251,7 @@ def result(seed: int, *gains: float) -> Result:
         before=Exam(rewards=before, valid=before),
         after=Exam(rewards=after, valid=after),
         rounds=[0.25, 0.5],
-        revised=Revised(page=0.5, attempt=0.375, best=0.625, better=0.25),
+        revised=Revised(page=0.5, attempt=0.375, best=0.625, better=0.25, after_zero=None),
     )
 
 
@@ -273,7 +273,7 @@ def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path
         assert "| +0.250 |" in line, "its revision against the other's first page"
         (line,) = [line for line in lines if line.startswith("| A revision is better than its page")]
         assert "| -0.125 |" in line
-        assert "| ReLook | 0.500 | 0.375 | 0.625 | 25% |" in lines
+        assert "| ReLook | 0.500 | 0.375 | 0.625 | – | 25% |" in lines
     with pytest.raises(ValueError, match="different tasks"):
         find({"relook": {1: result(1, 0.5)}, "vision_only": {1: result(1, 0.5, 0.5)}}, "relook", "vision_only", rewards)
 
@@ -317,7 +317,11 @@ def test_first_revisions_are_measured_before_any_is_selected(table: Path) -> Non
     better = replace(trajectory, turns=(turn(0, 0.25), turn(1, 0.5), turn(2, 0.875)))
     worse = replace(trajectory, turns=(turn(0, 0.5), turn(1, 0.25, 0.75)))
     first = replace(trajectory, turns=(turn(0, 0.875),))
-    assert first_revisions([better, worse, first]) == Revised(page=0.375, attempt=0.375, best=0.625, better=0.5)
+    failed = replace(trajectory, turns=(turn(0, 0.0), turn(1, 0.75)))
+    seen = first_revisions([better, worse, first])
+    assert seen == Revised(page=0.375, attempt=0.375, best=0.625, better=0.5, after_zero=None)
+    seen = first_revisions([better, worse, failed, failed])
+    assert seen == Revised(page=0.1875, attempt=0.5625, best=0.6875, better=0.75, after_zero=0.75)
     assert first_revisions([first]) is None
 
 
