@@ -97,7 +97,8 @@ class LearnerSettings(Settings):
     recompute: bool = False
     """Recompute activations in the backward pass: less memory, a third more work."""
     threads: int = Field(default=2, ge=1)
-    """CPU only: threads a rank computes with."""
+    """CPU only: threads a rank computes with. Give it 1 where `max_staleness` lets playing go on beside it on the same
+    cores: threads that wait for each other at every operation then take longer together than one does alone."""
 
     @model_validator(mode="after")
     def _schedule_ends(self) -> "LearnerSettings":

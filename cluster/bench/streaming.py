@@ -1,8 +1,10 @@
-"""Streaming against the synchronous loop: the demo's settings on this machine, one crew, all ways in turn.
+"""Streaming against the synchronous loop: the demo's settings on this machine, all ways in turn, each with new actors.
 
 Synchronous is ours with `max_staleness = 0`, whose episodes overlap within a step; `lockstep` is a loop without any
 overlap, stage by stage. Each way begins with the same weights and is measured from the end of its first step, so that
-neither set-up nor exams count. What plays ahead stays full to the end: the last steps are fed like the others.
+neither set-up nor exams count. What plays ahead stays full to the end: the last steps are fed like the others. The
+learner that works beside the players has one thread: two that wait for each other at every operation, on cores that
+are not theirs, take twice as long.
 """
 
 import asyncio
@@ -81,15 +83,14 @@ def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
 
 async def _all(settings: RunSettings, folder: Path) -> Figures:
     runs: dict[str, list[tuple[Run, Bystander]]] = {name: [] for name in STALENESS}
-    async with crewed(settings, folder) as crew:
-        for turn in range(ROUNDS):
-            for place, (name, staleness) in enumerate(STALENESS.items()):
-                # Other tasks and seeds each time: what was rendered before would be remembered.
-                seed = settings.seed + len(STALENESS) * turn + place
-                chosen = settings.model_copy(update={"max_staleness": staleness, "seed": seed})
-                path = folder / f"{name}-{turn}"
-                players = _lockstep(chosen, crew, path) if name == LOCKSTEP else crew.players
-                runs[name].append(await played(chosen, crew, path, name, STEPS, players))
+    for turn in range(ROUNDS):
+        for name, staleness in STALENESS.items():
+            learner = settings.learner.model_copy(update={"threads": 1} if staleness else {})
+            values = {"max_staleness": staleness, "seed": settings.seed + turn, "learner": learner}
+            chosen, place = settings.model_copy(update=values), folder / f"{name}-{turn}"
+            async with crewed(chosen, place) as crew:
+                players = _lockstep(chosen, crew, place / "run") if name == LOCKSTEP else crew.players
+                runs[name].append(await played(chosen, crew, place / "run", name, STEPS, players))
     return _figures(runs)
 
 
