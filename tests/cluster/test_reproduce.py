@@ -24,7 +24,7 @@ from cluster.state import RunState
 from cluster.store import Store
 from cluster.summary import summarise
 from rollout.errors import CheckpointError, SettingsError
-from rollout.records import Reward, Turn, Verdict
+from rollout.records import Reward, Trajectory, Turn, Verdict
 
 RUN = """
 steps = 6
@@ -290,11 +290,16 @@ def test_single_values_have_students_interval() -> None:
     assert student([0.5])[1:] == (float("-inf"), float("inf"))
 
 
-def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
+def last_episode(table: Path) -> Trajectory:
+    """One of the last step of the first run."""
     assert reproduce(jobs(table)[:1], PaperTraining(), kept(table)) == 0
     run = jobs(table)[0].find()[0]
     assert run is not None
-    trajectory = (Store(run).read_groups(6) or [])[0].trajectories[0]
+    return (Store(run).read_groups(6) or [])[0].trajectories[0]
+
+
+def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
+    trajectory = last_episode(table)
     first = trajectory.turns[0].attempts[0]
     broken = replace(first, reward=Reward(total=0.1, gate=0, format=1.0))
     paid = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=(broken,)),))
@@ -302,10 +307,7 @@ def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
 
 
 def test_first_revisions_are_measured_before_any_is_selected(table: Path) -> None:
-    assert reproduce(jobs(table)[:1], PaperTraining(), kept(table)) == 0
-    run = jobs(table)[0].find()[0]
-    assert run is not None
-    trajectory = (Store(run).read_groups(6) or [])[0].trajectories[0]
+    trajectory = last_episode(table)
     attempt = trajectory.turns[0].attempts[0]
 
     def turn(number: int, *rewards: float) -> Turn:
