@@ -61,10 +61,14 @@ class Family:
             return [process, *process.children(recursive=True)]
         return []
 
-    def left_behind(self, names: tuple[str, ...] = ("",)) -> list[str]:
-        """Command lines of who still lives, once those who are ending have had time to end."""
+    def left_behind(self, names: tuple[str, ...] = ("",), but: tuple[str, ...] = ()) -> list[str]:
+        """Who still lives, once those who are ending have had time to end: of some, by name, none of `but`."""
+
+        def counts(line: str) -> bool:
+            return any(name in line for name in names) and not any(name in line for name in but)
+
         deadline = time.monotonic() + ENDING_S
-        while lines := [line for line in self.members().values() if any(name in line for name in names)]:
+        while lines := list(filter(counts, self.members().values())):
             if time.monotonic() > deadline:
                 return lines
             time.sleep(0.5)

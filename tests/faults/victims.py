@@ -21,6 +21,8 @@ from world import PATIENCE_S, ROOT, World
 REST_S = 5.0
 """Until whoever runs a server or a node has noticed, and starts it again."""
 DISK_MB = 512
+RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Two of Ray's own, who go on trying for a minute to report to a GCS that died with its driver, and then end."""
 HTTP_CRITIC = ("critic.kind=http", "critic.model=judge", "critic.answer_format=json_schema", "critic.in_flight=4")
 
 
@@ -49,16 +51,19 @@ class Hand:
 
     def __init__(self, name: str, pattern: str, event: str, *options: str) -> None:
         self.name, self.pattern, self.event = name, re.compile(pattern), event
-        self._options = options
+        self._options, self._struck = options, 0
 
     def options(self, world: World) -> tuple[str, ...]:
         """Those it was made with."""
         return self._options
 
     def strike(self, world: World) -> bool:
-        """The oldest of its kind."""
+        """The oldest of its kind, once the run has missed the one before."""
+        if len(re.findall(self.event, world.log.read_text(errors="replace"))) < self._struck:
+            return False
         found = [one for one, line in world.family.members().items() if self.pattern.search(line)]
         end(found[:1])
+        self._struck += bool(found)
         return bool(found)
 
     def mend(self, world: World) -> None:
@@ -138,10 +143,10 @@ class Driver:
         return True
 
     def mend(self, world: World) -> None:
-        """A person resumes, once nothing is left of the first."""
+        """A person resumes, once nothing is left of the first but two who report to Ray."""
         assert world.process is not None
         world.process.wait()
-        left = world.family.left_behind()
+        left = world.family.left_behind(but=RAY_AGENTS)
         assert not left, f"the driver's death left behind {left}"
         world.start()
 
