@@ -1,10 +1,10 @@
 """Streaming against the synchronous loop: the demo's settings on this machine, all ways in turn, each with new actors.
 
 Synchronous is ours with `max_staleness = 0`, whose episodes overlap within a step; `lockstep` is a loop without any
-overlap, stage by stage. Each way begins with the same weights and is measured from the end of its first step, so that
-neither set-up nor exams count. What plays ahead stays full to the end: the last steps are fed like the others. The
-learner that works beside the players has one thread: two that wait for each other at every operation, on cores that
-are not theirs, take twice as long.
+overlap, stage by stage. Each way begins with the same weights and is measured from the end of its third step on, when
+as much is played ahead as may be: neither set-up nor exams count, nor what fills the stream, which stays full to the
+end. The learner that works beside the players has one thread: two that wait for each other at every operation, on
+cores that are not theirs, take twice as long.
 """
 
 import asyncio
@@ -30,12 +30,14 @@ from cluster.watch import Processors
 from rollout.records import Group
 
 SETTINGS = Path("deploy/runs/demo.toml")
-STEPS = int(os.environ.get("STREAMING_STEPS", "5"))
+STEPS = int(os.environ.get("STREAMING_STEPS", "10"))
 ROUNDS = int(os.environ.get("STREAMING_ROUNDS", "2"))
 START = "start"
 LOCKSTEP = "lockstep"
 SLOWER = ("synchronous", LOCKSTEP)
 STALENESS = {LOCKSTEP: 0, "synchronous": 0, "streaming": 2}
+WARM = 1 + max(STALENESS.values())
+"""Steps before the measured ones."""
 KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")
 
 
@@ -67,10 +69,10 @@ class Bystander:
     def exam(self, exam: Any, state: Any) -> None:
         """None is sat."""
 
-    def rate(self, run: Run) -> float:
-        """Trajectories learnt from in a second, from the end of the first step to that of the last."""
-        learnt = sum(row["trajectories"] for row in run.state.history[1:])
-        return float(learnt / (self.ends[-1] - self.ends[0]))
+    def rate(self, run: Run, warm: int = 1) -> float:
+        """Trajectories learnt from in a second of the steps after the first `warm`."""
+        learnt = sum(row["trajectories"] for row in run.state.history[warm:])
+        return float(learnt / (self.ends[-1] - self.ends[warm - 1]))
 
 
 def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
@@ -149,9 +151,9 @@ async def played(
 def _figures(runs: dict[str, list[tuple[Run, Bystander]]]) -> Figures:
     figures: Figures = {"steps": float(STEPS), "rounds": float(ROUNDS)}
     for name, several in runs.items():
-        rows = [row for run, _ in several for row in run.state.history[1:]]
-        figures[f"{name}_trajectories_per_s"] = median(watcher.rate(run) for run, watcher in several)
-        figures[f"{name}_cores_busy"] = fmean(share for _, watcher in several for share in watcher.busy[1:])
+        rows = [row for run, _ in several for row in run.state.history[WARM:]]
+        figures[f"{name}_trajectories_per_s"] = median(watcher.rate(run, WARM) for run, watcher in several)
+        figures[f"{name}_cores_busy"] = fmean(share for _, watcher in several for share in watcher.busy[WARM:])
         figures[f"{name}_reward_last"] = fmean(run.state.history[-1]["reward_first"] for run, _ in several)
         figures[f"{name}_valid_last"] = fmean(run.state.history[-1]["valid_render_rate"] for run, _ in several)
         figures |= {f"{name}_{key}": fmean(row[key] for row in rows) for key in KEPT}
