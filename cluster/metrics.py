@@ -1,6 +1,7 @@
 """What a step is measured by: pure functions of its groups, update and sync, and of the pools that did the work."""
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -65,7 +66,8 @@ def batch_id(groups: Sequence[Group]) -> int:
     for trajectory in (trajectory for group in groups for trajectory in group.trajectories):
         digest.update(trajectory.id.encode())
         for attempt in (attempt for turn in trajectory.turns for attempt in turn.attempts):
-            digest.update(repr((attempt.round, attempt.index, attempt.completion.token_ids)).encode())
+            ids = attempt.completion.token_ids
+            digest.update(array("q", (attempt.round, attempt.index, len(ids), *ids)).tobytes())
     return int.from_bytes(digest.digest()[:8], "big") >> 12
 
 

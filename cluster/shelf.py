@@ -7,7 +7,7 @@ being played is played again. Which step and place a group was begun at names it
 from collections.abc import Collection
 from pathlib import Path
 
-from cluster.store import Store, read_groups, write_groups
+from cluster.store import SCRATCH, Store, read_groups, write_groups
 from rollout.records import Group
 from rollout.seeds import seed_of
 
@@ -25,16 +25,16 @@ class Shelf:
     def begin(self, place: Place) -> None:
         """Remembers that a group was begun."""
         self.folder.mkdir(exist_ok=True)
-        self._file(place, "begun").touch()
+        self._file(place, ".begun").touch()
 
     def put(self, place: Place, group: Group) -> None:
         """Stores a group, but one that lost episodes to faults: played again it may be whole. Raises StorageFault."""
         if not group.dropped:
-            write_groups(self._file(place, "parquet"), [group], place[0])
+            write_groups(self._file(place, SCRATCH), [group], place[0])
 
     def take(self, place: Place) -> Group | None:
         """The group that was begun there, where it is finished already. Raises CheckpointError when it is damaged."""
-        path = self._file(place, "parquet")
+        path = self._file(place, SCRATCH)
         return read_groups(path)[0] if path.exists() else None
 
     def places(self) -> list[Place]:
@@ -54,7 +54,7 @@ class Shelf:
                 path.unlink()
 
     def _file(self, place: Place, kind: str) -> Path:
-        return self.folder / f"step-{place[0]:06d}-place-{place[1]:06d}.{kind}"
+        return self.folder / f"step-{place[0]:06d}-place-{place[1]:06d}{kind}"
 
 
 def _place(path: Path) -> Place:

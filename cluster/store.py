@@ -37,6 +37,8 @@ CHECKSUM = "sha256"
 """Under which a state says what the rest of it must hash to."""
 ROWS_AT_ONCE = 64
 """Of a table of which only the beginning is wanted."""
+SCRATCH = ".arrow"
+"""How the name of a table ends that is soon thrown away."""
 
 
 class Store:
@@ -237,23 +239,33 @@ def _checksum(state: Mapping[str, Any]) -> str:
 
 
 def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
-    """Writes groups as a Parquet table, one row an attempt. Raises StorageFault."""
+    """Writes groups as a table, one row an attempt: Parquet, or, where the path ends with SCRATCH, as Arrow has it in
+    memory, which costs a third of the time and five times the space. Raises StorageFault."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = [row for place, group in enumerate(groups) for row in group_rows(group, step, place)]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), sink, compression="zstd")
-    return write_aside(path, sink.getvalue().to_pybytes())
+    table, sink = pa.Table.from_pylist(rows, schema=schema()), pa.BufferOutputStream()
+    if path.suffix == SCRATCH:
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table)
+    else:
+        pq.write_table(table, sink, compression="zstd")
+    return write_aside(path, sink.getvalue())
 
 
 def read_groups(path: Path, most: int | None = None) -> list[Group]:
-    """The groups of a Parquet table in their order, the first `most` of them. Raises CheckpointError for damage."""
+    """The groups of a table in their order, the first `most` of them. Raises CheckpointError for damage."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path).to_pylist() if most is None else _first_rows(path, most)
+        if path.suffix == SCRATCH:
+            rows = pa.ipc.open_file(path.read_bytes()).read_all().to_pylist()
+        elif most is None:
+            rows = pq.read_table(path).to_pylist()
+        else:
+            rows = _first_rows(path, most)
         return rows_groups(rows)[:most]
     except (pa.ArrowException, KeyError, TypeError, OSError) as error:
         raise CheckpointError(

@@ -113,6 +113,10 @@ async def test_the_shelf_has_what_was_begun_and_is_in_no_step(tmp_path: Path) ->
     assert shelf.places() == [(2, 0), (2, 1)], "a run that is killed between the two must not learn from one twice"
     shelf.clear(keep=[(2, 0)])
     assert shelf.take((1, 5)) is None
+    (damaged,) = shelf.folder.glob("*-place-000000.arrow")
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="damaged .* delete it to play"):
+        shelf.take((2, 0))
     shelf.clear()
     assert shelf.places() == []
 
