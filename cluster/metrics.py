@@ -27,6 +27,7 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
     trajectories = [trajectory for group in groups for trajectory in group.trajectories]
     attempts = [a for trajectory in trajectories for turn in trajectory.turns for a in turn.attempts]
     first = [trajectory.turns[0].attempts[0] for trajectory in trajectories]
+    stale = [version - trajectory.oldest_version for trajectory in trajectories]
     play_s = max(seconds.get("play", 0.0), 1e-9)
     tokens = sum(len(attempt.completion.token_ids) for attempt in attempts)
     return {
@@ -44,8 +45,8 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
         "trajectories": len(trajectories),
         "dropped": sum(group.dropped for group in groups),
         "machine_faults": sum(group.dropped for group in groups) + sum(t.retries for t in trajectories),
-        "staleness": mean([version - trajectory.oldest_version for trajectory in trajectories]),
-        "staleness_max": max((version - trajectory.oldest_version for trajectory in trajectories), default=0),
+        "staleness": mean(stale),
+        "staleness_max": max(stale, default=0),
         "tokens_mean": mean([len(attempt.completion.token_ids) for attempt in attempts]),
         "truncated": mean([float(attempt.completion.finish == "length") for attempt in attempts]),
         "pages": sum(attempt.render is not None for attempt in attempts),

@@ -130,7 +130,8 @@ class Stream:
 
     def _fill(self) -> None:
         """Begins groups, as many as may be played at once and are of use."""
-        while self._open and self._left > 0 and len(self.playing) < self.pace.groups():
+        most = self.pace.groups()
+        while self._open and self._left > 0 and len(self.playing) < most:
             self._begin_group(self._step, self._place)
             self._place += 1
             self._left -= 1
