@@ -14,7 +14,7 @@ from rollout.errors import MachineError
 
 WATCH_S = 2.0
 """Between two looks at an actor, at least."""
-LOOKS_A_S = 5.0
+LOOKS_A_S = 3.0
 """At all actors together, at most: what the vigil costs the driver must not grow with the cluster."""
 LOOK_TIMEOUT_S = 30.0
 Tell = Callable[[str, int, int], None]
