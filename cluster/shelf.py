@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cluster.store import SCRATCH, Store, read_groups, write_groups
+from rollout.files import write_aside
 from rollout.records import Group
 from rollout.seeds import seed_of
 
@@ -23,9 +24,8 @@ class Shelf:
         self.store, self.seed, self.folder = store, seed, store.path / "unlearnt"
 
     def begin(self, place: Place) -> None:
-        """Remembers that a group was begun."""
-        self.folder.mkdir(exist_ok=True)
-        self._file(place, ".begun").touch()
+        """Remembers that a group was begun. Raises StorageFault."""
+        write_aside(self._file(place, ".begun"), b"", durable=False)
 
     def put(self, place: Place, group: Group) -> None:
         """Stores a group, but one that lost episodes to faults: played again it may be whole. Raises StorageFault."""

@@ -121,6 +121,13 @@ async def test_the_shelf_has_what_was_begun_and_is_in_no_step(tmp_path: Path) ->
     assert shelf.places() == []
 
 
+def test_a_group_that_cannot_be_noted_says_where(tmp_path: Path) -> None:
+    shelf = Shelf(Store(tmp_path), seed=7)
+    shelf.folder.write_text("in the way")
+    with pytest.raises(StorageFault, match="cannot write .*unlearnt/step-000001-place-000002.begun"):
+        shelf.begin((1, 2))
+
+
 async def test_kept_pictures_are_found_by_hash(tmp_path: Path) -> None:
     store = Store(tmp_path)
     played = await groups(store)
