@@ -32,7 +32,7 @@ class Costs:
     """What a step takes, in seconds."""
 
     busy: Mapping[str, float]
-    """Work of the pools that play, summed over a pool: `browser`, `policy`, `critic`."""
+    """Work of the pools that play, had they processors enough, summed over a pool: `browser`, `policy`, `critic`."""
     busy_learner: float
     """Wall seconds of the update times the learner's ranks."""
     sync_s: float
@@ -76,9 +76,12 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
     play_s, learn_s, sync_s = (_mean(rows, f"seconds_{name}") for name in ("play", "learn", "sync"))
     busy = {name: _mean(rows, f"busy_{name}") for name in ("browser", "policy", "critic")}
     busy["policy"] = busy["policy"] or _queueing(_mean(rows, "queue_policy"), sizes["policy"]) * play_s
-    share = _cores_share(rows, sum(busy.values()) / max(play_s, 1e-9), cores or os.cpu_count() or 1)
-    if settings.cluster.roles:
-        share = 0.0
+    at_work = sum(busy.values()) / max(play_s, 1e-9)
+    num = rows[-1].get("cores", cores or os.cpu_count() or 1)
+    share = 0.0 if settings.cluster.roles else _cores_share(rows, at_work, num)
+    # Whoever waits for a processor counts as at work: alone, a pool would take so much less.
+    crowd = max(1.0, at_work / (share * num)) if share else 1.0
+    busy = {name: work / crowd for name, work in busy.items()}
     costs = Costs(
         busy=busy,
         busy_learner=learn_s * sizes["learner"],
@@ -159,7 +162,7 @@ def _queueing(present: float, engines: int) -> float:
     return engines * present / (engines + present) if present else 0.0
 
 
-def _cores_share(rows: Sequence[Mapping[str, float]], at_work: float, cores: int) -> float:
+def _cores_share(rows: Sequence[Mapping[str, float]], at_work: float, cores: float) -> float:
     """Share of the processors in use; where nobody looked, as many as had an actor at work."""
     if "cpu_busy" in rows[-1]:
         return _mean(rows, "cpu_busy")

@@ -56,6 +56,13 @@ def test_where_nobody_looked_at_the_processors_actors_at_work_count() -> None:
     assert measure([row()], alone, cores=44).cores_play_s == pytest.approx(20.0 * 88 / 20 / 44)
 
 
+def test_who_waits_for_a_processor_needs_less_when_alone() -> None:
+    alone = settings(cluster={"roles": False})
+    crowded, roomy = (measure([row(cpu_busy=busy, cores=cores)], alone) for busy, cores in ((1.0, 2), (0.2, 64)))
+    assert sum(crowded.busy.values()) == pytest.approx(2 * 20.0)
+    assert sum(roomy.busy.values()) == sum(measure([row()], settings()).busy.values())
+
+
 def test_nothing_to_say_is_said() -> None:
     even = Costs(busy={"browser": 4.0, "policy": 2.0, "critic": 2.0}, busy_learner=0.0, sync_s=0.0)
     assert advise(even, SIZES, 1) == "pools are in balance: twice as many of any would save less than 3% of a step"
