@@ -65,7 +65,7 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
     """Costs from the last steps of a run with these settings.
 
     `cores` are those of the machine it ran on, by default this one's; they count where the run's rows do not say how
-    busy the processors were. Raises ValueError when no step was accounted for.
+    many processors there were. Raises ValueError when no step was accounted for.
     """
     rows = [row for row in history if "busy_browser" in row][-LAST_STEPS:]
     if not rows:

@@ -30,7 +30,7 @@ from cluster.watch import Processors
 from rollout.records import Group
 
 SETTINGS = Path("deploy/runs/demo.toml")
-STEPS = int(os.environ.get("STREAMING_STEPS", "10"))
+STEPS = int(os.environ.get("STREAMING_STEPS", "7"))
 ROUNDS = int(os.environ.get("STREAMING_ROUNDS", "2"))
 START = "start"
 LOCKSTEP = "lockstep"
@@ -79,7 +79,7 @@ def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
     """Trajectories a second each way, medians over rounds, their ratios, and what the policies were worth at last."""
     with tempfile.TemporaryDirectory() as folder:
         quick = ("exam.tasks=2", "exam.inference_tasks=1", "browser.cache_mb=0", "report.films=0")
-        settings = load_settings(SETTINGS, [f"steps={STEPS + 8}", f"runs={folder}", *quick, *overrides])
+        settings = load_settings(SETTINGS, [f"steps={WARM + STEPS + 8}", f"runs={folder}", *quick, *overrides])
         return asyncio.run(_all(settings, Path(folder)))
 
 
@@ -92,7 +92,7 @@ async def _all(settings: RunSettings, folder: Path) -> Figures:
             chosen, place = settings.model_copy(update=values), folder / f"{name}-{turn}"
             async with crewed(chosen, place) as crew:
                 players = _lockstep(chosen, crew, place / "run") if name == LOCKSTEP else crew.players
-                runs[name].append(await played(chosen, crew, place / "run", name, STEPS, players))
+                runs[name].append(await played(chosen, crew, place / "run", name, WARM + STEPS, players))
     return _figures(runs)
 
 
