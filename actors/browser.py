@@ -14,6 +14,7 @@ from actors.chromium.launch import FENCES, Fence, Process, find_executable, laun
 from actors.chromium.page import LARGEST_HTML, Stalled, Visit
 from actors.chromium.pipe import BrowserLost, CommandRefused
 from actors.chromium.screens import screens, with_view
+from actors.chromium.stillness import STORES
 from actors.renders import RenderCache
 from actors.settings import BrowserSettings
 from reward.hacks import suspicions
@@ -22,7 +23,7 @@ from rollout.records import Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
-FRAMES, FREE = "frames-5", "free-1"
+FRAMES, FREE = "frames-6", "free-2"
 """The two engines; they count up when the same page may come out differently: part of every cache key."""
 GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
@@ -32,11 +33,14 @@ GUARANTEES = {
 }
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REAL_TIME = re.compile(
-    r"\bWorker\b|\bSharedWorker\b|\bWorklet\b|webgl|webgpu|\bWebAssembly\b|\bAudioContext\b|<(?:video|audio)\b",
+    r"\bWorker\b|\bSharedWorker\b|\bWorklet\b|webgl|webgpu|\bWebAssembly\b|\bAudioContext\b|<(?:video|audio)\b"
+    rf"|{STORES.pattern}",
     re.IGNORECASE,
 )
-"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media."""
-FREE_TIME = re.compile(rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus", re.IGNORECASE)
+"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media, databases."""
+FREE_TIME = re.compile(
+    rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
+)
 """Signs of what it does not hold either where frames are not ours."""
 PING_TIMEOUT_S = 10.0
 FAULTS = (BrowserLost, CommandRefused, NoPicture, Stalled)

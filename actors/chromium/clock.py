@@ -12,7 +12,7 @@ import base64
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from actors.chromium.pipe import Session
+from actors.chromium.pipe import CommandRefused, Session
 from actors.chromium.scripts import EPOCH_S
 
 STEP_MS = 100.0
@@ -29,6 +29,10 @@ SETTLE_MS = 0.05
 """Page time for what a page does once it hears of a refusal."""
 MOST_SETTLES = 8
 MOST_TRIES = 5
+MOST_ANSWERS = 4
+"""Answers of a store, each asked for after the one before, for which no page time passes."""
+MOST_HEARINGS, HEARINGS = 50, 500
+"""Times that an answer is waited for, somewhat over a second in all, and times for all of a page's together."""
 
 
 class FrameClock:
@@ -39,6 +43,9 @@ class FrameClock:
 
     def __init__(self, settled: Callable[[], Awaitable[int]]) -> None:
         self.now = 0.0
+        self.stores: Callable[[], Awaitable[object]] | None = None
+        """Asks the page's stores, for pages that have any: the answer comes after all those that the page waits for."""
+        self._hearings = HEARINGS
         self._settled, self._requests = settled, 0
         self._base = self._ticks = 0.0
         self._expired = asyncio.Event()
@@ -70,11 +77,11 @@ class FrameClock:
         hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # however often it settles, the picture is of one moment
         while self.now < hearing - 0.01:
             steps = int((self.now - OFF_GRID_MS + 0.5) // STEP_MS) + 1
-            await self._pass(min(OFF_GRID_MS + steps * STEP_MS, hearing) - self.now)
+            await self._step(min(OFF_GRID_MS + steps * STEP_MS, hearing) - self.now)
             if self.now < hearing - 0.01:
                 await self.draw()
         await self._settle()
-        await self._pass(goal - self.now)
+        await self._pass(max(goal - self.now, TICK_MS))
         return await self.picture()
 
     async def skip(self, to_ms: float) -> None:
@@ -98,7 +105,7 @@ class FrameClock:
         """Lets `ms` of page time pass, drawing every step."""
         goal = self.now + ms
         while self.now < goal - 0.01:
-            await self._pass(min(STEP_MS, goal - self.now))
+            await self._step(min(STEP_MS, goal - self.now))
             await self.draw()
 
     async def _settle(self) -> None:
@@ -109,6 +116,30 @@ class FrameClock:
                 return
             self._requests = requests
             await self._pass(SETTLE_MS)
+
+    async def _step(self, ms: float) -> None:
+        """Lets time pass, and the page hear its stores, as long as they answer in time."""
+        await self._pass(ms)
+        for _ in range(MOST_ANSWERS):
+            if self.stores is not None and not await self._hear(self.stores()):
+                self.stores = None
+
+    async def _hear(self, answer: Awaitable[object]) -> bool:
+        """Whether a store's answer came: it arrives in real time, and is heard only when page time moves."""
+        waiting = asyncio.ensure_future(answer)
+        try:
+            for turn in range(min(MOST_HEARINGS, self._hearings)):
+                self._hearings -= 1
+                await self._pass(TICK_MS)
+                await asyncio.wait({waiting}, timeout=min(0.001 * (turn + 1), PATIENCE_S))
+                if waiting.done():
+                    await waiting
+                    return True
+            return False
+        except CommandRefused:  # the document is gone
+            return False
+        finally:
+            waiting.cancel()
 
     async def _pass(self, ms: float) -> None:
         self._expired.clear()

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from actors.chromium import scripts
@@ -16,7 +17,7 @@ from actors.chromium.launch import Process
 from actors.chromium.pipe import Answer, BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
 from actors.chromium.reading import Reading, read
-from actors.chromium.stillness import is_still
+from actors.chromium.stillness import asks_stores, is_still
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.settings import BrowserSettings
@@ -140,6 +141,8 @@ class Visit:
         await self.browser.pipe.post("Page.navigate", {"url": self.url}, self.session.id)
         if not await self.clock.prime(self.witness.ready):
             self.witness.flags.add("nondeterministic")
+        if asks_stores(self.witness.html):
+            self.clock.stores = partial(await World.open(self.session, self.frame), scripts.STORES)
         await self._look()
         world = await World.open(self.session, self.frame)
         self.reading = read(str(await world(scripts.READ)))

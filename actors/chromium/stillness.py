@@ -1,4 +1,4 @@
-"""Which pages cannot change by themselves, whatever time passes: one picture of them is every picture."""
+"""What a page's source says of how it may change: not at all, so that one picture is every picture, or with stores."""
 
 import re
 
@@ -14,3 +14,12 @@ MOVES = re.compile(
 def is_still(html: str) -> bool:
     """Whether a page has neither script nor motion. A page in doubt may move."""
     return not MOVES.search(html)
+
+
+STORES = re.compile(r"\bindexedDB\b|\bcaches\b")
+"""The databases of a page that answer in real time; `localStorage` answers at once."""
+
+
+def asks_stores(html: str) -> bool:
+    """Whether a page may wait for a database."""
+    return bool(STORES.search(html))

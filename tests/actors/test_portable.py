@@ -102,6 +102,12 @@ class TestWhole:
         render = await whole.render(Page(html=FORM), (Probe(name="add", steps=steps), still))
         assert [(result.name, result.held) for result in render.probes] == [("add", True), ("still", False)]
 
+    async def test_a_database_is_heard_before_the_first_picture(self, whole: ChromiumRenderer) -> None:
+        asks = "indexedDB.databases().then(all => caches.keys()).then(all => { said.textContent = 'none' })"
+        render = await whole.render(Page(html=f"{INK}<p id=said></p><script>{asks}</script>"))
+        assert (len(set(timed(render))), render.flags) == (1, ())
+        assert "none" in [block.text for block in render.blocks]
+
     async def test_what_moves_by_frames_is_shown_twice(self, whole: ChromiumRenderer) -> None:
         """It may differ, and then is marked, and not kept."""
         slide = "<style>@keyframes go{to{margin-left:600px}} div{animation:go 3s linear;width:99px}</style>"
