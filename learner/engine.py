@@ -25,7 +25,7 @@ from learner.lora import adapt, base_alone, weights_of
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer
 from learner.network import choose_interface
 from learner.objective import SUMS, Scale, metrics_of, share, temperatures
-from learner.rows import Piece, Row, lay_out, piece_of
+from learner.rows import Family, Piece, Row, alone, families, lay_out, piece_of
 from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError
 from rollout.records import Batch, Lesson, Update
@@ -247,20 +247,27 @@ class Engine:
         self, pieces: list[Piece], scale: Scale, number: int, lr: float
     ) -> tuple[dict[str, float], float, float]:
         """All steps on a batch; their mean sums, the largest gap, and the longest gradient."""
-        packed = pack([piece.longest for piece in pieces], self.settings.token_budget, self.world_size)
+        budget = self.settings.token_budget
+        shared = families(pieces, self._largest(pieces))
+        packed = pack([family.longest for family in shared], budget, self.world_size)
         mine = packed[self.rank :: self.world_size]
         # Every rank has a teacher's row for each row or none has: under ZeRO-3 all must read equally often.
         teach = any(piece.shown_ids for piece in pieces)
-        work = [self._work([pieces[index] for index in indices], teach) for indices in mine]
+        work = [self._work([shared[index] for index in indices], teach) for indices in mine]
         sums, gap_max, norm = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device), 0.0, 0.0
         for _ in range(self.settings.epochs):
             found, gap = self._accumulate(work, scale, number)
             sums, gap_max, norm = sums + found, max(gap_max, gap), max(norm, self._step(lr, number))
         return dict(zip(SUMS, (sums / self.settings.epochs).tolist(), strict=True)), gap_max, norm
 
-    def _work(self, pieces: list[Piece], teach: bool) -> Work:
-        shown = [piece.taught() for piece in pieces if piece.shown_ids]
-        return Work(row=lay_out(pieces, self.device), shown=lay_out(shown, self.device) if teach else None)
+    def _largest(self, pieces: list[Piece]) -> int:
+        """Tokens that siblings may be read with at once: of several ranks none should wait long for another."""
+        budget, ranks = self.settings.token_budget, self.world_size
+        return budget if ranks == 1 else min(budget, sum(piece.length for piece in pieces) // (4 * ranks))
+
+    def _work(self, shared: list[Family], teach: bool) -> Work:
+        shown = alone(piece.taught() for family in shared for piece in family.pieces if piece.shown_ids)
+        return Work(row=lay_out(shared, self.device), shown=lay_out(shown, self.device) if teach else None)
 
     def _accumulate(self, work: list[Work], scale: Scale, number: int) -> tuple[Tensor, float]:
         """Gradients of this rank's rows; the sums and the largest gap of all ranks."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from learner.attention import register
 from learner.likelihood import likelihood
-from learner.rows import Piece, Row, lay_out
+from learner.rows import Piece, Row, alone, lay_out
 from learner.settings import LearnerSettings
 
 MARKED = 256
@@ -50,7 +50,7 @@ def logits_of(model: Any, row: Row) -> Tensor:
         input_ids=row.ids_L[None],
         position_ids=row.positions_L[None],
         logits_to_keep=row.reading_T,
-        lengths=row.lengths,
+        spans=row.spans,
         use_cache=False,
     )
     logits: Tensor = output.logits[0]
@@ -60,7 +60,7 @@ def logits_of(model: Any, row: Row) -> Tensor:
 @torch.no_grad()
 def logprobs_of(model: Any, token_ids: Sequence[int], device: str) -> tuple[float, ...]:
     """[T-1] log-prob of each token of a sequence after the first, given those before it, at temperature 1."""
-    row = lay_out([Piece(prompt_ids=token_ids[:1], token_ids=token_ids[1:])], device)
+    row = lay_out(alone([Piece(prompt_ids=token_ids[:1], token_ids=token_ids[1:])]), device)
     logprobs_T, _ = likelihood(logits_of(model, row), row.targets_T, torch.ones(len(row.targets_T), device=device))
     return tuple(logprobs_T.tolist())
 

@@ -1,7 +1,9 @@
-"""Packed rows: several samples and lessons end to end in one sequence, as tensors. Suffixes: `_L` one entry an input
-token of the row, `_T` one entry a token that is learnt."""
+"""Packed rows: several samples and lessons end to end in one sequence, as tensors. Siblings read their prompt once.
 
-from collections.abc import Sequence
+Suffixes: `_L` one entry an input token of the row, `_T` one entry a token that is learnt.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,24 +30,44 @@ class Piece:
         """Tokens the model reads: the last one is predicted, never read."""
         return len(self.prompt_ids) + len(self.token_ids) - 1
 
-    @property
-    def longest(self) -> int:
-        """Tokens the model, or its teacher, reads."""
-        return max(self.length, len(self.shown_ids) + len(self.token_ids) - 1)
-
     def taught(self) -> "Piece":
         """The piece as its teacher reads it."""
         return replace(self, prompt_ids=self.shown_ids, shown_ids=())
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Pieces with the same prompt, which is read once for all of them."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def spans(self) -> list[int]:
+        """Tokens of the trunk, the prompt, and of each branch that grows from it; an only child is all trunk."""
+        if len(self.pieces) == 1:
+            return [self.pieces[0].length]
+        branches = (len(piece.token_ids) - 1 for piece in self.pieces)
+        return [len(self.pieces[0].prompt_ids), *(tokens for tokens in branches if tokens)]
+
+    @property
+    def length(self) -> int:
+        """Tokens the model reads."""
+        return sum(self.spans)
+
+    @property
+    def longest(self) -> int:
+        """Tokens the model, or its teacher, reads."""
+        return max(self.length, sum(piece.taught().length for piece in self.pieces if piece.shown_ids))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Pieces end to end; positions start anew with each."""
+    """Families end to end; positions start anew with each, and go on from the prompt in each of its branches."""
 
     ids_L: Tensor
     positions_L: Tensor
-    lengths: list[int]
-    """Tokens of each piece; they sum to L."""
+    spans: list[list[int]]
+    """Tokens of each family's trunk and branches; they sum to L."""
     reading_T: Tensor
     """Where in the row each learnt token is predicted from: the model's head runs nowhere else."""
     targets_T: Tensor
@@ -66,36 +88,62 @@ def piece_of(sample: Sample) -> Piece:
     )
 
 
-def lay_out(pieces: Sequence[Piece], device: str) -> Row:
-    """Pieces as one row. Without pieces: a single token that teaches nothing, to keep ranks in step."""
+def alone(pieces: Iterable[Piece]) -> list[Family]:
+    """Every piece with a prompt of its own."""
+    return [Family((piece,)) for piece in pieces]
+
+
+def families(pieces: Sequence[Piece], most: int) -> list[Family]:
+    """Pieces by their prompts, in the order of first sight, so many together that none is longer than `most` tokens."""
+    found: list[Family] = []
+    last: dict[tuple[int, ...], int] = {}
+    for piece in pieces:
+        prompt = tuple(piece.prompt_ids)
+        if prompt in last:
+            grown = Family((*found[last[prompt]].pieces, piece))
+            if grown.longest <= most:
+                found[last[prompt]] = grown
+                continue
+        last[prompt] = len(found)
+        found.append(Family((piece,)))
+    return found
+
+
+def lay_out(families: Sequence[Family], device: str) -> Row:
+    """Families as one row. Without any: a single token that teaches nothing, to keep ranks in step."""
     ids: list[int] = []
     positions: list[int] = []
-    lengths: list[int] = []
     reading: list[int] = []
-    targets: list[int] = []
-    lesson: list[bool] = []
-    origin: list[int] = []
-    advantages: list[float] = []
-    logprobs: list[float] = []
-    for number, piece in enumerate(pieces):
-        start, prompt, num = len(ids), len(piece.prompt_ids), len(piece.token_ids)
-        ids += [*piece.prompt_ids, *piece.token_ids[:-1]]
-        positions += range(piece.length)
-        lengths.append(piece.length)
-        reading += range(start + prompt - 1, start + piece.length)
-        targets += piece.token_ids
-        lesson += [piece.lesson] * num
-        origin += [number] * num
-        advantages += [piece.advantage] * num
-        logprobs += piece.logprobs or [0.0] * num
+    for family in families:
+        prompt = family.pieces[0].prompt_ids
+        ids += prompt
+        positions += range(len(prompt))
+        fork = len(ids) - 1
+        for piece in family.pieces:
+            start, num = len(ids), len(piece.token_ids) - 1
+            ids += piece.token_ids[:-1]
+            positions += range(len(prompt), len(prompt) + num)
+            reading += [fork, *range(start, start + num)]
+    pieces = [piece for family in families for piece in family.pieces]
+    nums = [len(piece.token_ids) for piece in pieces]
+
+    def each(values: Iterable[float], dtype: torch.dtype) -> Tensor:
+        """[T] a piece's value for each of its tokens."""
+        return torch.tensor(
+            [value for value, num in zip(values, nums, strict=True) for _ in range(num)], dtype=dtype, device=device
+        )
+
+    logprobs = [logprob for piece, num in zip(pieces, nums, strict=True) for logprob in piece.logprobs or [0.0] * num]
     return Row(
         ids_L=torch.tensor(ids or [0], device=device),
         positions_L=torch.tensor(positions or [0], device=device),
-        lengths=lengths or [1],
+        spans=[family.spans for family in families] or [[1]],
         reading_T=torch.tensor(reading, dtype=torch.long, device=device),
-        targets_T=torch.tensor(targets, dtype=torch.long, device=device),
-        lesson_T=torch.tensor(lesson, dtype=torch.bool, device=device),
-        piece_T=torch.tensor(origin, dtype=torch.long, device=device),
-        advantages_T=torch.tensor(advantages, dtype=torch.float32, device=device),
+        targets_T=torch.tensor(
+            [token for piece in pieces for token in piece.token_ids], dtype=torch.long, device=device
+        ),
+        lesson_T=each((piece.lesson for piece in pieces), torch.bool),
+        piece_T=each(range(len(pieces)), torch.long),
+        advantages_T=each((piece.advantage for piece in pieces), torch.float32),
         engine_logprobs_T=torch.tensor(logprobs, dtype=torch.float32, device=device),
     )

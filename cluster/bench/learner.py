@@ -4,6 +4,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,6 +16,7 @@ from rollout.prompts import answer, first, revise
 from rollout.records import Batch, Page, Sample
 
 TASKS = 24
+GROUP_SIZE = 8
 TURNS = 5
 """How often each side is measured, in turn, after a first time that does not count."""
 
@@ -23,14 +25,17 @@ def bench_learner() -> Figures:
     """Tokens a second of the built-in policy's updates, beside plain loops; on a GPU, of models of 0.5 B and 7 B too.
 
     `ratio_plain_torch`: over a loop in plain PyTorch on the same packed rows. `ratio_packed`: packed rows over padded
-    micro-batches, both in plain PyTorch; `_sorted` where those are of samples sorted by length.
+    micro-batches, both in plain PyTorch; `_sorted` where those are of samples sorted by length. `ratio_siblings`: the
+    learner over the plain loop where samples come in groups, whose prompt the plain loop reads for each of them.
     """
     import torch
 
     settings = LearnerSettings(lr=1e-5)
     torch.set_num_threads(settings.threads)
     model = built_in_policy()
-    figures = measure(model, settings, pages(model, settings), padded=True)
+    written = pages(model, settings)
+    figures = measure(model, settings, written, padded=True)
+    figures["ratio_siblings"] = measure(model, settings, siblings(written))["ratio_plain_torch"]
     if torch.cuda.is_available():
         from cluster.bench.shapes import bench_shapes
 
@@ -48,7 +53,7 @@ def measure(model_dir: Path, settings: LearnerSettings, samples: Sequence[Sample
     from learner.engine import Engine
     from learner.lora import adapt
     from learner.model import read_model
-    from learner.rows import piece_of
+    from learner.rows import alone, piece_of
 
     engine = Engine(model_dir, settings, init_method=_address())
     own = read_model(model_dir, settings, engine.device)
@@ -62,7 +67,7 @@ def measure(model_dir: Path, settings: LearnerSettings, samples: Sequence[Sample
         waste.append(engine.update(Batch(samples=tuple(samples))).metrics["padding_waste"])
 
     def packed() -> None:
-        plain.update_packed([[pieces[i] for i in row] for row in pack(lengths, settings.token_budget)])
+        plain.update_packed([alone(pieces[i] for i in row) for row in pack(lengths, settings.token_budget)])
 
     sides: dict[str, Callable[[], Any]] = {"learner": update, "plain": packed}
     if padded:
@@ -114,6 +119,18 @@ def pages(model_dir: Path, settings: LearnerSettings) -> list[Sample]:
                 )
             )
     return samples
+
+
+def siblings(samples: Sequence[Sample]) -> list[Sample]:
+    """As many samples in groups that share their prompt, first pages and revisions; each is cut in its second half."""
+    draw = random.Random(0)
+    chosen = samples[:: GROUP_SIZE - 1]  # an odd step, which meets both kinds
+    found = []
+    for sample in [sample for sample in chosen for _ in range(GROUP_SIZE)][: len(samples)]:
+        end = draw.randint(len(sample.token_ids) // 2, len(sample.token_ids))
+        some, logprobs = sample.token_ids[:end], sample.logprobs[:end]
+        found.append(replace(sample, token_ids=some, logprobs=logprobs, advantage=draw.gauss(0, 1)))
+    return found
 
 
 def _address() -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from learner.model import logits_of
-from learner.rows import Piece, lay_out
+from learner.rows import Family, Piece, alone, lay_out
 from learner.settings import LearnerSettings
 
 
@@ -28,11 +28,11 @@ class PlainLoop:
             self.masters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
 
-    def update_packed(self, rows: Sequence[Sequence[Piece]]) -> float:
+    def update_packed(self, rows: Sequence[Sequence[Family]]) -> float:
         """One update from rows that are packed as the learner packs them; returns the gradient's norm."""
-        num = sum(len(piece.token_ids) for pieces in rows for piece in pieces)
-        for pieces in rows:
-            row = lay_out(pieces, self.device)
+        num = sum(len(piece.token_ids) for row in rows for family in row for piece in family.pieces)
+        for families in rows:
+            row = lay_out(families, self.device)
             logits_TV = logits_of(self.model, row).float()
             self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
         return self._step()
@@ -47,7 +47,7 @@ class PlainLoop:
             ids_BL, learnt_BL = _padded(some, self.device)
             hidden_TD = self.model.model(input_ids=ids_BL, use_cache=False).last_hidden_state[learnt_BL]
             logits_TV = self.model.lm_head(hidden_TD).float()
-            row = lay_out(some, self.device)
+            row = lay_out(alone(some), self.device)
             self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
         return self._step()
 

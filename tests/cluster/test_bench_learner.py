@@ -14,7 +14,7 @@ from cluster.bench.shapes import CASES, LARGE, SMALL, Case, Shape, config_of, fl
 from learner.batch import pack
 from learner.engine import Engine
 from learner.model import read_model
-from learner.rows import Piece, lay_out, piece_of
+from learner.rows import Piece, alone, lay_out, piece_of
 from learner.settings import LearnerSettings
 from rollout.records import Batch, Sample
 
@@ -55,7 +55,7 @@ def test_plain_loops_take_the_learners_steps(model: Path) -> None:
     packed, padded = (PlainLoop(read_model(model, SETTINGS, "cpu"), SETTINGS, "cpu") for _ in range(2))
     padded.model.set_attn_implementation("sdpa")
     pieces = [piece_of(sample) for sample in samples()]
-    rows = [[pieces[i] for i in row] for row in pack([piece.length for piece in pieces], SETTINGS.token_budget)]
+    rows = [alone(pieces[i] for i in row) for row in pack([piece.length for piece in pieces], SETTINGS.token_budget)]
     for _step in range(3):
         norm = engine.update(Batch(samples=tuple(samples()))).metrics["grad_norm"]
         assert packed.update_packed(rows) == pytest.approx(norm, rel=1e-4)
@@ -93,7 +93,7 @@ def test_rough_weights_have_exact_masters(model: Path) -> None:
     before = [weight.clone() for weight in loop.weights]
     pieces = [piece_of(sample) for sample in samples()]
     for _ in range(2):
-        loop.update_packed([pieces[:4], pieces[4:8]])
+        loop.update_packed([alone(pieces[:4]), alone(pieces[4:8])])
     # Steps too small for bfloat16 are not lost to it.
     kept = zip(loop.masters, before, strict=True)
     assert all(0 < (master - weight).abs().max() < 1e-4 for master, weight in kept)
@@ -116,7 +116,7 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, lora: int) -> No
     some = [Sample(prompt_ids=(5,) * 9, token_ids=(7,) * 24, logprobs=(-1.0,) * 24, advantage=1.0)] * 2
     pieces: list[Piece] = [piece_of(sample) for sample in some]
     with FlopCounterMode(display=False) as counter:
-        logits_of(network, lay_out(pieces, "cpu")).sum().backward()  # type: ignore[no-untyped-call]
+        logits_of(network, lay_out(alone(pieces), "cpu")).sum().backward()  # type: ignore[no-untyped-call]
     wanted = flops_per_token(case, some) * sum(piece.length for piece in pieces)
     # torch counts attention in full, not its causal half, and the adapters, a thirtieth here.
     assert counter.get_total_flops() == pytest.approx(wanted, rel=0.1 if lora else 0.05)

@@ -12,7 +12,7 @@ import plain_torch
 import pytest
 import torch
 from safetensors.torch import load as read_weights
-from tiny_batches import LESSONS, address, hindsights, samples
+from tiny_batches import LESSONS, address, hindsights, samples, siblings
 from torch import Tensor
 from two_ranks import BATCHES, OTHERS, SAME, SETTINGS, moments
 
@@ -70,6 +70,22 @@ def test_a_packed_update_is_a_plain_one(
     assert 4 < metrics["entropy"] < 5.6
     assert metrics["clip_share"] == 0
     assert 0 < metrics["logprob_gap_mean"] < metrics["logprob_gap_max"]
+
+
+def test_siblings_read_their_prompt_once_and_learn_as_if_each_had_its_own(model: Path, meeting: str) -> None:
+    wanted, steps = plain_torch.train(model, [Batch(samples=siblings())], SETTINGS)
+    computed = []
+    for budget in (60, 90, 4096):
+        engine = start(model, meeting, token_budget=budget)
+        metrics = engine.update(Batch(samples=siblings())).metrics
+        assert metrics["grad_norm"] == pytest.approx(steps[0].norm, rel=1e-5)
+        assert metrics["loss"] == pytest.approx(steps[0].loss, abs=1e-5)
+        assert apart(read_weights(engine.weights()), wanted) < 1e-5
+        computed.append(metrics["computed_tokens"])
+    prompts = sum(len(sample.prompt_ids) for sample in samples(3))
+    assert computed[-1] == prompts + sum(len(sample.token_ids) - 1 for sample in siblings())
+    assert sorted(computed, reverse=True) == computed
+    assert computed[0] > computed[-1]
 
 
 def test_autocast_learns_nearly_the_same_and_leaves_the_canary_exact(model: Path, meeting: str) -> None:

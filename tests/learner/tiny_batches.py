@@ -2,6 +2,7 @@
 
 import random
 import socket
+from dataclasses import replace
 
 from rollout.records import Hindsight, Lesson, Message, Sample
 
@@ -17,6 +18,15 @@ def samples(num: int = 6, seed: int = 0) -> tuple[Sample, ...]:
             advantage=draw.gauss(0, 1),
         )
         for _ in range(num)
+    )
+
+
+def siblings(num: int = 3, seed: int = 0) -> tuple[Sample, ...]:
+    """The same samples, each with two siblings: one that wrote other tokens, and one that wrote a single one."""
+    return tuple(
+        replace(one, token_ids=tokens, logprobs=one.logprobs[: len(tokens)], advantage=one.advantage + shift)
+        for one in samples(num, seed)
+        for tokens, shift in ((one.token_ids, 0.0), (one.token_ids[::-1], -0.5), (one.token_ids[:1], 0.5))
     )
 
 

@@ -5,12 +5,13 @@ that must not depend on the number of ranks. Writes weights, gradients and metri
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load
-from tiny_batches import LESSONS, hindsights, samples
+from tiny_batches import LESSONS, hindsights, samples, siblings
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings
@@ -21,7 +22,7 @@ SETTINGS = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, threads=1)
 BATCHES = (
     Batch(samples=samples(), lessons=LESSONS),
     Batch(samples=samples(1, seed=9)),
-    Batch(samples=samples(5, seed=3), lessons=LESSONS[:1]),
+    Batch(samples=(*samples(5, seed=3), *siblings(3, seed=4)), lessons=LESSONS[:1]),
 )
 SAME: dict[str, dict[str, Any]] = {
     "1": {"zero_stage": 1},
@@ -67,7 +68,9 @@ def main() -> None:
     for name, changes in {**(SAME if ranks > 1 else {}), **OTHERS}.items():
         settings = SETTINGS.model_copy(update={"ranks": ranks, **changes})
         engine = Engine(model, settings, rank=rank, world_size=ranks, init_method=sys.argv[4])
-        first = Batch(samples=samples(), hindsights=hindsights()) if name == "kl" else BATCHES[0]
+        seen = hindsights()
+        seen += (replace(seen[0], token_ids=seen[1].token_ids),)
+        first = Batch(samples=samples(), hindsights=seen) if name == "kl" else BATCHES[0]
         results[name] = learn(engine, (first, *BATCHES[1:]), watch=name in SAME)
     if rank == 0:
         torch.save(results, out / f"{ranks}.pt")
