@@ -2,8 +2,8 @@
 
 Both: the same policy, built-in tasks, group size, lengths, temperature and learning rate; single turn, on-policy.
 TRL's reward is what one would write: a browser kept, a fresh context for every page, one screenshot, the embedded
-critic. Ours takes its three screenshots and operates the tasks' probes. TRL samples with Transformers, as it does
-unless told otherwise.
+critic. Ours takes its three screenshots and operates the tasks' probes. Neither learns from the critic's words, which
+TRL knows nothing of. TRL samples with Transformers, as it does unless told otherwise.
 """
 
 import asyncio
@@ -123,7 +123,7 @@ def bench_trl() -> Figures:
         print("TRL is not installed (it comes with the extra `dev`): not compared", file=sys.stderr)
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        quick = ("episode.rounds=0", "refill=0", "browser.cache_mb=0", "report.films=0")
+        quick = ("episode.rounds=0", "refill=0", "browser.cache_mb=0", "report.films=0", "learner.distill_weight=0")
         settings = load_settings(SETTINGS, [*quick, f"steps={STEPS + 8}", f"runs={folder}"])
         return asyncio.run(_both(settings, Path(folder)))
 
