@@ -237,7 +237,7 @@ class Session:
         if settings.model != "builtin":
             return at_home(settings.model)
         with _timed(self.plan.state, "warm_start"):
-            self.display.stage("warm start: pre-training the built-in policy (cached)")
+            self.display.stage("warm start: the built-in policy, pre-trained once and kept")
             return await warm_start(settings, self.display)
 
     async def save_if_whole(self) -> None:
