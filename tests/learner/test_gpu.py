@@ -8,7 +8,7 @@ import plain_torch
 import pytest
 import torch
 from safetensors.torch import load as read_weights
-from tiny_batches import LESSONS, samples
+from tiny_batches import LESSONS, samples, siblings
 
 from learner.engine import Engine
 from learner.settings import LearnerSettings
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 SETTINGS = LearnerSettings(lr=1e-3, token_budget=128)
-BATCHES = [Batch(samples=samples(seed=seed), lessons=LESSONS) for seed in range(3)]
+BATCHES = [Batch(samples=(*samples(seed=seed), *siblings(seed=seed)), lessons=LESSONS) for seed in range(3)]
 WAYS: list[dict[str, Any]] = [
     {"zero_stage": stage, "offload": offload}
     for stage in (1, 2, 3)
