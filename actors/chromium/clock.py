@@ -30,7 +30,8 @@ SETTLE_MS = 0.05
 MOST_SETTLES = 8
 MOST_TRIES = 5
 MOST_ANSWERS = 4
-"""Answers of a store, each asked for after the one before, for which no page time passes."""
+"""Answers of a store, each asked for after the one before, for which no page time passes before a picture or after what
+a probe does; on the way to a picture one a step."""
 MOST_HEARINGS, HEARINGS = 50, 500
 """Times that an answer is waited for, somewhat over a second in all, and times for all of a page's together."""
 
@@ -77,7 +78,8 @@ class FrameClock:
         hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # however often it settles, the picture is of one moment
         while self.now < hearing - 0.01:
             steps = int((self.now - OFF_GRID_MS + 0.5) // STEP_MS) + 1
-            await self._step(min(OFF_GRID_MS + steps * STEP_MS, hearing) - self.now)
+            until = min(OFF_GRID_MS + steps * STEP_MS, hearing)
+            await self._step(until - self.now, MOST_ANSWERS if until == hearing else 1)
             if self.now < hearing - 0.01:
                 await self.draw()
         await self._settle()
@@ -117,10 +119,10 @@ class FrameClock:
             self._requests = requests
             await self._pass(SETTLE_MS)
 
-    async def _step(self, ms: float) -> None:
+    async def _step(self, ms: float, answers: int = MOST_ANSWERS) -> None:
         """Lets time pass, and the page hear its stores, as long as they answer in time."""
         await self._pass(ms)
-        for _ in range(MOST_ANSWERS):
+        for _ in range(answers):
             if self.stores is not None and not await self._hear(self.stores()):
                 self.stores = None
 
