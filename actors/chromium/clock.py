@@ -25,9 +25,9 @@ PATIENCE_S = 0.05
 """Longest wait for the news of a first frame before another is drawn."""
 TICK_MS = 0.001
 """The least by which two frames differ: what is drawn twice at one time is dropped."""
-SETTLE_MS = 0.05
-"""Page time for what a page does once it hears of a refusal."""
-MOST_SETTLES = 8
+SETTLE_MS = 0.01
+SETTLES, MOST_SETTLES = 2, 40
+"""Page time for what a page does about a refusal, and how often it is given: an image's next try takes two turns."""
 MOST_TRIES = 5
 MOST_ANSWERS = 4
 """Answers of a store, each asked for after the one before, for which no page time passes before a picture or after what
@@ -39,7 +39,7 @@ MOST_HEARINGS, HEARINGS = 50, 500
 class FrameClock:
     """Virtual time and explicit frames of one target; `now` is page time in milliseconds.
 
-    `settled` waits until no request of the page is open, and says how many there have been.
+    `settled` waits until no request of the page is open, and says how many it has been answered.
     """
 
     def __init__(self, settled: Callable[[], Awaitable[int]]) -> None:
@@ -47,7 +47,7 @@ class FrameClock:
         self.stores: Callable[[], Awaitable[object]] | None = None
         """Asks the page's stores, for pages that have any: the answer comes after all those that the page waits for."""
         self._hearings = HEARINGS
-        self._settled, self._requests = settled, 0
+        self._settled, self._answers = settled, 0
         self._base = self._ticks = 0.0
         self._expired = asyncio.Event()
 
@@ -112,11 +112,14 @@ class FrameClock:
 
     async def _settle(self) -> None:
         """Lets the page hear of every refusal, and of those that follow from it, within bounds."""
+        due = 0
         for _ in range(MOST_SETTLES):
-            requests = await self._settled()
-            if requests == self._requests:
+            answers = await self._settled()
+            if answers != self._answers:
+                self._answers, due = answers, SETTLES
+            if not due:
                 return
-            self._requests = requests
+            due -= 1
             await self._pass(SETTLE_MS)
 
     async def _step(self, ms: float, answers: int = MOST_ANSWERS) -> None:

@@ -12,9 +12,9 @@ MOST_LINES = 100
 MOST_REQUESTS = 50
 MOST_DIALOGS = 20
 MOST_NOISE = 500
+"""Console lines and exceptions after which the page is no longer listened to."""
 PATIENCE_S = 0.5
 """Longest wait until a page hears that what it asked for is refused."""
-"""Console lines and exceptions after which the page is no longer listened to."""
 POLICY = "sandbox allow-scripts allow-same-origin allow-modals allow-forms allow-pointer-lock"
 """Content-Security-Policy of every page: neither popups nor downloads."""
 End = Callable[[Outcome, str], None]
@@ -40,8 +40,8 @@ class Witness:
         """Where the page first tried to go."""
         self.ready = asyncio.Event()
         """The document's first frame has run."""
-        self.requests = 0
-        """How many the page has made."""
+        self.answers = 0
+        """How many requests the page knows the end of."""
         self._open: set[str] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -87,25 +87,25 @@ class Witness:
 
     def _ask(self, event: Params) -> None:
         """Said by the page's own process, and so before the news that the time it was given is over."""
-        self.requests += 1
         self._open.add(event["requestId"])
         self._quiet.clear()
 
     def _heard(self, event: Params) -> None:
         """The page knows what became of a request."""
+        self.answers += 1
         self._open.discard(event["requestId"])
         if not self._open:
             self._quiet.set()
 
     async def settled(self) -> int:
-        """How many requests there have been, once the page knows what became of each; bounded."""
+        """How many requests the page knows the end of, once that is all; bounded. The last may have led to another."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._quiet.wait()
         except TimeoutError:
             self._open.clear()
             self._quiet.set()
-        return self.requests
+        return self.answers
 
     def _socket(self, event: Params) -> None:
         self._refuse("WebSocket", event["url"])
