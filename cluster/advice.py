@@ -21,6 +21,8 @@ LAST_STEPS = 10
 """Costs are means of so many last steps: a policy that learns writes longer pages than it did at first."""
 WORTH_IT = 0.03
 """Share of a step below which a saving is not worth a word."""
+USED_UP = 0.97
+"""Share of the processors' time above which they count as used up: a stream on two of them, measured, had no more."""
 KEEPING_UP = 0.8
 """A pool whose work comes in bursts needs some room to catch up in."""
 CORES = "cores"
@@ -82,12 +84,13 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
     # Whoever waits for a processor counts as at work: alone, a pool would take so much less.
     crowd = max(1.0, at_work / (share * num)) if share else 1.0
     busy = {name: work / crowd for name, work in busy.items()}
+    used = min(1.0, share / USED_UP)
     costs = Costs(
         busy=busy,
         busy_learner=learn_s * sizes["learner"],
         sync_s=sync_s,
-        cores_play_s=share * play_s,
-        cores_learn_s=share * learn_s,
+        cores_play_s=used * play_s,
+        cores_learn_s=used * learn_s,
     )
     bare = forecast(costs, sizes, settings.max_staleness)
     return replace(costs, fill_s=max(0.0, play_s + learn_s + sync_s - bare.step_s))

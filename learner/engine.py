@@ -247,9 +247,8 @@ class Engine:
         self, pieces: list[Piece], scale: Scale, number: int, lr: float
     ) -> tuple[dict[str, float], float, float]:
         """All steps on a batch; their mean sums, the largest gap, and the longest gradient."""
-        budget = self.settings.token_budget
         shared = families(pieces, self._largest(pieces))
-        packed = pack([family.longest for family in shared], budget, self.world_size)
+        packed = pack([family.longest for family in shared], self.settings.token_budget, self.world_size)
         mine = packed[self.rank :: self.world_size]
         # Every rank has a teacher's row for each row or none has: under ZeRO-3 all must read equally often.
         teach = any(piece.shown_ids for piece in pieces)

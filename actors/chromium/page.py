@@ -142,7 +142,7 @@ class Visit:
         if not await self.clock.prime(self.witness.ready):
             self.witness.flags.add("nondeterministic")
         if asks_stores(self.witness.html):
-            self.clock.stores = partial(await World.open(self.session, self.frame), scripts.STORES)
+            self.clock.stores = partial(await World.open(self.session, self.frame), scripts.ASK_STORES)
         await self._look()
         world = await World.open(self.session, self.frame)
         self.reading = read(str(await world(scripts.READ)))

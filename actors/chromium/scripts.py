@@ -56,7 +56,7 @@ READY = f"if (self === top) requestAnimationFrame(() => {READY_BINDING}(''));"
 """In an isolated world: says when the document's first frame has run."""
 
 READER_WORLD = "relook-reader"
-STORES = "Promise.allSettled([indexedDB.databases(), caches.keys()]).then(() => null)"
+ASK_STORES = "Promise.allSettled([indexedDB.databases(), caches.keys()]).then(() => null)"
 """Done once the stores have answered all that was asked of them before."""
 TOOLS = """
 const own = (type, name) => Object.getOwnPropertyDescriptor(type.prototype, name).get;

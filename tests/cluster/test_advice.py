@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.advice import Costs, advice, advise, balance, forecast, measure
+from cluster.advice import USED_UP, Costs, advice, advise, balance, forecast, measure
 from cluster.settings import RunSettings, check_settings
 
 SIZES = {"browser": 4, "policy": 2, "critic": 2, "learner": 1}
@@ -47,13 +47,14 @@ def test_more_actors_do_not_help_processors_that_are_used_up() -> None:
     alone = settings(cluster={"roles": False})
     words = advice([row(cpu_busy=0.99, cores=2)], alone)
     assert "more actors on this machine save nothing" in words
+    assert advice([row(cpu_busy=0.96, cores=2)], alone) == words
     assert "save 10.0 s" in advice([row(cpu_busy=0.2, cores=64)], alone)
 
 
 def test_where_nobody_looked_at_the_processors_actors_at_work_count() -> None:
     alone = settings(cluster={"roles": False})
     assert measure([row()], alone, cores=2).cores_play_s == 20.0
-    assert measure([row()], alone, cores=44).cores_play_s == pytest.approx(20.0 * 88 / 20 / 44)
+    assert measure([row()], alone, cores=44).cores_play_s == pytest.approx(20.0 * 88 / 20 / 44 / USED_UP)
 
 
 def test_who_waits_for_a_processor_needs_less_when_alone() -> None:

@@ -1,8 +1,11 @@
 """What the observer adds to a step: how busy the processors were, and at the end a word on speed."""
 
+import asyncio
 import io
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from actors.ledger import Ledger
 from cluster.display import Display
@@ -10,6 +13,7 @@ from cluster.exam import Exam
 from cluster.settings import RunSettings
 from cluster.state import RunState
 from cluster.store import Store
+from cluster.train import Plan, Session
 from cluster.watch import Observer, Processors
 
 STEP = {"step": 1, "seconds_play": 20.0, "seconds_learn": 8.0, "seconds_sync": 2.0, "seconds_step": 30.0}
@@ -115,3 +119,18 @@ def test_a_step_hears_of_the_processors_and_a_run_ends_with_advice(tmp_path: Pat
         line for line in out.getvalue().splitlines() if " a step" in line or "actors" in line or "balance" in line
     ]
     assert said.split("· ")[1] in (tmp_path / "report.html").read_text()
+
+
+def test_a_last_report_that_cannot_be_written_is_said_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the run has not finished, whatever it learnt."""
+    (tmp_path / "report.html").mkdir()
+    display = Display(io.StringIO())
+    plan = Plan(settings=RunSettings(), store=Store(tmp_path), state=RunState(), run_id="r")
+    session = Session(plan, display)
+    session.observer = Observer(plan.settings, plan.store, plan.state, display, PaperTracker(), "r")  # type: ignore[arg-type]
+    assert not asyncio.run(session.close("finished"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("relook: the last report could not be written: cannot write")
+    assert str(tmp_path / "report.html") in line
