@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from cluster.loads import Loads
-from rollout.errors import MachineError, RelookError
+from rollout.errors import MachineError, RelookError, StorageFault
 
 logger = logging.getLogger(__name__)
 PING_TIMEOUT_S = 30.0
@@ -36,16 +36,21 @@ class Pool:
         self.room = asyncio.Semaphore(limit * len(self.handles))
         self.recovering: dict[int, asyncio.Task[None]] = {}
         """Handles that failed, each with the task that waits for it to come back."""
+        self.closed = False
 
     async def ask(self, method: str, *args: Any, near: Hashable = None, **kwargs: Any) -> Any:
         """Asks the least-loaded handle that is well; the one that was asked last for what is `near`, unless it is
         clearly more loaded. Raises the pool's fault when the actor dies or does not answer in time, and when none is
-        well for as long as one may take to answer."""
+        well for as long as one may take to answer, or the pool is closed."""
         async with self.room:
+            if self.closed:
+                raise self.fault(f"the {self.name} pool is closed: nobody is there to {method}")
             place = await self._choose(near)
             self.loads.add(place, 1)
             try:
                 return await self.ask_one(place, method, *args, **kwargs)
+            except StorageFault:  # the handle is well
+                raise
             except MachineError:
                 self._rest(place)
                 raise
@@ -53,7 +58,8 @@ class Pool:
                 self.loads.add(place, -1)
 
     def close(self) -> None:
-        """Waits for nobody any more."""
+        """Asks nobody any more, and waits for nobody to come back."""
+        self.closed = True
         for task in self.recovering.values():
             task.cancel()
 
@@ -90,7 +96,7 @@ class Pool:
 
     def _rest(self, place: int) -> None:
         """Sends nothing to a handle until it answers a ping."""
-        if place not in self.recovering:
+        if place not in self.recovering and not self.closed:
             self.loads.close(place)
             task = asyncio.create_task(self._recover(place), name=f"recovery of {self.name}-{place}")
             task.add_done_callback(lambda _: self._return(place))

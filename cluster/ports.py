@@ -16,6 +16,7 @@ from rollout.errors import (
     LearnerFault,
     MachineError,
     PictureLost,
+    StorageFault,
 )
 from rollout.ports import Shown
 from rollout.records import (
@@ -132,10 +133,13 @@ class PlayerPool:
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
     ) -> Group:
-        """See `cluster.worker.EpisodeWorker`; what a worker was playing when it died is played again by another."""
+        """See `cluster.worker.EpisodeWorker`; what a worker was playing when it died is played again by another.
+        Raises StorageFault when its pictures cannot be kept: nobody else could."""
         for _ in range(GROUP_TRIES):
             try:
                 group: Group = await self.pool.ask("play_group", task, num=num, seed=seed, rounds=rounds, keep=keep)
+            except StorageFault:
+                raise
             except MachineError as fault:
                 logger.warning("a worker was lost over a group of task %s: %r", task.id, fault)
                 continue

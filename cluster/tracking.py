@@ -63,6 +63,8 @@ class Tracker:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        # Of what its database refuses it prints a traceback, where a note of ours says it in a line.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db"
         self.failure: type[Exception] = MlflowException
         self.note = note
@@ -147,7 +149,7 @@ class Tracker:
             self._rest_until = time.monotonic() + REST_S
             if not self._away_since:
                 self._away_since = time.monotonic()
-                self.note(f"MLflow did not take {method.__name__} ({_first_line(error)}); the run's own files have it")
+                self.note(f"MLflow did not take {method.__name__} ({_reason(error)}); the run's own files have it")
             return False
         if self._away_since:
             self.note(f"MLflow takes deliveries again after {time.monotonic() - self._away_since:.0f} s")
@@ -155,8 +157,10 @@ class Tracker:
         return True
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+def _reason(error: Exception) -> str:
+    """The first line that says what happened; the database library's may begin with when."""
+    lines = (line for line in str(error).splitlines() if not line.startswith("(raised as a result"))
+    return next(lines, "")[:200]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -68,8 +68,11 @@ def verify(path: Path) -> None:
 def _refusal(error: Exception, folder: Path) -> str:
     """What the disk has against writing; empty when the error is not the disk's.
 
-    Libraries hide a full disk behind errors of their own, so the disk is asked.
+    Libraries hide a full disk behind errors of their own, which may quote it; else the disk is asked, which by then may
+    have room again.
     """
+    if quoted := [reason for reason in map(os.strerror, sorted(DISK_ERRORS)) if reason in str(error)]:
+        return quoted[0]
     try:
         if isinstance(error, OSError):
             raise error

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.exam import sit
 from cluster.pool import Pool
 from cluster.ports import CriticPool, PlayerPool, PolicyPool, RendererPool
-from rollout.errors import BrowserFault, MachineError, PictureLost
+from cluster.store import Store
+from rollout.errors import BrowserFault, MachineError, PictureLost, StorageFault
 from rollout.prompts import first, revise
 from rollout.records import Comparison, Critique, Group, Page, Render, Request, Task
 
@@ -31,6 +34,7 @@ class Mortal:
 
     def __init__(self, name: str) -> None:
         self.name, self.dead, self.calls, self.slow_s = name, False, 0, 0.0
+        self.full = False
 
     def __getattr__(self, method: str) -> Remote:
         return Remote(getattr(self, f"_{method}"))
@@ -59,6 +63,8 @@ class Mortal:
 
     async def _play_group(self, task: Task, **_: Any) -> Group:
         await self._work()
+        if self.full:
+            raise StorageFault("no space left")
         return Group(task=task, trajectories=(), dropped=0)
 
 
@@ -130,6 +136,28 @@ async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_
         await players.edit(TASK, rounds=1, seed=1)
 
 
+async def test_a_full_disk_is_no_fault_of_the_worker_and_nobody_tries_again() -> None:
+    worker = Mortal("worker")
+    worker.full, players = True, PlayerPool([worker], timeout_s=5.0, limit=9)
+    with pytest.raises(StorageFault, match="no space left"):
+        await players.play_group(TASK, num=4, seed=1)
+    assert (worker.calls, players.pool.recovering) == (1, {})
+
+
+async def test_a_closed_pool_asks_nobody_and_waits_for_nobody() -> None:
+    only = Mortal("only")
+    only.slow_s, browsers = 30.0, pool(only, timeout_s=0.05)
+    asked = asyncio.create_task(browsers.ask("work"))
+    await asyncio.sleep(0.01)
+    browsers.close()
+    with pytest.raises(BrowserFault, match="no answer in 0 s"):
+        await asked
+    assert browsers.recovering == {}
+    with pytest.raises(BrowserFault, match="the browser pool is closed: nobody is there to work"):
+        await browsers.ask("work")
+    assert only.calls == 1
+
+
 async def test_what_is_near_goes_where_it_was_until_that_one_is_clearly_more_loaded() -> None:
     first, second = Mortal("first"), Mortal("second")
     engines = pool(first, second)
@@ -180,3 +208,13 @@ async def test_a_closed_pool_waits_for_nobody() -> None:
     browsers.close()
     with pytest.raises(asyncio.CancelledError):
         await recovery
+
+
+async def test_an_exam_that_cannot_be_kept_is_broken_off(tmp_path: Path) -> None:
+    """Its other tasks are not played on by a crew that is sent home."""
+    full, slow = Mortal("full"), Mortal("slow")
+    full.full, slow.slow_s = True, 30.0
+    players = PlayerPool([full, slow], timeout_s=60.0, limit=1)
+    with pytest.raises(StorageFault, match="no space left"):
+        await sit(players, Store(tmp_path), [TASK, TASK], step=0, seed=1)
+    assert players.pool.loads.counts == [0, 0]

@@ -67,6 +67,15 @@ def test_a_full_disk_leaves_the_old_one_and_nothing_half_written(tmp_path: Path)
     assert [left.name for left in tmp_path.iterdir()] == ["step-1"]
 
 
+def test_a_full_disk_that_a_library_quotes_is_the_disks_though_it_has_room_again(tmp_path: Path) -> None:
+    def serialize() -> None:
+        with writing(tmp_path / "step-1"):
+            raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(StorageFault, match="cannot write .*step-1: No space left on device; free space"):
+        serialize()
+
+
 def test_a_bug_while_writing_is_not_the_disks_fault(tmp_path: Path) -> None:
     def stumble() -> None:
         with writing(tmp_path / "step-1"):
