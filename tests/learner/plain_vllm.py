@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Both are JSON: the ids, and, as the last line, their log-probs."""
-    os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
 
@@ -16,7 +16,9 @@ def main() -> None:
     wanted = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0)
     (answer,) = model.generate([TokensPrompt(prompt_token_ids=ids)], wanted, use_tqdm=False)
     told = answer.prompt_logprobs or []
-    print(json.dumps([entry[token].logprob for entry, token in zip(told[1:], ids[1:], strict=True) if entry]))
+    said = [entry[token].logprob for entry, token in zip(told[1:], ids[1:], strict=True) if entry]
+    print(json.dumps(said), flush=True)
+    os._exit(0)  # vLLM's threads, which outlive the interpreter, now and then abort the process on its way out
 
 
 if __name__ == "__main__":
