@@ -6,11 +6,11 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 from actors.endpoint import Endpoint, Find
 from actors.judgments import JudgmentCache
@@ -22,9 +22,9 @@ from reward.visual.screens import same_screens, together
 from rollout.errors import CriticFault
 from rollout.ports import Shown
 from rollout.records import Comparison, Critique, Page, Preference, Render, Shot, Task
+from rollout.together import all_or_none
 
 Fetch = Callable[[Any], bytes]
-Answer = TypeVar("Answer")
 
 
 class VisualCriticActor:
@@ -233,13 +233,3 @@ def fetch_all(task: Task, render: Render, shots: Sequence[Shot], fetch: Fetch) -
         if shot.sha256 not in fetched:
             fetched[shot.sha256] = fetch(shot.picture)
     return fetched
-
-
-async def all_or_none(*asked: Coroutine[Any, Any, Answer]) -> list[Answer]:
-    """What all come to, side by side; what one raises calls the others off."""
-    tasks = [asyncio.create_task(one) for one in asked]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -5,13 +5,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from actors.critic import Answer, Fetch, HttpCriticActor, VisualCriticActor, all_or_none
+from actors.critic import Fetch, HttpCriticActor, VisualCriticActor
 from actors.endpoint import Find
 from actors.ledger import Ledger
 from actors.settings import CriticsSettings
 from reward.mixture import JOINED, mean_of, vote_of
 from rollout.ports import Shown
 from rollout.records import Comparison, Critique, Page, Render, Task
+from rollout.together import Answer, all_or_none
 
 Member = VisualCriticActor | HttpCriticActor
 

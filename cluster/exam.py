@@ -1,9 +1,8 @@
 """The exam: the same held-out tasks with the same seeds, each time the policy sits it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from cluster.metrics import mean
 from cluster.store import Store
@@ -12,6 +11,7 @@ from reward.agreement import Pair, by_chance, on_page
 from rollout.errors import EngineFault, MachineError, StorageFault
 from rollout.records import Critique, Group, Page, Task, Trajectory
 from rollout.seeds import seed_of
+from rollout.together import all_or_none
 
 T = TypeVar("T")
 TRIES = 3
@@ -71,7 +71,7 @@ async def sit(players: Players, store: Store, tasks: Sequence[Task], *, step: in
     """
     played = store.read_exam(step)
     if played is None:
-        played = await _all(_once(players, task, seed, rounds=0, keep=True) for task in tasks)
+        played = await all_or_none(*(_once(players, task, seed, rounds=0, keep=True) for task in tasks))
         store.write_exam(step, played)
     pairs = store.read_reviews(step)
     if pairs is None:
@@ -94,7 +94,7 @@ async def _review(players: Players, played: Sequence[Trajectory], seed: int) -> 
     async def ask(task: Task, page: Page) -> tuple[str, ...]:
         return await _surviving(task, lambda: players.review(task, page, seed=seed_of(seed, task.id, "review")))
 
-    said = await _all(ask(task, page) for task, page, _ in judged)
+    said = await all_or_none(*(ask(task, page) for task, page, _ in judged))
     return {task.id: (own, theirs) for (task, _, theirs), own in zip(judged, said, strict=True)}
 
 
@@ -106,8 +106,8 @@ async def inference_table(
     Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` a task; `self_edit` has those after
     each round too, as `reward_1` and so on.
     """
-    edited = await _all(_edit(players, task, rounds, seed) for task in tasks)
-    judged = await _all(_once(players, task, seed, rounds=None, keep=False) for task in tasks)
+    edited = await all_or_none(*(_edit(players, task, rounds, seed) for task in tasks))
+    judged = await all_or_none(*(_once(players, task, seed, rounds=None, keep=False) for task in tasks))
     return {
         "base": _edited_row(edited, 0),
         "self_edit": {
@@ -150,17 +150,6 @@ async def _once(players: Players, task: Task, seed: int, *, rounds: int | None, 
 
 async def _edit(players: Players, task: Task, rounds: int, seed: int) -> Edited:
     return await _surviving(task, lambda: players.edit(task, rounds=rounds, seed=seed))
-
-
-async def _all(asked: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Every answer, in order; the first that is a fault calls the others off."""
-    tasks = [asyncio.create_task(one) for one in asked]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _surviving(task: Task, ask: Callable[[], Awaitable[T]]) -> T:
