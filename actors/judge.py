@@ -20,6 +20,7 @@ from actors.child import Child
 from actors.endpoint import Address, Find
 from actors.judge_settings import JudgeSettings
 from actors.processes import variables
+from learner.processor import has_bfloat16_units
 from reward.multimodal.rubric import MAX_SHOTS
 from rollout.errors import CriticFault, SettingsError
 
@@ -207,6 +208,8 @@ class VLLMJudge:
             options["max-model-len"] = settings.max_model_len
         if cpu:
             options["kv-cache-memory-bytes"] = int(settings.kv_cache_gib * 2**30)
+            # Most vision models are stored in bfloat16, which takes forty times as long without units for it.
+            options["dtype"] = "auto" if has_bfloat16_units() else "float32"
         else:
             options["gpu-memory-utilization"] = settings.gpu_memory_utilization
         words = [f"--{name}={value}" for name, value in options.items()]

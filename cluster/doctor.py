@@ -53,6 +53,7 @@ def examine(settings: RunSettings) -> Iterator[Finding]:
     checks: tuple[Callable[[], Finding], ...] = (
         machine.check_python,
         lambda: machine.check_packages(LOCK),
+        lambda: machine.check_processor(bfloat16_on_cpu(settings)),
         machine.check_cores,
         machine.check_memory,
         lambda: machine.check_shm(Path("/dev/shm")),
@@ -71,6 +72,18 @@ def examine(settings: RunSettings) -> Iterator[Finding]:
     )
     for check in checks:
         yield check()
+
+
+def bfloat16_on_cpu(settings: RunSettings) -> tuple[str, ...]:
+    """Settings that make a CPU compute in bfloat16. Example: `("learner.autocast",)`."""
+    cluster = settings.cluster
+    asked = {
+        "policy.dtype": settings.policy.dtype == "bfloat16" and not cluster.policy_gpus,
+        "learner.dtype": settings.learner.dtype == "bfloat16" and not cluster.learner_gpus,
+        "learner.autocast": settings.learner.autocast is True and not cluster.learner_gpus,
+        "warm_start.precision": settings.warm_start.precision == "bf16",
+    }
+    return tuple(name for name, asks in asked.items() if asks)
 
 
 def check_browser(settings: RunSettings) -> Finding:

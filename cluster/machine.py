@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from learner.processor import CPUINFO, best_units, has_bfloat16_units
+
 GIB = 1 << 30
 FONTS = {
     "Liberation": "fonts-liberation",
@@ -63,6 +65,18 @@ def check_packages(lock: Path) -> Finding:
         detail = f"{len(wrong)} differ from {lock.name}: {', '.join(wrong[:3])}"
         return Finding(what="packages", status="FAIL", detail=detail, mend="make setup")
     return Finding(what="packages", status="ok", detail=f"{len(pins)} as pinned in {lock.name}")
+
+
+def check_processor(in_bfloat16: tuple[str, ...] = (), cpuinfo: Path = CPUINFO) -> Finding:
+    """What the processor computes fast, and what follows; `in_bfloat16` names settings that ask for bfloat16 on CPU."""
+    units = best_units(cpuinfo)
+    if has_bfloat16_units(cpuinfo):
+        return Finding(what="processor", status="ok", detail=f"{units}: matrix products on the CPU use bfloat16")
+    if in_bfloat16:
+        detail = f"{units}: bfloat16 can be forty times slower than float32, and {', '.join(in_bfloat16)} asks for it"
+        return Finding(what="processor", status="warn", detail=detail, mend="use float32, or leave the setting out")
+    detail = f"{units}, no AMX: the CPU computes in float32, and a demo takes about twice as long as with AMX"
+    return Finding(what="processor", status="ok", detail=detail)
 
 
 def check_cores() -> Finding:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from learner.attention import register
 from learner.likelihood import likelihood
+from learner.processor import has_bfloat16_units
 from learner.rows import Piece, Row, alone, lay_out
 from learner.settings import LearnerSettings
 
@@ -32,7 +33,7 @@ def read_model(model_dir: Path, settings: LearnerSettings, device: str, *, froze
     if settings.recompute and not frozen:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     autocast = settings.autocast
-    if autocast or (autocast is None and wanted == "float32" and _has_bfloat16_units(device)):
+    if autocast or (autocast is None and wanted == "float32" and device == "cpu" and has_bfloat16_units()):
         model.forward = _in_bfloat16(model, device, always=frozen)
     return model.requires_grad_(False).eval() if frozen else model.train()
 
@@ -73,11 +74,6 @@ def fingerprint(model: Any) -> str:
         some = numbers[:: max(1, len(numbers) // MARKED)].to("cpu", torch.float64)
         digest.update(name.encode() + some.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _has_bfloat16_units(device: str) -> bool:
-    processor = Path("/proc/cpuinfo")
-    return device == "cpu" and processor.exists() and " amx_bf16" in processor.read_text()
 
 
 def _in_bfloat16(model: Any, device: str, *, always: bool) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from learner.corpus import Conversation, conversations
+from learner.muon import Muon
 from learner.tokenizer import END, PAD, learn_tokenizer
 from learner.warmstart_settings import WarmStartSettings
 
@@ -47,7 +48,7 @@ def pretrain(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context)
     model = build_model(settings, tokenizer)
-    optimizers = build_optimizers(model, settings)
+    optimizers = build_optimizers(model, settings, precision)
     steps = training_steps(settings, tokenizer)
     for step, batches in enumerate(islice(steps, settings.steps), start=1):
         for optimizer in optimizers:
@@ -107,11 +108,12 @@ def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
     return LlamaForCausalLM(config).train()
 
 
-def build_optimizers(model: Any, settings: WarmStartSettings) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for embeddings, head and norms."""
+def build_optimizers(model: Any, settings: WarmStartSettings, precision: str) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, in `precision` as all else; AdamW for embeddings, head and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "layers" in name]
     others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "layers" in name)]
-    muon = torch.optim.Muon([{"params": matrices, "peak": settings.lr}], lr=settings.lr, weight_decay=0.0)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    muon = Muon([{"params": matrices, "peak": settings.lr}], lr=settings.lr, dtype=dtype)
     adam = torch.optim.AdamW(
         [{"params": others, "peak": settings.embedding_lr}],
         lr=settings.embedding_lr,

@@ -18,10 +18,11 @@ import reward.validity
 import reward.visual.sentences
 import rollout.parsing
 import rollout.prompts
-from learner import corpus, flaws, tokenizer
+from learner import corpus, flaws, muon, tokenizer
+from learner.processor import has_bfloat16_units
 from learner.warmstart_settings import WarmStartSettings
 
-SOURCES = (corpus, flaws, tokenizer, rollout.prompts, rollout.parsing, reward.validity, reward.visual.sentences)
+SOURCES = (corpus, flaws, muon, tokenizer, rollout.prompts, rollout.parsing, reward.validity, reward.visual.sentences)
 """Modules that shape the policy, beside the designs and the pre-training itself."""
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
@@ -41,8 +42,7 @@ def resolve_precision(settings: WarmStartSettings) -> str:
     """`bf16` or `fp32`: what `auto` means on this machine."""
     if settings.precision != "auto":
         return settings.precision
-    processor = Path("/proc/cpuinfo")
-    return "bf16" if processor.exists() and " amx_bf16" in processor.read_text() else "fp32"
+    return "bf16" if has_bfloat16_units() else "fp32"
 
 
 def warm_start(

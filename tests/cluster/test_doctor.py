@@ -15,9 +15,10 @@ import pytest
 from judge_server import JudgeServer
 
 from actors.judge_settings import JudgeSettings
-from actors.settings import BrowserSettings, CriticsSettings
+from actors.settings import BrowserSettings, CriticsSettings, PolicySettings
 from cluster import doctor, machine
 from cluster.settings import ClusterSettings, RunSettings
+from learner.settings import LearnerSettings
 
 
 @contextmanager
@@ -51,6 +52,34 @@ def test_this_environment_is_the_lock() -> None:
     code = "from cluster import doctor, machine; print(machine.check_packages(doctor.LOCK).status)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "ok"
+
+
+def cpuinfo(folder: Path, *units: str) -> Path:
+    path = folder / "cpuinfo"
+    path.write_text(f"processor\t: 0\nflags\t\t: fpu {' '.join(units)} sse2\nprocessor\t: 1\n")
+    return path
+
+
+def test_a_processor_without_matrix_units_is_named_with_what_follows(tmp_path: Path) -> None:
+    without = machine.check_processor(cpuinfo=cpuinfo(tmp_path, "avx2"))
+    assert without.status == "ok"
+    assert "AVX2" in without.detail
+    assert "float32" in without.detail
+    assert "bfloat16" in machine.check_processor(cpuinfo=cpuinfo(tmp_path, "avx2", "avx512f", "amx_bf16")).detail
+
+
+def test_bfloat16_on_a_processor_without_units_is_warned_about(tmp_path: Path) -> None:
+    settings = RunSettings(
+        learner=LearnerSettings(autocast=True, dtype="bfloat16"), policy=PolicySettings(dtype="bfloat16")
+    )
+    asked = doctor.bfloat16_on_cpu(settings)
+    assert asked == ("policy.dtype", "learner.dtype", "learner.autocast")
+    finding = machine.check_processor(asked, cpuinfo(tmp_path, "avx2"))
+    assert finding.status == "warn"
+    assert "learner.autocast" in finding.detail
+    assert doctor.bfloat16_on_cpu(RunSettings()) == ()
+    on_gpus = settings.model_copy(update={"cluster": ClusterSettings(policy_gpus=1, learner_gpus=1)})
+    assert doctor.bfloat16_on_cpu(on_gpus) == ()
 
 
 def test_a_tiny_shared_memory_fails(tmp_path: Path) -> None:
