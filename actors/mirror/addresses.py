@@ -124,7 +124,9 @@ def _cdnjs(prefix: str) -> Callable[[SplitResult], Address | None]:
             package = "font-awesome"
         if package == "three" and version.startswith("r"):
             version = f"0.{version[1:]}.0"
-        return Wanted(package=package, version=version, paths=tuple(_twins(folder + file)))
+        stem, dot, suffix = file.partition(".")
+        named = f"{folder}{stem}-{version}{dot}{suffix}"  # as some packages name their builds
+        return Wanted(package=package, version=version, paths=(*_twins(folder + file), named))
 
     return form
 
