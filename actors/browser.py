@@ -15,6 +15,7 @@ from actors.chromium.page import LARGEST_HTML, Stalled, Visit
 from actors.chromium.pipe import BrowserLost, CommandRefused
 from actors.chromium.screens import screens, with_view
 from actors.chromium.stillness import STORES
+from actors.mirror.folder import Mirror
 from actors.renders import RenderCache
 from actors.settings import BrowserSettings
 from reward.hacks import suspicions
@@ -55,12 +56,14 @@ class ChromiumRenderer:
     """Renders untrusted pages: cut off from network and files, on page time, each in a browser context of its own.
 
     `put` turns PNG bytes into what `Shot.picture` holds. `cache` is a folder of renders that need no browser.
+    Raises SettingsError where `settings.mirror` is no mirror.
     """
 
     def __init__(
         self, settings: BrowserSettings, put: Callable[[bytes], Any] = bytes, cache: Path | None = None
     ) -> None:
         self.settings, self.put = settings, put
+        self.mirror = Mirror(settings.mirror) if settings.mirror is not None else None
         self._cache = RenderCache(cache, settings.cache_mb, put)
         self.name = ""
         """Engine, browser build and font set; known once started."""
@@ -124,7 +127,8 @@ class ChromiumRenderer:
         """The settings that pictures depend on."""
         settings = self.settings
         operated = settings.probe_shots, settings.explore
-        return settings.viewport_width, settings.viewport_height, settings.shots_ms, *operated
+        mirror = () if self.mirror is None else (self.mirror.hash,)
+        return settings.viewport_width, settings.viewport_height, settings.shots_ms, *operated, *mirror
 
     async def _proven(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, pictures: dict[str, bytes]
@@ -183,7 +187,7 @@ class ChromiumRenderer:
         put: Callable[[bytes], Any],
     ) -> Render:
         """One page in this browser, which is dropped when anything but the page went wrong."""
-        visit = Visit(browser, page, settings, put)
+        visit = Visit(browser, page, settings, put, self.mirror)
         self._pages += 1
         try:
             await visit.render(probes)

@@ -62,6 +62,9 @@ class BrowserSettings(Settings):
     """Seconds of CPU a page may use before it counts as hung; the slowest benign pages need half of one."""
     wall_s: float = Field(default=30.0, gt=0.0)
     """Seconds a page may take by the wall's clock, on a machine that others keep busy."""
+    mirror: Path | None = None
+    """Folder of libraries and fonts that pages may load from the addresses of public CDNs, as `cluster.mirror build`
+    makes it, on every browser's node; None refuses every request, and tells the policy so."""
     memory_mb: int = Field(default=1200, ge=256)
     """Data a browser process may allocate, in MiB (RLIMIT_DATA)."""
     cache_mb: int = Field(default=1024, ge=0)

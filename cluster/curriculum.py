@@ -1,8 +1,11 @@
 """Which task comes when: fixed by the seed, so that a run that resumes goes on with the same tasks."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
+from actors.mirror.folder import Mirror
+from actors.settings import BrowserSettings
 from cluster.settings import RunSettings
 from reward.designs import tasks as builtin_tasks
 from rollout.errors import TaskFileError
@@ -19,6 +22,7 @@ class Curriculum:
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self.pools: dict[int, list[Task]] = {}
+        self.libraries = libraries_of(settings.browser)
         self.file_tasks = None if settings.task.source == "builtin" else read_tasks(Path(settings.task.source))
 
     def task(self, step: int, place: int) -> Task:
@@ -26,17 +30,15 @@ class Curriculum:
         per_step = self.settings.groups * 2
         index = (step - 1) * per_step + place if self.file_tasks is None else self._in_order(step, place)
         pool = self._pool(index)
-        return pool[index % len(pool)]
+        return replace(pool[index % len(pool)], libraries=self.libraries)
 
     def held_out(self, num: int) -> list[Task]:
         """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer."""
         source = self.settings.task.held_out
-        if source == "builtin":
-            return builtin_tasks(num, seed=0, split="held_out")
-        tasks = read_tasks(Path(source))
+        tasks = builtin_tasks(num, seed=0, split="held_out") if source == "builtin" else read_tasks(Path(source))
         if len(tasks) < num:
             raise TaskFileError(f"{source}: the exam wants {num} tasks, the file has {len(tasks)}; lower exam.tasks")
-        return tasks[:num]
+        return [replace(task, libraries=self.libraries) for task in tasks[:num]]
 
     def _in_order(self, step: int, place: int) -> int:
         # Refills are taken from the far end of the epoch, so that first choices stay in order.
@@ -57,3 +59,12 @@ class Curriculum:
         tasks = list(self.file_tasks)
         random.Random(f"{seed}/{epoch}").shuffle(tasks)
         return tasks
+
+
+def libraries_of(settings: BrowserSettings) -> tuple[str, ...]:
+    """What pages may load, as policies are told. Raises SettingsError where `browser.mirror` is no mirror."""
+    if settings.mirror is None:
+        return ()
+    mirror = Mirror(settings.mirror)
+    fonts = (f"the fonts {', '.join(mirror.fonts)}",) if mirror.fonts else ()
+    return (*mirror.libraries, *fonts)

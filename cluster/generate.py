@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from cluster.curriculum import libraries_of
 from cluster.home import at_home
 from cluster.inference import champion_of, tools
 from cluster.settings import RunSettings, check_settings
@@ -38,7 +39,7 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
     """Writes the drafts of one brief, and says where. Returns 1 when the last one does not render."""
     folder = options.out or at_home("runs") / "pages" / time.strftime("%Y%m%d-%H%M%S")
     print(f"starting the champion of {run.name} and a browser …", flush=True)
-    task = Task(id="brief", brief=options.brief)
+    task = Task(id="brief", brief=options.brief, libraries=libraries_of(settings.browser))
     async with tools(settings, run / "champion") as hands:
         drafts = await self_edit(
             task, hands.policy, hands.renderer, settings.episode, rounds=options.rounds, seed=options.seed

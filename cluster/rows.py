@@ -48,6 +48,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
         "probes": [_probe_row(probe) for probe in group.task.probes],
         "checklist": list(group.task.checklist),
         "viewports": [str(viewport) for viewport in group.task.viewports],
+        "libraries": list(group.task.libraries),
         "dropped": group.dropped,
     }
     if not group.trajectories:
@@ -85,6 +86,7 @@ def schema() -> Any:
         "probes": pa.list_(pa.struct({"name": text, "steps": pa.list_(step)})),
         "checklist": texts,
         "viewports": texts,
+        "libraries": texts,
         "dropped": whole,
         "sibling": whole,
         "trajectory": text,
@@ -150,6 +152,7 @@ def _group(rows: list[Row]) -> Group:
         probes=tuple(_row_probe(row) for row in first["probes"]),
         checklist=tuple(first["checklist"]),
         viewports=tuple(map(Viewport.of, first.get("viewports") or ())),
+        libraries=tuple(first.get("libraries") or ()),
     )
     siblings = groupby((row for row in rows if row["sibling"] is not None), key=lambda row: row["sibling"])
     return Group(

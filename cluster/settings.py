@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from actors.judge_settings import JudgeSettings
+from actors.mirror.folder import INDEX
 from actors.settings import BrowserSettings, CriticsSettings, PolicySettings
 from cluster.home import at_home
 from learner.settings import LearnerSettings
@@ -236,6 +237,9 @@ class RunSettings(Settings):
                 raise ValueError(f"{field} must be 'builtin' or an existing file, got {value!r}")
         if self.model != "builtin" and not (Path(self.model) / "config.json").is_file():
             raise ValueError(f"model must be 'builtin' or a directory with a config.json, got {self.model!r}")
+        if self.browser.mirror is not None and not (self.browser.mirror / INDEX).is_file():
+            made = "python -m cluster.mirror build"
+            raise ValueError(f"browser.mirror must be a folder that `{made}` made, got {str(self.browser.mirror)!r}")
         return self
 
     @model_validator(mode="after")

@@ -15,10 +15,14 @@ END_FEEDBACK = "</feedback>"
 PAGE_STOP = (GET_FEEDBACK,)
 REVIEW_STOP = (END_FEEDBACK,)
 
+NO_LIBRARIES = "There is no network: no external style, script, font or picture will load."
+LIBRARIES = """These libraries and fonts load from their usual public CDN addresses (jsdelivr, unpkg, cdnjs, esm.sh,
+Google Fonts): {libraries}.
+Nothing else loads from the network: no other style, script, font or picture."""
 SYSTEM = Message(
     role="system",
     content=f"""You write complete, self-contained web pages: one HTML document with its style and script inline.
-There is no network: no external style, script, font or picture will load.
+{NO_LIBRARIES}
 Think briefly between <think> and </think>, then write the whole page in one ```html block, then {GET_FEEDBACK}
 and nothing more. When you are shown <feedback>, write the whole improved page in the same form.
 When you are shown {REVIEW}, say what is wrong with your page instead: at most five short lines that begin
@@ -38,9 +42,17 @@ def feedback_text(sentences: tuple[str, ...]) -> str:
     return f"<feedback>\n{lines}\n{END_FEEDBACK}"
 
 
+def system(libraries: tuple[str, ...] = ()) -> Message:
+    """The conventions of an answer, and what its page may load."""
+    if not libraries:
+        return SYSTEM
+    told = LIBRARIES.format(libraries=", ".join(libraries))
+    return Message(role="system", content=SYSTEM.content.replace(NO_LIBRARIES, told))
+
+
 def first(task: Task) -> tuple[Message, ...]:
     """Asks for the page of a task."""
-    return (SYSTEM, Message(role="user", content=task.brief))
+    return (system(task.libraries), Message(role="user", content=task.brief))
 
 
 def revise(task: Task, best: Page | None, feedback: tuple[str, ...]) -> tuple[Message, ...]:

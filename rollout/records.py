@@ -109,6 +109,8 @@ class Task:
     """What a multimodal critic is told to look for."""
     viewports: tuple[Viewport, ...] = ()
     """The screens a page is looked at on: fully on the first, once on each of the others; none are the settings'."""
+    libraries: tuple[str, ...] = ()
+    """What a page may load from public CDNs, as the run's mirror names it; empty where nothing loads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from actors.chromium.reading import Reading, read
 from actors.chromium.stillness import asks_stores, is_still
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
+from actors.mirror.folder import Mirror
 from actors.settings import BrowserSettings
 from reward.validity import is_blank
 from rollout.records import Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
@@ -46,7 +47,14 @@ class Stalled(Exception):
 class Visit:
     """One page in a browser context of its own. Make it, `render` once, then `leave`."""
 
-    def __init__(self, browser: Process, page: Page, settings: BrowserSettings, put: Callable[[bytes], Any]) -> None:
+    def __init__(
+        self,
+        browser: Process,
+        page: Page,
+        settings: BrowserSettings,
+        put: Callable[[bytes], Any],
+        mirror: Mirror | None = None,
+    ) -> None:
         self.browser, self.page, self.settings, self.put = browser, page, settings, put
         self.started = time.monotonic()
         self.outcome: Outcome = "ok"
@@ -65,7 +73,7 @@ class Visit:
         self.context = self.frame = ""
         self.session = Session(browser.pipe, "")
         self.over = asyncio.Event()
-        self.witness = Witness(self.page.html or "", self.url, self.end)
+        self.witness = Witness(self.page.html or "", self.url, self.end, mirror)
         self.clock = (FrameClock if browser.framed else FreeClock)(self.witness.settled)
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.chromium.pipe import Session
+from actors.mirror.folder import Mirror
 from rollout.records import Outcome
 
 MOST_LINES = 100
@@ -22,13 +23,14 @@ Params = dict[str, Any]
 
 
 class Witness:
-    """Serves the page itself, once; refuses every other request; notes all that happens, within bounds.
+    """Serves the page itself, once, and what the mirror holds; refuses every other request; notes all that happens,
+    within bounds.
 
     `end` is called when the page must not go on: a dialog flood, a crash, a document that was replaced.
     """
 
-    def __init__(self, html: str, url: str, end: End) -> None:
-        self.html, self.url, self.end = html, url, end
+    def __init__(self, html: str, url: str, end: End, mirror: Mirror | None = None) -> None:
+        self.html, self.url, self.end, self.mirror = html, url, end, mirror
         self.console: list[str] = []
         self.exceptions: list[str] = []
         """All that were not caught, rejected promises too."""
@@ -72,18 +74,27 @@ class Witness:
         request, url = event["requestId"], event["request"]["url"]
         if own and not self._served and url == self.url:
             self._served = True
-            body = base64.b64encode(self.html.encode("utf-8", "replace")).decode()
             headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}
-            named = [{"name": name, "value": value} for name, value in headers.items()]
-            self.session.post(
-                "Fetch.fulfillRequest", requestId=request, responseCode=200, responseHeaders=named, body=body
-            )
+            self._fulfill(request, self.html.encode("utf-8", "replace"), headers)
             return
+        if self.mirror is not None and not document and event["request"]["method"] == "GET":
+            answer = self.mirror.answer(url)
+            if answer is not None:
+                headers = {"Content-Type": answer.media_type, "Access-Control-Allow-Origin": "*"}
+                self._fulfill(request, answer.body, headers)
+                return
         if own:
             self._leave(url)
         self._refuse(event["resourceType"], url)
         reason = "Aborted" if document else "BlockedByClient"
         self.session.post("Fetch.failRequest", requestId=request, errorReason=reason)
+
+    def _fulfill(self, request: str, body: bytes, headers: dict[str, str]) -> None:
+        named = [{"name": name, "value": value} for name, value in headers.items()]
+        encoded = base64.b64encode(body).decode()
+        self.session.post(
+            "Fetch.fulfillRequest", requestId=request, responseCode=200, responseHeaders=named, body=encoded
+        )
 
     def _ask(self, event: Params) -> None:
         """Said by the page's own process, and so before the news that the time it was given is over."""

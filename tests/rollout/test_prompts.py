@@ -1,0 +1,20 @@
+"""Prompts: what the policy is told about libraries."""
+
+from rollout.prompts import first, review, revise
+from rollout.records import Page, Task
+
+BARE = Task(id="a", brief="a clock")
+SERVED = Task(id="a", brief="a clock", libraries=("d3 (7.9.0)", "the fonts inter, lora"))
+
+
+def test_without_a_mirror_the_policy_is_told_that_nothing_loads() -> None:
+    told = first(BARE)[0].content
+    assert "no external style, script, font or picture will load" in told
+
+
+def test_with_a_mirror_every_prompt_names_what_loads() -> None:
+    for messages in (first(SERVED), revise(SERVED, Page(html="<p>"), ("worse",)), review(SERVED, Page(html="<p>"))):
+        told = messages[0].content
+        assert "d3 (7.9.0), the fonts inter, lora" in told
+        assert "There is no network" not in told
+        assert "```html block" in told
