@@ -49,6 +49,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
         "checklist": list(group.task.checklist),
         "viewports": [str(viewport) for viewport in group.task.viewports],
         "dropped": group.dropped,
+        "dropped_by": list(group.faults),
     }
     if not group.trajectories:
         yield shared
@@ -61,6 +62,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
                     "trajectory": trajectory.id,
                     "trajectory_seconds": trajectory.seconds,
                     "retries": trajectory.retries,
+                    "faults": list(trajectory.faults),
                     **_attempt_row(attempt),
                 }
 
@@ -86,10 +88,12 @@ def schema() -> Any:
         "checklist": texts,
         "viewports": texts,
         "dropped": whole,
+        "dropped_by": texts,
         "sibling": whole,
         "trajectory": text,
         "trajectory_seconds": real,
         "retries": whole,
+        "faults": texts,
         "round": whole,
         "index": whole,
         "verdict": text,
@@ -156,6 +160,7 @@ def _group(rows: list[Row]) -> Group:
         task=task,
         trajectories=tuple(_trajectory(task, list(part)) for _, part in siblings),
         dropped=first["dropped"],
+        faults=tuple(first.get("dropped_by") or ()),  # tables of older runs have no such column
     )
 
 
@@ -171,6 +176,7 @@ def _trajectory(task: Task, rows: list[Row]) -> Trajectory:
         turns=tuple(turns),
         seconds=first["trajectory_seconds"],
         retries=first["retries"],
+        faults=tuple(first.get("faults") or ()),  # tables of older runs have no such column
     )
 
 
