@@ -21,6 +21,8 @@ SILENT_STEPS = 3
 """Steps in a row without a signal after which a run says what usually helps."""
 MOSTLY = 0.5
 """Share of first pages that must earn nothing before a step that has a signal names the reason too."""
+MAIN = 0.75
+"""Share of what is counted that one reason must have to stand alone in a line."""
 MAX_DETAIL, MAX_BRIEF, MAX_TEXT = 160, 200, 1500
 """Characters that are kept of a browser's message, of a brief, and of an answer that is shown as an example."""
 PLACE = re.compile(r"\s+at \S+:\d+:\d+")
@@ -72,10 +74,14 @@ class Finding:
         """What is counted."""
         return "groups" if self.reason in GROUP_REASONS else "first pages"
 
+    @property
+    def words(self) -> str:
+        """The reason and its detail."""
+        return words_of(self.reason) + (f" ({self.detail})" if self.detail else "")
+
     def __str__(self) -> str:
         """Example: `48 of 48 first pages: no ```html block`."""
-        words = words_of(self.reason) + (f" ({self.detail})" if self.detail else "")
-        return f"{self.count} of {self.total} {self.unit}: {words}"
+        return f"{self.count} of {self.total} {self.unit}: {self.words}"
 
 
 def words_of(reason: str) -> str:
@@ -151,9 +157,21 @@ def explain(findings: Sequence[Finding], row: Mapping[str, float]) -> str:
     if not findings:
         return ""
     if silent_steps([row]):
-        return f"no signal: {findings[0]}"
+        return f"no signal: {main_reasons(findings)}"
     failed = sum(one.count for one in findings if one.unit == "first pages")
-    return str(findings[0]) if failed >= MOSTLY * findings[0].total else ""
+    return main_reasons(findings) if failed >= MOSTLY * findings[0].total else ""
+
+
+def main_reasons(findings: Sequence[Finding]) -> str:
+    """The first reason, and the next one of the same kind where the first leaves much unsaid.
+
+    Example: `14 of 24 first pages: no ```html block; 7: blank page`.
+    """
+    first, *others = findings
+    second = next((one for one in others if one.unit == first.unit), None)
+    if second is None or first.count >= MAIN * first.total:
+        return str(first)
+    return f"{first}; {second.count}: {second.words}"
 
 
 def remedy(finding: Finding, settings: RunSettings) -> str:

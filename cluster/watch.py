@@ -18,6 +18,7 @@ from cluster.diagnosis import (
     diagnose,
     explain,
     faults_of,
+    main_reasons,
     page_findings,
     remedy,
     silent_steps,
@@ -111,11 +112,10 @@ class Observer:
         """Says what usually helps, once for each reason, when some steps in a row had no signal."""
         if not self._silent(state):
             return
-        finding = state.findings[0]
-        helps = remedy(finding, self.settings)
+        helps = remedy(state.findings[0], self.settings)
         if not any(event.endswith(helps) for event in state.events):
             steps = silent_steps(state.history)
-            self.note(f"no signal for {steps} steps: {finding}. What usually helps: {helps}")
+            self.note(f"no signal for {steps} steps: {main_reasons(state.findings)}. What usually helps: {helps}")
 
     def exam(self, exam: Exam, state: RunState) -> None:
         """Says what came of it, and delivers it; the champion too, where it moved or is owed."""
@@ -128,7 +128,8 @@ class Observer:
         """The most frequent reason that pages of an exam earned nothing."""
         played = self.store.read_exam(exam.step) or []
         groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
-        return str(next(iter(page_findings(groups)), "its pages were not kept"))
+        findings = page_findings(groups)
+        return main_reasons(findings) if findings else "its pages were not kept"
 
     def _deliver_exams(self, exams: list[Exam], champion: int, reward: float) -> None:
         self.tracker.metrics([self._exam_metrics(exam) for exam in exams], EXAM_MARK)
@@ -169,8 +170,8 @@ class Observer:
         """What would help the run most: a signal where the last steps had none, else a faster step."""
         if not self._silent(state):
             return advice(state.history, self.settings)
-        finding = state.findings[0]
-        return f"no signal: {finding}. What usually helps: {remedy(finding, self.settings)}"
+        helps = remedy(state.findings[0], self.settings)
+        return f"{explain(state.findings, state.history[-1])}. What usually helps: {helps}"
 
     @staticmethod
     def _silent(state: RunState) -> bool:

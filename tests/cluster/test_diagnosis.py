@@ -11,7 +11,7 @@ import pytest
 from doubles import LEVELS, PaperCritic, PaperCurriculum, PaperLearner, PaperPolicy, PaperRenderer, cast, worker
 from test_watch import PaperTracker
 
-from cluster.diagnosis import SILENT_STEPS, explain, silent_steps
+from cluster.diagnosis import SILENT_STEPS, Finding, explain, silent_steps
 from cluster.display import Display
 from cluster.loop import train
 from cluster.run import Run
@@ -237,3 +237,15 @@ def test_rows_of_older_runs_count_as_steps_with_a_signal() -> None:
     assert silent_steps([{"step": 1}, {"step": 2}]) == 0
     assert silent_steps([{"signal_groups": 0}, {"signal_groups": 2}, {"signal_groups": 0}, {"signal_groups": 0}]) == 2
     assert explain([], {"signal_groups": 0}) == ""
+
+
+def test_a_line_names_the_second_reason_where_the_first_leaves_much_unsaid() -> None:
+    fence = Finding(reason="no_fence", count=14, total=24)
+    blank = Finding(reason="blank", count=7, total=24, detail="one colour")
+    silent = {"signal_groups": 0.0}
+    assert explain([fence, blank], silent) == (
+        "no signal: 14 of 24 first pages: no ```html block; 7: blank page (one colour)"
+    )
+    assert explain([replace(fence, count=20), blank], silent) == "no signal: 20 of 24 first pages: no ```html block"
+    assert explain([replace(fence, count=11)], {"signal_groups": 3.0}) == "", "most pages render"
+    assert explain([fence], {"signal_groups": 3.0}) == "14 of 24 first pages: no ```html block"
