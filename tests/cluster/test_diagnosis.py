@@ -1,5 +1,6 @@
 """A run without a signal says why: in its terminal lines, its events, its metrics, its summary and its report."""
 
+import asyncio
 import io
 import json
 from dataclasses import replace
@@ -8,20 +9,25 @@ from random import Random
 from typing import Any
 
 import pytest
-from doubles import LEVELS, PaperCritic, PaperCurriculum, PaperLearner, PaperPolicy, PaperRenderer, cast, worker
+from doubles import LEVELS, PaperCritic, PaperCurriculum, PaperLearner, PaperPolicy, PaperRenderer, cast, task, worker
 from test_watch import PaperTracker
 
 from cluster.diagnosis import SILENT_STEPS, Finding, explain, silent_steps
 from cluster.display import Display
+from cluster.generate import say
 from cluster.loop import train
 from cluster.run import Run
 from cluster.settings import RunSettings, check_settings
 from cluster.state import RunState
 from cluster.store import Store
+from cluster.train import Plan, Session
+from cluster.train import run as run_plan
 from cluster.watch import Observer
-from rollout.errors import BrowserFault
+from rollout.errors import BrowserFault, MachineError
 from rollout.prompts import answer
 from rollout.records import Completion, Critique, Page, Render, Request
+from rollout.selfedit import self_edit
+from rollout.settings import EpisodeSettings
 
 TORN = "<script>alert(1)</script> I am sorry, a page is\x1b[2J beyond me."
 
@@ -249,3 +255,28 @@ def test_a_line_names_the_second_reason_where_the_first_leaves_much_unsaid() -> 
     assert explain([replace(fence, count=20), blank], silent) == "no signal: 20 of 24 first pages: no ```html block"
     assert explain([replace(fence, count=11)], {"signal_groups": 3.0}) == "", "most pages render"
     assert explain([fence], {"signal_groups": 3.0}) == "14 of 24 first pages: no ```html block"
+
+
+async def test_generate_says_why_a_draft_does_not_render() -> None:
+    broken = PaperRenderer()
+    drafts = await self_edit(task(), only(0), broken, EpisodeSettings(), rounds=0, seed=0)
+    assert say(drafts[0]).startswith("The page throws an exception while it loads: ReferenceError: paper, 1 tokens")
+    drafts = await self_edit(task(), Rambler(), broken, EpisodeSettings(), rounds=0, seed=0)
+    assert say(drafts[0]).startswith("No page could be read from the answer: there is no ```html block, 1 tokens")
+    drafts = await self_edit(task(), only(3), broken, EpisodeSettings(), rounds=0, seed=0)
+    assert say(drafts[0]).startswith("ok, 1 tokens")
+
+
+def test_a_run_that_fails_says_why_in_its_events_and_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(settings=settings(), store=Store(tmp_path), state=RunState(), run_id="r")
+
+    async def fails(session: Session) -> None:
+        session.observer = Observer(plan.settings, plan.store, plan.state, session.display, PaperTracker(), "r")  # type: ignore[arg-type]
+        raise MachineError("12 of 24 episodes were lost, the last: two browsers stood still")
+
+    monkeypatch.setattr(Session, "work", fails)
+    assert asyncio.run(run_plan(plan)) == 2
+    assert plan.store.events()[-1].endswith("failed: 12 of 24 episodes were lost, the last: two browsers stood still")
+    assert "the last: two browsers stood still" in (tmp_path / "report.html").read_text()
