@@ -16,12 +16,27 @@ POOLS = {
 OUTCOMES = {
     "ok": "green",
     "no_page": "grey",
+    "no_fence": "grey",
+    "cut_before_page": "ink",
+    "cut_in_page": "brown",
+    "unclosed_fence": "olive",
+    "two_pages": "olive",
+    "empty_page": "olive",
     "exception": "red",
     "blank": "amber",
     "timeout": "violet",
     "crash": "blue",
     "too_large": "pink",
     "blocked_navigation": "teal",
+}
+FIRST_PAGES = "first_pages_"
+SIGNALS = {
+    "signal_groups": ("signal", "green"),
+    "flat_groups_failed": ("all failed", "red"),
+    "flat_groups_same_page": ("same page", "violet"),
+    "flat_groups_same_reward": ("same reward", "amber"),
+    "flat_groups_perfect": ("all perfect", "blue"),
+    "flat_groups_lost": ("lost", "grey"),
 }
 
 
@@ -35,6 +50,7 @@ def curves(history: History, exams: History) -> Html:
         _exam(exams),
         _accepted(history),
         _outcomes(history),
+        _signal(history),
         _time(history),
         _idle(history),
         _entropy(history),
@@ -96,16 +112,37 @@ def _accepted(history: History) -> Html:
 
 
 def _outcomes(history: History) -> Html | None:
-    seen = {key.removeprefix("outcome_") for row in history for key in row if key.startswith("outcome_")}
+    """Shares of first pages by what became of them; from the outcomes where a run did not count reasons yet."""
+    counted = any(f"{FIRST_PAGES}ok" in row for row in history)
+    prefix = FIRST_PAGES if counted else "outcome_"
+    rows = [{key: value for key, value in row.items() if key.startswith(prefix)} for row in history]
+    totals = [sum(row.values()) if counted else 1.0 for row in rows]
+    seen = {key for row in rows for key, value in row.items() if value}
+    order = [*OUTCOMES, *sorted({key.removeprefix(prefix) for key in seen} - {*OUTCOMES})]
     layers = {
-        name.replace("_", " "): ([row.get(f"outcome_{name}", 0.0) for row in history], tone)
-        for name, tone in OUTCOMES.items()
-        if name in seen
+        name.replace("_", " "): (
+            [row.get(prefix + name, 0.0) / (total or 1.0) for row, total in zip(rows, totals, strict=True)],
+            OUTCOMES.get(name, "grey"),
+        )
+        for name in order
+        if prefix + name in seen
     }
     if not layers:
         return None
     words = "What became of the first pages of each step. Only “ok” may earn a reward."
     return _figure("Outcomes", words, bars(_steps(history), layers, show=percent))
+
+
+def _signal(history: History) -> Html | None:
+    layers = {
+        words: ([row.get(name, 0.0) for row in history], tone)
+        for name, (words, tone) in SIGNALS.items()
+        if any(row.get(name) for row in history)
+    }
+    if not any(row.get(name) for row in history for name in SIGNALS if name != "signal_groups"):
+        return None
+    words = "Groups of each step. Only those whose siblings earn differently teach the policy anything."
+    return _figure("Groups with a signal", words, bars(_steps(history), layers))
 
 
 def _time(history: History) -> Html:

@@ -65,15 +65,19 @@ class Display:
         with self._lock:
             self._state.done, self._state.total, self._state.what = done, total, _clean(text)
 
-    def step(self, metrics: Mapping[str, float], total_steps: int) -> None:
-        """A training step is finished; `metrics` are the row of the run's history, of which keys may be missing."""
+    def step(self, metrics: Mapping[str, float], total_steps: int, why: str = "") -> None:
+        """A training step is finished; `metrics` are the row of the run's history, of which keys may be missing.
+
+        `why` says why its pages earned nothing or alike, where that is to be said.
+        """
         with self._lock:
             state = self._state
             if not state.history:
                 state.first_step_began = state.stage_began or state.began
             state.history.append({"step": float(len(state.history) + 1), **metrics})
             state.total_steps, state.last_step_ended = total_steps, time.monotonic()
-            line = step_line(state.history[-1], total_steps, state.seconds_left)
+            state.why = _clean(why)
+            line = step_line(state.history[-1], total_steps, state.seconds_left, state.why)
         self._say(line if self._live is None else "")
 
     def note(self, text: str) -> None:
@@ -132,13 +136,15 @@ class Display:
             return panel(self._state)
 
 
-def step_line(row: Mapping[str, float], total_steps: int, seconds_left: float) -> str:
+def step_line(row: Mapping[str, float], total_steps: int, seconds_left: float, why: str = "") -> str:
     """A finished step in one line."""
     parts = [f"step {row['step']:.0f}/{total_steps}"]
     if "valid_render_rate" in row:
         parts.append(f"valid {percent(row['valid_render_rate'])}")
     if "reward_first" in row and "reward_best" in row:
         parts.append(f"reward {share(row['reward_first'])} → {share(row['reward_best'])}")
+    if why:
+        parts.append(why)
     if "accept_rate" in row:
         parts.append(f"accepted {percent(row['accept_rate'])}")
     if "sync_gap" in row:

@@ -8,7 +8,7 @@ from cluster.metrics import mean
 from cluster.store import Store
 from cluster.worker import Edited
 from reward.agreement import Pair, by_chance, on_page
-from rollout.errors import EngineFault, MachineError, StorageFault
+from rollout.errors import EngineFault, MachineError, StorageFault, fault_line
 from rollout.records import Critique, Group, Page, Task, Trajectory
 from rollout.seeds import seed_of
 from rollout.together import all_or_none
@@ -141,11 +141,13 @@ def _tokens(trajectory: Trajectory) -> int:
 
 
 async def _once(players: Players, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
+    last = "no fault was recorded"
     for _ in range(TRIES):
         group = await players.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
         if group.trajectories:
             return group.trajectories[0]
-    raise EngineFault(f"held-out task {task.id} was lost to machine faults {TRIES} times; see the log for what failed")
+        last = next(reversed(group.faults), last)
+    raise EngineFault(f"held-out task {task.id} was lost to machine faults {TRIES} times, the last time to {last}")
 
 
 async def _edit(players: Players, task: Task, rounds: int, seed: int) -> Edited:
@@ -153,12 +155,14 @@ async def _edit(players: Players, task: Task, rounds: int, seed: int) -> Edited:
 
 
 async def _surviving(task: Task, ask: Callable[[], Awaitable[T]]) -> T:
-    fault: MachineError | None = None
+    last = MachineError("no fault was recorded")
     for _ in range(TRIES):
         try:
             return await ask()
         except StorageFault:
             raise
         except MachineError as error:
-            fault = error
-    raise EngineFault(f"held-out task {task.id} was lost to machine faults {TRIES} times") from fault
+            last = error
+    raise EngineFault(
+        f"held-out task {task.id} was lost to machine faults {TRIES} times, the last time to {fault_line(last)}"
+    ) from last

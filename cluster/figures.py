@@ -112,7 +112,9 @@ def _speed(summary: Mapping[str, Any], history: History) -> Html:
 def _faults(summary: Mapping[str, Any]) -> Html:
     episodes = _part(summary, "episodes")
     dropped = episodes.get("dropped") or 0
-    words = f"of machines; {dropped:,} {'episode' if dropped == 1 else 'episodes'} dropped, none scored as zero"
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in (episodes.get("faults") or {}).items())
+    lost = f"{dropped:,} {'episode' if dropped == 1 else 'episodes'} dropped, none scored as zero"
+    words = f"of machines ({kinds}); {lost}" if kinds else f"of machines; {lost}"
     return _tile("Faults", f"{episodes.get('machine_faults') or 0:,}", words)
 
 

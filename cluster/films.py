@@ -10,6 +10,7 @@ from functools import lru_cache
 from PIL import Image, UnidentifiedImageError
 
 from cluster.charts import share
+from cluster.diagnosis import page_reason, words_of
 from cluster.markup import Html, el, join
 from rollout.records import Attempt, Critique, Preference, Render, Shot, Task, Trajectory, Turn
 
@@ -192,7 +193,7 @@ def _problem(attempt: Attempt) -> Html | None:
     """What kept the page from rendering, in its own words."""
     if _valid(attempt):
         return None
-    detail = attempt.render.detail if attempt.render is not None else attempt.page.problem.replace("_", " ")
+    detail = attempt.render.detail if attempt.render is not None else words_of(page_reason(attempt))
     return el(
         "p", el("b", WORDS.get(attempt.outcome, attempt.outcome)), detail and f": {detail[:200]}", class_="problem"
     )

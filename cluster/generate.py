@@ -16,6 +16,7 @@ from cluster.home import at_home
 from cluster.inference import champion_of, tools
 from cluster.settings import RunSettings, check_settings
 from cluster.store import Store
+from reward.validity import complaint
 from rollout.errors import BadInput, RelookError
 from rollout.files import write_aside
 from rollout.records import Task
@@ -50,7 +51,8 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
             print(f"    its own review: {sentence}")
     last = drafts[-1]
     if last.page.html is None:
-        print("no page was written; try another --seed", file=sys.stderr)
+        why = complaint(last.page, last.render)
+        print(f"no page was written; try another --seed. {why}", file=sys.stderr)
         return 1
     print(f"page         {write_aside(folder / 'page.html', last.page.html.encode())}")
     for shot in last.render.shots if last.render is not None else ():
@@ -61,7 +63,7 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
 
 def say(draft: Draft) -> str:
     """One line about a draft."""
-    outcome = draft.render.outcome if draft.render is not None else draft.page.problem
+    outcome = "ok" if draft.valid else complaint(draft.page, draft.render).rstrip(".")
     kept = "" if draft.kept else ", revision refused: it does not render"
     return f"{outcome}, {draft.tokens} tokens so far, {draft.seconds:.1f} s{kept}"
 

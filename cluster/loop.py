@@ -9,6 +9,7 @@ checkpoint, and goes on with the groups on the shelf.
 """
 
 from cluster.clock import Clock
+from cluster.diagnosis import signal_metrics
 from cluster.drift import watch_judge
 from cluster.exam import inference_table, sit
 from cluster.metrics import pool_metrics, step_metrics, update_metrics
@@ -76,6 +77,7 @@ async def one_step(run: Run, stream: Stream) -> None:
             sync = await run.learner.sync()
     metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
     metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
+    metrics |= signal_metrics(groups, settings.learner)
     metrics |= pool_metrics(metrics, settings) | stream.metrics() | await watch_judge(run, step)
     state.step, state.version = step, update.version
     state.history.append({"step": step, **metrics})

@@ -38,6 +38,8 @@ class State:
     total: int = 0
     what: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
+    why: str = ""
+    """Why the last step's pages earned nothing or alike; empty where there is nothing to say."""
     total_steps: int = 0
     first_step_began: float = 0.0
     last_step_ended: float = 0.0
@@ -67,6 +69,8 @@ def panel(state: State) -> "RenderableType":
         rows.append(_now(state))
     if state.history:
         rows += [Text(""), _metrics(state.history)] if rows else [_metrics(state.history)]
+    if state.why:
+        rows += [Text(""), Text(state.why, style="red")]
     if not rows:
         return Text("")
     return Panel(

@@ -17,6 +17,7 @@ from rollout.errors import (
     MachineError,
     PictureLost,
     StorageFault,
+    fault_line,
 )
 from rollout.ports import Shown
 from rollout.records import (
@@ -135,6 +136,7 @@ class PlayerPool:
     ) -> Group:
         """See `cluster.worker.EpisodeWorker`; what a worker was playing when it died is played again by another.
         Raises StorageFault when its pictures cannot be kept: nobody else could."""
+        faults: list[str] = []
         for _ in range(GROUP_TRIES):
             try:
                 group: Group = await self.pool.ask("play_group", task, num=num, seed=seed, rounds=rounds, keep=keep)
@@ -142,9 +144,10 @@ class PlayerPool:
                 raise
             except MachineError as fault:
                 logger.warning("a worker was lost over a group of task %s: %r", task.id, fault)
+                faults.append(fault_line(fault))
                 continue
             return group
-        return Group(task=task, trajectories=(), dropped=num)
+        return Group(task=task, trajectories=(), dropped=num, faults=tuple(faults))
 
     async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
         """See `cluster.worker.EpisodeWorker`."""

@@ -13,9 +13,11 @@ from typing import Any
 
 from cluster.charts import number, percent
 from cluster.curves import curves
+from cluster.diagnosis import Finding
 from cluster.figures import headline, lead
 from cluster.films import Album, Film, Pair, film_card, pair_card
 from cluster.markup import Html, el, join
+from cluster.report_reasons import WORDS, alarm, reasons
 from rollout.files import write_aside
 
 __all__ = ["Film", "Pair", "Report", "write_report"]
@@ -54,6 +56,12 @@ class Report:
     events: Sequence[str] = ()
     advice: str = ""
     """What would make a step faster, in one line; see `cluster.advice`."""
+    alarm: str = ""
+    """Why the last step's pages earned nothing or alike, in one line; see `cluster.diagnosis.explain`."""
+    remedy: str = ""
+    """What usually helps against that."""
+    findings: Sequence[Finding] = ()
+    """The reasons in the last step, each with an example."""
     picture: Callable[[str], bytes | None] = lambda sha256: None
     """The PNG of a screenshot by its content hash, or None when it was not kept."""
 
@@ -82,14 +90,19 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
         _section("What happened", "Faults, exams and other events, oldest first.", _events(report.events)),
         _section("Settings", "What this run was told.", _settings(report.settings)),
     ]
-    top = join(_masthead(report), headline(report.summary, report.history, report.exams))
-    left = max_bytes - sum(map(_size, [top, *parts])) - 30_000
+    top = join(
+        _masthead(report), alarm(report.alarm, report.remedy), headline(report.summary, report.history, report.exams)
+    )
+    found = _section("Why pages earn nothing", WORDS, reasons(report.findings))
+    left = max_bytes - sum(map(_size, [top, found, *parts])) - 30_000
     pairs, left = _fitting((pair_card(pair, album) for pair in report.pairs), left)
     order = sorted(range(len(report.films)), key=lambda place: -report.films[place].step)
     cards = (film_card(report.films[place], album, unfolded=rank < UNFOLDED_FILMS) for rank, place in enumerate(order))
     films, _ = _fitting(cards, left)
     parts.insert(0, _pairs(pairs, len(report.pairs)))
     parts.insert(2, _films(films, len(report.films)))
+    if report.findings:
+        parts.insert(0 if report.alarm else 2, found)
     return _page(report.title, join(top, *parts))
 
 

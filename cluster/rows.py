@@ -50,6 +50,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
         "viewports": [str(viewport) for viewport in group.task.viewports],
         "libraries": list(group.task.libraries),
         "dropped": group.dropped,
+        "dropped_by": list(group.faults),
     }
     if not group.trajectories:
         yield shared
@@ -62,6 +63,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
                     "trajectory": trajectory.id,
                     "trajectory_seconds": trajectory.seconds,
                     "retries": trajectory.retries,
+                    "faults": list(trajectory.faults),
                     **_attempt_row(attempt),
                 }
 
@@ -88,10 +90,12 @@ def schema() -> Any:
         "viewports": texts,
         "libraries": texts,
         "dropped": whole,
+        "dropped_by": texts,
         "sibling": whole,
         "trajectory": text,
         "trajectory_seconds": real,
         "retries": whole,
+        "faults": texts,
         "round": whole,
         "index": whole,
         "verdict": text,
@@ -159,6 +163,7 @@ def _group(rows: list[Row]) -> Group:
         task=task,
         trajectories=tuple(_trajectory(task, list(part)) for _, part in siblings),
         dropped=first["dropped"],
+        faults=tuple(first.get("dropped_by") or ()),  # tables of older runs have no such column
     )
 
 
@@ -174,6 +179,7 @@ def _trajectory(task: Task, rows: list[Row]) -> Trajectory:
         turns=tuple(turns),
         seconds=first["trajectory_seconds"],
         retries=first["retries"],
+        faults=tuple(first.get("faults") or ()),  # tables of older runs have no such column
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cluster.diagnosis import Finding
 from cluster.exam import Exam
 
 
@@ -24,6 +25,8 @@ class RunState:
     """Weights version of the champion."""
     events: list[str] = field(default_factory=list)
     """What happened that a person should know: faults survived, resumes, promotions."""
+    findings: list[Finding] = field(default_factory=list)
+    """What kept the pages of the last step from earning anything, and its groups from carrying a signal."""
     inference: dict[str, dict[str, float]] = field(default_factory=dict)
     canaries: dict[str, dict[str, float]] = field(default_factory=dict)
     """Each critic's first scores of the fixed pages by which its drift is seen, by critic, then by task."""
@@ -40,6 +43,7 @@ class RunState:
         self.step, self.history, self.exams = saved.step, saved.history, saved.exams
         self.champion_step, self.inference = saved.champion_step, saved.inference
         self.version, self.champion_version = saved.version, saved.champion_version
+        self.findings = saved.findings
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -50,4 +54,6 @@ class RunState:
         """What `to_json` gave. Raises KeyError or TypeError for anything else."""
         # Before learners could go back, the version was the step.
         versions = {"version": value["step"], "champion_version": value["champion_step"]}
-        return cls(**{**versions, **value, "exams": [Exam(**exam) for exam in value["exams"]]})
+        exams = [Exam(**exam) for exam in value["exams"]]
+        findings = [Finding(**finding) for finding in value.get("findings", ())]
+        return cls(**{**versions, **value, "exams": exams, "findings": findings})

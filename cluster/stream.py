@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from cluster.pace import Pace
 from cluster.settings import RunSettings
 from learner.credit import teaches
-from rollout.errors import MachineError
+from rollout.errors import MachineError, fault_summary
 from rollout.records import Group
 
 PlayGroup = Callable[[int, int], Awaitable[Group]]
@@ -175,7 +175,8 @@ class Stream:
         lost = sum(group.dropped for group in groups)
         total = lost + sum(len(group.trajectories) for group in groups)
         if total and lost > self.settings.max_fault_share * total:
+            faults = [fault for group in groups for fault in group.faults]
             raise MachineError(
                 f"{lost} of {total} episodes of a step were lost to machine faults; wanted at most a share of "
-                f"{self.settings.max_fault_share} (max_fault_share); see the log for what failed, mend it and resume"
+                f"{self.settings.max_fault_share} (max_fault_share); {fault_summary(faults)}; mend it and resume"
             )

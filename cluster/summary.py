@@ -1,8 +1,10 @@
 """`summary.json`: what a run came to, in the form that other programs read."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cluster.diagnosis import silent_steps
 from cluster.metrics import mean
 from cluster.settings import RunSettings
 from cluster.state import RunState
@@ -34,6 +36,13 @@ def summarise(run_id: str, status: str, state: RunState, settings: RunSettings) 
             "valid_after": champion.valid if champion else None,
             "tasks": len(first.rewards) if first else 0,
         },
+        "first_pages": _totals(history, "first_pages_"),
+        "signal": {
+            "steps_without": sum(row.get("signal_groups") == 0 for row in history),
+            "steps_without_at_end": silent_steps(history),
+            "flat_groups": _totals(history, "flat_groups_"),
+            "reason": str(state.findings[0]) if state.findings and silent_steps(history) else "",
+        },
         "forced_optimization": {
             "trajectories": int(sum(_column(history, "trajectories"))),
             "violations": int(sum(_column(history, "violations"))),
@@ -49,12 +58,21 @@ def summarise(run_id: str, status: str, state: RunState, settings: RunSettings) 
             "finished": int(sum(_column(history, "trajectories"))),
             "machine_faults": int(sum(_column(history, "machine_faults"))),
             "dropped": int(sum(_column(history, "dropped"))),
+            "faults": _totals(history, "faults_"),
         },
         "throughput": {
             name: mean(_column(history, name)) for name in ("tokens_per_s", "pages_per_s", "trajectories_per_s")
         },
         "inference": {name: dict(state.inference.get(name, {})) for name in ("base", "self_edit", "with_critic")},
     }
+
+
+def _totals(history: Sequence[Mapping[str, float]], prefix: str) -> dict[str, int]:
+    """Sums over all steps of the counts whose names begin with a prefix, without those that are 0."""
+    totals = Counter[str]()
+    for row in history:
+        totals.update({name.removeprefix(prefix): int(row[name]) for name in row if name.startswith(prefix)})
+    return {name: count for name, count in totals.items() if count}
 
 
 def _column(history: Sequence[Mapping[str, float]], name: str) -> list[float]:

@@ -90,6 +90,11 @@ class Tracker:
     def _create(self, settings: RunSettings, runs: Path, run_id: str) -> str:
         experiment = self.client.get_experiment_by_name(settings.name)
         if experiment is not None:
+            if experiment.lifecycle_stage != "active":
+                raise SettingsError(
+                    f"MLflow has deleted the experiment {settings.name!r}; bring it back with `mlflow experiments "
+                    f"restore --experiment-id {experiment.experiment_id}`, or give the run another `name`"
+                )
             experiment_id = experiment.experiment_id
         else:
             place = None if os.environ.get("MLFLOW_TRACKING_URI") else (runs / "mlflow-artifacts").as_uri()

@@ -126,7 +126,7 @@ async def run(plan: Plan) -> int:
             await session.save_if_whole()
         except RelookError as error:
             code, status = (2 if session.run is None else 1), "failed"
-            display.note(f"failed: {error}")
+            (session.observer or display).note(f"failed: {error}")
             print(f"relook: {error}", file=sys.stderr)
             logger.debug("the run failed", exc_info=True)
         except BaseException:

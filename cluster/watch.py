@@ -12,6 +12,17 @@ from typing import Any
 
 from actors import ledger
 from cluster.advice import advice
+from cluster.diagnosis import (
+    MOSTLY,
+    SILENT_STEPS,
+    diagnose,
+    explain,
+    faults_of,
+    main_reasons,
+    page_findings,
+    remedy,
+    silent_steps,
+)
 from cluster.display import Display
 from cluster.exam import Exam
 from cluster.gauges import Gauges
@@ -22,6 +33,7 @@ from cluster.store import Store, read_groups
 from cluster.summary import summarise
 from cluster.tracking import EXAM_MARK, Tracker
 from learner.promotion import bootstrap
+from rollout.errors import fault_summary
 from rollout.records import Group
 
 logger = logging.getLogger(__name__)
@@ -82,19 +94,42 @@ class Observer:
         step = int(row["step"])
         faults = int(row.get("machine_faults", 0))
         if faults:
-            self.note(f"step {step}: {faults} machine faults, {int(row['dropped'])} episodes dropped, none scored")
-        self.display.step(row, self.settings.steps)
+            said = fault_summary(faults_of(groups))
+            self.note(
+                f"step {step}: {faults} machine faults, {int(row['dropped'])} episodes dropped, none scored"
+                + (f": {said}" if said else "")
+            )
+        state.findings = diagnose(groups, self.settings.learner)
+        self.display.step(row, self.settings.steps, explain(state.findings, row))
+        self._help(state)
         self._later(self.tracker.metrics, list(state.history))
         self._later(self.gauges.show, dict(row))
-        if step % self.settings.report.every == 0:
+        if step == 1 or step % self.settings.report.every == 0:
             self._later(self.tracker.file, self.store.step_file(step), "trajectories")
             self._later(self.publish, "running", RunState.from_json(state.to_json()))
+
+    def _help(self, state: RunState) -> None:
+        """Says what usually helps, once for each reason, when some steps in a row had no signal."""
+        if not self._silent(state):
+            return
+        helps = remedy(state.findings[0], self.settings)
+        if not any(event.endswith(helps) for event in state.events):
+            steps = silent_steps(state.history)
+            self.note(f"no signal for {steps} steps: {main_reasons(state.findings)}. What usually helps: {helps}")
 
     def exam(self, exam: Exam, state: RunState) -> None:
         """Says what came of it, and delivers it; the champion too, where it moved or is owed."""
         self._later(self._deliver_exams, list(state.exams), state.champion_step, state.champion.mean)
         champion = "the new champion" if state.champion_step == exam.step else f"champion stays {state.champion_step}"
-        self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}; {champion}")
+        why = f" ({self._exam_reason(exam)})" if exam.valid <= 1 - MOSTLY else ""
+        self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}{why}; {champion}")
+
+    def _exam_reason(self, exam: Exam) -> str:
+        """The most frequent reason that pages of an exam earned nothing."""
+        played = self.store.read_exam(exam.step) or []
+        groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
+        findings = page_findings(groups)
+        return main_reasons(findings) if findings else "its pages were not kept"
 
     def _deliver_exams(self, exams: list[Exam], champion: int, reward: float) -> None:
         self.tracker.metrics([self._exam_metrics(exam) for exam in exams], EXAM_MARK)
@@ -127,9 +162,21 @@ class Observer:
             for sha in itertools.islice(dict.fromkeys(self._example_shots()), MAX_PAIRS):
                 self.tracker.file(self.store.shots / f"{sha}.png", "screenshots")
         self.tracker.finish(status)
-        if words := advice(self.state.history, self.settings):
+        if words := self._advice(self.state):
             self.display.note(words)
         return summary
+
+    def _advice(self, state: RunState) -> str:
+        """What would help the run most: a signal where the last steps had none, else a faster step."""
+        if not self._silent(state):
+            return advice(state.history, self.settings)
+        helps = remedy(state.findings[0], self.settings)
+        return f"{explain(state.findings, state.history[-1])}. What usually helps: {helps}"
+
+    @staticmethod
+    def _silent(state: RunState) -> bool:
+        """Whether the last steps had no signal, so many of them that it is worth a word."""
+        return silent_steps(state.history) >= SILENT_STEPS and bool(state.findings)
 
     def _costs(self) -> Counter[str]:
         """What the critics have cost in this run, resumes included."""
@@ -151,6 +198,7 @@ class Observer:
         self.errands.append(self.clerk.submit(work, *args))
 
     def _report(self, summary: Mapping[str, Any], state: RunState) -> Report:
+        why = explain(state.findings, state.history[-1]) if state.history else ""
         return Report(
             run_id=self.run_id,
             title=self.settings.name,
@@ -163,7 +211,10 @@ class Observer:
             pairs=list(self._pairs(state.champion_step)),
             inference=state.inference,
             events=state.events,
-            advice=advice(state.history, self.settings),
+            advice="" if self._silent(state) else advice(state.history, self.settings),
+            alarm=why,
+            remedy=remedy(state.findings[0], self.settings) if why else "",
+            findings=state.findings,
             picture=self.store.picture,
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.store import Store, without_pixels
 from rollout.episode import play
-from rollout.errors import BrowserFault, MachineError, PictureLost
+from rollout.errors import BrowserFault, MachineError, PictureLost, fault_line
 from rollout.parsing import parse_feedback
 from rollout.ports import Cast
 from rollout.records import Critique, Group, Page, Render, Reward, Task, Trajectory
@@ -47,10 +47,12 @@ class EpisodeWorker:
         """`num` episodes of one task; those lost to machine faults are counted in `dropped`."""
         settings = self.settings if rounds is None else self.settings.model_copy(update={"rounds": rounds})
         played = await asyncio.gather(*(self._play(task, settings, seed, i) for i in range(num)))
-        trajectories = [trajectory for trajectory in played if trajectory is not None]
+        trajectories = [one for one in played if isinstance(one, Trajectory)]
+        faults = tuple(one for one in played if isinstance(one, str))
         if keep:
             await asyncio.gather(*(self._keep(trajectory) for trajectory in trajectories))
-        return Group(task=task, trajectories=tuple(map(without_pixels, trajectories)), dropped=num - len(trajectories))
+        kept = tuple(map(without_pixels, trajectories))
+        return Group(task=task, trajectories=kept, dropped=len(faults), faults=faults)
 
     async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
         """Critic-free self-edit of one task; its drafts are judged afterwards, for the table alone."""
@@ -83,12 +85,13 @@ class EpisodeWorker:
         """Says that it is there."""
         return "worker"
 
-    async def _play(self, task: Task, settings: EpisodeSettings, seed: int, sibling: int) -> Trajectory | None:
+    async def _play(self, task: Task, settings: EpisodeSettings, seed: int, sibling: int) -> Trajectory | str:
+        """One episode, or the fault that dropped it in a line."""
         try:
             return await play(task, self.cast, settings, seed=seed, sibling=sibling)
         except MachineError as fault:
             logger.warning("dropped episode %d of task %s: %r", sibling, task.id, fault)
-            return None
+            return fault_line(fault)
 
     async def _judge(self, task: Task, draft: Draft) -> Reward:
         render = draft.render

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rollout import prompts
 from rollout.acceptance import improves
-from rollout.errors import BrowserFault, MachineError, TaskFileError
+from rollout.errors import BrowserFault, MachineError, TaskFileError, fault_line
 from rollout.parsing import parse_page
 from rollout.ports import Cast, Shown
 from rollout.records import (
@@ -57,19 +57,20 @@ async def play(task: Task, cast: Cast, settings: EpisodeSettings, *, seed: int, 
         task=task,
         turns=tuple(turns),
         seconds=time.monotonic() - started,
-        retries=episode.retries,
+        retries=len(episode.faults),
+        faults=tuple(episode.faults),
     )
 
 
 @dataclass(kw_only=True)
 class Episode:
-    """The moves of one episode, and the count of machine faults it survived."""
+    """The moves of one episode, and the machine faults it survived."""
 
     task: Task
     cast: Cast
     settings: EpisodeSettings
     seed: int
-    retries: int = field(default=0, init=False)
+    faults: list[str] = field(default_factory=list, init=False)
 
     async def first_turn(self) -> Turn:
         """Round 0: its one attempt is what the others must beat, whatever it is worth."""
@@ -201,8 +202,8 @@ class Episode:
             try:
                 return await ask()
             except MachineError as fault:
-                if self.retries >= self.settings.retries:
+                if len(self.faults) >= self.settings.retries:
                     raise
-                self.retries += 1
-                logger.warning("task %s: retry %d after %r", self.task.id, self.retries, fault)
-                await asyncio.sleep(BACKOFF_S * self.retries)
+                self.faults.append(fault_line(fault))
+                logger.warning("task %s: retry %d after %r", self.task.id, len(self.faults), fault)
+                await asyncio.sleep(BACKOFF_S * len(self.faults))

@@ -21,6 +21,12 @@ The policy's own mistakes are not in this tree: they are data, and earn a reward
 Any other exception is a bug and stops the run with its traceback.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+
+MAX_FAULT_CHARS = 300
+"""Length of a fault's line in the records of a run."""
+
 
 class RelookError(Exception):
     """Base of everything this system raises on purpose; its message is one line for a person."""
@@ -84,3 +90,22 @@ class BudgetSpent(RelookError):
 
 class SyncError(RelookError):
     """An engine's log-probs differ from the learner's after a weight sync."""
+
+
+def fault_line(fault: MachineError) -> str:
+    """A fault in one bounded line, for the records of a run: `BrowserFault: two browsers stood still`."""
+    return f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:MAX_FAULT_CHARS]
+
+
+def fault_kinds(lines: Sequence[str]) -> dict[str, int]:
+    """How many of these lines are of each kind of fault, most frequent first."""
+    return dict(Counter(line.partition(":")[0] for line in lines).most_common())
+
+
+def fault_summary(lines: Sequence[str]) -> str:
+    """Each kind of fault with its count and its last message; empty for no lines.
+
+    Example: `2 x BrowserFault, the last: two browsers stood still`.
+    """
+    last = dict(line.partition(": ")[::2] for line in lines)
+    return "; ".join(f"{count} x {kind}, the last: {last[kind]}" for kind, count in fault_kinds(lines).items())

@@ -426,6 +426,8 @@ class Trajectory:
     seconds: float = 0.0
     retries: int = 0
     """Machine faults that were survived on the way."""
+    faults: tuple[str, ...] = ()
+    """Those faults in order, each as its kind and its message."""
 
     @property
     def accepted(self) -> tuple[Attempt, ...]:
@@ -451,6 +453,8 @@ class Group:
     trajectories: tuple[Trajectory, ...]
     dropped: int = 0
     """Siblings lost to machine faults."""
+    faults: tuple[str, ...] = ()
+    """The faults that dropped siblings, each as its kind and its message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from cluster.display import Display
-from cluster.panel import clock, sparkline
+from cluster.panel import State, clock, panel, sparkline
 
 ROW = {
     "step": 1,
@@ -152,3 +152,17 @@ def test_sparklines_and_clocks() -> None:
     assert sparkline([2.0, 2.0]) == "▄▄"
     assert sparkline([]) == ""
     assert (clock(7), clock(750), clock(11100)) == ("0:07", "12:30", "3:05:00")
+
+
+def test_the_panel_says_why_a_step_had_no_signal_until_one_has() -> None:
+    from rich.console import Console
+
+    state = State(began=time.monotonic(), why="no signal: 24 of 24 first pages: no ```html block")
+    state.history.append({"step": 1.0, "valid_render_rate": 0.0})
+    shown = []
+    for _ in range(2):
+        console = Console(file=io.StringIO(), width=100, record=True)
+        console.print(panel(state))
+        shown.append("no signal: 24 of 24 first pages: no ```html block" in console.export_text())
+        state.why = ""
+    assert shown == [True, False]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from cluster.diagnosis import Finding
 from cluster.films import diff
 from cluster.markup import el
 from cluster.report import Film, Pair, Report, render, write_report
@@ -312,12 +313,15 @@ def evil_report() -> Report:
         films=[Film(step=1, trajectory=Trajectory(id=EVIL, task=task, turns=turns), reference=reference)],
         pairs=[Pair(task=task, before=bad, after=torn, reference=reference)],
         events=[EVIL],
+        alarm=EVIL,
+        remedy=EVIL,
+        findings=[Finding(reason=EVIL, count=1, total=1, detail=EVIL, brief=EVIL, text=EVIL)],
     )
 
 
 def test_no_text_of_a_page_becomes_markup() -> None:
     page = Reader(render(evil_report()))
-    assert page.text.count(EVIL) >= 15
+    assert page.text.count(EVIL) >= 20
     assert len(page.all("script")) == 1
     assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
