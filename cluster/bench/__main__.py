@@ -23,6 +23,7 @@ from cluster.bench.part import Figures
 from cluster.bench.render import bench_render
 from cluster.bench.rollout import bench_rollout
 from cluster.bench.sync import bench_sync
+from cluster.commands import program
 from cluster.home import at_home
 from rollout.files import write_aside
 
@@ -41,7 +42,7 @@ PARTS: dict[str, Callable[[], Figures]] = {
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.bench", description="Measures this machine.")
+    parser = argparse.ArgumentParser(prog=program("bench"), description="Measures this machine.")
     parser.add_argument("--only", choices=sorted(PARTS), help="run one part")
     parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
