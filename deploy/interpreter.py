@@ -27,14 +27,20 @@ def find(wanted: str = "", kept: str = "") -> str:
             return base
         got = f"Python {version}" if version else "nothing that starts"
         raise SetupError(f"PYTHON={wanted} is {got}; wanted a path or version of Python {named()}")
-    found = {}
-    for candidate in ([kept] if kept else []) + list(candidates(versions)):
+    if kept and ask(kept)[0] in versions and os.access(ask(kept)[1], os.X_OK):
+        return ask(kept)[1]
+    found = available(versions)
+    return next((found[version] for version in versions if version in found), "") or fetched(versions)
+
+
+def available(versions: tuple[str, ...] = SUPPORTED) -> dict[str, str]:
+    """Version to interpreter, of those that this machine has."""
+    found: dict[str, str] = {}
+    for candidate in candidates(versions):
         version, base = ask(candidate)
         if version in versions and os.access(base, os.X_OK):
-            if candidate == kept:
-                return base
             found.setdefault(version, base)
-    return next((found[version] for version in versions if version in found), "") or fetched(versions)
+    return found
 
 
 def candidates(versions: tuple[str, ...]) -> Iterator[str]:
@@ -53,7 +59,7 @@ def candidates(versions: tuple[str, ...]) -> Iterator[str]:
 def fetched(versions: tuple[str, ...]) -> str:
     """An interpreter that uv fetches. Raises SetupError when there is no uv, or it cannot."""
     asked = versions[0] if len(versions) == 1 else PREFERRED
-    missing = f"Python {' or '.join(versions)} is wanted, got {'.'.join(map(str, sys.version_info[:3]))}"
+    missing = f"Python {named(versions)} is wanted, got {'.'.join(map(str, sys.version_info[:3]))}"
     mend = f"install it: apt-get install python{asked}-venv, pyenv install {asked}, or uv python install {asked}"
     uv = shutil.which("uv")
     if not uv:
@@ -77,6 +83,6 @@ def ask(python: str) -> tuple[str, str]:
     return (lines[0], lines[1]) if len(lines) == 2 else ("", "")
 
 
-def named() -> str:
-    """The supported versions in words. Example: `"3.11, 3.12 or 3.13"`."""
-    return f"{', '.join(SUPPORTED[:-1])} or {SUPPORTED[-1]}"
+def named(versions: tuple[str, ...] = SUPPORTED) -> str:
+    """Versions in words. Example: `"3.11, 3.12 or 3.13"`."""
+    return " or ".join(filter(None, [", ".join(versions[:-1]), versions[-1]]))

@@ -1,8 +1,9 @@
 """Makes this checkout ready to run: `make setup`, or `python3 deploy/setup.py [--python PATH]`.
 
 Needs only the standard library of Python 3.8 or later. Python packages come from the lock without dependency
-resolution, Chromium and its company from the system; then every engine proves that it loads. The stamp is written last:
-a second call takes no time, an interrupted one is repaired by the next, and a call that runs beside another waits for it.
+resolution, Chromium and its company from the system; then every engine proves that it loads. The stamp is written
+last: a second call takes no time, an interrupted one is repaired by the next, and a call that runs beside another
+waits for it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="deploy/setup.py", description="Makes this checkout ready to run.")
     parser.add_argument("--python", default="", help="path or version of the Python for .venv")
     parser.add_argument("--lock", action="store_true", help="resolve requirements/cpu.lock anew instead")
+    parser.add_argument("--versions", action="store_true", help="list the supported Pythons of this machine instead")
     options = parser.parse_args()
+    if options.versions:
+        print(*sorted(interpreter.available(), key=SUPPORTED.index))
+        return 0
     started = time.monotonic()
     CACHE.mkdir(exist_ok=True)
     try:
