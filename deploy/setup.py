@@ -255,8 +255,9 @@ def resolved(version: str) -> str:
     command = [str(VENV / "bin" / "uv"), "pip", "compile", "pyproject.toml", "--override", str(OVERRIDES)]
     command += [word for extra in EXTRAS for word in ("--extra", extra)]
     command += ["--python-version", version, "--no-python-downloads", "--no-header", "-o", str(path)]
-    command += ["--no-emit-index-url", "--no-emit-find-links", *uv_sources()]
-    if problem := run(*command):
+    command += ["--no-emit-index-url", "--no-emit-find-links"]
+    # A further index may have a release for some Pythons only, which hides what the main one has of it.
+    if run(*command, *uv_sources()) and (problem := run(*command)):
         raise SetupError(f"the lock cannot be resolved for Python {version}: {problem}")
     return re.sub(r"^(torch==[\d.]+)$", r"\1+cpu", path.read_text(), flags=re.MULTILINE)
 
