@@ -1,8 +1,17 @@
 # What a person or a CI does here; every target sets up what it needs first, and a second set-up takes no time.
-ifeq ($(origin PYTHON), undefined)
-PYTHON := $(shell command -v python3.11 || command -v python3)
-endif
+# PYTHON=/path/to/python chooses the Python of .venv; otherwise the set-up keeps .venv's or finds one.
 BIN := .venv/bin
+
+# Any Python runs the set-up, which then looks for one that ReLook can use.
+SET_UP = set_up() { \
+	for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then \
+			"$$python" deploy/setup.py "$$@"; exit $$?; \
+		fi; \
+	done; \
+	if command -v uv >/dev/null; then uv run --quiet --no-project python deploy/setup.py "$$@"; exit $$?; fi; \
+	echo "setup: no Python found; install Python 3.11, 3.12 or 3.13" >&2; exit 2; \
+}; set_up
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check kills resumes bench reproduce doctor lock clean
@@ -11,8 +20,7 @@ help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: ## make .venv from the lock, find or install Chromium, prove that every engine loads
-	@test -n "$(PYTHON)" || { echo "setup: no Python found; install Python 3.11" >&2; exit 2; }
-	@"$(PYTHON)" deploy/setup.py
+	@$(SET_UP) $(if $(PYTHON),--python "$(PYTHON)")
 
 demo: setup ## train the built-in policy on this machine; ARGS="--set steps=8" overrides settings
 	@$(BIN)/python -m cluster.train deploy/runs/demo.toml $(ARGS)
@@ -43,7 +51,7 @@ doctor: setup ## say what this machine or cluster lacks; ARGS=deploy/runs/demo.t
 	@$(BIN)/python -m cluster.doctor $(ARGS)
 
 lock: setup ## resolve requirements/cpu.lock anew from pyproject.toml
-	@"$(PYTHON)" deploy/setup.py --lock
+	@$(SET_UP) --lock
 
 clean: ## remove caches; runs/ and .venv stay
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

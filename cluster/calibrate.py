@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cluster.commands import program
 from cluster.inference import critic_at_hand
 from cluster.settings import RunSettings, load_settings
 from reward import calibration
@@ -152,7 +153,7 @@ async def _compared(ladder: Ladder, critic: Critic) -> list[tuple[Better, Better
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cluster.calibrate", description="Measures a judge.")
+    parser = argparse.ArgumentParser(prog=program("calibrate"), description="Measures a judge.")
     parser.add_argument("settings", nargs="?", type=Path, help="a TOML file whose critic is measured; else the default")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     parser.add_argument("--tasks", type=int, default=8, help="ladders of five pages")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from cluster import machine
+from cluster.commands import program
 from cluster.connection import connect
 from cluster.home import at_home
 from cluster.machine import Finding
@@ -29,7 +30,7 @@ START_TIMEOUT_S = 120
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.doctor", description="Says what this machine lacks.")
+    parser = argparse.ArgumentParser(prog=program("doctor"), description="Says what this machine lacks.")
     parser.add_argument("settings", nargs="?", type=Path, help="a TOML file whose needs are checked; else the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     options = parser.parse_args(argv)

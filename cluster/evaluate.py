@@ -12,6 +12,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from cluster.commands import program
 from cluster.curriculum import Curriculum
 from cluster.exam import inference_table
 from cluster.home import at_home
@@ -67,7 +68,7 @@ def show(table: dict[str, dict[str, float]]) -> str:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cluster.evaluate", description="Examines a champion.")
+    parser = argparse.ArgumentParser(prog=program("evaluate"), description="Examines a champion.")
     parser.add_argument("--run", help="the run whose champion is examined; the newest by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
     parser.add_argument("--model", type=Path, help="another model directory, with the run's settings")

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from cluster.commands import program
 from cluster.curriculum import libraries_of
 from cluster.home import at_home
 from cluster.inference import champion_of, tools
@@ -69,7 +70,7 @@ def say(draft: Draft) -> str:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cluster.generate", description="Writes a page for a brief.")
+    parser = argparse.ArgumentParser(prog=program("generate"), description="Writes a page for a brief.")
     parser.add_argument("brief", help="what the page should be, in plain English")
     parser.add_argument("--run", help="the run whose champion writes; the newest by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from packaging.requirements import Requirement
+
 from learner.processor import CPUINFO, best_units, has_bfloat16_units
 
 GIB = 1 << 30
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 FONTS = {
     "Liberation": "fonts-liberation",
     "Noto Sans CJK": "fonts-noto-cjk",
@@ -39,12 +42,13 @@ class Finding:
         return f"{self.status:4}  {self.what:10}  {self.detail}{mend}"
 
 
-def check_python() -> Finding:
+def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
     """The interpreter's version."""
-    version = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info[:2] == (3, 11):
-        return Finding(what="python", status="ok", detail=version)
-    return Finding(what="python", status="FAIL", detail=f"{version}, wanted 3.11", mend="run from .venv: make setup")
+    shown = ".".join(map(str, version))
+    if OLDEST_PYTHON <= version[:2] <= NEWEST_PYTHON:
+        return Finding(what="python", status="ok", detail=shown)
+    wanted = "{}.{} to {}.{}".format(*OLDEST_PYTHON, *NEWEST_PYTHON)
+    return Finding(what="python", status="FAIL", detail=f"{shown}, wanted {wanted}", mend="run from .venv: make setup")
 
 
 def check_packages(lock: Path) -> Finding:
@@ -53,18 +57,28 @@ def check_packages(lock: Path) -> Finding:
     if "vllm" in installed:
         return Finding(what="packages", status="ok", detail=f"GPU environment with vllm {installed['vllm']}")
     try:
-        pins = dict(re.findall(r"^([\w.\-]+)(?:\[.*\])?==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
+        pins = read_pins(lock)
     except OSError as error:
         return Finding(what="packages", status="warn", detail=f"{lock}: {error.strerror}", mend="run from a checkout")
+    # PyTorch's CUDA build of the same version stands in for its CPU build, where an index has no other.
+    if installed.get("torch") == pins.get("torch", "").partition("+")[0]:
+        installed["torch"] = pins["torch"]
     wrong = [
-        f"{name} {installed.get(_normal(name), 'missing')} (wanted {version})"
+        f"{name} {installed.get(name, 'missing')} (wanted {version})"
         for name, version in pins.items()
-        if installed.get(_normal(name)) != version
+        if installed.get(name) != version
     ]
     if wrong:
         detail = f"{len(wrong)} differ from {lock.name}: {', '.join(wrong[:3])}"
         return Finding(what="packages", status="FAIL", detail=detail, mend="make setup")
     return Finding(what="packages", status="ok", detail=f"{len(pins)} as pinned in {lock.name}")
+
+
+def read_pins(lock: Path) -> dict[str, str]:
+    """Package to version, as a lock pins them for this Python. Raises OSError."""
+    lines = (line.partition(" #")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
+    asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {_normal(one.name): str(one.specifier)[2:] for one in asked if not one.marker or one.marker.evaluate()}
 
 
 def check_processor(in_bfloat16: tuple[str, ...] = (), cpuinfo: Path = CPUINFO) -> Finding:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.advice import NOUNS, Costs, Forecast, advise, balance, forecast, measure
+from cluster.commands import program
 from cluster.home import at_home
 from cluster.metrics import mean, pool_metrics, pool_sizes, step_metrics
 from cluster.settings import RunSettings, check_settings, load_settings
@@ -165,7 +166,7 @@ def _idle(costs: Costs, step: Forecast, sizes: Mapping[str, int], name: str) -> 
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cluster.plan", description="Predicts a step's time.")
+    parser = argparse.ArgumentParser(prog=program("plan"), description="Predicts a step's time.")
     parser.add_argument("settings", type=Path, help="a TOML file such as deploy/runs/demo.toml")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     parser.add_argument(

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from cluster.commands import program
 from cluster.home import at_home
 from cluster.inference import critic_at_hand
 from cluster.metrics import mean, update_metrics
@@ -180,7 +181,7 @@ async def _learn(store: Store, settings: RunSettings, model: Path | None, folder
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cluster.replay", description="Learns, or judges, a run again.")
+    parser = argparse.ArgumentParser(prog=program("replay"), description="Learns, or judges, a run again.")
     parser.add_argument("run", help="the run, by its id or path")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="what is to be different")

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from cluster.claims_page import write_claims
+from cluster.commands import program
 from cluster.home import at_home
 from cluster.kept import NOT_COMPARED, KeptResults, same_run
 from cluster.results import Result, read_result
@@ -245,7 +246,7 @@ def main(argv: list[str] | None = None, train: Train = run_training) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m cluster.reproduce", description="Trains all variants and says which claims hold."
+        prog=program("reproduce"), description="Trains all variants and says which claims hold."
     )
     parser.add_argument(
         "--quick", action="store_true", help="a few minutes: does it run? Says nothing about the claims"

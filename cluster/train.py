@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.commands import program
 from cluster.display import Display
 from cluster.home import at_home
 from cluster.settings import RunSettings, check_settings, load_settings
@@ -353,7 +354,7 @@ class _Stop:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cluster.train", description="Trains a policy to write web pages.")
+    parser = argparse.ArgumentParser(prog=program("train"), description="Trains a policy to write web pages.")
     parser.add_argument("settings", nargs="?", type=Path, help="a TOML file such as deploy/runs/demo.toml")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run, by its id or path")

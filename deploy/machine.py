@@ -22,6 +22,8 @@ WHOLE = (
 DOWNLOADS = Path.home() / ".cache" / "ms-playwright"
 PROGRAMS = {"bwrap": "bubblewrap", "ip": "iproute2"}
 """What shuts pages in, and what a test makes hosts with."""
+SUPPORTED = ("3.11", "3.12", "3.13")
+"""Versions of Python, as `requires-python` of pyproject.toml says; the first is preferred."""
 FONTS = {
     "Liberation": "fonts-liberation",
     "Noto Sans CJK": "fonts-noto-cjk",

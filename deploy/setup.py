@@ -1,12 +1,14 @@
-"""Makes this checkout ready to run: `make setup`, or `python3.11 deploy/setup.py`.
+"""Makes this checkout ready to run: `make setup`, or `python3 deploy/setup.py [--python PATH]`.
 
-Needs only the standard library. Python packages come from the lock without dependency resolution, Chromium and
-its company from the system; then every engine proves that it loads. The stamp is written last: a second call takes
-no time, an interrupted one is repaired by the next, and a call that runs beside another waits for it.
+Needs only the standard library of Python 3.8 or later. Python packages come from the lock without dependency
+resolution, Chromium and its company from the system; then every engine proves that it loads. The stamp is written
+last: a second call takes no time, an interrupted one is repaired by the next, and a call that runs beside another
+waits for it.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import contextlib
 import fcntl
@@ -20,11 +22,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import interpreter
 from machine import (
     CACHE,
     LOG,
     PYTHON,
     ROOT,
+    SUPPORTED,
     VENV,
     SetupError,
     apt_install,
@@ -34,26 +38,41 @@ from machine import (
     run,
 )
 
-LOCK = ROOT / "requirements" / "cpu.lock"
+LOCK, GPU_LOCK = ROOT / "requirements" / "cpu.lock", ROOT / "requirements" / "gpu.lock"
+OVERRIDES, EXTRAS = Path("requirements") / "cpu-overrides.txt", ("cpu", "dev", "bench")
 STAMP, UNFINISHED = VENV / "setup-stamp", VENV / "setup-unfinished"
 UV = "uv==0.13.9"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where PyTorch publishes its builds without CUDA, asked when the configured sources have none."""
+CUDA_LIBRARIES = frozenset(
+    ["nvidia-cublas", "nvidia-cuda-cupti", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime", "nvidia-cudnn-cu13"]
+    + ["nvidia-cufft", "nvidia-cufile", "nvidia-curand", "nvidia-cusolver", "nvidia-cusparse"]
+    + ["nvidia-cusparselt-cu13", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvshmem-cu13", "nvidia-nvtx"]
+)
+"""What PyTorch's CUDA build loads when it is imported, from gpu.lock."""
 ENGINES = ("vllm.v1.engine.async_llm", "torch", "transformers", "ray", "deepspeed", "playwright.async_api", "mlflow")
 
 
 def main() -> int:
     """Does what is not done yet. Returns 0, 2 when something is missing, 130 when it was interrupted."""
+    parser = argparse.ArgumentParser(prog="deploy/setup.py", description="Makes this checkout ready to run.")
+    parser.add_argument("--python", default="", help="path or version of the Python for .venv")
+    parser.add_argument("--lock", action="store_true", help="resolve requirements/cpu.lock anew instead")
+    parser.add_argument("--versions", action="store_true", help="list the supported Pythons of this machine instead")
+    options = parser.parse_args()
+    if options.versions:
+        print(*sorted(interpreter.available(), key=SUPPORTED.index))
+        return 0
     started = time.monotonic()
     CACHE.mkdir(exist_ok=True)
     try:
-        if "--lock" in sys.argv[1:]:
+        if options.lock:
             lock_packages()
             return 0
         with alone():
-            if STAMP.is_file() and STAMP.read_text() == fingerprint() and environment_works() and find_chromium():
+            if is_ready(options.python):
                 return 0
-            set_up()
+            set_up(options.python)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 2
@@ -64,11 +83,19 @@ def main() -> int:
     return 0
 
 
-def set_up() -> None:
+def is_ready(wanted: str) -> bool:
+    """Whether all is done, with the Python that is wanted, if one is."""
+    if not (STAMP.is_file() and STAMP.read_text() == fingerprint() and environment_works() and find_chromium()):
+        return False
+    return not wanted or interpreter.version_of(interpreter.find(wanted)) == interpreter.version_of(PYTHON)
+
+
+def set_up(wanted: str) -> None:
     """All stages, in order; each does only what is missing."""
     LOG.write_text("")
-    with stage("Python 3.11 environment in .venv"):
-        make_environment(find_python())
+    python = interpreter.find(wanted, kept=PYTHON if environment_works() else "")
+    with stage(f"Python {interpreter.version_of(python)} environment in .venv"):
+        make_environment(python)
     with stage(f"packages of {LOCK.relative_to(ROOT)}"):
         install_packages()
     with stage("browser, sandbox, fonts"):
@@ -80,38 +107,25 @@ def set_up() -> None:
 
 def fingerprint() -> str:
     """What the stamp stands for: the lock, the set-up itself and the place, for an environment cannot be moved."""
-    files = (LOCK, Path(__file__), Path(__file__).with_name("machine.py"))
+    files = (LOCK, *sorted(Path(__file__).parent.glob("*.py")))
     return hashlib.sha256(b"\0".join([str(ROOT).encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
 
 # --- Python and its packages
 
 
-def find_python() -> str:
-    """An interpreter of version 3.11 that is not of a virtual environment. Raises SetupError."""
-    if sys.version_info[:2] == (3, 11):
-        return str(getattr(sys, "_base_executable", sys.executable))
-    for name in ("python3.11", "python3", "python"):
-        found = shutil.which(name)
-        if found and output(found, "-c", "import sys; print(sys.version_info[:2])") == "(3, 11)":
-            return output(found, "-c", "import sys; print(sys._base_executable)")
-    raise SetupError(
-        "Python 3.11 is wanted, got "
-        f"{sys.version.split()[0]}; install it (apt-get install python3.11-venv, or pyenv install 3.11)"
-    )
-
-
 def make_environment(python: str) -> None:
-    """An empty virtual environment, unless there is one that works. Raises SetupError."""
-    if environment_works():
+    """An empty virtual environment of that Python, unless .venv is one that works. Raises SetupError."""
+    if environment_works() and interpreter.version_of(PYTHON) == interpreter.version_of(python):
         return
     shutil.rmtree(VENV, ignore_errors=True)
     if not run(python, "-m", "venv", str(VENV)):
         return
-    apt_install(["python3.11-venv"])
+    package = f"python{interpreter.version_of(python)}-venv"
+    apt_install([package])
     shutil.rmtree(VENV, ignore_errors=True)
     if problem := run(python, "-m", "venv", str(VENV)):
-        raise SetupError(f"{python} -m venv failed: {problem}; on Debian: apt-get install python3.11-venv")
+        raise SetupError(f"{python} -m venv failed: {problem}; on Debian and Ubuntu: apt-get install {package}")
 
 
 def environment_works() -> bool:
@@ -126,21 +140,49 @@ def install_packages() -> None:
     """Every pin of the lock that is not there yet, and this checkout on the path. Raises SetupError."""
     pins = read_lock()
     here = installed()
-    missing = [f"{name}=={version}" for name, version in pins.items() if here.get(normal(name)) != version]
+    missing = [
+        f"{name}=={version}" for name, version in pins.items() if not same(name, here.get(normal(name)), version)
+    ]
     if missing:
         UNFINISHED.touch()
         if run(PYTHON, "-m", "pip", "install", "--quiet", UV):
             print("(uv cannot be had, pip takes longer) ", end="", flush=True)
         torch = [pin for pin in missing if pin.startswith("torch==")]
-        rest = [pin for pin in missing if pin not in torch]
-        if install(torch) and (problem := install(torch, "--index-url", TORCH_INDEX)):
-            raise SetupError(f"{torch[0]} is neither in the configured sources nor on {TORCH_INDEX}: {problem}")
-        if problem := install(rest):
+        install_torch(torch)
+        if problem := install([pin for pin in missing if pin not in torch]):
             raise SetupError(f"packages cannot be installed: {problem}")
         UNFINISHED.unlink()
     site = output(PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
     # The rooms are importable from everywhere; a copy of them that is run in place (a Ray job's) comes first.
     (Path(site) / "relook.pth").write_text(f"{ROOT}\n")
+    write_command()
+
+
+def write_command() -> None:
+    """Writes `.venv/bin/relook`, which an installation with pip would write."""
+    path = VENV / "bin" / "relook"
+    path.write_text(f"#!{PYTHON}\nimport sys\n\nfrom cluster.__main__ import main\n\nsys.exit(main())\n")
+    path.chmod(0o755)
+
+
+def install_torch(pins: list[str]) -> None:
+    """Installs PyTorch's CPU build, or its CUDA build, which also runs without a GPU. Raises SetupError."""
+    if not install(pins) or not install(pins, "--index-url", TORCH_INDEX):
+        return
+    print("(PyTorch's CPU build is not to be had, its CUDA build takes 3 GB more) ", end="", flush=True)
+    general = [pin.partition("+")[0] for pin in pins]
+    gpu = read_lock(GPU_LOCK)
+    libraries = [f"{name}=={version}" for name, version in gpu.items() if name in CUDA_LIBRARIES]
+    if problem := install(general + libraries):
+        raise SetupError(
+            f"{pins[0]} is neither in the configured sources nor on {TORCH_INDEX}, and its CUDA build cannot be "
+            f"installed instead: {problem}"
+        )
+
+
+def same(name: str, here: str | None, wanted: str) -> bool:
+    """Whether an installed version is the pinned one; PyTorch's CUDA build stands in for its CPU build."""
+    return here == wanted or (name == "torch" and here == wanted.partition("+")[0])
 
 
 def install(pins: list[str], *source: str) -> str:
@@ -174,9 +216,19 @@ def uv_sources() -> list[str]:
     return options
 
 
-def read_lock() -> dict[str, str]:
-    """Package to version, as the lock pins them."""
-    return dict(re.findall(r"^([\w.\-]+)(?:\[.*\])?==(\S+)", LOCK.read_text(), re.MULTILINE))
+def read_lock(lock: Path = LOCK) -> dict[str, str]:
+    """Package to version, as a lock pins them for the Python of .venv."""
+    code = (
+        "import sys; from pip._vendor.packaging.requirements import Requirement\n"
+        "for line in map(str.strip, open(sys.argv[1], encoding='utf-8')):\n"
+        "    if line and not line.startswith('#'):\n"
+        "        one = Requirement(line.partition(' #')[0])\n"
+        "        if one.marker is None or one.marker.evaluate(): print(one.name, str(one.specifier)[2:])"
+    )
+    pins = dict(line.split() for line in output(PYTHON, "-c", code, str(lock)).splitlines())
+    if not pins:
+        raise SetupError(f"{lock.relative_to(ROOT)} cannot be read by {PYTHON}; remove .venv and call again")
+    return pins
 
 
 def installed() -> dict[str, str]:
@@ -192,12 +244,36 @@ def normal(name: str) -> str:
 
 
 def lock_packages() -> None:
-    """Resolves the lock anew from pyproject.toml and the overrides. Raises SetupError."""
-    command = [str(VENV / "bin" / "uv"), "pip", "compile", "pyproject.toml", "--extra", "cpu", "--extra", "dev"]
-    command += ["--override", "requirements/cpu-overrides.txt", "--python-version", "3.11", "--no-header"]
-    command += ["--no-emit-index-url", "--no-emit-find-links", "-o", str(LOCK.relative_to(ROOT)), *uv_sources()]
-    if run(*command) and (problem := run(*command, "--index", TORCH_INDEX)):
-        raise SetupError(f"the lock cannot be resolved: {problem}")
+    """Resolves the lock anew from pyproject.toml and the overrides, for every supported Python. Raises SetupError."""
+    LOCK.write_text(merged([resolved(version) for version in SUPPORTED]))
+
+
+def resolved(version: str) -> str:
+    """The lock of one version of Python, which keeps to the present lock where it can. Raises SetupError."""
+    path = CACHE / f"cpu-{version}.lock"
+    path.write_text(LOCK.read_text())
+    command = [str(VENV / "bin" / "uv"), "pip", "compile", "pyproject.toml", "--override", str(OVERRIDES)]
+    command += [word for extra in EXTRAS for word in ("--extra", extra)]
+    command += ["--python-version", version, "--no-python-downloads", "--no-header", "-o", str(path)]
+    command += ["--no-emit-index-url", "--no-emit-find-links"]
+    # A further index may have a release for some Pythons only, which hides what the main one has of it.
+    if run(*command, *uv_sources()) and (problem := run(*command)):
+        raise SetupError(f"the lock cannot be resolved for Python {version}: {problem}")
+    return re.sub(r"^(torch==[\d.]+)$", r"\1+cpu", path.read_text(), flags=re.MULTILINE)
+
+
+def merged(locks: list[str]) -> str:
+    """One lock of those of all supported Pythons: a pin that not all of them have says which do."""
+    having: dict[str, list[str]] = {}
+    for version, lock in zip(SUPPORTED, locks):  # noqa: B905 - this file also runs on Python 3.8
+        for pin in re.findall(r"^\S.*$", lock, re.MULTILINE):
+            having.setdefault(pin, []).append(version)
+    some = {pin: versions for pin, versions in having.items() if len(versions) < len(SUPPORTED)}
+    lines = []
+    for line in locks[0].splitlines() + [pin for pin in some if not re.search(f"^{re.escape(pin)}$", locks[0], re.M)]:
+        which = " or ".join(f'python_version == "{version}"' for version in some.get(line, ()))
+        lines.append(f"{line} ; {which}" if which else line)
+    return "\n".join(lines) + "\n"
 
 
 # --- the proof that everything loads, and how it is said

@@ -2,17 +2,22 @@
 
 import ast
 import dataclasses
+import importlib.metadata
 import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import rollout.records
+from cluster.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("rollout", "reward", "learner", "actors", "cluster")
@@ -20,7 +25,6 @@ LONGEST_FUNCTION, LONGEST_FILE, LONGEST_LOOP = 40, 300, 150
 TABLES = {"cluster/rows.py:schema", "cluster/summary.py:summarise"}
 """Functions that are one long table: what is written where."""
 HEAVY = ("torch", "ray", "vllm", "deepspeed", "playwright", "mlflow", "transformers", "peft")
-COMMANDS = ("train", "evaluate", "generate", "calibrate", "replay", "reproduce", "doctor", "plan")
 # Homes of people and work folders; Ray's own images have theirs in /home/ray.
 OUTSIDE = re.compile(r"(?<![\w.}])/(?:work|root|mnt|home(?!/ray\b)|Users)/[\w.]+")
 REGISTRY = re.compile(r"\b(?:pypi\.org|pythonhosted\.org|test\.pypi)|/simple/?[\s\"'`]|\bindex-url\s*=", re.IGNORECASE)
@@ -115,13 +119,13 @@ def test_no_settings_import_an_engine(room: str) -> None:
     assert imported(f"import {room}.settings") == set()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_imports_no_engine(command: str) -> None:
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=" ".join)
+def test_help_imports_no_engine(words: list[str]) -> None:
     code = f"""
-import contextlib, io, runpy, sys
-sys.argv = ["{command}", "--help"]
+import contextlib, io
+from cluster.__main__ import main
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    runpy.run_module("cluster.{command}", run_name="__main__")
+    main({[*words, "--help"]})
 """
     assert imported(code) == set()
 
@@ -149,6 +153,58 @@ def test_the_lock_keeps_cuda_out() -> None:
     assert pins["torch"].endswith("+cpu")
     assert not [name for name in pins if name.startswith(("nvidia", "torchvision", "torchaudio", "triton"))]
     assert not (ROOT / "setup.py").exists()
+
+
+TOOLS = {"ruff", "mypy", "import-linter", "pytest-xdist", "types-psutil", "scipy-stubs"}
+"""Packages that run or are read beside the code, so that nothing imports them."""
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the packages that pyproject.toml asks for, outside of extras or with some."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+    return {canonicalize_name(Requirement(line).name) for group in groups for line in group}
+
+
+def needed(paths: Iterable[Path]) -> dict[str, str]:
+    """Package to one of the files that import it; the checkout's own modules and the standard library left out."""
+    own = {path.stem for path in modules("tests", "deploy")} | set(ROOMS)
+    owners = importlib.metadata.packages_distributions()
+    found: dict[str, str] = {}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - own:
+                known = {canonicalize_name(one) for one in owners.get(name, [name])}
+                found[min(known & DECLARED or known)] = name_of(path)
+    return found
+
+
+DECLARED = declared("cpu", "gpu", "bench", "dev")
+BENCH = [path for path in modules("cluster") if name_of(path).startswith("cluster/bench/")]
+CODE = [path for path in modules(*ROOMS) if path not in BENCH]
+
+
+@pytest.mark.parametrize(
+    ("paths", "extras"),
+    [(CODE, ()), (BENCH, ("bench",)), (modules("tests"), ("bench", "dev"))],
+    ids=["code", "bench", "tests"],
+)
+def test_what_is_imported_is_declared(paths: list[Path], extras: tuple[str, ...]) -> None:
+    allowed = declared("cpu", "gpu", *extras)
+    missing = {name: path for name, path in needed(paths).items() if name not in allowed}
+    assert missing == {}, "declare it in pyproject.toml, in the extra of those who need it"
+
+
+@pytest.mark.parametrize(
+    ("paths", "extras"),
+    [(CODE, ()), (CODE, ("cpu",)), (BENCH, ("bench",)), (modules("tests"), ("dev",))],
+    ids=["code", "cpu", "bench", "tests"],
+)
+def test_what_is_declared_is_imported(paths: list[Path], extras: tuple[str, ...]) -> None:
+    asked = declared(*extras) - (declared() if extras else set())
+    assert asked - TOOLS - needed(paths).keys() == set(), "nothing imports it: remove it from pyproject.toml"
 
 
 def test_what_runs_from_a_shell_may_run() -> None:

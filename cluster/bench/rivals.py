@@ -12,7 +12,10 @@ SHOTS = 3
 
 def full_chromium() -> str | None:
     """The whole browser, not its headless shell; None where none is installed."""
-    return shutil.which("chromium") or shutil.which("google-chrome")
+    from actors.chromium.launch import find_whole
+
+    whole = shutil.which("chromium") or shutil.which("google-chrome") or find_whole()
+    return str(whole) if whole else None
 
 
 async def browser_per_page(html: str) -> None:
@@ -47,8 +50,15 @@ async def context_per_page(browser: Any, html: str) -> None:
 
 
 def launch_options() -> dict[str, Any]:
-    """The whole Chromium where there is one, headless; as root it must go without its sandbox."""
-    return {"headless": True, "executable_path": full_chromium(), "chromium_sandbox": False}
+    """The whole Chromium where there is one, else the headless shell; as root it must go without its sandbox."""
+    return {"headless": True, "executable_path": full_chromium() or headless_shell(), "chromium_sandbox": False}
+
+
+def headless_shell() -> str:
+    """The browser that ReLook renders with. Raises BrowserFault that says what to install."""
+    from actors.chromium.launch import find_executable
+
+    return str(find_executable(None))
 
 
 async def _pictures(page: Any, *, full_page: bool) -> None:

@@ -11,7 +11,6 @@ import importlib.util
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from cluster.bench.part import Figures, warm_policy
-from cluster.bench.rivals import launch_options
+from cluster.bench.rivals import headless_shell, launch_options
 from cluster.bench.streaming import SETTINGS, crewed, played
 from cluster.curriculum import Curriculum
 from cluster.settings import RunSettings, load_settings
@@ -225,8 +224,7 @@ def _config(settings: RunSettings, folder: str) -> Any:
 
 def _launch() -> dict[str, Any]:
     """The headless shell, which is the faster one, where it is installed."""
-    shell = shutil.which("chromium-headless-shell")
-    return launch_options() | ({"executable_path": shell} if shell else {})
+    return launch_options() | {"executable_path": headless_shell()}
 
 
 def _block(row: list[Any]) -> TextBlock:

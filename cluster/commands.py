@@ -1,0 +1,22 @@
+"""The commands of `relook`, one row each: its module, which has a `main(argv)`, and what it does."""
+
+import sys
+from pathlib import Path
+
+COMMANDS = {
+    "train": ("cluster.train", "train a policy, or resume a run"),
+    "evaluate": ("cluster.evaluate", "score a champion on held-out tasks"),
+    "generate": ("cluster.generate", "write a page for a brief"),
+    "calibrate": ("cluster.calibrate", "measure a critic: its noise, its order, the margin it needs"),
+    "replay": ("cluster.replay", "learn again from stored trajectories, or judge them again"),
+    "doctor": ("cluster.doctor", "check machine, browser, engines, Ray and MLflow"),
+    "plan": ("cluster.plan", "predict the time of a step, and pool sizes that balance it"),
+    "bench": ("cluster.bench.__main__", "measure this machine"),
+    "reproduce": ("cluster.reproduce", "train all variants and write which claims hold"),
+}
+"""Name to module and description, in the order of `relook --help`."""
+
+
+def program(name: str) -> str:
+    """How a command was called, for its usage line. Example: `"relook train"`."""
+    return f"relook {name}" if Path(sys.argv[0]).name == "relook" else f"python -m cluster.{name}"

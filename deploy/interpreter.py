@@ -1,0 +1,88 @@
+"""The Python that .venv is made of: the one that is asked for, the one .venv has, else one that this machine has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from machine import SUPPORTED, SetupError, output, run
+
+PREFERRED = "3.12"
+"""What uv fetches where there is no supported Python."""
+ASK = "import sys; print('%d.%d' % sys.version_info[:2]); print(getattr(sys, '_base_executable', sys.executable))"
+
+
+def find(wanted: str = "", kept: str = "") -> str:
+    """A supported interpreter that is not of a virtual environment. Raises SetupError where there is none.
+
+    `wanted` is a path or a version, `kept` the interpreter that is taken unless another is wanted.
+    """
+    versions = (wanted,) if wanted in SUPPORTED else SUPPORTED
+    if wanted and wanted not in SUPPORTED:
+        version, base = ask(wanted)
+        if version in SUPPORTED:
+            return base
+        got = f"Python {version}" if version else "nothing that starts"
+        raise SetupError(f"PYTHON={wanted} is {got}; wanted a path or version of Python {named()}")
+    if kept and ask(kept)[0] in versions and os.access(ask(kept)[1], os.X_OK):
+        return ask(kept)[1]
+    found = available(versions)
+    return next((found[version] for version in versions if version in found), "") or fetched(versions)
+
+
+def available(versions: tuple[str, ...] = SUPPORTED) -> dict[str, str]:
+    """Version to interpreter, of those that this machine has."""
+    found: dict[str, str] = {}
+    for candidate in candidates(versions):
+        version, base = ask(candidate)
+        if version in versions and os.access(base, os.X_OK):
+            found.setdefault(version, base)
+    return found
+
+
+def candidates(versions: tuple[str, ...]) -> Iterator[str]:
+    """Interpreters that may have one of the versions: this one, those on the PATH, pyenv's and uv's."""
+    yield sys.executable
+    names = [f"python{version}" for version in versions] + ["python3", "python"]
+    yield from filter(None, map(shutil.which, names))
+    # A shim of pyenv that is on the PATH starts only versions that were chosen.
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from (str(path) for version in versions for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python")))
+    if uv := shutil.which("uv"):
+        finds = (output(uv, "python", "find", "--no-python-downloads", version) for version in versions)
+        yield from filter(None, finds)
+
+
+def fetched(versions: tuple[str, ...]) -> str:
+    """An interpreter that uv fetches. Raises SetupError when there is no uv, or it cannot."""
+    asked = versions[0] if len(versions) == 1 else PREFERRED
+    missing = f"Python {named(versions)} is wanted, got {'.'.join(map(str, sys.version_info[:3]))}"
+    mend = f"install it: apt-get install python{asked}-venv, pyenv install {asked}, or uv python install {asked}"
+    uv = shutil.which("uv")
+    if not uv:
+        raise SetupError(f"{missing}; {mend}")
+    print(f"setup: uv fetches Python {asked}", flush=True)
+    problem = run(uv, "python", "install", asked)
+    found = output(uv, "python", "find", "--no-python-downloads", asked)
+    if not found:
+        raise SetupError(f"{missing}, and uv cannot fetch it: {problem}; {mend}")
+    return found
+
+
+def version_of(python: str) -> str:
+    """The version of an interpreter. Example: `"3.12"`; empty when it does not start."""
+    return ask(python)[0]
+
+
+def ask(python: str) -> tuple[str, str]:
+    """Version and path of an interpreter, outside of the virtual environment it may belong to; empty if none."""
+    lines = output(python, "-c", ASK).splitlines()
+    return (lines[0], lines[1]) if len(lines) == 2 else ("", "")
+
+
+def named(versions: tuple[str, ...] = SUPPORTED) -> str:
+    """Versions in words. Example: `"3.11, 3.12 or 3.13"`."""
+    return " or ".join(filter(None, [", ".join(versions[:-1]), versions[-1]]))
