@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from actors.mirror.folder import INDEX, Mirror
+from cluster.commands import program
 from cluster.home import at_home
 from rollout.errors import BadInput, SettingsError
 
@@ -47,7 +48,7 @@ class Package:
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.mirror", description="Builds the library mirror.")
+    parser = argparse.ArgumentParser(prog=program("mirror"), description="Builds the library mirror.")
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="fetch every package of the list into a folder; what is there stays")
     build.add_argument("folder", nargs="?", type=Path, default=Path("mirror"), help="the mirror (default: mirror)")
