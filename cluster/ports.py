@@ -92,8 +92,9 @@ class RendererPool:
         return await asyncio.shield(task)
 
     async def _render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
-        permit = await self.pool.permit("render", shared=_digest((page.sha256, probes, viewports)))
-        if permit.worker >= 0 and self.find_worker is not None:
+        name = _digest((page.sha256, probes, viewports)) if self.find_worker else ""
+        permit = await self.pool.permit("render", shared=name)
+        if self.find_worker and permit.worker >= 0:
             call = self.find_worker(permit.worker).render.remote(page, probes, viewports)
             shared: Render = await answer(call, f"worker-{permit.worker}.render", BrowserFault, self.pool.timeout_s)
             return shared
