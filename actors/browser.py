@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import reward
 from actors.chromium.clock import NoPicture
 from actors.chromium.launch import FENCES, Fence, Process, find_executable, launch
 from actors.chromium.page import LARGEST_HTML, Stalled, Visit
@@ -16,7 +17,7 @@ from actors.chromium.pipe import BrowserLost, CommandRefused
 from actors.chromium.screens import screens, with_view
 from actors.chromium.stillness import STORES
 from actors.mirror.folder import Mirror
-from actors.renders import RenderCache
+from actors.renders import RenderCache, code_hash
 from actors.settings import BrowserSettings
 from reward.hacks import suspicions
 from rollout.errors import BrowserFault
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 FRAMES, FREE = "frames-6", "free-2"
 """The two engines; they count up when the same page may come out differently: part of every cache key."""
+_HERE = Path(__file__)
+JUDGING = code_hash(Path(str(reward.__file__)).parent, [_HERE, *sorted(_HERE.with_name("chromium").glob("*.py"))])
+"""The version of the code that gives flags and finds blank pages: part of the cache key. What is kept of a page that
+counts as blank cannot be judged by another rule, for such a page is not operated."""
 GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
     FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
@@ -109,7 +114,7 @@ class ChromiumRenderer:
             raise ValueError("a page without html cannot be rendered")
         async with self._turn:
             await self._ready()
-            depends = self.name, self._looks, page.sha256, tuple(probes), tuple(viewports)
+            depends = self.name, JUDGING, self._looks, page.sha256, tuple(probes), tuple(viewports)
             render = await asyncio.to_thread(self._cache.find, *depends)
             if render is not None:
                 return render

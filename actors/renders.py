@@ -1,9 +1,10 @@
 """Renders on disk, by the hash of all that they depend on: what a browser has shown once, no run shows again."""
 
+import ast
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,31 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
             continue
         if path.is_file():
             yield status.st_mtime, status.st_size, path
+
+
+def code_hash(package: Path, importers: Sequence[Path]) -> str:
+    """Hash of the sources of all modules of a package that some files import, at any depth."""
+    waiting, sources = list[str](), dict[str, bytes]()
+    for importer in importers:
+        waiting += _imports(importer.read_bytes(), package.name)
+    while waiting:
+        name = waiting.pop()
+        path = package.parent.joinpath(*name.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in sources or not path.is_file():  # A name that a module defines is no module.
+            continue
+        sources[name] = path.read_bytes()
+        waiting += _imports(sources[name], package.name)
+    return hashlib.sha256(b"".join(name.encode() + sources[name] for name in sorted(sources))).hexdigest()
+
+
+def _imports(source: bytes, package: str) -> Iterator[str]:
+    """Absolute names of what a source imports from a package: modules, and names that these define."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == package)

@@ -6,6 +6,7 @@ error that names the bundle and what the cluster has.
 
 import asyncio
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from actors.settings import CriticsSettings
 from cluster.home import at_home
 from cluster.pool import Pool, answer
 from cluster.ports import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
+from cluster.router import Grant, Message, RoutedPermits, Router, RouterClient
 from cluster.settings import RunSettings
 from cluster.store import Store
 from cluster.vigil import keep_vigil
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 CANARY_TOKENS = 48
 STOP_TIMEOUT_S = 10.0
 CALLS = 1024
-"""Calls that may wait in one asynchronous actor at once."""
+"""Calls that may wait in one asynchronous actor at once; Ray lets in twice as many, so that no ping waits for them."""
 
 
 @dataclass(kw_only=True)
@@ -46,7 +48,7 @@ class Crew:
     learner: LearnerPool
     agency: "Agency"
     helpers: list[Pool]
-    """Browsers, judges and critics, whom others ask; here they are only watched."""
+    """Browsers, judges, critics and the router, whom others ask; here they are only watched."""
 
     async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
         """Watches everyone, without end; see `cluster.vigil`. Raises MachineError for whom nobody can stand in."""
@@ -83,14 +85,14 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
     judges = await agency.hire_judges(store.path)
     critics = await agency.hire_critics(small, store.costs)
     learner = await agency.hire_learner(model)
-    seat = (agency.namespace, settings, store.path)
-    workers = await agency.hire("worker", RayEpisodeWorker, [seat] * cluster.workers, small, restarts=-1)
+    workers, routers = await agency.hire_workers(small, store.path)
     await asyncio.gather(
         agency.begin("browser", browsers, "start"),
         agency.begin("policy", learner.engines.handles, "start"),
         agency.begin("learner-rank", learner.ranks.handles, "ping"),
         agency.begin_in_turn(("judge", judges, "start"), ("critic", critics, "ping")),
         agency.begin("worker", workers, "ping"),
+        agency.begin("router", routers, "ping"),
     )
     patience = cluster.call_timeout_s
     return Crew(
@@ -98,9 +100,10 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         learner=learner,
         agency=agency,
         helpers=[
-            Pool("browser", browsers, fault=BrowserFault, timeout_s=patience, limit=1),
-            Pool("judge", judges, fault=CriticFault, timeout_s=patience, limit=1),
-            Pool("critic", critics, fault=CriticFault, timeout_s=patience, limit=1),
+            Pool("browser", browsers, fault=BrowserFault, timeout_s=patience),
+            Pool("judge", judges, fault=CriticFault, timeout_s=patience),
+            Pool("critic", critics, fault=CriticFault, timeout_s=patience),
+            Pool("router", routers, fault=MachineError, timeout_s=patience),
         ],
     )
 
@@ -151,6 +154,18 @@ class Agency:
         """
         group = await self._place(name, len(seats), bundle) if group is None else group
         return self._seat(name, kind, seats, bundle, group, restarts)
+
+    async def hire_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
+        """Episode workers that write to the folder `path`; and the router, which several of them need."""
+        num = self.settings.cluster.workers
+        group = await self._place("worker", num, bundle)
+        seats = [(self.namespace, self.settings, path)] * num
+        workers = await self.hire("worker", RayEpisodeWorker, seats, bundle, restarts=-1, group=group)
+        if num == 1:
+            return workers, []
+        find, patience = partial(find_actor, self.namespace), self.settings.cluster.call_timeout_s
+        seat = (find, num, shared_pools(self.settings), patience)
+        return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
 
     async def hire_learner(self, model: Path) -> LearnerPool:
         """The learner's ranks and the engines they feed; nobody has begun yet."""
@@ -281,6 +296,7 @@ class Agency:
                 resources=bundle.resources,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place),
                 max_restarts=restarts,
+                max_concurrency=2 * CALLS if _is_asynchronous(kind) else None,
             )
             .remote(*seat)
         )
@@ -298,27 +314,55 @@ class Agency:
 
 
 class RayEpisodeWorker(EpisodeWorker):
-    """An episode worker whose cast are pools of actors."""
+    """An episode worker whose cast are pools of actors, which it shares with the other workers."""
 
     def __init__(self, namespace: str, settings: RunSettings, path: Path) -> None:
         """Finds the others by name: handles among its arguments would not outlive a restart of this actor."""
-        import ray
+        find, patience = partial(find_actor, namespace), settings.cluster.call_timeout_s
+        self.router = RouterClient(patience) if settings.cluster.workers > 1 else None
 
-        def hired(name: str, num: int) -> list[Any]:
-            return [ray.get_actor(f"{name}-{place}", namespace) for place in range(num)]
+        def pool(name: str) -> dict[str, Any]:
+            num, _ = shared_pools(settings)[name]
+            permits = RoutedPermits(self.router, name) if self.router else None
+            return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": patience}
 
-        patience = settings.cluster.call_timeout_s
-        renderer = RendererPool(hired("browser", settings.browser.count), timeout_s=patience)
-        critics = hired("critic", settings.critic.count)
+        renderer = RendererPool(**pool("browser"), find_worker=lambda number: find(f"worker-{number}"))
         cast = Cast(
-            policy=PolicyPool(hired("policy", settings.policy.engines), timeout_s=patience, limit=CALLS),
+            policy=PolicyPool(**pool("policy"), limit=CALLS),
             renderer=renderer,
-            critic=CriticPool(
-                critics, timeout_s=patience, limit=critics_at_once(settings.critic), lost=renderer.forget
-            ),
+            critic=CriticPool(**pool("critic"), limit=critics_at_once(settings.critic), lost=renderer.forget),
             score=partial(score, settings=settings.score),
         )
         super().__init__(cast, settings.episode, Store(path), fetch)
+
+    async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
+        """See `cluster.router.RouterClient`."""
+        assert self.router is not None, "only several workers have a router"
+        return await self.router.exchange(session, grants)
+
+    async def grant(self, session: str, grants: list[Grant]) -> None:
+        """See `cluster.router.RouterClient`."""
+        assert self.router is not None, "only several workers have a router"
+        await self.router.grant(session, grants)
+
+
+def shared_pools(settings: RunSettings) -> dict[str, tuple[int, int]]:
+    """The pools that all workers share: how many actors each has, and how many calls may run on one at once."""
+    return {
+        "policy": (settings.policy.engines, CALLS),
+        "browser": (settings.browser.count, 1),
+        "critic": (settings.critic.count, critics_at_once(settings.critic)),
+    }
+
+
+def find_actor(namespace: str, name: str) -> Any:
+    """An actor by its name. Raises MachineError when there is none."""
+    import ray
+
+    try:
+        return ray.get_actor(name, namespace)
+    except ValueError as error:
+        raise MachineError(f"{name} is not there: {str(error).partition('.')[0]}") from error
 
 
 def critics_at_once(settings: CriticsSettings) -> int:
@@ -352,6 +396,10 @@ def canary(model: Path) -> tuple[int, ...]:
     vocabulary = json.loads((model / "config.json").read_text())["vocab_size"]
     draw = random.Random(0)
     return tuple(draw.randrange(vocabulary) for _ in range(CANARY_TOKENS))
+
+
+def _is_asynchronous(kind: type) -> bool:
+    return any(inspect.iscoroutinefunction(method) for _, method in inspect.getmembers(kind, inspect.isfunction))
 
 
 def _free_port() -> tuple[str, int]:

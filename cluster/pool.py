@@ -1,67 +1,76 @@
 """A pool of Ray actors: least-loaded routing, deadlines, health, and Ray's errors in our own words.
 
-Nothing here knows what an actor does: a pool asks a method of one of its handles and waits for the answer. A handle
-that fails leaves the pool at once, for an idle one that fails fast would draw every call, and comes back when it
-answers a ping. Calls that say what they are `near` go to the handle that had the last such call, which has it cached.
+Nothing here knows what an actor does: a pool gets a permit for one of its handles (`cluster.permits`), asks a method of
+it and waits for the answer. A handle that fails leaves the pool at once, for an idle one that fails fast would draw
+every call, and comes back when it answers a ping.
 """
 
 import asyncio
-import logging
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from cluster.loads import Loads
+from cluster.permits import Permit, Permits, Permitting
 from rollout.errors import MachineError, RelookError, StorageFault
 
-logger = logging.getLogger(__name__)
 PING_TIMEOUT_S = 30.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
-"""Between two pings of a handle that fails."""
-SLACK = 4
-"""Calls that a handle may have more than the least loaded, or half as many again, and still be sent what it is near."""
-HOMES = 8192
-"""Handles remembered for what is near them, those used last."""
 
 
 class Pool:
-    """Handles of one kind of actor. `limit` calls run on one handle at a time, the others wait here in order."""
+    """Handles of one kind of actor. `limit` calls run on one handle at a time, the others wait here in order.
+
+    With `permits` from elsewhere, others that call the same actors count too, and `limit` is theirs to keep.
+    """
 
     def __init__(
-        self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float, limit: int
+        self,
+        name: str,
+        handles: Sequence[Any],
+        *,
+        fault: type[MachineError],
+        timeout_s: float,
+        limit: int = 1,
+        permits: Permitting | None = None,
     ) -> None:
         self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
-        self.loads = Loads(len(self.handles))
-        self.homes: OrderedDict[Hashable, int] = OrderedDict()
-        self.room = asyncio.Semaphore(limit * len(self.handles))
-        self.recovering: dict[int, asyncio.Task[None]] = {}
-        """Handles that failed, each with the task that waits for it to come back."""
+        self.permits = permits or Permits(name, len(self.handles), limit=limit, timeout_s=timeout_s, ping=self._ping)
         self.closed = False
 
     async def ask(self, method: str, *args: Any, near: Hashable = None, **kwargs: Any) -> Any:
-        """Asks the least-loaded handle that is well; the one that was asked last for what is `near`, unless it is
-        clearly more loaded. Raises the pool's fault when the actor dies or does not answer in time, and when none is
-        well for as long as one may take to answer, or the pool is closed."""
-        async with self.room:
-            if self.closed:
-                raise self.fault(f"the {self.name} pool is closed: nobody is there to {method}")
-            place = await self._choose(near)
-            self.loads.add(place, 1)
+        """Asks the handle that `permit` chooses. Raises the pool's fault when the actor dies or does not answer in
+        time, when none is well for as long as one may take to answer, or the pool is closed."""
+        permit = await self.permit(method, near=near)
+        return await self.ask_with(permit, method, *args, **kwargs)
+
+    async def permit(self, method: str, near: Hashable = None, shared: str = "") -> Permit:
+        """The right to make one call, which `ask_with` uses up. See `cluster.permits.Permitting.acquire`."""
+        if not self.closed:
             try:
-                return await self.ask_one(place, method, *args, **kwargs)
-            except StorageFault:  # the handle is well
-                raise
-            except MachineError:
-                self._rest(place)
-                raise
-            finally:
-                self.loads.add(place, -1)
+                permit = await self.permits.acquire(near, shared)
+            except MachineError as fault:
+                raise self.fault(str(fault)) from None
+            if not self.closed:
+                return permit
+            if permit.place >= 0:
+                self.permits.release(permit.place)
+        raise self.fault(f"the {self.name} pool is closed: nobody is there to {method}")
+
+    async def ask_with(self, permit: Permit, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Asks the handle that a permit is for, and returns the permit."""
+        failed = False
+        try:
+            return await self.ask_one(permit.place, method, *args, **kwargs)
+        except StorageFault:  # the handle is well
+            raise
+        except MachineError:
+            failed = True
+            raise
+        finally:
+            self.permits.release(permit.place, failed=failed)
 
     def close(self) -> None:
         """Asks nobody any more, and waits for nobody to come back."""
         self.closed = True
-        for task in self.recovering.values():
-            task.cancel()
+        self.permits.close()
 
     async def ask_all(self, method: str, *args: Any, **kwargs: Any) -> list[Any]:
         """Asks every handle at once."""
@@ -74,49 +83,8 @@ class Pool:
         call = getattr(self.handles[place], method).remote(*args, **kwargs)
         return await answer(call, f"{self.name}-{place}.{method}", self.fault, patience)
 
-    async def _choose(self, near: Hashable) -> int:
-        """A handle that is well."""
-        if len(self.recovering) == len(self.handles):
-            await asyncio.wait(self.recovering.values(), timeout=self.timeout_s, return_when="FIRST_COMPLETED")
-        place = self.loads.least()
-        if place is None:
-            raise self.fault(f"none of {len(self.handles)} {self.name} actors was well for {self.timeout_s:.0f} s")
-        return place if near is None else self._home(near, place)
-
-    def _home(self, near: Hashable, least: int) -> int:
-        """Where the last call that was near went, unless that handle is unwell or clearly more loaded than the least
-        loaded, which is the home from then on."""
-        home, fewest = self.homes.pop(near, least), self.loads.counts[least]
-        if home in self.recovering or self.loads.counts[home] > fewest + max(SLACK, fewest // 2):
-            home = least
-        self.homes[near] = home
-        if len(self.homes) > HOMES:
-            self.homes.popitem(last=False)
-        return home
-
-    def _rest(self, place: int) -> None:
-        """Sends nothing to a handle until it answers a ping."""
-        if place not in self.recovering and not self.closed:
-            self.loads.close(place)
-            task = asyncio.create_task(self._recover(place), name=f"recovery of {self.name}-{place}")
-            task.add_done_callback(lambda _: self._return(place))
-            self.recovering[place] = task
-
-    def _return(self, place: int) -> None:
-        del self.recovering[place]
-        self.loads.open(place)
-
-    async def _recover(self, place: int) -> None:
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                await self.ask_one(place, "ping", timeout_s=PING_TIMEOUT_S)
-            except MachineError as fault:
-                logger.warning("%s-%d is not well: %s", self.name, place, fault)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            else:
-                return
+    async def _ping(self, place: int) -> None:
+        await self.ask_one(place, "ping", timeout_s=PING_TIMEOUT_S)
 
 
 class Line:

@@ -1,13 +1,15 @@
 """The ports over pools of Ray actors: who plays, renders, judges and learns, wherever they run."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from actors.settings import PolicySettings
-from cluster.pool import Line, Pool
+from cluster.permits import Permitting
+from cluster.pool import Line, Pool, answer
 from cluster.worker import Edited
 from rollout.errors import (
     BrowserFault,
@@ -48,24 +50,38 @@ Content = tuple[str, tuple[Probe, ...], tuple[Viewport, ...]]
 class PolicyPool:
     """The Policy port over policy engines."""
 
-    def __init__(self, handles: Sequence[Any], *, timeout_s: float, limit: int) -> None:
-        self.pool = Pool("policy", handles, fault=EngineFault, timeout_s=timeout_s, limit=limit)
+    def __init__(
+        self, handles: Sequence[Any], *, timeout_s: float, limit: int, permits: Permitting | None = None
+    ) -> None:
+        self.pool = Pool("policy", handles, fault=EngineFault, timeout_s=timeout_s, limit=limit, permits=permits)
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
         """See `rollout.ports.Policy`."""
         # All that is asked about a task begins alike; an engine that saw it has those keys and values.
-        near = hash(request.messages[:SHARED])
-        answer: tuple[Completion, ...] = await self.pool.ask("complete", request, near=near)
-        return answer
+        near = _digest(request.messages[:SHARED])
+        completions: tuple[Completion, ...] = await self.pool.ask("complete", request, near=near)
+        return completions
 
 
 class RendererPool:
-    """The Renderer port over browsers: one page at a time each, each content rendered once."""
+    """The Renderer port over browsers: one page at a time each, each content rendered once.
 
-    def __init__(self, handles: Sequence[Any], *, timeout_s: float, remember: int = 4096) -> None:
-        self.pool = Pool("browser", handles, fault=BrowserFault, timeout_s=timeout_s, limit=1)
+    With `permits` of a router, episode workers share renders: `find_worker` finds the one that has a render by its
+    number, and is asked for it.
+    """
+
+    def __init__(
+        self,
+        handles: Sequence[Any],
+        *,
+        timeout_s: float,
+        remember: int = 4096,
+        permits: Permitting | None = None,
+        find_worker: Callable[[int], Any] | None = None,
+    ) -> None:
+        self.pool = Pool("browser", handles, fault=BrowserFault, timeout_s=timeout_s, permits=permits)
         self.renders: dict[Content, asyncio.Task[Render]] = {}
-        self.remember = remember
+        self.remember, self.find_worker = remember, find_worker
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         """See `rollout.ports.Renderer`. Those who ask for the same content at once share one render."""
@@ -77,13 +93,20 @@ class RendererPool:
         return await asyncio.shield(task)
 
     async def _render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
-        answer: Render = await self.pool.ask("render", page, probes, viewports)
-        return answer
+        name = _digest((page.sha256, probes, viewports)) if self.find_worker else ""
+        permit = await self.pool.permit("render", shared=name)
+        if self.find_worker and permit.worker >= 0:
+            call = self.find_worker(permit.worker).render.remote(page, probes, viewports)
+            shared: Render = await answer(call, f"worker-{permit.worker}.render", BrowserFault, self.pool.timeout_s)
+            return shared
+        render: Render = await self.pool.ask_with(permit, "render", page, probes, viewports)
+        return render
 
     def forget(self, render: Render) -> None:
         """Renders this page anew when it is asked for again: its pictures are lost."""
         for key in [key for key in self.renders if key[0] == render.page_sha256]:
             del self.renders[key]
+            self.pool.permits.forget(_digest(key))
 
     def _trim(self, key: Content, done: asyncio.Task[Render]) -> None:
         """Faults are not remembered, and what is remembered is bounded: the oldest goes first."""
@@ -97,9 +120,15 @@ class CriticPool:
     """The Critic port over critics. `lost` hears of renders whose pictures are gone with the browser that took them."""
 
     def __init__(
-        self, handles: Sequence[Any], *, timeout_s: float, limit: int = 2, lost: Callable[[Render], None]
+        self,
+        handles: Sequence[Any],
+        *,
+        timeout_s: float,
+        limit: int = 2,
+        lost: Callable[[Render], None],
+        permits: Permitting | None = None,
     ) -> None:
-        self.pool = Pool("critic", handles, fault=CriticFault, timeout_s=timeout_s, limit=limit)
+        self.pool = Pool("critic", handles, fault=CriticFault, timeout_s=timeout_s, limit=limit, permits=permits)
         self.lost = lost
 
     async def judge(
@@ -238,3 +267,8 @@ class LearnerPool:
     async def export(self, path: Path) -> None:
         """See `rollout.ports.Learner`."""
         await self.ranks.ask_all("export", path)
+
+
+def _digest(value: object) -> str:
+    """A name for a record that is the same in every process, as `hash` is not."""
+    return hashlib.sha256(repr(value).encode("utf-8", "backslashreplace")).hexdigest()[:32]

@@ -14,7 +14,7 @@ from rollout.episode import play
 from rollout.errors import BrowserFault, MachineError, PictureLost, fault_line
 from rollout.parsing import parse_feedback
 from rollout.ports import Cast
-from rollout.records import Critique, Group, Page, Render, Reward, Task, Trajectory
+from rollout.records import Critique, Group, Page, Probe, Render, Reward, Task, Trajectory, Viewport
 from rollout.seeds import seed_of
 from rollout.selfedit import Draft, review_request, self_edit
 from rollout.settings import EpisodeSettings
@@ -80,6 +80,10 @@ class EpisodeWorker:
         """What the policy says is wrong with a page. Raises MachineError."""
         (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
         return parse_feedback(written.text)
+
+    async def render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
+        """A page's render, for another worker that wants the same one. Raises BrowserFault."""
+        return await self.cast.renderer.render(page, probes, viewports)
 
     async def ping(self) -> str:
         """Says that it is there."""

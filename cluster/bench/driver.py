@@ -2,7 +2,8 @@
 
 The driver is this process: the loop, the stream, its pools, the vigil over 1,411 actors, the step files, MLflow and the
 report, all through a real Ray. Episodes are played in worker actors, as in a run, on pools of 256 engines, 1,024
-browsers and 128 critics that sleep. All times are those of a cluster divided by SPEED, the vigil's too.
+browsers and 128 critics that sleep, and share a router. All times are those of a cluster divided by SPEED, the vigil's
+too.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +23,7 @@ from cluster.display import Display
 from cluster.loop import one_step, play_group
 from cluster.pool import Pool
 from cluster.ports import LearnerPool, PlayerPool
+from cluster.router import Grant, Message, Router, RouterClient
 from cluster.run import Run
 from cluster.settings import RunSettings, check_settings
 from cluster.state import RunState
@@ -59,12 +62,21 @@ class SleepingWorker:
     def __init__(self, settings: RunSettings, times: Times, path: Path) -> None:
         self.settings, self.times, self.path = settings, times, path
         self.worker: EpisodeWorker | None = None
+        self.router = RouterClient(600)
 
     async def play_group(self, *args: Any, **kwargs: Any) -> Group:
         """See `cluster.worker.EpisodeWorker`."""
         if self.worker is None:  # Its pools belong to the loop that this runs in.
-            self.worker = Cluster.of(self.settings, self.times).worker(self.settings, self.path)
+            self.worker = Cluster.of(self.settings, self.times).worker(self.settings, self.path, self.router)
         return await self.worker.play_group(*args, **kwargs)
+
+    async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
+        """See `cluster.router.RouterClient`."""
+        return await self.router.exchange(session, grants)
+
+    async def grant(self, session: str, grants: list[Grant]) -> None:
+        """See `cluster.router.RouterClient`."""
+        await self.router.grant(session, grants)
 
     async def ping(self) -> None:
         """Answers."""
@@ -114,6 +126,8 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
     try:
         workers = await agency.hire("worker", SleepingWorker, [(settings, times, folder)] * WORKERS, small)
         seats = [(times, place, settings.policy.max_num_seqs) for place in range(STAND_INS)]
+        find, pools = partial(crew.find_actor, agency.namespace), crew.shared_pools(settings)
+        (router,) = await agency.hire("router", Router, [(find, WORKERS, pools, 600)], small)
         others = await agency.hire("sleeper", SleepingEngine, seats, small)
         ranks = await agency.hire("learner-rank", SleepingRank, [(times, 0)], small)
         players = PlayerPool(workers, timeout_s=600, limit=crew.CALLS)
@@ -121,7 +135,7 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
         learner = LearnerPool(ranks, engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
         await players.pool.ask_all("ping")
         vigil = asyncio.create_task(_vigil(settings, learner, players.pool, others))
-        figures = await _measure(settings, Store(folder), learner, players)
+        figures = await _measure(settings, Store(folder), learner, players, router)
         vigil.cancel()
         await asyncio.gather(vigil, return_exceptions=True)
         return figures
@@ -143,7 +157,9 @@ async def _vigil(settings: RunSettings, learner: LearnerPool, workers: Pool, oth
     await keep_vigil(few, many, lambda _: None, lambda *_: None, pause_s(actors) / SPEED)
 
 
-async def _measure(settings: RunSettings, store: Store, learner: LearnerPool, players: PlayerPool) -> Figures:
+async def _measure(
+    settings: RunSettings, store: Store, learner: LearnerPool, players: PlayerPool, router: Any
+) -> Figures:
     """Steps until so many trajectories were learnt from, after those that were in flight at first."""
     tracker = Tracker(settings, store.path, "bench")
     ledger = Ledger(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
@@ -164,21 +180,28 @@ async def _measure(settings: RunSettings, store: Store, learner: LearnerPool, pl
         await one_step(run, stream)
         if begun is None and ledger.rows[-1][0] >= warm:
             begun = time.perf_counter(), await players.pool.ask_all("cpu")
+            routed = await router.__ray_call__.remote(_cpu)
             first = len(ledger.rows) - 1
     assert begun is not None, "there is a step that ends the warm-up"
     wall_s, spent = time.perf_counter() - begun[0], await players.pool.ask_all("cpu")
+    routed_s = await router.__ray_call__.remote(_cpu) - routed
     await stream.close()
     ledger.clerk.shutdown(wait=True)
-    return _figures(ledger.rows[first:], wall_s, sum(spent) - sum(begun[1])) | _load(run)
+    return _figures(ledger.rows[first:], wall_s, sum(spent) - sum(begun[1]), routed_s) | _load(run)
 
 
-def _figures(rows: list[tuple[float, float, float]], wall_s: float, workers_s: float) -> Figures:
+def _cpu(_: Any) -> float:
+    return time.process_time()
+
+
+def _figures(rows: list[tuple[float, float, float]], wall_s: float, workers_s: float, router_s: float) -> Figures:
     num = rows[-1][0] - rows[0][0]
     memory, few = [mb for _, _, mb in rows], max(1, len(rows) // 10)
     return {
         "cpu_ms_per_trajectory": 1000 * (rows[-1][1] - rows[0][1]) / num,
         "memory_growth_mb": median(memory[-few:]) - median(memory[:few]),
         "worker_cpu_ms_per_trajectory": 1000 * workers_s / num,
+        "router_cpu_ms_per_trajectory": 1000 * router_s / num,
         "trajectories": num,
         "trajectories_per_s": num / wall_s,
         "memory_mb_first": memory[0],

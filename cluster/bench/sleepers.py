@@ -14,6 +14,7 @@ from typing import Any
 
 from cluster.crew import CALLS, critics_at_once
 from cluster.ports import CriticPool, LearnerPool, PolicyPool, RendererPool
+from cluster.router import RoutedPermits, RouterClient
 from cluster.settings import RunSettings
 from cluster.store import Store
 from cluster.worker import EpisodeWorker
@@ -225,14 +226,18 @@ class Cluster:
         """The learner and the engines it feeds."""
         return LearnerPool(self.ranks, self.engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
 
-    def worker(self, settings: RunSettings, path: Path) -> EpisodeWorker:
-        """An episode worker who asks these pools, as `cluster.crew` makes one."""
-        renderer = RendererPool(self.browsers, timeout_s=600)
-        at_once = critics_at_once(settings.critic)
+    def worker(self, settings: RunSettings, path: Path, router: RouterClient | None = None) -> EpisodeWorker:
+        """An episode worker who asks these pools, as `cluster.crew` makes one; with permits of a router, if any."""
+
+        def permits(pool: str) -> RoutedPermits | None:
+            return RoutedPermits(router, pool) if router else None
+
+        renderer = RendererPool(self.browsers, timeout_s=600, permits=permits("browser"))
+        at_once, lost = critics_at_once(settings.critic), renderer.forget
         cast = Cast(
-            policy=PolicyPool(self.engines, timeout_s=600, limit=CALLS),
+            policy=PolicyPool(self.engines, timeout_s=600, limit=CALLS, permits=permits("policy")),
             renderer=renderer,
-            critic=CriticPool(self.critics, timeout_s=600, limit=at_once, lost=renderer.forget),
+            critic=CriticPool(self.critics, timeout_s=600, limit=at_once, lost=lost, permits=permits("critic")),
             score=partial(score, settings=settings.score),
         )
         return EpisodeWorker(cast, settings.episode, Store(path))

@@ -2,18 +2,41 @@
 
 import hashlib
 import logging
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from actors.browser import ChromiumRenderer
-from actors.renders import RenderCache
+from actors.renders import RenderCache, code_hash
 from actors.settings import BrowserSettings
 from rollout.records import Exploration, Page, Probe, ProbeResult, ProbeStep, Render, Shot, TextBlock, View, Viewport
 
 INK = "<!doctype html><body><div style='height:200px;background:#936'></div>"
 PAGE = INK + "<h1>Kept</h1><button id=b>Press</button>"
+ROOT = Path(__file__).parent.parent.parent
+SHOW = """
+import asyncio, sys
+from pathlib import Path
+from actors.browser import ChromiumRenderer
+from actors.settings import BrowserSettings
+from rollout.records import Page
+
+async def main():
+    renderer = ChromiumRenderer(BrowserSettings(), cache=Path(sys.argv[1]))
+    await renderer.start()
+    try:
+        render = await renderer.render(Page(html=sys.argv[2]))
+        print(render.outcome, render.seconds == 0.0, *render.flags)
+    finally:
+        await renderer.stop()
+
+asyncio.run(main())
+"""
 PROBE = Probe(name="there", steps=(ProbeStep(kind="expect_visible", selector="#b"),))
 
 
@@ -123,3 +146,39 @@ async def test_a_page_that_runs_in_real_time_is_marked(tmp_path: Path) -> None:
         await renderer.stop()
     assert "nondeterministic" in restless.flags
     assert "nondeterministic" not in calm.flags
+
+
+def test_the_hash_of_code_changes_with_all_that_is_imported_and_with_nothing_else(tmp_path: Path) -> None:
+    package = tmp_path / "judging"
+    package.mkdir()
+    sources = {
+        "rule": "from judging.ink import SHARE\n", "ink": "import judging.deep\nSHARE = 1\n", "deep": "", "other": "",
+    }  # fmt: skip
+    for name, source in sources.items():
+        (package / f"{name}.py").write_text(source)
+    importer = tmp_path / "importer.py"
+    importer.write_text("from judging import rule\n")
+    before = code_hash(package, [importer])
+    for name, counts in (("rule", True), ("ink", True), ("deep", True), ("other", False)):
+        (package / f"{name}.py").write_text(sources[name] + "LIMIT = 2\n")
+        assert (code_hash(package, [importer]) != before) is counts, name
+        (package / f"{name}.py").write_text(sources[name])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("file", ["hacks.py", "validity.py"])
+def test_a_kept_render_is_judged_anew_when_the_judging_code_changes(tmp_path: Path, file: str) -> None:
+    for room in ("actors", "reward", "rollout"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def show() -> str:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", SHOW, str(tmp_path / "cache"), PAGE]
+        shown = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert shown.returncode == 0, shown.stderr
+        return shown.stdout.strip()
+
+    assert [show(), show()] == ["ok False", "ok True"], "the second comes from the cache"
+    with (tmp_path / "reward" / file).open("a", encoding="utf-8") as source:
+        source.write("\n\ndef suspicions(*_):\n    return ('judged_anew',)\n")
+    assert show() == ("ok False judged_anew" if file == "hacks.py" else "ok False")

@@ -68,8 +68,8 @@ class Mortal:
         return Group(task=task, trajectories=(), dropped=0)
 
 
-def pool(*actors: Mortal, timeout_s: float = 5.0) -> Pool:
-    return Pool("browser", actors, fault=BrowserFault, timeout_s=timeout_s, limit=4)
+def pool(*actors: Mortal, timeout_s: float = 5.0, limit: int = 4) -> Pool:
+    return Pool("browser", actors, fault=BrowserFault, timeout_s=timeout_s, limit=limit)
 
 
 async def test_one_that_dies_draws_one_call_and_then_none_until_it_is_back() -> None:
@@ -80,7 +80,7 @@ async def test_one_that_dies_draws_one_call_and_then_none_until_it_is_back() -> 
     assert [await browsers.ask("work") for _ in range(5)] == ["well"] * 5
     assert lost.calls == 1
     lost.dead = False
-    await asyncio.gather(*browsers.recovering.values())
+    await asyncio.gather(*browsers.permits.recovering.values())
     assert {await one for one in [asyncio.create_task(browsers.ask("work")) for _ in range(2)]} == {"lost", "well"}
 
 
@@ -104,7 +104,7 @@ async def test_nobody_waits_for_ever() -> None:
     with pytest.raises(BrowserFault, match="none of 1 browser actors was well for 0 s"):
         await browsers.ask("work")
     only.dead, only.slow_s = False, 30.0
-    await asyncio.gather(*browsers.recovering.values())
+    await asyncio.gather(*browsers.permits.recovering.values())
     with pytest.raises(BrowserFault, match="no answer in 0 s"):
         await browsers.ask("work")
 
@@ -141,7 +141,7 @@ async def test_a_full_disk_is_no_fault_of_the_worker_and_nobody_tries_again() ->
     worker.full, players = True, PlayerPool([worker], timeout_s=5.0, limit=9)
     with pytest.raises(StorageFault, match="no space left"):
         await players.play_group(TASK, num=4, seed=1)
-    assert (worker.calls, players.pool.recovering) == (1, {})
+    assert (worker.calls, players.pool.permits.recovering) == (1, {})
 
 
 async def test_a_closed_pool_asks_nobody_and_waits_for_nobody() -> None:
@@ -152,7 +152,7 @@ async def test_a_closed_pool_asks_nobody_and_waits_for_nobody() -> None:
     browsers.close()
     with pytest.raises(BrowserFault, match="no answer in 0 s"):
         await asked
-    assert browsers.recovering == {}
+    assert browsers.permits.recovering == {}
     with pytest.raises(BrowserFault, match="the browser pool is closed: nobody is there to work"):
         await browsers.ask("work")
     assert only.calls == 1
@@ -160,13 +160,40 @@ async def test_a_closed_pool_asks_nobody_and_waits_for_nobody() -> None:
 
 async def test_what_is_near_goes_where_it_was_until_that_one_is_clearly_more_loaded() -> None:
     first, second = Mortal("first"), Mortal("second")
-    engines = pool(first, second)
+    engines = pool(first, second, limit=9)
     assert [await engines.ask("work", near="a") for _ in range(3)] == ["first"] * 3
     assert [await engines.ask("work", near="b") for _ in range(3)] == ["second"] * 3
     first.slow_s = second.slow_s = 0.01
     siblings = await asyncio.gather(*(engines.ask("work", near="a") for _ in range(7)))
     assert siblings == ["first"] * 5 + ["second"] * 2, "four more than an idle one has are clearly more"
-    assert engines.loads.counts == [0, 0]
+    assert engines.permits.loads.counts == [0, 0]
+
+
+async def test_no_actor_has_more_calls_than_its_limit_even_when_the_others_are_lost() -> None:
+    lost, well = Mortal("lost"), Mortal("well")
+    lost.dead, browsers = True, pool(lost, well, limit=1)
+    with pytest.raises(BrowserFault):
+        await browsers.ask("work")
+    well.slow_s = 0.01
+    asked = [asyncio.create_task(browsers.ask("work", near="a")) for _ in range(3)]
+    while not all(one.done() for one in asked):
+        assert browsers.permits.loads.counts[1] <= 1
+        await asyncio.sleep(0.001)
+    assert [one.result() for one in asked] == ["well"] * 3
+    browsers.close()
+
+
+async def test_a_call_that_is_cancelled_returns_its_permit_or_its_place_in_the_queue() -> None:
+    only = Mortal("only")
+    only.slow_s, browsers = 0.01, pool(only, limit=1)
+    asked = [asyncio.create_task(browsers.ask("work")) for _ in range(4)]
+    await asyncio.sleep(0.001)
+    asked[0].cancel()
+    asked[2].cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    assert [one.cancelled() for one in asked] == [True, False, True, False]
+    assert browsers.permits.loads.counts == [0]
+    assert not browsers.permits.waiting
 
 
 async def test_what_is_near_one_that_died_finds_another_home() -> None:
@@ -178,7 +205,7 @@ async def test_what_is_near_one_that_died_finds_another_home() -> None:
         await engines.ask("work", near="a")
     assert await engines.ask("work", near="a") == "well"
     lost.dead = False
-    await asyncio.gather(*engines.recovering.values())
+    await asyncio.gather(*engines.permits.recovering.values())
     assert await engines.ask("work", near="a") == "well"
 
 
@@ -204,7 +231,7 @@ async def test_a_closed_pool_waits_for_nobody() -> None:
     only.dead, browsers = True, pool(only)
     with pytest.raises(BrowserFault):
         await browsers.ask("work")
-    (recovery,) = browsers.recovering.values()
+    (recovery,) = browsers.permits.recovering.values()
     browsers.close()
     with pytest.raises(asyncio.CancelledError):
         await recovery
@@ -217,4 +244,4 @@ async def test_an_exam_that_cannot_be_kept_is_broken_off(tmp_path: Path) -> None
     players = PlayerPool([full, slow], timeout_s=60.0, limit=1)
     with pytest.raises(StorageFault, match="no space left"):
         await sit(players, Store(tmp_path), [TASK, TASK], step=0, seed=1)
-    assert players.pool.loads.counts == [0, 0]
+    assert players.pool.permits.loads.counts == [0, 0]
