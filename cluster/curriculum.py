@@ -28,14 +28,15 @@ class Curriculum:
         pool = self._pool(index)
         return pool[index % len(pool)]
 
-    def held_out(self, num: int) -> list[Task]:
-        """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer."""
+    def held_out(self, num: int, setting: str = "exam.tasks") -> list[Task]:
+        """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer than `setting`
+        asks for."""
         source = self.settings.task.held_out
         if source == "builtin":
             return builtin_tasks(num, seed=0, split="held_out")
         tasks = read_tasks(Path(source))
         if len(tasks) < num:
-            raise TaskFileError(f"{source}: the exam wants {num} tasks, the file has {len(tasks)}; lower exam.tasks")
+            raise TaskFileError(f"{source}: {setting} is {num}, the file has {len(tasks)} tasks; lower {setting}")
         return tasks[:num]
 
     def _in_order(self, step: int, place: int) -> int:
