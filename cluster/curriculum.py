@@ -19,7 +19,9 @@ class Curriculum:
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self.pools: dict[int, list[Task]] = {}
-        self.file_tasks = None if settings.task.source == "builtin" else read_tasks(Path(settings.task.source))
+        source, held_out = settings.task.source, settings.task.held_out
+        self.file_tasks = None if source == "builtin" else read_tasks(Path(source))
+        self.file_held_out = None if held_out == "builtin" else read_tasks(Path(held_out))
 
     def task(self, step: int, place: int) -> Task:
         """The task at a place of a step; places from `groups` on are the refills of that step."""
@@ -31,11 +33,11 @@ class Curriculum:
     def held_out(self, num: int, setting: str = "exam.tasks") -> list[Task]:
         """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer than `setting`
         asks for."""
-        source = self.settings.task.held_out
-        if source == "builtin":
+        tasks = self.file_held_out
+        if tasks is None:
             return builtin_tasks(num, seed=0, split="held_out")
-        tasks = read_tasks(Path(source))
         if len(tasks) < num:
+            source = self.settings.task.held_out
             raise TaskFileError(f"{source}: {setting} is {num}, the file has {len(tasks)} tasks; lower {setting}")
         return tasks[:num]
 
