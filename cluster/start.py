@@ -1,5 +1,7 @@
 """What is checked before a run launches anything: whatever can be known then is refused then, in one line."""
 
+import asyncio
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +21,19 @@ def check_tasks(settings: RunSettings, curriculum: Curriculum) -> tuple[str, ...
     table = curriculum.held_out(settings.exam.inference_tasks, "exam.inference_tasks")
     check_references([*(curriculum.file_tasks or ()), *exam, *table], settings)
     return shared_tasks(settings, curriculum.file_tasks or (), exam)
+
+
+def check_judges(settings: RunSettings) -> None:
+    """Asks every judge that has an address one real question. Raises SettingsError, or CriticFault for no answer.
+
+    Where this process joins a cluster, a key may be known on its nodes alone: then critics find out themselves.
+    """
+    from actors.question import ask_judge
+
+    for judge in settings.critic.members.values():
+        elsewhere = judge.key_env and judge.key_env not in os.environ and "RAY_ADDRESS" in os.environ
+        if judge.kind == "http" and judge.base_url and not elsewhere:
+            asyncio.run(ask_judge(judge))
 
 
 def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:

@@ -27,6 +27,7 @@ from rollout.errors import (
     BadInput,
     BudgetSpent,
     CheckpointError,
+    CriticFault,
     MachineError,
     RelookError,
     StorageFault,
@@ -60,14 +61,17 @@ class Plan:
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
+    from cluster import start
+
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         if options.resume:
             plan = plan_resume(options.resume, options.runs, options.changed_tasks)
+            start.check_judges(plan.settings)
         else:
             plan = plan_new(options.settings, options.set)
-    except (BadInput, StorageFault) as error:
+    except (BadInput, StorageFault, CriticFault) as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2
     return asyncio.run(run(plan))
@@ -83,6 +87,7 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
     notes = start.check_tasks(settings, curriculum)
     if settings.model != "builtin":
         start.check_model(settings, at_home(settings.model), curriculum)
+    start.check_judges(settings)
     run_id = f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     store = Store.create(at_home(settings.runs) / run_id)
     store.write_json(TASKS, start.digests(settings, curriculum))
