@@ -61,17 +61,17 @@ def model_context(model: Path) -> int | None:
 def check_settings_lengths(settings: RunSettings) -> None:
     """What no prompt could make right. Raises SettingsError."""
     model = None if settings.model == "builtin" else Path(settings.model)
-    context, page = context_of(settings, model), settings.episode.max_tokens
+    context, page = context_of(settings, model), _room(settings)
     if context is not None and context <= page:
         raise SettingsError(_too_short(settings, context, f"a page alone may have {page} (episode.max_tokens)"))
-    sample = _pages(settings) * page
+    sample = _pages(settings) * settings.episode.max_tokens
     if context is None or context > settings.learner.token_budget:
         _check_budget(settings, sample if context is None else min(sample, context), "without its brief")
 
 
 def check_prompts(settings: RunSettings, model: Path, measured: Sequence[Prompt]) -> None:
     """Prompts against all limits. Raises TaskFileError for some briefs that are too long, else SettingsError."""
-    context, page = context_of(settings, model), settings.episode.max_tokens
+    context, page = context_of(settings, model), _room(settings)
     longest = max(measured, key=lambda prompt: prompt.tokens)
     if context is not None and longest.tokens + page > context:
         long = [prompt for prompt in measured if prompt.tokens + page > context]
@@ -83,7 +83,11 @@ def check_prompts(settings: RunSettings, model: Path, measured: Sequence[Prompt]
             f"{_context_name(settings)} = {context}; shorten or remove {_ids(long)}, lower episode.max_tokens, or "
             "raise the limit"
         )
-    sample = longest.tokens + _pages(settings) * page + (FEEDBACK_TOKENS if settings.episode.rounds else 0)
+    sample = (
+        longest.tokens
+        + _pages(settings) * settings.episode.max_tokens
+        + (FEEDBACK_TOKENS if settings.episode.rounds else 0)
+    )
     most = sample if context is None else min(sample, context)
     _check_budget(settings, most, f"with the prompt of task {show(longest.task.id)}, {longest.tokens} tokens")
 
@@ -126,6 +130,13 @@ def _ask(model: Path, conversations: Sequence[tuple[Message, ...]], settings: Ru
         fault = str(found["fault"])
         raise SettingsError(f"learner.{fault}" if fault.startswith("lora_") else f"model {model}: {fault}")
     return list(found["tokens"])
+
+
+def _room(settings: RunSettings) -> int:
+    """Tokens that a prompt must leave for a page. The built-in policy's short context may cut a page off: its pages
+    are short, and by default `episode.max_tokens` is what larger models want."""
+    chosen = settings.model != "builtin" or settings.policy.max_model_len is not None
+    return settings.episode.max_tokens if chosen else 1
 
 
 def _pages(settings: RunSettings) -> int:
