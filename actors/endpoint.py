@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from actors.address import is_local, key_headers, proxy_words, request_url
 from actors.gate import Gate, Turn
 from actors.settings import CriticSettings
 from reward.multimodal.answer import content, tokens
@@ -54,7 +55,11 @@ class Address:
     @property
     def headers(self) -> dict[str, str]:
         """What goes with every request."""
-        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        return key_headers(self.url, self.key)
+
+    def at(self, path: str) -> str:
+        """Where a request goes."""
+        return request_url(self.url, path)
 
 
 Find = Callable[[], Awaitable[Address]]
@@ -99,10 +104,10 @@ class Endpoint:
         if self.settings.key_env and not address.key:
             raise SettingsError(f"critic.key_env: the environment of this node has no {self.settings.key_env}")
         try:
-            response = await self._ready().get(f"{address.url}/models", headers=address.headers)
+            response = await self._ready().get(address.at("/models"), headers=address.headers)
         except httpx.HTTPError as error:
             self._forget()
-            raise CriticFault(f"{self.name} cannot be reached: {error!r}") from error
+            raise CriticFault(f"{self.name} cannot be reached: {error!r}{proxy_words(address.url)}") from error
         if response.status_code in REFUSED:
             raise SettingsError(
                 f"critic.key_env: {self.name} refuses the key of {self.settings.key_env or 'nobody'} "
@@ -174,7 +179,7 @@ class Endpoint:
         self.cost["requests"] += 1
         try:
             address = await self._where()
-            url = f"{address.url}/chat/completions"
+            url = address.at("/chat/completions")
             response = await self._ready().post(url, json=body, headers=address.headers)
         except (httpx.HTTPError, CriticFault) as error:
             turn.end("down")
@@ -261,7 +266,8 @@ class Endpoint:
         if self._client is None:
             most, timeout_s = 2 * self.settings.in_flight, self.settings.timeout_s
             self._client = httpx.AsyncClient(
-                trust_env=self._find is None,  # no proxy is between us and a judge of our own
+                # No proxy is between us and a judge of our own, or one on this machine.
+                trust_env=self._find is None and not is_local(self.settings.base_url),
                 timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
                 limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
             )

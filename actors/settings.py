@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from actors.address import normal
 from rollout.settings import Settings
 
 
@@ -81,8 +82,9 @@ class CriticSettings(Settings):
     weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     """What its judgment weighs among those of several critics; only the ratio to the others matters."""
     base_url: str = ""
-    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`; empty where the
-    run serves the judge itself (`judge.model`)."""
+    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`; a slash or the
+    path of a request at its end is left out, and Azure's may end with `?api-version=…`. Empty where the run serves the
+    judge itself (`judge.model`)."""
     model: str = ""
     """`http`: name of the model at that server."""
     key_env: str = ""
@@ -109,6 +111,11 @@ class CriticSettings(Settings):
     max_total_tokens: int | None = Field(default=None, ge=1)
     """`http`: tokens this critic may cost in a run, resumes included, its copies taking equal shares; then the run
     stops in order, and can be resumed once it may cost more."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_address(cls, base_url: str) -> str:
+        return normal(base_url) if base_url else base_url
 
     @model_validator(mode="after")
     def _somewhere_to_ask(self) -> "CriticSettings":

@@ -27,6 +27,7 @@ from reward.designs.drawing import FAMILIES
 from rollout.errors import BadInput, RelookError
 from rollout.ports import Critic, Renderer, Shown
 from rollout.records import Critique, Page, Preference, Render
+from rollout.reference import render_reference
 
 WRONG = (0, 1, 2, 4, 6)
 """Wrong traits of a ladder's pages, best page first."""
@@ -84,7 +85,8 @@ async def climb(renderer: Renderer, seed: int) -> Ladder:
     """A ladder of held-out designs, the families in turn; a page that does not render validly is left out."""
     design = draw(seed, family=FAMILIES[seed % len(FAMILIES)], split="held_out")
     right = design.task.reference_html or ""
-    reference = await renderer.render(Page(html=right))
+    reference = await render_reference(design.task, renderer)
+    assert reference is not None, "every design has a reference page"
     pages = [Page(html=vary(design, random.Random(seed), num)[0] if num else right) for num in WRONG]
     shown = [(page, await renderer.render(page, design.task.probes)) for page in pages]
     return Ladder(design=design, reference=reference, pages=tuple(pair for pair in shown if pair[1].valid))

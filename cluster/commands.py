@@ -9,6 +9,7 @@ COMMANDS = {
     "generate": ("cluster.generate", "write a page for a brief"),
     "calibrate": ("cluster.calibrate", "measure a critic: its noise, its order, the margin it needs"),
     "replay": ("cluster.replay", "learn again from stored trajectories, or judge them again"),
+    "tasks": ("cluster.tasks", "check a task file and its reference pages"),
     "mirror": ("cluster.mirror", "build the folder of libraries that pages may load"),
     "doctor": ("cluster.doctor", "check machine, browser, engines, Ray and MLflow"),
     "plan": ("cluster.plan", "predict the time of a step, and pool sizes that balance it"),

@@ -23,7 +23,9 @@ class Curriculum:
         self.settings = settings
         self.pools: dict[int, list[Task]] = {}
         self.libraries = libraries_of(settings.browser)
-        self.file_tasks = None if settings.task.source == "builtin" else read_tasks(Path(settings.task.source))
+        source, held_out = settings.task.source, settings.task.held_out
+        self.file_tasks = None if source == "builtin" else read_tasks(Path(source))
+        self.file_held_out = None if held_out == "builtin" else read_tasks(Path(held_out))
 
     def task(self, step: int, place: int) -> Task:
         """The task at a place of a step; places from `groups` on are the refills of that step."""
@@ -32,12 +34,15 @@ class Curriculum:
         pool = self._pool(index)
         return replace(pool[index % len(pool)], libraries=self.libraries)
 
-    def held_out(self, num: int) -> list[Task]:
-        """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer."""
-        source = self.settings.task.held_out
-        tasks = builtin_tasks(num, seed=0, split="held_out") if source == "builtin" else read_tasks(Path(source))
+    def held_out(self, num: int, setting: str = "exam.tasks") -> list[Task]:
+        """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer than `setting`
+        asks for."""
+        tasks = self.file_held_out
+        if tasks is None:
+            tasks = builtin_tasks(num, seed=0, split="held_out")
         if len(tasks) < num:
-            raise TaskFileError(f"{source}: the exam wants {num} tasks, the file has {len(tasks)}; lower exam.tasks")
+            source = self.settings.task.held_out
+            raise TaskFileError(f"{source}: {setting} is {num}, the file has {len(tasks)} tasks; lower {setting}")
         return [replace(task, libraries=self.libraries) for task in tasks[:num]]
 
     def _in_order(self, step: int, place: int) -> int:

@@ -21,6 +21,7 @@ from cluster.connection import connect
 from cluster.home import at_home
 from cluster.machine import Finding
 from cluster.settings import RunSettings, load_settings
+from cluster.start import check_judges
 from rollout.errors import BadInput, BrowserFault, CriticFault
 
 LOCK = Path(__file__).parent.parent / "requirements" / "cpu.lock"
@@ -119,24 +120,16 @@ def check_judge(settings: RunSettings) -> Finding:
     judge, critic = settings.served_judge, settings.critic
     if judge.model:
         return _check_weights(Path(judge.model), judge.count, judge.tensor_parallel)
-    if critic.kind != "http":
+    asked = [one.base_url for one in critic.members.values() if one.kind == "http"]
+    if not asked:
         return Finding(what="judge", status="ok", detail=f"none: the {critic.kind} critic asks no model")
 
-    async def see() -> None:
-        from actors.endpoint import Endpoint
-
-        endpoint = Endpoint(critic)
-        try:
-            await endpoint.check()
-        finally:
-            await endpoint.close()
-
     try:
-        asyncio.run(see())
+        check_judges(settings)
     except (CriticFault, BadInput) as error:
-        mend = "start the server, or correct critic.base_url and critic.key_env"
+        mend = "" if isinstance(error, BadInput) else "start the server, or correct critic.base_url"
         return Finding(what="judge", status="FAIL", detail=str(error), mend=mend)
-    return Finding(what="judge", status="ok", detail=f"{critic.base_url} answers")
+    return Finding(what="judge", status="ok", detail=f"{', '.join(asked)} judged a test page")
 
 
 def _check_weights(model: Path, servers: int, gpus: int) -> Finding:

@@ -18,7 +18,9 @@ from cluster.exam import inference_table
 from cluster.home import at_home
 from cluster.inference import champion_of, critic_at_hand, tools
 from cluster.loop import EXAM_SEED
+from cluster.references import check_here
 from cluster.settings import RunSettings, check_settings
+from cluster.start import check_references
 from cluster.store import Store
 from cluster.worker import EpisodeWorker
 from reward.score import score
@@ -46,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
 
 async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, dict[str, float]]:
     """The inference table of a model directory on `num` held-out tasks."""
-    tasks = Curriculum(settings).held_out(num)
+    tasks = Curriculum(settings).held_out(num, "--num")
+    check_references(tasks, settings)
+    if settings.task.held_out != "builtin":
+        await check_here(tasks, settings, settings.task.held_out)
     with tempfile.TemporaryDirectory() as folder:
         async with critic_at_hand(settings) as critic, tools(settings, model) as hands:
             cast = Cast(

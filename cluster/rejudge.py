@@ -13,7 +13,8 @@ from cluster.store import Store
 from learner.promotion import bootstrap
 from rollout.errors import CheckpointError, MachineError
 from rollout.ports import Critic, Renderer
-from rollout.records import Attempt, Outcome, Page, Task
+from rollout.records import Attempt, Outcome, Task
+from rollout.reference import render_reference
 
 IN_FLIGHT = 8
 """Pages looked at at once."""
@@ -85,10 +86,7 @@ async def _judge(task: Task, attempt: Attempt, renderer: Renderer, critic: Criti
     render = await renderer.render(attempt.page, task.probes, task.viewports)
     if not render.valid:
         return Judgment(task=task.id, page_sha256=sha, then=then, now=None, outcome=render.outcome)
-    reference = None
-    if task.reference_html is not None:
-        reference = await renderer.render(Page(html=task.reference_html), (), task.viewports)
-    found = await critic.judge(task, attempt.page, render, reference)
+    found = await critic.judge(task, attempt.page, render, await render_reference(task, renderer))
     return Judgment(
         task=task.id, page_sha256=sha, then=then, now=found.score, judge=found.judge, feedback=found.feedback
     )

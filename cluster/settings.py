@@ -252,15 +252,22 @@ class RunSettings(Settings):
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
     """Reads a TOML file and applies `a.b=value` overrides (TOML values). Raises SettingsError in one line."""
+    from cluster.lengths import check_settings_lengths
+
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such settings file; examples are in deploy/runs/") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: not readable as TOML: {error}") from None
     for override in overrides:
         apply_override(values, override)
-    return check_settings(values, str(path))
+    settings = check_settings(values, str(path))
+    try:
+        check_settings_lengths(settings)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return settings
 
 
 def check_settings(values: dict[str, Any], source: str) -> RunSettings:

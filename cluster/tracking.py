@@ -4,11 +4,13 @@ What cannot be delivered now is delivered later: an MLflow server that is away c
 run, and what it has got already, before a resume, it does not get twice.
 """
 
+import fcntl
 import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,20 @@ def check_server(uri: str) -> None:
         ) from None
 
 
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """Within it no other process makes the tables, or an experiment, of the same SQLite database: MLflow itself fails
+    for all but one of those that begin at once on a new one."""
+    path = uri.removeprefix("sqlite:///")
+    if path == uri:
+        yield  # a server, which takes turns itself
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{path}.lock").open("a", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class Tracker:
     """One MLflow run. Raises SettingsError when the tracking store cannot be opened."""
 
@@ -60,6 +76,7 @@ class Tracker:
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -70,11 +87,12 @@ class Tracker:
         self.note = note
         check_server(uri)
         try:
-            self.client = MlflowClient(tracking_uri=uri)
-            self.run = mlflow_run or self._create(settings, runs, run_id)
+            with alone(uri):
+                self.client = MlflowClient(tracking_uri=uri)
+                self.run = mlflow_run or self._create(settings, runs, run_id)
             self.client.update_run(self.run, status="RUNNING")
             self.delivered = {mark: self._last(mark) if mlflow_run else -1 for mark in (STEP_MARK, EXAM_MARK)}
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             raise SettingsError(
                 f"MLflow at {uri.split('@')[-1]} cannot be used: {str(error).splitlines()[0]}"
             ) from error
@@ -89,6 +107,11 @@ class Tracker:
 
     def _create(self, settings: RunSettings, runs: Path, run_id: str) -> str:
         experiment = self.client.get_experiment_by_name(settings.name)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            raise SettingsError(
+                f"MLflow's experiment {settings.name!r} was deleted: bring it back with `mlflow experiments restore "
+                f"--experiment-id {experiment.experiment_id}`, or choose another name with --set name=NAME"
+            )
         if experiment is not None:
             if experiment.lifecycle_stage != "active":
                 raise SettingsError(

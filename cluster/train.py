@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,16 @@ from rollout.errors import (
     BadInput,
     BudgetSpent,
     CheckpointError,
+    CriticFault,
     MachineError,
     RelookError,
     StorageFault,
-    TaskFileError,
 )
-from rollout.records import Task
 
 logger = logging.getLogger(__name__)
 STOPPED = 130
+TASKS = "tasks.json"
+"""Content hashes of the task files that a run began with."""
 RECOVERIES = 3
 """New crews that may be hired for one step before the run gives up."""
 SAVE_TIMEOUT_S = 2.0
@@ -51,45 +52,54 @@ class Plan:
     store: Store
     state: RunState
     run_id: str
+    notes: tuple[str, ...] = ()
+    """What a person should know before it starts."""
+    curriculum: Any = None
+    """Its tasks, which are read once; None reads them when they are needed."""
     mlflow_run: str | None = None
     resumed: bool = False
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
+    from cluster import start
+
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        plan = plan_resume(options.resume, options.runs) if options.resume else plan_new(options.settings, options.set)
-    except (BadInput, StorageFault) as error:
+        if options.resume:
+            plan = plan_resume(options.resume, options.runs, options.changed_tasks)
+            start.check_judges(plan.settings)
+        else:
+            plan = plan_new(options.settings, options.set)
+    except (BadInput, StorageFault, CriticFault) as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2
     return asyncio.run(run(plan))
 
 
 def plan_new(path: Path, overrides: list[str]) -> Plan:
-    """A new run. Raises BadInput."""
+    """A new run, of which everything that can be known beforehand is checked. Raises BadInput."""
+    from cluster import start
     from cluster.curriculum import Curriculum
 
     settings = load_settings(path, overrides)
     curriculum = Curriculum(settings)
-    check_references([*(curriculum.file_tasks or ()), *curriculum.held_out(settings.exam.tasks)], settings)
+    notes = start.check_tasks(settings, curriculum)
+    if settings.model != "builtin":
+        start.check_model(settings, at_home(settings.model), curriculum)
+    start.check_judges(settings)
     run_id = f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     store = Store.create(at_home(settings.runs) / run_id)
-    return Plan(settings=settings, store=store, state=RunState(), run_id=run_id)
+    store.write_json(TASKS, start.digests(settings, curriculum))
+    return Plan(settings=settings, store=store, state=RunState(), run_id=run_id, notes=notes, curriculum=curriculum)
 
 
-def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
-    """Raises TaskFileError for a task that the chosen critic cannot judge."""
-    bare = next((task.id for task in tasks if task.reference_html is None), None)
-    if bare is not None and any(judge.kind == "visual" for judge in settings.critic.members.values()):
-        raise TaskFileError(
-            f"task {bare!r} has no reference_html, which the visual critic compares with; give it one, or remove it"
-        )
+def plan_resume(run: str, runs: Path, changed_tasks: bool = False) -> Plan:
+    """A run that goes on from its newest whole checkpoint. Raises BadInput: `changed_tasks` allows other tasks."""
+    from cluster import start
+    from cluster.curriculum import Curriculum
 
-
-def plan_resume(run: str, runs: Path) -> Plan:
-    """A run that goes on from its newest whole checkpoint. Raises CheckpointError."""
     store = Store.open(at_home(runs), run)
     about = store.read_json("run.json")
     try:
@@ -100,7 +110,27 @@ def plan_resume(run: str, runs: Path) -> Plan:
         state.events = store.events() or state.events
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{store.path}: not a run of this version ({error!r})") from None
-    return Plan(settings=settings, store=store, state=state, run_id=run_id, mlflow_run=mlflow_run, resumed=True)
+    curriculum = Curriculum(settings)
+    notes = (
+        *start.check_tasks(settings, curriculum),
+        *_same_tasks(store, start.digests(settings, curriculum), changed_tasks),
+    )
+    plan = Plan(settings=settings, store=store, state=state, run_id=run_id, notes=notes, curriculum=curriculum)
+    return replace(plan, mlflow_run=mlflow_run, resumed=True)
+
+
+def _same_tasks(store: Store, now: dict[str, dict[str, str]], may_change: bool) -> tuple[str, ...]:
+    """Compares task files with those that the run began with; returns what a person should know. Raises BadInput."""
+    from cluster import start
+
+    if not (store.path / TASKS).is_file():
+        return ()  # a run of a version that kept none
+    before = store.read_json(TASKS)
+    if not may_change:
+        start.check_unchanged(str(store.path), before, now)
+    changed = start.changes(before, now)
+    store.write_json(TASKS, now)
+    return (f"the run goes on with other tasks: {changed}",) if changed else ()
 
 
 def _saved_state(store: Store, step: int) -> RunState:
@@ -152,15 +182,22 @@ class Session:
 
     async def work(self) -> None:
         """Everything, in order."""
+        from cluster import start
         from cluster.connection import connect
         from cluster.curriculum import Curriculum
         from cluster.loop import train
+        from cluster.references import check_with_actors
 
         plan, settings = self.plan, self.plan.settings
         self.display.stage("opening MLflow")
         self.observer = await asyncio.to_thread(self._observe)
+        for note in plan.notes:
+            self.observer.note(note)
         model = await self._model()
-        self.display.stage("starting Ray, browsers, engines and learner")
+        curriculum = plan.curriculum or Curriculum(settings)
+        if settings.model == "builtin":
+            await asyncio.to_thread(start.check_model, settings, model, curriculum)
+        self.display.stage("starting Ray")
         with _timed(plan.state, "setup"):
             self.connection = await asyncio.to_thread(connect)
         if self.connection.dashboard:
@@ -168,7 +205,11 @@ class Session:
             self.display.note(f"Ray dashboard: http://{self.connection.dashboard}{key}")
         if plan.resumed:
             self.observer.note(f"resumed after step {plan.state.step}")
-        curriculum, lost_at = Curriculum(settings), Counter[int]()
+        if files := start.files(settings, curriculum):
+            self.display.stage("checking the reference pages of task files")
+            await check_with_actors(files, settings, self._checked)
+        self.display.stage("starting browsers, engines and learner")
+        lost_at = Counter[int]()
         while True:
             try:
                 await self._assemble(model, curriculum)
@@ -181,6 +222,9 @@ class Session:
                 if isinstance(fault, StorageFault) or lost_at[plan.state.step] > RECOVERIES or self.run is None:
                     raise
                 await self._recover(fault)
+
+    def _checked(self, done: int, total: int) -> None:
+        self.display.progress(done, total, "reference pages")
 
     async def _assemble(self, model: Path, curriculum: Any) -> None:
         """Hires a crew that stands where the run does."""
@@ -359,6 +403,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run, by its id or path")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --resume")
+    parser.add_argument("--changed-tasks", action="store_true", help="with --resume: go on though task files changed")
     options = parser.parse_args(argv)
     if (options.settings is None) == (options.resume is None):
         parser.error("give a settings file, or --resume RUN (which brings its own settings)")

@@ -15,6 +15,7 @@ from rollout.errors import BrowserFault, MachineError, PictureLost, fault_line
 from rollout.parsing import parse_feedback
 from rollout.ports import Cast
 from rollout.records import Critique, Group, Page, Probe, Render, Reward, Task, Trajectory, Viewport
+from rollout.reference import render_reference
 from rollout.seeds import seed_of
 from rollout.selfedit import Draft, review_request, self_edit
 from rollout.settings import EpisodeSettings
@@ -108,17 +109,14 @@ class EpisodeWorker:
         return self.cast.score(draft.page, probed, critique, task)
 
     async def _reference(self, task: Task) -> Render | None:
-        if task.reference_html is None:
-            return None
-        return await self.cast.renderer.render(Page(html=task.reference_html), (), task.viewports)
+        return await render_reference(task, self.cast.renderer)
 
     async def _keep(self, trajectory: Trajectory) -> None:
         renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]
-        html = trajectory.task.reference_html
-        if html is not None:
-            reference = await self.cast.renderer.render(Page(html=html), (), trajectory.task.viewports)
+        reference = await self._reference(trajectory.task)
+        if reference is not None:
             renders.append(reference)
-            await asyncio.to_thread(self.store.keep_reference, html, reference)
+            await asyncio.to_thread(self.store.keep_reference, trajectory.task.reference_html or "", reference)
         await asyncio.to_thread(self._write, renders)
 
     def _write(self, renders: list[Render]) -> None:

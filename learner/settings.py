@@ -80,8 +80,9 @@ class LearnerSettings(Settings):
     """Updates over which `distill_weight` falls in a line to zero; 0 keeps it."""
     distill_lessons: int = Field(default=32, ge=0)
     """Feedback texts, or revisions, a batch may teach, chosen by seed where there are more."""
-    token_budget: int = Field(default=4096, ge=16)
-    """Tokens of one forward and backward pass on one rank; no sample may be longer."""
+    token_budget: int = Field(default=16384, ge=16)
+    """Tokens of one forward and backward pass on one rank. A sample may be as long as its prompt and two pages of
+    `episode.max_tokens`: the one that is revised and the one that is written. The budget must hold the longest."""
     zero_stage: Literal[1, 2, 3] = 1
     """What the ranks share out: 1 optimizer state, 2 gradients too, 3 weights too."""
     offload: Literal["none", "optimizer", "all"] = "none"

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rollout import prompts
 from rollout.acceptance import improves
-from rollout.errors import BrowserFault, MachineError, TaskFileError, fault_line
+from rollout.errors import BrowserFault, MachineError, fault_line
 from rollout.parsing import parse_page
 from rollout.ports import Cast, Shown
 from rollout.records import (
@@ -31,6 +31,7 @@ from rollout.records import (
     Turn,
     Verdict,
 )
+from rollout.reference import render_reference
 from rollout.seeds import seed_of
 from rollout.settings import EpisodeSettings
 
@@ -120,7 +121,7 @@ class Episode:
     async def compare(self, old: Page, new: Page, seconds: dict[str, float]) -> Comparison:
         """Both pages side by side. Renderers remember them; a picture that was lost since is taken again."""
         before, after = await self.again(old), await self.again(new)
-        reference = await self.reference()
+        reference = await render_reference(self.task, self.cast.renderer)
         started = time.monotonic()
         compared = await self.cast.critic.compare(self.task, before, after, reference)
         seconds["judge"] = seconds.get("judge", 0.0) + time.monotonic() - started
@@ -177,24 +178,11 @@ class Episode:
         seconds["render"] = time.monotonic() - started
         if not render.valid:
             return render, None
-        reference = await self.reference()
+        reference = await render_reference(self.task, self.cast.renderer)
         started = time.monotonic()
         critique = await self.cast.critic.judge(self.task, page, render, reference)
         seconds["judge"] = time.monotonic() - started
         return render, critique
-
-    async def reference(self) -> Render | None:
-        """The render of the task's reference page; renderers cache it by content."""
-        html = self.task.reference_html
-        if html is None:
-            return None
-        render = await self.cast.renderer.render(Page(html=html), (), self.task.viewports)
-        if not render.valid:
-            raise TaskFileError(
-                f"task {self.task.id}: its reference page must render, but it is {render.outcome!r} ({render.detail}); "
-                "mend or remove the task"
-            )
-        return render
 
     async def surviving(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Asks again after a machine fault, up to `retries` times for the whole episode."""

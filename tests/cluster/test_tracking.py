@@ -2,8 +2,11 @@
 
 import http.server
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -60,6 +63,34 @@ def test_what_a_store_does_not_take_it_gets_later_and_a_resumed_run_sends_nothin
     assert [version.tags["step"] for version in tracker.registry.all()] == ["2"]
     for name, steps in (("exam_reward", [0, 2]), ("seconds_step", [1, 2, 3])):
         assert [point.step for point in tracker.client.get_metric_history(tracker.run, name)] == steps
+
+
+@pytest.mark.engine
+def test_runs_that_begin_at_once_on_a_new_database_all_begin(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cluster.settings import RunSettings; "
+        "from cluster.tracking import Tracker; "
+        "print(Tracker(RunSettings(name='same'), Path(sys.argv[1]), sys.argv[2]).run)"
+    )
+    begin = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    started = [subprocess.Popen([*begin, f"run-{i}"], stdout=PIPE, stderr=PIPE, text=True) for i in range(4)]
+    ended = [process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0] * 4, ended
+    runs = {said.split()[-1] for said, _ in ended}
+    assert len(runs) == 4
+    tracker = Tracker(RunSettings(name="same"), tmp_path, "later")
+    found = tracker.client.search_runs([tracker.client.get_run(tracker.run).info.experiment_id])
+    assert runs < {run.info.run_id for run in found}, "all runs are in one experiment"
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_deleted_experiment_is_told_with_what_brings_it_back(tmp_path: Path) -> None:
+    tracker = Tracker(RunSettings(name="gone"), tmp_path, "run")
+    experiment = tracker.client.get_run(tracker.run).info.experiment_id
+    tracker.client.delete_experiment(experiment)
+    with pytest.raises(SettingsError, match=f"'gone' was deleted: .*restore --experiment-id {experiment}"):
+        Tracker(RunSettings(name="gone"), tmp_path, "other")
 
 
 def crown(path: Path, words: str) -> None:

@@ -1,13 +1,17 @@
 """Task files: what is written is read again, and everything unusable is one clear line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from actors.chromium import probes
+from actors.chromium.hands import KEY_CODES
 from rollout.errors import TaskFileError
+from rollout.probes import KEYS, LONGEST_WAIT_MS
 from rollout.records import Probe, ProbeStep, Task, Viewport
-from rollout.tasks import read_tasks, write_tasks
+from rollout.tasks import digest, read_tasks, write_tasks
 
 FULL = Task(
     id="a",
@@ -78,10 +82,20 @@ PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
         ("[]", "line 2: got [], wanted an object"),
         ({"brief": "x"}, "line 2: `id` is missing"),
         ({"id": "", "brief": "x"}, "line 2: `id` is ''"),
-        ({"id": 7, "brief": "x"}, "line 2: `id` is 7"),
+        ({"id": 7.5, "brief": "x"}, "line 2: `id` is 7.5"),
+        ({"id": True, "brief": "x"}, "line 2: `id` is True"),
+        ('{"id": "x", "brief": "one", "brief": "two"}', "line 2: `brief` is there twice in one object"),
         ({"id": "x"}, "line 2: `brief` is missing"),
         ({"id": "one", "brief": "x"}, "line 2: id 'one' is taken"),
         ({"id": "x", "brief": "x", "color": "red"}, "line 2: unknown column 'color'"),
+        (
+            {"id": "x", "brief": "x", "source": "web", "difficulty": 2},
+            "line 2: unknown columns 'source', 'difficulty', wanted only id, brief",
+        ),
+        (
+            {"id": "x", "brief": "x", "refrence_html": "<p>"},
+            "line 2: unknown column 'refrence_html'; did you mean 'reference_html'?",
+        ),
         ({"id": "x", "brief": "x", "reference_html": ""}, "line 2: `reference_html` is ''"),
         ({"id": "x", "brief": "x", "checklist": "red"}, "line 2: `checklist` is 'red', wanted a list"),
         ({"id": "x", "brief": "x", "checklist": ["a", 3]}, "line 2: `checklist[1]` is 3"),
@@ -120,6 +134,78 @@ def test_a_screen_may_be_named_or_measured(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text('{"id": "a", "brief": "x", "viewports": ["mobile", "1000x64"]}\n')
     assert [str(viewport) for viewport in read_tasks(path)[0].viewports] == ["390x844", "1000x64"]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"kind": "wait", "value": "half a second"}, "`value` is 'half a second', wanted the milliseconds to wait"),
+        ({"kind": "wait"}, "a step of kind 'wait' needs `value`, got None"),
+        ({"kind": "wait", "value": "-1"}, "`value` is '-1', wanted the milliseconds"),
+        ({"kind": "wait", "value": "nan"}, "`value` is 'nan', wanted the milliseconds"),
+        ({"kind": "wait", "value": "60000"}, "at most 10000"),
+        ({"kind": "press", "value": ""}, "a step of kind 'press' needs `value`, got ''"),
+        ({"kind": "press", "value": "Return"}, "`value` is 'Return', wanted the key to press: a single character or"),
+        ({"kind": "click"}, "a step of kind 'click' needs `selector`"),
+        ({"kind": "type", "selector": "input"}, "a step of kind 'type' needs `value`"),
+        ({"kind": "expect_text", "selector": "p"}, "a step of kind 'expect_text' needs `value`"),
+        ({"kind": "expect_attribute", "selector": "p", "value": "x"}, "a step of kind 'expect_attribute' needs `name`"),
+    ],
+)
+def test_a_probe_step_that_cannot_be_done_is_refused(tmp_path: Path, step: dict[str, str], said: str) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(json.dumps({"id": "x", "brief": "x", "probes": [{"name": "p", "steps": [step]}]}))
+    message = refusal(path)
+    assert "line 1: probes[0].steps[0]: " in message
+    assert said in message
+
+
+def test_named_keys_are_those_that_the_browser_can_press() -> None:
+    assert set(KEYS) == set(KEY_CODES)
+    assert LONGEST_WAIT_MS == probes.LONGEST_WAIT_MS
+
+
+ROWS = [{"id": "a", "brief": "eine schöne Seite"}, {"id": 7, "brief": "x", "probes": json.dumps([PROBE])}]
+LINES = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in ROWS)
+LAYOUTS = {
+    "byte-order mark": b"\xef\xbb\xbf" + LINES.encode(),
+    "UTF-16": LINES.encode("utf-16"),
+    "CRLF": LINES.replace("\n", "\r\n\r\n").encode(),
+    "array": json.dumps(ROWS).encode(),
+    "array over lines": json.dumps(ROWS, indent=2).encode(),
+    "objects over lines": "\n".join(json.dumps(row, indent=2) for row in ROWS).encode(),
+}
+
+
+@pytest.mark.parametrize("name", ["tasks.jsonl", "tasks.json"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_of_json_is_read_alike(tmp_path: Path, name: str, layout: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(LAYOUTS[layout])
+    plain, probed = read_tasks(path)
+    assert plain == Task(id="a", brief="eine schöne Seite")
+    assert (probed.id, probed.probes[0].steps[0].kind) == ("7", "click")
+
+
+def test_a_number_and_a_text_with_its_digits_are_the_same_id(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"id": 7, "brief": "x"}\n{"id": "7", "brief": "y"}\n')
+    assert "line 2: id '7' is taken by an earlier row" in refusal(path)
+
+
+def test_damage_in_objects_over_several_lines_names_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"id": "a", "brief": "x"}\n{\n "id": "b",\n "brief": \n')
+    assert "line 2: not JSON" in refusal(path)
+
+
+def test_the_digest_of_a_task_does_not_depend_on_the_file(tmp_path: Path) -> None:
+    for name in ("tasks.parquet", "tasks.jsonl"):
+        write_tasks(tmp_path / name, TASKS)
+    read = [[digest(task) for task in read_tasks(tmp_path / name)] for name in ("tasks.parquet", "tasks.jsonl")]
+    assert read[0] == read[1]
+    assert len(set(read[0])) == len(TASKS)
+    assert digest(replace(FULL, brief="other")) != digest(FULL)
 
 
 def test_empty_and_binary_files(tmp_path: Path) -> None:

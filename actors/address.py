@@ -1,0 +1,62 @@
+"""The address of a judge's server: what people paste, as what requests are sent to; and the proxy on the way."""
+
+import ipaddress
+import urllib.request
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+PATHS = ("/chat/completions", "/completions", "/models")
+"""Ends of addresses that name one request instead of the server."""
+VERSION = "api-version"
+"""Azure's addresses end with it: `https://NAME.openai.azure.com/openai/deployments/MODEL?api-version=2024-10-21`."""
+
+
+def normal(base_url: str) -> str:
+    """The address without slashes or a request's path at its end. Raises ValueError for a query of unknown meaning."""
+    parts = urlsplit(base_url.strip())
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    if unknown := [name for name in names if name != VERSION]:
+        raise ValueError(
+            f"critic.base_url may have the query {VERSION!r} only, got {unknown[0]!r}; a key belongs in the variable "
+            "that critic.key_env names"
+        )
+    path = parts.path.rstrip("/")
+    for end in PATHS:
+        path = path.removesuffix(end).rstrip("/")
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def request_url(base_url: str, path: str) -> str:
+    """Where a request goes. Example: `request_url("http://judge:8000/v1", "/models")`."""
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}{path}", parts.query, ""))
+
+
+def key_headers(base_url: str, key: str) -> dict[str, str]:
+    """The headers that carry a key; Azure's deployments take a header of their own."""
+    if not key:
+        return {}
+    headers = {"Authorization": f"Bearer {key}"}
+    return headers | {"api-key": key} if VERSION in urlsplit(base_url).query else headers
+
+
+def is_local(base_url: str) -> bool:
+    """Whether the server is on this machine, which no proxy can reach."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def proxy_words(base_url: str) -> str:
+    """Words about the proxy of the environment that requests go through; empty where there is none."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    found = urllib.request.getproxies()
+    proxy = found.get(parts.scheme) or found.get("all")
+    if not proxy or is_local(base_url) or urllib.request.proxy_bypass(host):
+        return ""
+    name = f"{parts.scheme.upper()}_PROXY" if found.get(parts.scheme) else "ALL_PROXY"
+    at = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    shown = f"{at.hostname}:{at.port}" if at.port else at.hostname
+    return f", through the proxy {shown} of {name}; name {host} in NO_PROXY to reach it directly"

@@ -1,0 +1,82 @@
+"""Checks a task file before a run: `python -m cluster.tasks check FILE [--settings SETTINGS.toml]`.
+
+Every row is read and every reference page rendered, once: pages that rendered are remembered by content. Exit code 0
+when all is well, 2 when a row or a page is unusable.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from cluster.references import broken_references, browsers, proven_at
+from cluster.settings import RunSettings, load_settings
+from rollout.errors import BadInput, RelookError
+from rollout.fields import show
+from rollout.records import Task
+from rollout.tasks import read_tasks
+
+EVERY = 20
+"""Lines of progress that are printed where the output is no terminal."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        settings = load_settings(options.settings, options.set) if options.settings else RunSettings()
+        tasks = read_tasks(options.file)
+        print(f"{options.file}: {describe(tasks)}", flush=True)
+        faults = asyncio.run(check(tasks, settings))
+    except RelookError as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput) else 1
+    for name, fault in faults.items():
+        print(f"task {show(name)}: its reference page does not render: {fault}")
+    with_page = sum(task.reference_html is not None for task in tasks)
+    print(f"{with_page - len(faults)} of {with_page} reference pages render")
+    return 2 if faults else 0
+
+
+def describe(tasks: list[Task]) -> str:
+    """What a file holds, in one line."""
+    briefs = {task.brief for task in tasks}
+    counts = {
+        "reference pages": sum(task.reference_html is not None for task in tasks),
+        "with probes": sum(bool(task.probes) for task in tasks),
+        "with a checklist": sum(bool(task.checklist) for task in tasks),
+        "briefs that others have too": len(tasks) - len(briefs),
+    }
+    return ", ".join([f"{len(tasks)} tasks", *(f"{num} {what}" for what, num in counts.items() if num)])
+
+
+async def check(tasks: list[Task], settings: RunSettings) -> dict[str, str]:
+    """What is wrong with references that do not render, by task id. Raises BrowserFault."""
+    if all(task.reference_html is None for task in tasks):
+        return {}
+    async with browsers(settings, len(tasks)) as several:
+        proven = proven_at(settings, several.all[0].name)
+        return await broken_references(tasks, several, proven, at_once=len(several.all), tell=_tell)
+
+
+def _tell(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} reference pages rendered", end="\n" if done == total else "", file=sys.stderr)
+    elif done == total or done % max(1, total // EVERY) == 0:
+        print(f"{done} of {total} reference pages rendered", file=sys.stderr)
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=program("tasks"), description="Checks task files.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="read every row and render every reference page of a file")
+    check.add_argument("file", type=Path, help="a .parquet, .jsonl or .json file of tasks")
+    check.add_argument("--settings", type=Path, help="a TOML file whose [browser] renders; else the defaults")
+    check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

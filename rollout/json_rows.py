@@ -1,0 +1,93 @@
+"""The rows of a JSON file, however it is laid out: one object a line, objects over several lines, or one array."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rollout.errors import TaskFileError
+from rollout.fields import Row, show
+
+Value = tuple[str, Any]
+"""Where in the file a value begins, and the value."""
+
+
+class RepeatedKey(ValueError):
+    """A JSON object has the same key twice, of which readers silently keep one."""
+
+
+def json_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Each object and where it is. Raises TaskFileError for what is not JSON, and for values that are no objects."""
+    text = _text(path)
+    try:
+        values = _lines(path, text)
+    except TaskFileError:
+        # Objects over several lines are no JSON lines. Where the file is not JSON either, the line is the better word.
+        streamed = _stream(path, text)
+        if streamed is None:
+            raise
+        values = streamed
+    if len(values) == 1 and isinstance(values[0][1], list):
+        values = [(f"item {number}", item) for number, item in enumerate(values[0][1], start=1)]
+    for where, value in values:
+        if not isinstance(value, dict):
+            raise TaskFileError(f"{path}, {where}: got {show(value)}, wanted an object with `id` and `brief`")
+        yield where, value
+
+
+def _text(path: Path) -> str:
+    """The file's text: UTF-8, or UTF-16 where a byte-order mark says so."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise TaskFileError(f"{path}: cannot be read ({error}); check its permissions") from error
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise TaskFileError(
+            f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8, one JSON object a line"
+        ) from error
+
+
+def _lines(path: Path, text: str) -> list[Value]:
+    found: list[Value] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append((f"line {number}", json.loads(line, object_pairs_hook=_object)))
+        except json.JSONDecodeError as error:
+            raise TaskFileError(
+                f"{path}, line {number}: not JSON ({error.msg} at character {error.pos + 1}); wanted one object a line"
+            ) from error
+        except (RepeatedKey, RecursionError) as error:
+            raise TaskFileError(f"{path}, line {number}: {error}") from error
+    return found
+
+
+def _stream(path: Path, text: str) -> list[Value] | None:
+    """JSON values one after another, wherever lines end; None where the text is something else."""
+    decoder, found, place = json.JSONDecoder(object_pairs_hook=_object), list[Value](), 0
+    while place < len(text):
+        if text[place].isspace():
+            place += 1
+            continue
+        where = f"line {text.count(chr(10), 0, place) + 1}"
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError:
+            return None
+        except (RepeatedKey, RecursionError) as error:
+            raise TaskFileError(f"{path}, {where}: {error}") from error
+        found.append((where, value))
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RepeatedKey(f"`{twice}` is there twice in one object; keep one of them")
+    return row
