@@ -18,6 +18,8 @@ from actors.chromium.scripts import EPOCH_S
 STEP_MS = 100.0
 OFF_GRID_MS = 7.0
 STARVED_TASKS = 2000
+FIRST_FRAME_MS = 1.0
+"""Frame time of the document's first frame, and of the animations that begin with it."""
 MOST_PRIMING_FRAMES = 400
 SAME_TICK_FRAMES = 20
 """Of those, the first are all for one tick; then the document may have missed it, and a later one must do."""
@@ -59,17 +61,27 @@ class FrameClock:
         self._base = float(answer["virtualTimeTicksBase"])
 
     async def prime(self, ready: asyncio.Event) -> bool:
-        """Draws at the first tick until `ready`; False when the document never said so."""
-        await self._pass(1.0)
+        """Loads the document and draws until its first frame has run; False when it did not.
+
+        A parser that waits for a script goes on only when page time passes after the answer, so a little of it passes
+        before each frame: less than a millisecond in all.
+        """
+        await self._pass(TICK_MS)
+        await self._settle()
+        missed = 0
         for turn in range(MOST_PRIMING_FRAMES):
             if turn < SAME_TICK_FRAMES:
-                self._ticks = 0.0
+                self._ticks = self._base + FIRST_FRAME_MS + (missed - 1) * TICK_MS
             await self.draw()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(0.004 * (turn + 1), PATIENCE_S)):
                     await ready.wait()
             if ready.is_set():
                 return True
+            heard = self._answers
+            await self._settle()
+            await self._pass(TICK_MS)
+            missed += self._answers != heard
         return False
 
     async def picture_at(self, at_ms: float) -> bytes:
