@@ -1,7 +1,8 @@
 """Measures this machine: `python -m cluster.bench [--only render]` writes `runs/bench.json`.
 
 Each part runs in a process of its own, so that none is measured in another's threads or memory, and records the
-sizes and raw figures behind its numbers. Medians; never a test.
+sizes and raw figures behind its numbers. Medians; never a test. The part `pages` needs a folder of pages, which
+`make bench ONLY=pages PAGES=DIR` names.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from cluster.bench.endurance import bench_endurance
 from cluster.bench.identity import bench_identity
 from cluster.bench.learner import bench_learner
 from cluster.bench.loop import bench_loop
+from cluster.bench.pages import bench_pages
 from cluster.bench.part import Figures
 from cluster.bench.render import bench_render
 from cluster.bench.rollout import bench_rollout
@@ -26,13 +28,14 @@ from cluster.bench.sync import bench_sync
 from cluster.home import at_home
 from rollout.files import write_aside
 
-PARTS: dict[str, Callable[[], Figures]] = {
+PARTS: dict[str, Callable[[], Figures | dict[str, Figures]]] = {
     "critic": bench_critic,
     "driver": bench_driver,
     "endurance": bench_endurance,
     "identity": bench_identity,
     "learner": bench_learner,
     "loop": bench_loop,
+    "pages": bench_pages,
     "render": bench_render,
     "rollout": bench_rollout,
     "sync": bench_sync,
@@ -51,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     path = at_home("runs") / "bench.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     results["machine"] = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    for name in [options.only] if options.only else sorted(PARTS):
+    everything = sorted(PARTS if "PAGES" in os.environ else PARTS.keys() - {"pages"})
+    for name in [options.only] if options.only else everything:
         print(f"{name} … ", end="", flush=True)
         command = [sys.executable, "-m", "cluster.bench", "--part", name]
         shown = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -59,7 +63,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"failed with exit code {shown.returncode}", file=sys.stderr)
             return 1
         results[name] = json.loads(shown.stdout.strip().splitlines()[-1])
-        print(", ".join(f"{key} {value:.4g}" for key, value in results[name].items()))
+        sets = results[name] if name == "pages" else {"": results[name]}
+        for label, figures in sets.items():
+            print(label, ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
         if {"render", "identity"} <= results.keys():
             results["render"]["identical_share"] = results["identity"]["identical_share"]
         write_aside(path, json.dumps(results, indent=1).encode())
