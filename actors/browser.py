@@ -14,16 +14,17 @@ from actors.chromium.launch import FENCES, Fence, Process, find_executable, laun
 from actors.chromium.page import LARGEST_HTML, Stalled, Visit
 from actors.chromium.pipe import BrowserLost, CommandRefused
 from actors.chromium.screens import screens, with_view
+from actors.chromium.scripts import COARSE_FRAMES_PER_S, FRAMES_PER_S
 from actors.chromium.stillness import STORES
 from actors.renders import RenderCache
 from actors.settings import BrowserSettings
 from reward.hacks import suspicions
 from rollout.errors import BrowserFault
-from rollout.records import Page, Probe, Render, Viewport
+from rollout.records import Outcome, Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
-FRAMES, FREE = "frames-6", "free-2"
+FRAMES, FREE = "frames-7", "free-3"
 """The two engines; they count up when the same page may come out differently: part of every cache key."""
 GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
@@ -34,10 +35,12 @@ GUARANTEES = {
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REAL_TIME = re.compile(
     r"\bWorker\b|\bSharedWorker\b|\bWorklet\b|webgl|webgpu|\bWebAssembly\b|\bAudioContext\b|<(?:video|audio)\b"
+    r"|getEntries|PerformanceObserver|performance\.(?:timing|memory|toJSON)|\bgenerateKey\b"
     rf"|{STORES.pattern}",
     re.IGNORECASE,
 )
-"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media, databases."""
+"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media, databases, what the
+browser measures of itself, keys that nobody may foretell."""
 FREE_TIME = re.compile(
     rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
 )
@@ -137,7 +140,8 @@ class ChromiumRenderer:
 
         render = await self._render(page, probes, settings, put)
         signs = FREE_TIME if self.name.startswith(FREE) else REAL_TIME
-        if not render.shots or not signs.search(page.html or ""):
+        marked = "nondeterministic" in render.flags
+        if marked or not render.shots or not signs.search(page.html or ""):
             return render
         twin = await self._render(page, (), settings.model_copy(update={"explore": 0}), bytes)
         if timed(render) == timed(twin):
@@ -147,8 +151,8 @@ class ChromiumRenderer:
     async def _render(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, put: Callable[[bytes], Any]
     ) -> Render:
-        """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
-        what happens there too is the page's doing, unless it hardly ran."""
+        """A page that is too heavy for the ordinary number of frames is shown with few, and is marked: on a faster
+        machine it would not be."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
             return Render(
                 page_sha256=page.sha256,
@@ -156,23 +160,45 @@ class ChromiumRenderer:
                 detail=f"the page has more than {LARGEST_HTML:,} bytes",
                 renderer=self.name,
             )
+        render = await self._tried(page, probes, settings, put, FRAMES_PER_S)
+        if render.outcome != "too_heavy":
+            return render
+        render = await self._tried(page, probes, settings, put, COARSE_FRAMES_PER_S)
+        return replace(render, flags=tuple(sorted({*render.flags, "coarse_frames", "nondeterministic"})))
+
+    async def _tried(
+        self,
+        page: Page,
+        probes: tuple[Probe, ...],
+        settings: BrowserSettings,
+        put: Callable[[bytes], Any],
+        frames_per_s: int,
+    ) -> Render:
+        """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
+        what happens there too is the page's doing, unless it hardly ran."""
         try:
-            render = await self._show(await self._ready(), page, probes, settings, put)
+            render = await self._show(await self._ready(), page, probes, settings, put, frames_per_s)
             if render.outcome != "crash":
                 return render
             await self._drop(self._browser)
         except FAULTS as error:
+            if isinstance(error, Stalled) and error.heavy and not error.idle:
+                return self._unfinished(page, error)
             logger.warning("page %s is tried again on a fresh browser: %r", page.sha256[:12], error)
             if isinstance(error, BrowserLost):
                 self._news.append(f"Chromium was lost over page {page.sha256[:12]}, which another shows")
         try:
-            return await self._show(await self._ready(), page, probes, settings, put)
+            return await self._show(await self._ready(), page, probes, settings, put, frames_per_s)
         except Stalled as error:
             if error.idle:
                 raise BrowserFault(f"two browsers stood still over page {page.sha256[:12]}: {error}") from error
-            return Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
+            return self._unfinished(page, error)
         except FAULTS as error:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
+
+    def _unfinished(self, page: Page, error: Stalled) -> Render:
+        outcome: Outcome = "too_heavy" if error.heavy else "timeout"
+        return Render(page_sha256=page.sha256, outcome=outcome, detail=str(error), renderer=self.name)
 
     async def _show(
         self,
@@ -181,9 +207,10 @@ class ChromiumRenderer:
         probes: tuple[Probe, ...],
         settings: BrowserSettings,
         put: Callable[[bytes], Any],
+        frames_per_s: int = FRAMES_PER_S,
     ) -> Render:
-        """One page in this browser, which is dropped when anything but the page went wrong."""
-        visit = Visit(browser, page, settings, put)
+        """One page in this browser, which is dropped when anything but the page went wrong, or may still draw."""
+        visit = Visit(browser, page, settings, put, frames_per_s)
         self._pages += 1
         try:
             await visit.render(probes)
@@ -191,7 +218,7 @@ class ChromiumRenderer:
             await self._drop(browser)
             raise
         finally:
-            if not await visit.leave():
+            if not await visit.leave() or visit.outcome == "too_heavy":
                 await self._drop(browser)
         render = visit.record(probes, self.name)
         return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render)})))

@@ -21,6 +21,7 @@ OUTCOMES = {
     "timeout": "violet",
     "crash": "blue",
     "too_large": "pink",
+    "too_heavy": "red",
     "blocked_navigation": "teal",
 }
 

@@ -10,6 +10,7 @@ and only when every request of the page has been refused; bound the tasks that m
 import asyncio
 import base64
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 from actors.chromium.pipe import CommandRefused, Session
@@ -30,6 +31,8 @@ TICK_MS = 0.001
 SETTLE_MS = 0.01
 SETTLES, MOST_SETTLES = 2, 40
 """Page time for what a page does about a refusal, and how often it is given: an image's next try takes two turns."""
+MOST_TRANSITION_FRAMES = 40
+"""Frames for one view transition to begin, all of one moment."""
 MOST_TRIES = 5
 MOST_ANSWERS = 4
 """Answers of a store, each asked for after the one before, for which no page time passes before a picture or after what
@@ -48,6 +51,10 @@ class FrameClock:
         self.now = 0.0
         self.stores: Callable[[], Awaitable[object]] | None = None
         """Asks the page's stores, for pages that have any: the answer comes after all those that the page waits for."""
+        self.transition: Callable[[], Awaitable[object]] | None = None
+        """Asks whether a view transition has yet to begin, for pages that may have one."""
+        self.moved = time.monotonic()
+        """When page time last went on."""
         self._hearings = HEARINGS
         self._settled, self._answers = settled, 0
         self._base = self._ticks = 0.0
@@ -168,12 +175,31 @@ class FrameClock:
         )
         await self._expired.wait()
         self.now = round(self.now + ms, 3)
+        self.moved = time.monotonic()
 
     async def draw(self) -> None:
         """Draws this moment without a picture: style, layout and pending input are worked off."""
+        await self._frame(shown=False)
+        if self.transition is not None and not await self._begun(self.transition):
+            self.transition = None
+
+    async def _frame(self, *, shown: bool) -> None:
         await self.session.post(
-            "HeadlessExperimental.beginFrame", frameTimeTicks=self._tick(), interval=STEP_MS, noDisplayUpdates=True
+            "HeadlessExperimental.beginFrame", frameTimeTicks=self._tick(), interval=STEP_MS, noDisplayUpdates=not shown
         )
+
+    async def _begun(self, waits: Callable[[], Awaitable[object]]) -> bool:
+        """Draws until no view transition waits: it takes its pictures of the page from frames that are shown."""
+        try:
+            for turn in range(MOST_TRANSITION_FRAMES):
+                if not await waits():
+                    return True
+                await self._frame(shown=True)
+                await self._pass(TICK_MS)
+                await asyncio.sleep(min(0.001 * turn, PATIENCE_S))
+        except CommandRefused:  # the document is gone
+            return False
+        return True
 
     def _tick(self) -> float:
         """Frame time on the browser's clock; never twice the same, for that frame would be dropped."""
