@@ -20,7 +20,7 @@ from actors.renders import RenderCache
 from actors.settings import BrowserSettings
 from reward.hacks import suspicions
 from rollout.errors import BrowserFault
-from rollout.records import Outcome, Page, Probe, Render, Viewport
+from rollout.records import Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class ChromiumRenderer:
                 return render
             await self._drop(self._browser)
         except FAULTS as error:
-            if isinstance(error, Stalled) and error.heavy and not error.idle:
+            if isinstance(error, Stalled) and error.outcome == "too_heavy" and not error.idle:
                 return self._unfinished(page, error)
             logger.warning("page %s is tried again on a fresh browser: %r", page.sha256[:12], error)
             if isinstance(error, BrowserLost):
@@ -197,8 +197,7 @@ class ChromiumRenderer:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
 
     def _unfinished(self, page: Page, error: Stalled) -> Render:
-        outcome: Outcome = "too_heavy" if error.heavy else "timeout"
-        return Render(page_sha256=page.sha256, outcome=outcome, detail=str(error), renderer=self.name)
+        return Render(page_sha256=page.sha256, outcome=error.outcome, detail=str(error), renderer=self.name)
 
     async def _show(
         self,

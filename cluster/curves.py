@@ -21,7 +21,7 @@ OUTCOMES = {
     "timeout": "violet",
     "crash": "blue",
     "too_large": "pink",
-    "too_heavy": "red",
+    "too_heavy": "brown",
     "blocked_navigation": "teal",
 }
 
