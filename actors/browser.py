@@ -151,8 +151,7 @@ class ChromiumRenderer:
     async def _render(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, put: Callable[[bytes], Any]
     ) -> Render:
-        """A page that is too heavy for the ordinary number of frames is shown with few, and is marked: on a faster
-        machine it would not be."""
+        """A page that is too heavy for all of its frames is shown with few, and marked: a faster machine shows all."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
             return Render(
                 page_sha256=page.sha256,
@@ -182,7 +181,7 @@ class ChromiumRenderer:
                 return render
             await self._drop(self._browser)
         except FAULTS as error:
-            if isinstance(error, Stalled) and error.outcome == "too_heavy" and not error.idle:
+            if isinstance(error, Stalled) and error.heavy:
                 return self._unfinished(page, error)
             logger.warning("page %s is tried again on a fresh browser: %r", page.sha256[:12], error)
             if isinstance(error, BrowserLost):
@@ -197,7 +196,8 @@ class ChromiumRenderer:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
 
     def _unfinished(self, page: Page, error: Stalled) -> Render:
-        return Render(page_sha256=page.sha256, outcome=error.outcome, detail=str(error), renderer=self.name)
+        outcome = "too_heavy" if error.heavy else "timeout"
+        return Render(page_sha256=page.sha256, outcome=outcome, detail=str(error), renderer=self.name)
 
     async def _show(
         self,

@@ -40,7 +40,8 @@ class Stalled(Exception):
         super().__init__(f"the page was not done after {wall_s:g} s, with {cpu_s:.1f} s of CPU used")
         self.idle = cpu_s < IDLE_CPU_S
         """Whether the page itself has hardly run, so that somebody else must have kept it waiting."""
-        self.outcome: Outcome = "too_heavy" if heavy else "timeout"
+        self.heavy = heavy and not self.idle
+        """Whether its frames took the time."""
 
 
 class Visit:

@@ -1,10 +1,12 @@
 """Pages as people and models write them: libraries that are refused, WebGL, chance, clocks, view transitions."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from actors.browser import ChromiumRenderer, timed
 from actors.chromium.scripts import EPOCH_S
@@ -18,7 +20,7 @@ BODY = """<body style="background:#246;color:#fff;font:30px sans-serif;padding:5
 <div style="width:200px;height:200px;background:#e63"></div>"""
 MOVES = "<style>div { animation: go 3s linear } @keyframes go { to { margin-left: 500px } }</style>"
 SCRIPT = "<script src='https://cdn.example/a.js'></script>"
-BUSY = "let sum = 1; for (let i = 0; i < 4e7; i++) sum = Math.imul(sum, 31) + i | 0; document.title = sum;"
+BUSY = "let sum = 1; for (let i = 0; i < 1e7; i++) sum = Math.imul(sum, 31) + i | 0; document.title = sum;"
 SHADER = """<canvas width=1000 height=700></canvas><script>
 const gl = document.querySelector('canvas').getContext('webgl'), program = gl.createProgram();
 const add = (kind, source) => {
@@ -159,11 +161,9 @@ async def test_a_view_transition_is_not_late(renderer: ChromiumRenderer) -> None
     assert first != second == third
     assert (timer.outcome, timer.blocks[0].text) == ("ok", "After")
     click = await _shown(renderer, f"{TURNS}b.onclick = go</script>")
-    done = await _shown(
-        renderer, f"{TURNS}b.onclick = () => 0; h.textContent = 'After'; h.style.background = '#0a0'</script>"
-    )
     assert [seen.changed for seen in click.explored] == [True]
-    assert click.shots[-1].sha256 == done.shots[-1].sha256
+    with Image.open(io.BytesIO(click.shots[-1].picture)) as picture:
+        assert picture.convert("RGB").getpixel((600, 40)) == (0, 170, 0)
 
 
 async def test_a_prompt_is_answered_with_what_it_offers(renderer: ChromiumRenderer) -> None:
