@@ -140,8 +140,7 @@ class ChromiumRenderer:
 
         render = await self._render(page, probes, settings, put)
         signs = FREE_TIME if self.name.startswith(FREE) else REAL_TIME
-        marked = "nondeterministic" in render.flags
-        if marked or not render.shots or not signs.search(page.html or ""):
+        if "coarse_frames" in render.flags or not render.shots or not signs.search(page.html or ""):
             return render
         twin = await self._render(page, (), settings.model_copy(update={"explore": 0}), bytes)
         if timed(render) == timed(twin):
@@ -196,8 +195,8 @@ class ChromiumRenderer:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
 
     def _unfinished(self, page: Page, error: Stalled) -> Render:
-        outcome = "too_heavy" if error.heavy else "timeout"
-        return Render(page_sha256=page.sha256, outcome=outcome, detail=str(error), renderer=self.name)
+        base = Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
+        return replace(base, outcome="too_heavy") if error.heavy else base
 
     async def _show(
         self,

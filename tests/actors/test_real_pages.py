@@ -91,10 +91,16 @@ async def test_a_refusal_takes_no_page_time(renderer: ChromiumRenderer) -> None:
 
 async def test_a_page_with_too_many_frames_gets_few_and_is_marked(renderer: ChromiumRenderer) -> None:
     frames = f"<script>(function draw() {{ {BUSY} requestAnimationFrame(draw); }})()</script>"
-    for heavy in (frames, SHADER.replace("STEPS", "3000")):
-        seen = await _shown(renderer, f"{BODY}{heavy}")
-        assert (seen.outcome, seen.detail) == ("ok", "")
-        assert {"coarse_frames", "nondeterministic"} <= set(seen.flags)
+    seen = await _shown(renderer, f"{BODY}{frames}")
+    assert (seen.outcome, seen.detail) == ("ok", "")
+    assert {"coarse_frames", "nondeterministic"} <= set(seen.flags)
+
+
+async def test_the_time_that_webgl_takes_is_the_pages(renderer: ChromiumRenderer) -> None:
+    """It is spent in another process. How heavy one frame is depends on the machine, a fault never is the end."""
+    seen = await _shown(renderer, f"{BODY}{SHADER.replace('STEPS', '3000')}")
+    assert seen.outcome in ("ok", "too_heavy")
+    assert {"coarse_frames", "nondeterministic"} <= set(seen.flags)
 
 
 async def test_a_page_that_is_too_heavy_even_so_says_that(renderer: ChromiumRenderer) -> None:
@@ -163,7 +169,8 @@ async def test_a_view_transition_is_not_late(renderer: ChromiumRenderer) -> None
     click = await _shown(renderer, f"{TURNS}b.onclick = go</script>")
     assert [seen.changed for seen in click.explored] == [True]
     with Image.open(io.BytesIO(click.shots[-1].picture)) as picture:
-        assert picture.convert("RGB").getpixel((600, 40)) == (0, 170, 0)
+        red, green, blue = picture.convert("RGB").getpixel((600, 40))
+    assert max(red, abs(green - 170), blue) < 16
 
 
 async def test_a_prompt_is_answered_with_what_it_offers(renderer: ChromiumRenderer) -> None:
