@@ -15,6 +15,7 @@ from actors.chromium.launch import FENCES, Fence, Process, find_executable, laun
 from actors.chromium.page import LARGEST_HTML, Stalled, Visit
 from actors.chromium.pipe import BrowserLost, CommandRefused
 from actors.chromium.screens import screens, with_view
+from actors.chromium.scripts import COARSE_FRAMES_PER_S, FRAMES_PER_S
 from actors.chromium.stillness import STORES
 from actors.mirror.folder import Mirror
 from actors.renders import RenderCache, code_hash
@@ -25,7 +26,7 @@ from rollout.records import Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
-FRAMES, FREE = "frames-6", "free-2"
+FRAMES, FREE = "frames-7", "free-3"
 """The two engines; they count up when the same page may come out differently: part of every cache key."""
 _HERE = Path(__file__)
 JUDGING = code_hash(Path(str(reward.__file__)).parent, [_HERE, *sorted(_HERE.with_name("chromium").glob("*.py"))])
@@ -40,10 +41,12 @@ GUARANTEES = {
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 REAL_TIME = re.compile(
     r"\bWorker\b|\bSharedWorker\b|\bWorklet\b|webgl|webgpu|\bWebAssembly\b|\bAudioContext\b|<(?:video|audio)\b"
+    r"|getEntries|PerformanceObserver|performance\.(?:timing|memory|toJSON)|\bgenerateKey\b"
     rf"|{STORES.pattern}",
     re.IGNORECASE,
 )
-"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media, databases."""
+"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media, databases, what the
+browser measures of itself, keys that nobody may foretell."""
 FREE_TIME = re.compile(
     rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
 )
@@ -146,7 +149,7 @@ class ChromiumRenderer:
 
         render = await self._render(page, probes, settings, put)
         signs = FREE_TIME if self.name.startswith(FREE) else REAL_TIME
-        if not render.shots or not signs.search(page.html or ""):
+        if "coarse_frames" in render.flags or not render.shots or not signs.search(page.html or ""):
             return render
         twin = await self._render(page, (), settings.model_copy(update={"explore": 0}), bytes)
         if timed(render) == timed(twin):
@@ -156,8 +159,7 @@ class ChromiumRenderer:
     async def _render(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, put: Callable[[bytes], Any]
     ) -> Render:
-        """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
-        what happens there too is the page's doing, unless it hardly ran."""
+        """A page that is too heavy for all of its frames is shown with few, and marked: a faster machine shows all."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
             return Render(
                 page_sha256=page.sha256,
@@ -165,23 +167,45 @@ class ChromiumRenderer:
                 detail=f"the page has more than {LARGEST_HTML:,} bytes",
                 renderer=self.name,
             )
+        render = await self._tried(page, probes, settings, put, FRAMES_PER_S)
+        if render.outcome != "too_heavy":
+            return render
+        render = await self._tried(page, probes, settings, put, COARSE_FRAMES_PER_S)
+        return replace(render, flags=tuple(sorted({*render.flags, "coarse_frames", "nondeterministic"})))
+
+    async def _tried(
+        self,
+        page: Page,
+        probes: tuple[Probe, ...],
+        settings: BrowserSettings,
+        put: Callable[[bytes], Any],
+        frames_per_s: int,
+    ) -> Render:
+        """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
+        what happens there too is the page's doing, unless it hardly ran."""
         try:
-            render = await self._show(await self._ready(), page, probes, settings, put)
+            render = await self._show(await self._ready(), page, probes, settings, put, frames_per_s)
             if render.outcome != "crash":
                 return render
             await self._drop(self._browser)
         except FAULTS as error:
+            if isinstance(error, Stalled) and error.heavy:
+                return self._unfinished(page, error)
             logger.warning("page %s is tried again on a fresh browser: %r", page.sha256[:12], error)
             if isinstance(error, BrowserLost):
                 self._news.append(f"Chromium was lost over page {page.sha256[:12]}, which another shows")
         try:
-            return await self._show(await self._ready(), page, probes, settings, put)
+            return await self._show(await self._ready(), page, probes, settings, put, frames_per_s)
         except Stalled as error:
             if error.idle:
                 raise BrowserFault(f"two browsers stood still over page {page.sha256[:12]}: {error}") from error
-            return Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
+            return self._unfinished(page, error)
         except FAULTS as error:
             raise BrowserFault(f"two browsers were lost over page {page.sha256[:12]}: {error!r}") from error
+
+    def _unfinished(self, page: Page, error: Stalled) -> Render:
+        base = Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)
+        return replace(base, outcome="too_heavy") if error.heavy else base
 
     async def _show(
         self,
@@ -190,9 +214,10 @@ class ChromiumRenderer:
         probes: tuple[Probe, ...],
         settings: BrowserSettings,
         put: Callable[[bytes], Any],
+        frames_per_s: int = FRAMES_PER_S,
     ) -> Render:
-        """One page in this browser, which is dropped when anything but the page went wrong."""
-        visit = Visit(browser, page, settings, put, self.mirror)
+        """One page in this browser, which is dropped when anything but the page went wrong, or may still draw."""
+        visit = Visit(browser, page, settings, put, frames_per_s, self.mirror)
         self._pages += 1
         try:
             await visit.render(probes)
@@ -200,7 +225,7 @@ class ChromiumRenderer:
             await self._drop(browser)
             raise
         finally:
-            if not await visit.leave():
+            if not await visit.leave() or visit.outcome == "too_heavy":
                 await self._drop(browser)
         render = visit.record(probes, self.name)
         return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render)})))

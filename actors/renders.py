@@ -17,8 +17,8 @@ from rollout.records import Render, Shot
 
 logger = logging.getLogger(__name__)
 
-FLEETING = ("timeout", "crash", "too_large")
-"""Outcomes that are not kept: the machine had a part in the first two, and the last is found without a browser."""
+FLEETING = ("timeout", "crash", "too_heavy", "too_large")
+"""Outcomes that are not kept: they depend on the machine, but for the last, which is found without a browser."""
 KEPT_SHARE = 0.8
 """Of its bound, what a folder keeps once it has grown beyond it."""
 RENDER = TypeAdapter(Render)

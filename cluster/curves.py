@@ -18,7 +18,7 @@ OUTCOMES = {
     "no_page": "grey",
     "no_fence": "grey",
     "cut_before_page": "ink",
-    "cut_in_page": "brown",
+    "cut_in_page": "soft",
     "unclosed_fence": "olive",
     "two_pages": "olive",
     "empty_page": "olive",
@@ -27,6 +27,7 @@ OUTCOMES = {
     "timeout": "violet",
     "crash": "blue",
     "too_large": "pink",
+    "too_heavy": "brown",
     "blocked_navigation": "teal",
 }
 FIRST_PAGES = "first_pages_"

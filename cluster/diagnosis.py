@@ -40,6 +40,7 @@ PAGE_REASONS = {
     "timeout": "ran out of time or CPU",
     "crash": "crashed the browser's renderer",
     "too_large": "too large to render",
+    "too_heavy": "too heavy to draw",
     "blocked_navigation": "navigated away from itself",
 }
 """Reasons that a first page earns nothing. A reason that is not listed here is shown by its own name."""
@@ -189,6 +190,7 @@ def remedy(finding: Finding, settings: RunSettings) -> str:
         f"browser.cpu_budget_s (now {browser.cpu_budget_s:g} s)",
         "crash": f"look at the example in the report; heavy pages need more than browser.memory_mb "
         f"(now {browser.memory_mb})",
+        "too_heavy": "look at the example in the report: WebGL and canvases are drawn in software; simpler scenes help",
         "too_large": "look at the example in the report; briefs that ask for smaller pages help",
         "blocked_navigation": "look at the example in the report: a page must not load another one",
         "same_page": f"raise episode.temperature (now {episode.temperature:g}); if siblings differed in earlier steps "

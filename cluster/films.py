@@ -31,6 +31,7 @@ WORDS = {
     "timeout": "timed out",
     "crash": "crashed its renderer",
     "too_large": "too large",
+    "too_heavy": "too heavy to draw",
     "blocked_navigation": "navigated away",
 }
 

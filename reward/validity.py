@@ -30,6 +30,7 @@ SENTENCES: dict[Outcome, str] = {
     "timeout": "The page does not come to rest in the time it is given",
     "crash": "The page crashes the browser's renderer",
     "too_large": "The page is too large to be rendered",
+    "too_heavy": "The page is too heavy to draw",
     "blocked_navigation": "The page navigates away from itself",
 }
 """One sentence an outcome, as the policy is shown it; `complaint` adds the detail."""

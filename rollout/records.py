@@ -33,6 +33,7 @@ Outcome = Literal[
     "timeout",
     "crash",
     "too_large",
+    "too_heavy",
     "blocked_navigation",
 ]
 

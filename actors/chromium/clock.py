@@ -10,6 +10,7 @@ and only when every request of the page has been refused; bound the tasks that m
 import asyncio
 import base64
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 from actors.chromium.pipe import CommandRefused, Session
@@ -18,6 +19,8 @@ from actors.chromium.scripts import EPOCH_S
 STEP_MS = 100.0
 OFF_GRID_MS = 7.0
 STARVED_TASKS = 2000
+FIRST_FRAME_MS = 1.0
+"""Frame time of the document's first frame, and of the animations that begin with it."""
 MOST_PRIMING_FRAMES = 400
 SAME_TICK_FRAMES = 20
 """Of those, the first are all for one tick; then the document may have missed it, and a later one must do."""
@@ -28,6 +31,8 @@ TICK_MS = 0.001
 SETTLE_MS = 0.01
 SETTLES, MOST_SETTLES = 2, 40
 """Page time for what a page does about a refusal, and how often it is given: an image's next try takes two turns."""
+MOST_TRANSITION_FRAMES = 40
+"""Frames for one view transition to begin, all of one moment."""
 MOST_TRIES = 5
 MOST_ANSWERS = 4
 """Answers of a store, each asked for after the one before, for which no page time passes before a picture or after what
@@ -46,6 +51,10 @@ class FrameClock:
         self.now = 0.0
         self.stores: Callable[[], Awaitable[object]] | None = None
         """Asks the page's stores, for pages that have any: the answer comes after all those that the page waits for."""
+        self.transition: Callable[[], Awaitable[object]] | None = None
+        """Asks whether a view transition has yet to begin, for pages that may have one."""
+        self.moved = time.monotonic()
+        """When page time last went on."""
         self._hearings = HEARINGS
         self._settled, self._answers = settled, 0
         self._base = self._ticks = 0.0
@@ -59,17 +68,27 @@ class FrameClock:
         self._base = float(answer["virtualTimeTicksBase"])
 
     async def prime(self, ready: asyncio.Event) -> bool:
-        """Draws at the first tick until `ready`; False when the document never said so."""
-        await self._pass(1.0)
+        """Loads the document and draws until its first frame has run; False when it did not.
+
+        A parser that waits for a script goes on only when page time passes after the answer, so a little of it passes
+        before each frame: less than a millisecond in all.
+        """
+        await self._pass(TICK_MS)
+        await self._settle()
+        missed = 0
         for turn in range(MOST_PRIMING_FRAMES):
             if turn < SAME_TICK_FRAMES:
-                self._ticks = 0.0
+                self._ticks = self._base + FIRST_FRAME_MS + (missed - 1) * TICK_MS
             await self.draw()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(0.004 * (turn + 1), PATIENCE_S)):
                     await ready.wait()
             if ready.is_set():
                 return True
+            heard = self._answers
+            await self._settle()
+            await self._pass(TICK_MS)
+            missed += self._answers != heard
         return False
 
     async def picture_at(self, at_ms: float) -> bytes:
@@ -156,12 +175,31 @@ class FrameClock:
         )
         await self._expired.wait()
         self.now = round(self.now + ms, 3)
+        self.moved = time.monotonic()
 
     async def draw(self) -> None:
         """Draws this moment without a picture: style, layout and pending input are worked off."""
+        await self._frame(shown=False)
+        if self.transition is not None and not await self._begun(self.transition):
+            self.transition = None
+
+    async def _frame(self, *, shown: bool) -> None:
         await self.session.post(
-            "HeadlessExperimental.beginFrame", frameTimeTicks=self._tick(), interval=STEP_MS, noDisplayUpdates=True
+            "HeadlessExperimental.beginFrame", frameTimeTicks=self._tick(), interval=STEP_MS, noDisplayUpdates=not shown
         )
+
+    async def _begun(self, waits: Callable[[], Awaitable[object]]) -> bool:
+        """Draws until no view transition waits: it takes its pictures of the page from frames that are shown."""
+        try:
+            for turn in range(MOST_TRANSITION_FRAMES):
+                if not await waits():
+                    return True
+                await self._frame(shown=True)
+                await self._pass(TICK_MS)
+                await asyncio.sleep(min(0.001 * turn, PATIENCE_S))
+        except CommandRefused:  # the document is gone
+            return False
+        return True
 
     def _tick(self) -> float:
         """Frame time on the browser's clock; never twice the same, for that frame would be dropped."""

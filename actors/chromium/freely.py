@@ -25,6 +25,7 @@ class FreeClock(FrameClock):
     async def prime(self, ready: asyncio.Event) -> bool:
         """Waits for the document's first frame; False when it does not come."""
         await self._pass(1.0)
+        await self._settle()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_FRAME_S):
                 await ready.wait()

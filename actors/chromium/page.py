@@ -1,7 +1,6 @@
 """One page, from an empty browser context to a Render: load, timed pictures, reading, probes."""
 
 import asyncio
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -11,13 +10,14 @@ from typing import Any
 from actors.chromium import scripts
 from actors.chromium.clock import FrameClock
 from actors.chromium.controls import Explorer
+from actors.chromium.effort import Effort
 from actors.chromium.freely import FreeClock
 from actors.chromium.hands import Hands
 from actors.chromium.launch import Process
 from actors.chromium.pipe import Answer, BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
 from actors.chromium.reading import Reading, read
-from actors.chromium.stillness import asks_stores, is_still
+from actors.chromium.stillness import asks_stores, has_transitions, is_still
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.mirror.folder import Mirror
@@ -32,16 +32,17 @@ FAREWELL_S = 3.0
 AFTERSHOCK_S = 0.5
 IDLE_CPU_S = 0.5
 """Seconds of CPU below which a page that is not done has not run: the slowest benign ones need as much."""
-COUNT_TIMEOUT_S = 2.0
 
 
 class Stalled(Exception):
     """The wall's clock ran out and the page's CPU budget did not: the page's fault, or the machine's."""
 
-    def __init__(self, wall_s: float, cpu_s: float) -> None:
+    def __init__(self, wall_s: float, cpu_s: float, *, heavy: bool) -> None:
         super().__init__(f"the page was not done after {wall_s:g} s, with {cpu_s:.1f} s of CPU used")
         self.idle = cpu_s < IDLE_CPU_S
         """Whether the page itself has hardly run, so that somebody else must have kept it waiting."""
+        self.heavy = heavy and not self.idle
+        """Whether its frames took the time."""
 
 
 class Visit:
@@ -53,9 +54,11 @@ class Visit:
         page: Page,
         settings: BrowserSettings,
         put: Callable[[bytes], Any],
+        frames_per_s: int = scripts.FRAMES_PER_S,
         mirror: Mirror | None = None,
     ) -> None:
         self.browser, self.page, self.settings, self.put = browser, page, settings, put
+        self.frames_per_s = frames_per_s
         self.started = time.monotonic()
         self.outcome: Outcome = "ok"
         self.detail = ""
@@ -67,9 +70,7 @@ class Visit:
         self.explorer: Explorer | None = None
         self.judged = False
         """The timed pictures and the reading are there: what goes wrong now costs probes, not validity."""
-        self.cpu_s = 0.0
-        self.others: dict[int, float] = {}
-        """What processes that were there before the page had used by then."""
+        self.effort = Effort(browser.pipe)
         self.context = self.frame = ""
         self.session = Session(browser.pipe, "")
         self.over = asyncio.Event()
@@ -140,7 +141,7 @@ class Visit:
             flags=tuple(sorted(self.witness.flags)),
             renderer=renderer,
             seconds=time.monotonic() - self.started,
-            cpu_seconds=self.cpu_s,
+            cpu_seconds=self.effort.cpu_s,
             **reading,
         )
 
@@ -151,12 +152,14 @@ class Visit:
             self.witness.flags.add("nondeterministic")
         if asks_stores(self.witness.html):
             self.clock.stores = partial(await World.open(self.session, self.frame), scripts.ASK_STORES)
+        if has_transitions(self.witness.html):
+            self.clock.transition = partial(await World.open(self.session, self.frame), scripts.ASK_TRANSITION)
         await self._look()
         world = await World.open(self.session, self.frame)
         self.reading = read(str(await world(scripts.READ)))
         self._judge_pictures()
         self.judged = True
-        self.cpu_s = await self._cpu()
+        await self.effort.count()
         if self.outcome == "ok":
             await (self._operate(world, probes) if probes else self._explore(world, self.settings.explore))
 
@@ -193,7 +196,7 @@ class Visit:
     async def _open(self) -> None:
         """A new context, target and session, all listeners attached, time stopped."""
         pipe, settings = self.browser.pipe, self.settings
-        self.others = await self._renderers()
+        await self.effort.start()
         self.context = (await pipe.post("Target.createBrowserContext", {"disposeOnDetach": True}))["browserContextId"]
         target = await pipe.post(
             "Target.createTarget",
@@ -225,7 +228,7 @@ class Visit:
             session.post("Emulation.setTimezoneOverride", timezoneId="UTC"),
             session.post("Runtime.addBinding", name=scripts.READY_BINDING, executionContextName=scripts.READY_WORLD),
             session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.READY, worldName=scripts.READY_WORLD),
-            session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.SHIMS),
+            session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.shims(self.frames_per_s)),
             session.pipe.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": self.context}),
         ]
         if not self.browser.framed:  # the whole browser's window is smaller within
@@ -276,24 +279,15 @@ class Visit:
             await asyncio.sleep(LOOK_EVERY_S)
             if passed < 0.8 * budget:  # a page cannot have used more CPU than time, threads aside
                 continue
-            await self._count()
-            if self.cpu_s > budget:
-                return self.end("timeout", f"the page used more than {budget:g} s of CPU")
-        await self._count()
-        raise Stalled(wall, self.cpu_s)
+            await self.effort.count()
+            if self.effort.cpu_s > budget:
+                used = f"the page used more than {budget:g} s of CPU"
+                frames = f", {self.frames_per_s} frames a second of page time"
+                return self.end("too_heavy", used + frames) if self._heavy() else self.end("timeout", used)
+        await self.effort.count()
+        raise Stalled(wall, self.effort.cpu_s, heavy=self._heavy())
 
-    async def _count(self) -> None:
-        """Looks at the CPU used so far; a browser that does not even say so leaves it at what was seen last."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(COUNT_TIMEOUT_S):
-                self.cpu_s = await self._cpu()
-
-    async def _cpu(self) -> float:
-        """Seconds of CPU the page's processes have used."""
-        spent = await self._renderers()
-        return sum(max(0.0, seconds - self.others.get(process, 0.0)) for process, seconds in spent.items())
-
-    async def _renderers(self) -> dict[int, float]:
-        """Seconds of CPU by process, of all that show documents: a whole browser has some for its own windows."""
-        answer = await self.browser.pipe.post("SystemInfo.getProcessInfo")
-        return {row["id"]: float(row["cpuTime"]) for row in answer["processInfo"] if row["type"] == "renderer"}
+    def _heavy(self) -> bool:
+        """Whether it was frames that took the time: the GPU process's, or many, with page time going on."""
+        now = time.monotonic()
+        return self.effort.gpu_s > self.effort.cpu_s / 2 or now - self.clock.moved < (now - self.started) / 2

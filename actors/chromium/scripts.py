@@ -5,22 +5,48 @@ the name is looked up on `document` or a form. The reader therefore takes getter
 """
 
 import json
+import re
 
-EPOCH_S = 1_700_000_000
-"""Page time zero, as seconds of Unix time."""
+EPOCH_S = 1_781_602_887
+"""Page time zero, as seconds of Unix time: 16 June 2026, 09:41:27 UTC, a date that an honest clock may show."""
+FRAMES_PER_S, GL_FRAMES_PER_S, COARSE_FRAMES_PER_S = 60, 10, 1
+"""Animation callbacks a second of page time: of most pages, of those that draw with WebGL, which is slow without a
+GPU, and of those that are too heavy for either."""
+ASKED = "relook:asks"
+"""First word of a console line that says that the page looked for the shims."""
 
 SHIMS = """(() => {
 'use strict';
-const later = setTimeout, date = Date.now.bind(Date), zero = EPOCH_MS, step = 1000 / 60, now = () => date() - zero;
-// Animation callbacks run on page time, 60 a second, however few frames are drawn.
-let waiting = new Map(), last = 0, armed = false;
+const later = setTimeout, date = Date.now.bind(Date), zero = EPOCH_MS, now = () => date() - zero;
+const call = Reflect.apply, note = console.debug.bind(console), sources = new WeakMap();
+// What stands in for a built-in function says of itself what that one says, and has its name, length and descriptor.
+const source = Function.prototype.toString, has = WeakMap.prototype.has.bind(sources);
+const sourceOf = WeakMap.prototype.get.bind(sources), keep = WeakMap.prototype.set.bind(sources);
+const replace = (owner, name, make, kind = 'value') => {
+  const descriptor = owner && Object.getOwnPropertyDescriptor(owner, name), native = descriptor && descriptor[kind];
+  if (!native) return;
+  const stand = make(native);
+  for (const key of ['name', 'length']) {
+    Object.defineProperty(stand, key, {value: native[key], configurable: true});
+  }
+  keep(stand, call(source, native, []));
+  Object.defineProperty(owner, name, {...descriptor, [kind]: stand});
+};
+let asked = false;
+replace(Function.prototype, 'toString', () => ({ toString() {
+  if (!has(this)) return call(source, this, []);
+  if (!asked) { asked = true; note(ASKED); }
+  return sourceOf(this);
+} }).toString);
+// Animation callbacks run on page time, however few frames are drawn.
+let step = 1000 / FRAMES_PER_S, waiting = new Map(), last = 0, armed = false;
 const tick = () => {
   armed = false;
   const due = waiting, time = now();
   waiting = new Map();
   for (const callback of due.values()) { try { callback(time); } catch (error) { later(() => { throw error; }, 0); } }
 };
-window.requestAnimationFrame = function requestAnimationFrame(callback) {
+replace(window, 'requestAnimationFrame', () => ({ requestAnimationFrame(callback) {
   if (typeof callback !== 'function') throw new TypeError('parameter 1 is not of type Function');
   waiting.set(++last, callback);
   if (!armed) {
@@ -29,26 +55,61 @@ window.requestAnimationFrame = function requestAnimationFrame(callback) {
     later(tick, Math.max(1, Math.ceil((Math.floor(time / step + 1e-6) + 1) * step - time)));
   }
   return last;
-};
-window.cancelAnimationFrame = function cancelAnimationFrame(handle) { waiting.delete(handle); };
-Performance.prototype.now = function() { return now(); };
-let seed = 0x9E3779B9 | 0;
-Math.random = function random() {
+} }).requestAnimationFrame);
+replace(window, 'cancelAnimationFrame', () => ({ cancelAnimationFrame(handle) {
+  waiting.delete(handle);
+} }).cancelAnimationFrame);
+for (const type of [window.HTMLCanvasElement, window.OffscreenCanvas]) {
+  replace(type && type.prototype, 'getContext', native => ({ getContext(kind, ...rest) {
+    const context = call(native, this, [kind, ...rest]);
+    if (context && /^(experimental-)?webgl2?$|^webgpu$/.test(kind)) step = Math.max(step, 1000 / GL_FRAMES_PER_S);
+    return context;
+  } }).getContext);
+}
+// Clocks: whole milliseconds of page time. What the browser measures in real time never lies after this moment.
+const whole = native => ({ get() {
+  return Math.min(now(), Math.max(0, Math.floor(call(native, this, []))));
+} }).get;
+replace(Performance.prototype, 'now', () => ({ now() { return now(); } }).now);
+replace(Performance.prototype, 'timeOrigin', () => ({ get() { return zero; } }).get, 'get');
+replace(Event.prototype, 'timeStamp', whole, 'get');
+for (const name of ['startTime', 'duration']) replace(PerformanceEntry.prototype, name, whole, 'get');
+// Chance: two sequences that are the same in every render.
+const chance = seed => () => {
   seed = seed + 0x6D2B79F5 | 0;
   let t = Math.imul(seed ^ seed >>> 15, 1 | seed);
   t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-  return ((t ^ t >>> 14) >>> 0) / 4294967296;
+  return (t ^ t >>> 14) >>> 0;
 };
+const number = chance(0x9E3779B9 | 0), byte = chance(0x51ED270B | 0);
+replace(Math, 'random', () => ({ random() { return number() / 4294967296; } }).random);
+replace(Crypto.prototype, 'getRandomValues', native => ({ getRandomValues(array) {
+  call(native, this, [array]);
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = byte();
+  return array;
+} }).getRandomValues);
+replace(Crypto.prototype, 'randomUUID', native => ({ randomUUID() {
+  return call(native, this, []).replace(/[0-9a-f]/g, (digit, at) =>
+    at === 14 ? digit : (at === 19 ? 8 + byte() % 4 : byte() % 16).toString(16));
+} }).randomUUID);
 let said = 0;
 const cut = value => typeof value === 'string' && value.length > 2000 ? value.slice(0, 2000) : value;
 for (const name of ['log', 'info', 'warn', 'error', 'debug', 'table', 'dir', 'trace']) {
-  const native = console[name];
-  if (!native) continue;
-  console[name] = (...words) => { if (++said <= 500) native.apply(console, words.slice(0, 10).map(cut)); };
+  replace(console, name, native => (...words) => {
+    if (++said <= 500) call(native, console, words.slice(0, 10).map(cut));
+  });
 }
 for (const way of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'WebTransport']) delete window[way];
-})();""".replace("EPOCH_MS", str(EPOCH_S * 1000))
-"""In the page's own world, in every frame, before any script of the page."""
+})();"""
+"""In the page's own world, in every frame, before any script of the page; `shims` fills in its numbers."""
+
+
+def shims(frames_per_s: int = FRAMES_PER_S) -> str:
+    """The script for so many animation callbacks a second of page time."""
+    numbers = {"GL_FRAMES_PER_S": GL_FRAMES_PER_S, "FRAMES_PER_S": frames_per_s, "EPOCH_MS": EPOCH_S * 1000}
+    return re.sub("|".join(numbers), lambda name: str(numbers[name[0]]), SHIMS).replace("ASKED", json.dumps(ASKED))
+
 
 READY_WORLD = "relook-ready"
 READY_BINDING = "relookReady"
@@ -58,6 +119,18 @@ READY = f"if (self === top) requestAnimationFrame(() => {READY_BINDING}(''));"
 READER_WORLD = "relook-reader"
 ASK_STORES = "Promise.allSettled([indexedDB.databases(), caches.keys()]).then(() => null)"
 """Done once the stores have answered all that was asked of them before."""
+ASK_TRANSITION = """(() => {
+const get = Object.getOwnPropertyDescriptor(Document.prototype, 'activeViewTransition')?.get;
+const transition = get && get.call(document), begun = globalThis.relookBegun ||= new WeakMap();
+if (!transition) return false;
+if (!begun.has(transition)) {
+  const done = () => { begun.set(transition, true); };
+  begun.set(transition, false);
+  transition.ready.then(done, done);
+}
+return !begun.get(transition);
+})()"""
+"""Whether a view transition waits for the pictures of the page before and after it."""
 TOOLS = """
 const own = (type, name) => Object.getOwnPropertyDescriptor(type.prototype, name).get;
 const get = (type, name) => { const getter = own(type, name); return object => getter.call(object); };

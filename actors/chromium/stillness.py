@@ -20,6 +20,14 @@ STORES = re.compile(r"\bindexedDB\b|\bcaches\b")
 """The databases of a page that answer in real time; `localStorage` answers at once."""
 
 
+TRANSITIONS = re.compile(r"\bstartViewTransition\b")
+
+
+def has_transitions(html: str) -> bool:
+    """Whether a page may show one state of itself turn into another, which takes the pictures of both."""
+    return bool(TRANSITIONS.search(html))
+
+
 def asks_stores(html: str) -> bool:
     """Whether a page may wait for a database."""
     return bool(STORES.search(html))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.chromium.pipe import Session
+from actors.chromium.scripts import ASKED
 from actors.mirror.folder import Mirror
 from rollout.records import Outcome
 
@@ -137,13 +138,17 @@ class Witness:
         self.left_for = self.left_for or url[:150]
 
     def _dialog(self, event: Params) -> None:
-        self.session.post("Page.handleJavaScriptDialog", accept=True, promptText="")
+        said = event.get("defaultPrompt", "")
+        self.session.post("Page.handleJavaScriptDialog", accept=True, promptText=said)
         self._dialogs += 1
         if self._dialogs > MOST_DIALOGS:
             self.flags.add("dialog_flood")
             self.end("timeout", "dialog flood")
 
     def _say(self, event: Params) -> None:
+        if event["args"] and event["args"][0].get("value") == ASKED:
+            self.flags.add("looks_for_tester")
+            return
         words = (str(word.get("value", word.get("description", "")))[:200] for word in event["args"][:5])
         self._note(self.console, f"{event['type']}: {' '.join(words)}")
 

@@ -2,7 +2,7 @@
 
 Each part runs in a process of its own, so that none is measured in another's threads or memory, and records the
 sizes and raw figures behind its numbers. Medians; never a test. A part that cannot be measured on this machine says
-why, and the others are measured.
+why, and the others are measured. The part `pages` needs a folder of pages: `make bench ONLY=pages PAGES=DIR`.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from cluster.bench.endurance import bench_endurance
 from cluster.bench.identity import bench_identity
 from cluster.bench.learner import bench_learner
 from cluster.bench.loop import bench_loop
+from cluster.bench.pages import bench_pages
 from cluster.bench.part import Figures
 from cluster.bench.render import bench_render
 from cluster.bench.rollout import bench_rollout
@@ -29,13 +30,14 @@ from cluster.home import at_home
 from rollout.errors import BadInput, RelookError
 from rollout.files import write_aside
 
-PARTS: dict[str, Callable[[], Figures]] = {
+PARTS: dict[str, Callable[[], Figures | dict[str, Figures]]] = {
     "critic": bench_critic,
     "driver": bench_driver,
     "endurance": bench_endurance,
     "identity": bench_identity,
     "learner": bench_learner,
     "loop": bench_loop,
+    "pages": bench_pages,
     "render": bench_render,
     "rollout": bench_rollout,
     "sync": bench_sync,
@@ -56,8 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     path = at_home("runs") / "bench.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     results["machine"] = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    everything = sorted(PARTS if "PAGES" in os.environ else PARTS.keys() - {"pages"})
     failed = []
-    for name in [options.only] if options.only else sorted(PARTS):
+    for name in [options.only] if options.only else everything:
         print(f"{name} … ", end="", flush=True)
         command = [sys.executable, "-m", "cluster.bench", "--part", name]
         shown = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -65,7 +68,9 @@ def main(argv: list[str] | None = None) -> int:
             failed.append(name)
             continue
         results[name] = json.loads(shown.stdout.strip().splitlines()[-1])
-        print(", ".join(f"{key} {value:.4g}" for key, value in results[name].items()))
+        sets = results[name] if name == "pages" else {"": results[name]}
+        for label, figures in sets.items():
+            print(label, ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
         if {"render", "identity"} <= results.keys():
             results["render"]["identical_share"] = results["identity"]["identical_share"]
         write_aside(path, json.dumps(results, indent=1).encode())

@@ -12,6 +12,7 @@ from PIL import Image
 
 from actors.browser import FREE, ChromiumRenderer, timed
 from actors.chromium import launch
+from actors.chromium.scripts import EPOCH_S
 from actors.settings import BrowserSettings
 from cluster import doctor
 from cluster.settings import RunSettings
@@ -63,7 +64,7 @@ class TestWhole:
         assert len(set(timed(first))) == 3
         assert timed(first) == timed(second)
         assert first.blocks == second.blocks
-        assert [block.text for block in first.blocks] == ["Hi", "1700000002000"]
+        assert [block.text for block in first.blocks] == ["Hi", str(EPOCH_S * 1000 + 2000)]
         assert first.renderer == second.renderer == await whole.ping()
         assert first.renderer.startswith(f"{FREE}/Chrome")
         said = [line for line in caplog.messages if FREE in line]
