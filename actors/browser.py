@@ -23,7 +23,7 @@ from rollout.records import Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
-FRAMES, FREE = "frames-6", "free-2"
+FRAMES, FREE = "frames-7", "free-3"
 """The two engines; they count up when the same page may come out differently: part of every cache key."""
 GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
@@ -194,7 +194,7 @@ class ChromiumRenderer:
             if not await visit.leave():
                 await self._drop(browser)
         render = visit.record(probes, self.name)
-        return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render)})))
+        return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render, visit.last)})))
 
     async def _drop(self, browser: Process | None) -> None:
         if browser is not None and self._browser is browser:

@@ -16,12 +16,12 @@ from actors.chromium.hands import Hands
 from actors.chromium.launch import Process
 from actors.chromium.pipe import Answer, BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
-from actors.chromium.reading import Reading, read
+from actors.chromium.reading import Reading, read_document
 from actors.chromium.stillness import asks_stores, is_still
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.settings import BrowserSettings
-from reward.validity import is_blank
+from reward.validity import blank_detail, is_blank
 from rollout.records import Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
 
 LARGEST_HTML = 2_000_000
@@ -53,6 +53,9 @@ class Visit:
         self.detail = ""
         self.shots: list[Shot] = []
         self.blank: list[bool] = []
+        """Which of the timed pictures show nothing."""
+        self.last = b""
+        """The PNG of the last timed picture, which the reading belongs to."""
         self.reading: Reading | None = None
         self.results: list[ProbeResult] = []
         self.explored: list[Exploration] = []
@@ -145,7 +148,7 @@ class Visit:
             self.clock.stores = partial(await World.open(self.session, self.frame), scripts.ASK_STORES)
         await self._look()
         world = await World.open(self.session, self.frame)
-        self.reading = read(str(await world(scripts.READ)))
+        self.reading = await read_document(self.session, world, self.witness.html)
         self._judge_pictures()
         self.judged = True
         self.cpu_s = await self._cpu()
@@ -232,6 +235,7 @@ class Visit:
         twin = next((i for i, shot in enumerate(self.shots) if shot.sha256 == digest), None)
         if not label:
             self.blank.append(is_blank(png) if twin is None else self.blank[twin])
+            self.last = png
         self.shots.append(
             Shot(
                 at_ms=at_ms,
@@ -257,9 +261,8 @@ class Visit:
             self.outcome, self.detail = "blocked_navigation", f"the page tried to leave for {self.witness.left_for}"
         elif max(width, height) > LARGEST_SIDE:
             self.outcome, self.detail = "too_large", f"the document is {width} x {height} pixels"
-        elif any(self.blank):
-            when = self.shots[self.blank.index(True)].at_ms
-            self.outcome, self.detail = "blank", f"the picture at {when} ms shows one colour"
+        elif said := blank_detail(self.shots, self.blank):
+            self.outcome, self.detail = "blank", said
 
     async def _watch(self) -> None:
         """Ends a page that has used up its CPU budget; raises Stalled when the wall's clock runs out before."""

@@ -81,7 +81,7 @@ class Witness:
             return
         if own:
             self._leave(url)
-        self._refuse(event["resourceType"], url)
+        self._refuse("Frame" if document and not own else event["resourceType"], url)
         reason = "Aborted" if document else "BlockedByClient"
         self.session.post("Fetch.failRequest", requestId=request, errorReason=reason)
 

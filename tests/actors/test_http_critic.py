@@ -56,7 +56,7 @@ async def test_a_judgment_is_what_the_judge_said() -> None:
         await critic.stop()
     assert critique.score == pytest.approx(mark_of(3) / BEST)
     assert critique.feedback == ("Page 3 needs more room.",)
-    assert (critique.judge, critique.rubric, critique.tokens) == ("judge-1", "page-1", 100)
+    assert (critique.judge, critique.rubric, critique.tokens) == ("judge-1", "page-2", 100)
     body = server.bodies[0]
     assert body["response_format"]["json_schema"]["schema"]["required"][-1] == "feedback"
     pictures = [part for part in body["messages"][1]["content"] if part["type"] == "image_url"]
