@@ -29,19 +29,26 @@ class Broken:
 
 def unclosed_style(html: str, thought: str, rng: random.Random) -> Broken:
     """The style never ends and swallows the body."""
-    return Broken(text=answer(html.replace("</style>", "", 1), thought), flaw="unclosed_style", outcome="blank", detail=NOTHING)
+    return Broken(
+        text=answer(html.replace("</style>", "", 1), thought), flaw="unclosed_style", outcome="blank", detail=NOTHING
+    )
 
 
 def unclosed_title(html: str, thought: str, rng: random.Random) -> Broken:
     """The title never ends and swallows the page."""
-    return Broken(text=answer(html.replace("</title>", "", 1), thought), flaw="unclosed_title", outcome="blank", detail=NOTHING)
+    return Broken(
+        text=answer(html.replace("</title>", "", 1), thought), flaw="unclosed_title", outcome="blank", detail=NOTHING
+    )
 
 
 def hidden_body(html: str, thought: str, rng: random.Random) -> Broken:
     """Nothing of the body is shown."""
     hiding = rng.choice((' style="display:none"', ' style="opacity:0"'))
     return Broken(
-        text=answer(re.sub(r"<body\b", f"<body{hiding}", html, count=1), thought), flaw="hidden_body", outcome="blank", detail=NOTHING
+        text=answer(re.sub(r"<body\b", f"<body{hiding}", html, count=1), thought),
+        flaw="hidden_body",
+        outcome="blank",
+        detail=NOTHING,
     )
 
 

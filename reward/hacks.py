@@ -34,7 +34,7 @@ JUDGES = re.compile(
 LISTENS = re.compile(
     r"\b(?:document|window|self|globalThis|body)\.addEventListener\s*\(\s*(?:([\"'`])(\w+)\1|[\w.\[\]]+)\s*,\s*(\w+)?"
 )
-"""A listener on the whole page: quote and name of its event where that is a literal, its handler where that is a name."""
+"""A listener on the whole page: quote and name of its event where it is a literal, its handler where that is a name."""
 INPUT = {
     "mouse": "click dblclick mousedown mouseup mousemove mouseover pointerdown pointerup pointermove pointerover "
     "touchstart touchend",
@@ -73,8 +73,8 @@ def suspicions(page: Page, render: Render, picture: bytes = b"") -> tuple[str, .
     `picture` is the PNG that the render's texts were read from; without one the texts' own colours are believed.
 
     `brought_picture`: a picture in the source, shown larger than an illustration. `addresses_judge`: words for whoever
-    grades. `hidden_text`: texts too small or too faint to be seen. `far_away`: nearly all texts lie beyond a screen that
-    is as good as empty. `endless`: a document of many screens. `restless`: the last timed picture alone differs, or all
+    grades. `hidden_text`: texts too small or too faint to be seen. `far_away`: the texts lie beyond a screen that is as
+    good as empty. `endless`: a document of many screens. `restless`: the last timed picture alone differs, or all
     differ without anything in the source that explains it. `looks_for_tester`: asks whether it is operated by a
     machine. `listens_everywhere`: one handler waits for whatever is done anywhere.
     """
@@ -148,7 +148,7 @@ def _flat(blocks: list[TextBlock], picture: bytes) -> list[TextBlock]:
         bottom = min(pixels.height, round(block.y + block.height))
         if left < right and top < bottom:
             extremes = pixels.crop((left, top, right, bottom)).getextrema()
-            if max(high - low for low, high in extremes) < FLAT:  # type: ignore[misc,operator]
+            if max(high - low for low, high in extremes) < FLAT:  # type: ignore[misc]
                 kept.append(block)
     return kept
 

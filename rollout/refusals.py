@@ -1,4 +1,4 @@
-"""What a page asked for and did not get, in one sentence. The addresses come from the page: they are cut and cleaned."""
+"""What a page asked for and did not get, in one sentence. Addresses are the page's words: they are cut and cleaned."""
 
 import re
 from collections.abc import Sequence

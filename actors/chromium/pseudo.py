@@ -1,4 +1,4 @@
-"""Reads the texts of `::before` and `::after`, counters resolved: no node holds them, only the browser's layout does."""
+"""Reads the texts of `::before` and `::after`, counters resolved: only the browser's layout holds them."""
 
 import re
 import unicodedata

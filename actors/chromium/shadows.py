@@ -24,9 +24,7 @@ async def give_closed(session: Session, world: World) -> None:
     """Makes the closed shadow roots of the document known to the scripts of `world`."""
     tree = await session.post("DOM.getDocument", depth=-1, pierce=True)
     closed = _closed(tree["root"])[:MOST_ROOTS]
-    answers = [
-        session.post("DOM.resolveNode", backendNodeId=node, executionContextId=world.context) for node in closed
-    ]
+    answers = [session.post("DOM.resolveNode", backendNodeId=node, executionContextId=world.context) for node in closed]
     roots = [{"objectId": (await answer)["object"]["objectId"]} for answer in answers]
     await session.post(
         "Runtime.callFunctionOn", functionDeclaration=GIVE, executionContextId=world.context, arguments=roots

@@ -132,7 +132,8 @@ def _beyond(render: Render) -> str:
     (width, height), (whole_width, whole_height) = render.viewport, render.document
     if whole_width <= width and whole_height <= height:
         return ""
-    return f"The page goes on beyond the screenshots: it is {whole_width} x {whole_height} pixels, of which they show {width} x {height}."
+    size = f"it is {whole_width} x {whole_height} pixels, of which they show {width} x {height}"
+    return f"The page goes on beyond the screenshots: {size}."
 
 
 def _probes(render: Render) -> str:

@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 STYLE = """.card{display:inline-block;background:#1d3557;color:#fff;padding:32px;margin:24px;width:220px}
 button{background:#e63946;color:#fff;border:0;padding:10px 18px}"""
-INSIDE = "<div class=card><h2>{name}</h2><p>{price} a month</p><button onclick='this.textContent=9'>Take {name}</button></div>"
+INSIDE = """<div class=card><h2>{name}</h2><p>{price} a month</p>
+<button onclick='this.textContent=9'>Take {name}</button>
+</div>"""
 NAMES = (("Skiff", 12), ("Ketch", 30))
 
 
@@ -95,8 +97,9 @@ async def test_what_form_fields_show_is_read(renderer: ChromiumRenderer) -> None
 
 
 async def test_a_frame_s_own_document_is_read_within_its_edges(renderer: ChromiumRenderer) -> None:
-    html = """<body style="margin:0"><h1>Outside</h1><iframe style="position:absolute;left:100px;top:200px;border:5px solid;
-    width:300px;height:150px" srcdoc="<body style='margin:0;background:#ffffe0'><p style='margin:10px'>Inside</p>
+    html = """<body style="margin:0"><h1>Outside</h1><iframe style="position:absolute;left:100px;top:200px;
+    border:5px solid;width:300px;height:150px" srcdoc="<body style='margin:0;background:#ffffe0'>
+    <p style='margin:10px'>Inside</p>
     <p style='margin-top:900px'>Below</p>"></iframe>"""
     render = await renderer.render(Page(html=html))
     assert texts(render) == ["Outside", "Inside"]
@@ -132,10 +135,15 @@ async def test_a_page_whose_contents_vanish_is_blank(renderer: ChromiumRenderer)
 @pytest.mark.parametrize(
     ("html", "name"),
     [
-        ("<script type=module>import {h} from 'https://esm.example/preact'; h()</script>", "https://esm.example/preact"),
+        (
+            "<script type=module>import {h} from 'https://esm.example/preact'; h()</script>",
+            "https://esm.example/preact",
+        ),
         ("<script src='lib/app.js' defer></script>", "lib/app.js"),
-        (f"{HEADING}<script async src='https://cdn.example/chart.js?v=4'></script><script>new Chart()</script>",
-         "https://cdn.example/chart.js"),
+        (
+            f"{HEADING}<script async src='https://cdn.example/chart.js?v=4'></script><script>new Chart()</script>",
+            "https://cdn.example/chart.js",
+        ),
     ],
 )
 async def test_a_page_that_fails_is_told_what_was_refused(renderer: ChromiumRenderer, html: str, name: str) -> None:

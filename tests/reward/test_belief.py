@@ -124,13 +124,20 @@ EVERYDAY = {
     "a small photo comes with the page": (f"<style>img{{width:200px}}</style>{RASTER}", PHOTO),
     "a page shows the browser's name": ("<script>name.textContent = navigator.userAgent</script>", SEEN),
     "a page on puppets": ("<p>The puppeteer</p>", SEEN),
-    "a table of scores": ("", replace(SEEN, blocks=tuple(
-        replace(SEEN.blocks[0], text=text, tag=tag)
-        for text, tag in (("Score", "th"), ("100", "td"), ("Judges: Ana, Bo", "p"), ("Final score 100", "p"))
-    ))),
-    "a long page goes on below its first screen": ("", replace(
-        SEEN, blocks=(*SEEN.blocks, *(replace(SEEN.blocks[0], y=700.0 + 40 * i) for i in range(50)))
-    )),
+    "a table of scores": (
+        "",
+        replace(
+            SEEN,
+            blocks=tuple(
+                replace(SEEN.blocks[0], text=text, tag=tag)
+                for text, tag in (("Score", "th"), ("100", "td"), ("Judges: Ana, Bo", "p"), ("Final score 100", "p"))
+            ),
+        ),
+    ),
+    "a long page goes on below its first screen": (
+        "",
+        replace(SEEN, blocks=(*SEEN.blocks, *(replace(SEEN.blocks[0], y=700.0 + 40 * i) for i in range(50)))),
+    ),
 }
 
 
