@@ -126,7 +126,9 @@ class Witness:
         self.left_for = self.left_for or url[:150]
 
     def _dialog(self, event: Params) -> None:
-        self.session.post("Page.handleJavaScriptDialog", accept=True, promptText="")
+        """A prompt is answered with the text that it proposes."""
+        proposed = str(event.get("defaultPrompt", ""))
+        self.session.post("Page.handleJavaScriptDialog", accept=True, promptText=proposed)
         self._dialogs += 1
         if self._dialogs > MOST_DIALOGS:
             self.flags.add("dialog_flood")

@@ -126,6 +126,11 @@ async def test_a_page_on_which_something_can_be_seen_is_valid(renderer: Chromium
     assert (render.outcome, render.detail, render.flags) == ("ok", "", ())
 
 
+async def test_a_prompt_is_answered_with_the_text_it_proposes(renderer: ChromiumRenderer) -> None:
+    html = "<h1 id=h></h1><script>h.textContent = `Hello, ${prompt('Who?', 'Ada')}${prompt('And?')}`</script>"
+    assert texts(await renderer.render(Page(html=html))) == ["Hello, Ada"]
+
+
 async def test_a_page_whose_contents_vanish_is_blank(renderer: ChromiumRenderer) -> None:
     html = f"{HEADING}<script>setTimeout(() => document.body.replaceChildren(), 1500)</script>"
     render = await renderer.render(Page(html=html))
