@@ -253,7 +253,7 @@ async def test_two_pages_are_compared_in_both_orders(favourite: str, tmp_path: P
         wanted = {"A": ("old", "new"), "B": ("new", "old"), "tie": ("tie", "tie"), "new": ("new", "new")}
         assert compared.answers == wanted[favourite]
         assert compared.won == (favourite == "new")  # a judge that favours a place prefers nothing
-        assert (compared.judge, compared.rubric, compared.tokens) == ("judge-1", "pair-1", 200)
+        assert (compared.judge, compared.rubric, compared.tokens) == ("judge-1", "pair-2", 200)
         again = await critic.compare(task(), OLD, NEW, None)
         assert replace(again, seconds=0.0) == replace(compared, seconds=0.0, tokens=0)
         assert len(server.bodies) == 2
