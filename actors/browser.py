@@ -228,7 +228,7 @@ class ChromiumRenderer:
             if not await visit.leave() or visit.outcome == "too_heavy":
                 await self._drop(browser)
         render = visit.record(probes, self.name)
-        return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render)})))
+        return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render, visit.last)})))
 
     async def _drop(self, browser: Process | None) -> None:
         if browser is not None and self._browser is browser:

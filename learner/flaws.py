@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from rollout.prompts import GET_FEEDBACK, answer
 from rollout.records import Outcome
 
+NOTHING = "no screenshot shows anything"
+"""What a render says of a page that is blank from first to last; see `reward.validity.blank_detail`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
@@ -21,24 +24,31 @@ class Broken:
     flaw: str
     outcome: Outcome
     detail: str = ""
-    """The exception's message, where one is thrown."""
+    """The render's detail: the exception's message, or why the page is blank."""
 
 
 def unclosed_style(html: str, thought: str, rng: random.Random) -> Broken:
     """The style never ends and swallows the body."""
-    return Broken(text=answer(html.replace("</style>", "", 1), thought), flaw="unclosed_style", outcome="blank")
+    return Broken(
+        text=answer(html.replace("</style>", "", 1), thought), flaw="unclosed_style", outcome="blank", detail=NOTHING
+    )
 
 
 def unclosed_title(html: str, thought: str, rng: random.Random) -> Broken:
     """The title never ends and swallows the page."""
-    return Broken(text=answer(html.replace("</title>", "", 1), thought), flaw="unclosed_title", outcome="blank")
+    return Broken(
+        text=answer(html.replace("</title>", "", 1), thought), flaw="unclosed_title", outcome="blank", detail=NOTHING
+    )
 
 
 def hidden_body(html: str, thought: str, rng: random.Random) -> Broken:
     """Nothing of the body is shown."""
     hiding = rng.choice((' style="display:none"', ' style="opacity:0"'))
     return Broken(
-        text=answer(re.sub(r"<body\b", f"<body{hiding}", html, count=1), thought), flaw="hidden_body", outcome="blank"
+        text=answer(re.sub(r"<body\b", f"<body{hiding}", html, count=1), thought),
+        flaw="hidden_body",
+        outcome="blank",
+        detail=NOTHING,
     )
 
 

@@ -1,18 +1,25 @@
 """Which pages may earn a reward at all, and what the policy is told of those that may not."""
 
 import io
-from math import ceil
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from rollout.records import Outcome, Page, Render
+from rollout.records import Outcome, Page, Render, Shot
+from rollout.refusals import refused
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from PIL import Image
 
-BLANK_SHARE = 0.005
-"""A picture is blank when fewer of its pixels than this differ from its own dominant colour."""
+VISIBLE_LEVELS = 8
+"""Levels of a colour channel from which a colour can be told from the ground: 2.2 to 2.8 in CIELAB for two greys, about
+one just noticeable difference."""
+SPOT = 16
+"""Side of a square, in pixels, that holds a letter of small print or a piece of a line."""
+LEAST_PIXELS = 8
+"""Pixels of a spot that must stand out for it to show something: half of a hairline, a third of a letter `i`."""
 SAMPLE = 8
-"""One row in so many is looked at first."""
+"""One row in so many tells the ground, and is looked at first."""
 MAX_DETAIL = 240
 
 PROBLEMS = {
@@ -25,7 +32,7 @@ PROBLEMS = {
 SENTENCES: dict[Outcome, str] = {
     "ok": "",
     "no_page": "No page could be read from the answer",
-    "blank": "The page is blank: nothing of it can be seen",
+    "blank": "The page is blank",
     "exception": "The page throws an exception while it loads",
     "timeout": "The page does not come to rest in the time it is given",
     "crash": "The page crashes the browser's renderer",
@@ -37,32 +44,72 @@ SENTENCES: dict[Outcome, str] = {
 
 
 def complaint(page: Page, render: Render | None) -> str:
-    """The sentence for a page that earns nothing; empty for one that renders validly."""
+    """The sentences for a page that earns nothing; empty for one that renders validly."""
     if render is None:
         detail = PROBLEMS.get(page.problem, page.problem)
         return _sentence("no_page", detail)
-    return _sentence(render.outcome, render.detail)
+    said = _sentence(render.outcome, render.detail)
+    return f"{said} {refused(render.blocked)}".rstrip() if said else ""
+
+
+def blank_detail(shots: Sequence[Shot], blank: Sequence[bool]) -> str:
+    """Why a render is blank, given its timed pictures and which of them are; empty for a render that is not.
+
+    What the last picture shows counts: a page may fade in or begin with a splash screen, and it may not vanish.
+    """
+    if not blank or not blank[-1]:
+        return ""
+    if all(blank):
+        return "no screenshot shows anything"
+    shown = max(shot.at_ms for shot, nothing in zip(shots, blank, strict=True) if not nothing)
+    return f"what the screenshot at {shown} ms shows is gone in the last one, at {shots[-1].at_ms} ms"
 
 
 def is_blank(png: bytes) -> bool:
-    """Whether fewer of a picture's pixels than half a percent differ from its dominant colour."""
+    """Whether nobody could see anything in a picture: no text, line or colour stands out from its ground.
+
+    The share of the screen does not matter. What stands out is at least `LEAST_PIXELS` within a spot whose colours
+    differ from the commonest colour by `VISIBLE_LEVELS`; a stray pixel, dust and noise too faint to see do not.
+    """
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as opened:
-        picture = opened if opened.mode == "RGB" else opened.convert("RGBA")
-        width, height = picture.size
-        least = ceil(BLANK_SHARE * width * height)
-        # Where a part of the rows differs by so many pixels, so does the whole: most pictures need no second look.
-        rows = picture.resize((width, max(1, height // SAMPLE)), Image.Resampling.NEAREST)
-        return _apart(rows, least) < least and _apart(picture, least) < least
+        picture = opened.convert("RGB")
+    width, height = picture.size
+    rows = picture.resize((width, max(1, height // SAMPLE)), Image.Resampling.NEAREST)
+    colors = rows.getcolors(rows.width * rows.height) or []
+    _, ground = max(colors, key=lambda pair: pair[0])
+    return not (_shows(rows, ground, tall=1) or _shows(picture, ground, tall=SPOT))
 
 
-def _apart(picture: "Image.Image", most: int) -> int:
-    """How many pixels differ from the dominant colour, at most `most`: as many as there are colours beside it."""
-    colors = picture.getcolors(most)
-    if colors is None:
-        return most
-    return min(most, picture.width * picture.height - max(count for count, _ in colors))
+def _shows(picture: "Image.Image", ground: Any, *, tall: int) -> bool:
+    """Whether something stands out in a spot `tall` rows high. Spots overlap by half."""
+    import numpy as np
+    from PIL import Image, ImageChops
+
+    apart = ImageChops.difference(picture, Image.new("RGB", picture.size, ground))
+    red, green, blue = apart.split()
+    stands = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue)) >= VISIBLE_LEVELS
+    counts = _halves(_halves(stands, 1, SPOT // 2), 0, max(1, tall // 2))
+    for axis in (0, 1) if tall > 1 else (1,):
+        counts = _neighbours(counts, axis)
+    return bool(counts.max() >= LEAST_PIXELS)
+
+
+def _halves(counts: "npt.NDArray[Any]", axis: int, size: int) -> "npt.NDArray[Any]":
+    """Sums of `size` neighbours along an axis; the last may have fewer."""
+    import numpy as np
+
+    summed: npt.NDArray[Any] = np.add.reduceat(counts, range(0, counts.shape[axis], size), axis=axis, dtype=np.int32)
+    return summed
+
+
+def _neighbours(counts: "npt.NDArray[Any]", axis: int) -> "npt.NDArray[Any]":
+    """Sums of each two neighbours along an axis; of a single one, itself."""
+    import numpy as np
+
+    first, second = (np.take(counts, at, axis) for at in (range(counts.shape[axis] - 1), range(1, counts.shape[axis])))
+    return first + second if counts.shape[axis] > 1 else counts
 
 
 def _sentence(outcome: Outcome, detail: str) -> str:

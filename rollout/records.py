@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rollout.refusals import refused
+
 StepKind = Literal[
     "click",
     "type",
@@ -397,9 +399,10 @@ class Attempt:
 
     @property
     def feedback(self) -> tuple[str, ...]:
-        """What a reviser of this page is told: the critic's words, or the render's own error."""
+        """What a reviser of this page is told: the critic's words and what was refused, or the render's own error."""
         if self.critique is not None:
-            return self.critique.feedback
+            refusal = refused(self.render.blocked) if self.render is not None else ""
+            return (*self.critique.feedback, refusal) if refusal else self.critique.feedback
         return (self.reward.complaint,) if self.reward is not None and self.reward.complaint else ()
 
 

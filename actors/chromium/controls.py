@@ -31,10 +31,10 @@ const typed = {text: 'Ada', search: 'Ada', email: 'ada@example.org', password: '
 const keys = {range: 'ArrowRight', date: 'ArrowUp', time: 'ArrowUp', month: 'ArrowUp', week: 'ArrowUp',
   'datetime-local': 'ArrowUp'};
 const found = [], names = new Set(), elements = globalThis.relookControls = [];
-for (const element of queryAll(document, '*')) {
+for (const [element, parent] of flat(rootOf(document))) {
   if (found.length >= most) break;
   if (!(element instanceof HTMLElement) || matches(element, ':disabled') || !seen(element)) continue;
-  if (!matches(element, named) && !(hand(element) && !hand(parentOf(element)))) continue;
+  if (!matches(element, named) && !(hand(element) && !hand(parent))) continue;
   if (elements.some(other => Node.prototype.contains.call(other, element))) continue;
   const box = rectOf(element), tag = tagOf(element).toLowerCase();
   const type = tag === 'input' ? get(HTMLInputElement, 'type')(element) : tag === 'textarea' ? 'text' : '';
@@ -59,11 +59,17 @@ REACH = (
 const element = globalThis.relookControls[number];
 if (!get(Node, 'isConnected')(element) || !seen(element)) return JSON.stringify({problem: 'is no longer visible'});
 Element.prototype.scrollIntoView.call(element, {block: 'nearest', inline: 'nearest', behavior: 'instant'});
-const active = get(Document, 'activeElement')(document);
+let active = get(Document, 'activeElement')(document);
+for (let next = active; next; next = shadowOf(next) && get(ShadowRoot, 'activeElement')(shadowOf(next))) active = next;
 if (focus) HTMLElement.prototype.focus.call(element);
 else if (active instanceof HTMLElement && active !== element) HTMLElement.prototype.blur.call(active);
 const box = rectOf(element), x = box.left + box.width / 2, y = box.top + box.height / 2;
-const top = Document.prototype.elementFromPoint.call(document, x, y), holds = bind(Node, 'contains');
+let top = null;
+for (let next = Document.prototype.elementFromPoint.call(document, x, y); next && next !== top;) {
+  const shadow = shadowOf(top = next);
+  next = shadow && ShadowRoot.prototype.elementFromPoint.call(shadow, x, y);
+}
+const holds = (outer, inner) => { while (inner && inner !== outer) inner = aboveOf(inner); return Boolean(inner); };
 const covered = !top || !(holds(element, top) || holds(top, element));
 return JSON.stringify({x, y, problem: covered ? 'is covered by something else' : ''});
 })"""

@@ -16,13 +16,13 @@ from actors.chromium.hands import Hands
 from actors.chromium.launch import Process
 from actors.chromium.pipe import Answer, BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
-from actors.chromium.reading import Reading, read
+from actors.chromium.reading import Reading, read_document
 from actors.chromium.stillness import asks_stores, has_transitions, is_still
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.mirror.folder import Mirror
 from actors.settings import BrowserSettings
-from reward.validity import is_blank
+from reward.validity import blank_detail, is_blank
 from rollout.records import Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
 
 LARGEST_HTML = 2_000_000
@@ -64,6 +64,9 @@ class Visit:
         self.detail = ""
         self.shots: list[Shot] = []
         self.blank: list[bool] = []
+        """Which of the timed pictures show nothing."""
+        self.last = b""
+        """The PNG of the last timed picture, which the reading belongs to."""
         self.reading: Reading | None = None
         self.results: list[ProbeResult] = []
         self.explored: list[Exploration] = []
@@ -156,7 +159,7 @@ class Visit:
             self.clock.transition = partial(await World.open(self.session, self.frame), scripts.ASK_TRANSITION)
         await self._look()
         world = await World.open(self.session, self.frame)
-        self.reading = read(str(await world(scripts.READ)))
+        self.reading = await read_document(self.session, world, self.witness.html)
         self._judge_pictures()
         self.judged = True
         await self.effort.count()
@@ -243,6 +246,7 @@ class Visit:
         twin = next((i for i, shot in enumerate(self.shots) if shot.sha256 == digest), None)
         if not label:
             self.blank.append(is_blank(png) if twin is None else self.blank[twin])
+            self.last = png
         self.shots.append(
             Shot(
                 at_ms=at_ms,
@@ -268,9 +272,8 @@ class Visit:
             self.outcome, self.detail = "blocked_navigation", f"the page tried to leave for {self.witness.left_for}"
         elif max(width, height) > LARGEST_SIDE:
             self.outcome, self.detail = "too_large", f"the document is {width} x {height} pixels"
-        elif any(self.blank):
-            when = self.shots[self.blank.index(True)].at_ms
-            self.outcome, self.detail = "blank", f"the picture at {when} ms shows one colour"
+        elif said := blank_detail(self.shots, self.blank):
+            self.outcome, self.detail = "blank", said
 
     async def _watch(self) -> None:
         """Ends a page that has used up its CPU budget; raises Stalled when the wall's clock runs out before."""

@@ -1,8 +1,11 @@
-"""Turns what the reader script reports into records."""
+"""Reads a document: what the reader script reports, and what only the browser's layout knows, as records."""
 
 import json
 from typing import Any, TypedDict
 
+from actors.chromium import document, pseudo, shadows
+from actors.chromium.pipe import Session
+from actors.chromium.world import World
 from rollout.records import Box, TextBlock
 
 Rgb = tuple[int, int, int]
@@ -18,8 +21,19 @@ class Reading(TypedDict):
     document: tuple[int, int]
 
 
+async def read_document(session: Session, world: World, html: str) -> Reading:
+    """What the document shows now. `html` is its source, which says what the browser has to be asked for."""
+    if shadows.may_close(html):
+        await shadows.give_closed(session, world)
+    reading = read(str(await world(document.READ)))
+    if pseudo.may_write(html):
+        written = await pseudo.read_pseudo(session, reading["background"])
+        reading["blocks"] = pseudo.insert(reading["blocks"], written)
+    return reading
+
+
 def read(report: str) -> Reading:
-    """Parses the JSON that `scripts.READ` returns."""
+    """Parses the JSON that `document.READ` returns."""
     seen: dict[str, Any] = json.loads(report)
     return Reading(
         blocks=tuple(_block(*row) for row in seen["blocks"]),

@@ -144,6 +144,26 @@ const rectOf = bind(Element, 'getBoundingClientRect'), query = bind(Document, 'q
 const queryAll = bind(Document, 'querySelectorAll'), attribute = bind(Element, 'getAttribute');
 const visible = bind(Element, 'checkVisibility');
 const seen = element => visible(element, {opacityProperty: true, visibilityProperty: true});
+const rootOfShadow = get(Element, 'shadowRoot'), hostOf = get(ShadowRoot, 'host'), homeOf = bind(Node, 'getRootNode');
+const shadowOf = element => rootOfShadow(element) || (globalThis.relookShadows || new Map()).get(element) || null;
+const aboveOf = element => {  // the parent, or the host of the shadow root that the element is in
+  const above = parentOf(element), home = above ? null : homeOf(element);
+  return above || (home instanceof ShadowRoot ? hostOf(home) : null);
+};
+const kindOf = get(Node, 'nodeType'), firstOf = get(Node, 'firstChild'), nextOf = get(Node, 'nextSibling');
+const MOST_NODES = 200000;
+const flat = function* (root) {  // each node below `root` that may be drawn, with its parent in the flat tree, in order
+  const nodes = root ? [root] : [], parents = [null];
+  for (let count = 0; nodes.length && count < MOST_NODES; count++) {
+    const node = nodes.pop(), parent = parents.pop(), kind = kindOf(node);
+    if (kind === 1 || kind === 3) yield [node, parent];
+    if (kind !== 1) continue;
+    let child = firstOf(shadowOf(node) || node), below = [];
+    if (node instanceof HTMLSlotElement) below = HTMLSlotElement.prototype.assignedNodes.call(node);
+    if (!below.length) for (; child; child = nextOf(child)) below.push(child);
+    while (below.length) { nodes.push(below.pop()); parents.push(node); }
+  }
+};
 const round = number => Math.round(number * 10) / 10;
 const brush = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true}), colours = new Map();
 const colour = text => {  // any CSS colour as [red, green, blue, alpha], alpha in [0, 1]
@@ -160,73 +180,6 @@ const colour = text => {  // any CSS colour as [red, green, blue, alpha], alpha 
 };
 const over = (top, below) => [0, 1, 2].map(i => Math.round(top[i] * top[3] + below[i] * (1 - top[3])));
 """
-
-READ = (
-    "(() => {"
-    + TOOLS
-    + """
-const MOST_BLOCKS = 3000, MOST_BOXES = 500, MOST_ELEMENTS = 10000;
-const styles = new Map();
-const styleOf = element => {
-  let style = styles.get(element);
-  if (!style) styles.set(element, style = getComputedStyle(element));
-  return style;
-};
-const body = bodyOf(document), root = rootOf(document), all = queryAll(document, '*');
-// The canvas has the colour of the root, or else of the body; whichever it is paints nothing of its own.
-const painter = [root, body].find(element => element && colour(styleOf(element).backgroundColor)[3] > 0);
-const paper = painter ? over(colour(styleOf(painter).backgroundColor), [255, 255, 255]) : [255, 255, 255];
-const behind = new Map();
-const background = element => {
-  const above = [];
-  for (; element && element !== root && element !== painter && !behind.has(element); element = parentOf(element)) {
-    above.push(element);
-  }
-  let fill = behind.get(element) || paper;
-  while (above.length) behind.set(element = above.pop(), fill = over(colour(styleOf(element).backgroundColor), fill));
-  return fill;
-};
-const solid = element => {  // what is left of a colour's alpha under the opacities above it
-  let left = 1;
-  for (; element; element = parentOf(element)) left *= parseFloat(styleOf(element).opacity);
-  return left;
-};
-const place = box => [round(box.left + scrollX), round(box.top + scrollY), round(box.width), round(box.height)];
-const blocks = [], boxes = [];
-if (body) {
-  const walker = Document.prototype.createTreeWalker.call(document, root, NodeFilter.SHOW_TEXT);
-  const range = new Range(), valueOf = get(CharacterData, 'data');
-  for (let node; blocks.length < MOST_BLOCKS && (node = walker.nextNode());) {
-    const text = valueOf(node).replace(/\\s+/g, ' ').trim(), parent = parentOf(node);
-    if (!text || !parent || ['SCRIPT', 'STYLE', 'NOSCRIPT', 'TEMPLATE', 'TITLE'].includes(tagOf(parent))) continue;
-    if (!seen(parent)) continue;
-    range.selectNodeContents(node);
-    const box = range.getBoundingClientRect();
-    if (box.width < 1 || box.height < 1 || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
-    const style = styleOf(parent), fill = background(parent), [red, green, blue, alpha] = colour(style.color);
-    const ink = over([red, green, blue, alpha * solid(parent)], fill);
-    blocks.push([text.slice(0, 500).toWellFormed(), ...place(box), ink, fill,
-                 parseFloat(style.fontSize), parseInt(style.fontWeight), tagOf(parent).toLowerCase()]);
-  }
-}
-const things = new Set(['IMG', 'SVG', 'CANVAS', 'VIDEO', 'IFRAME', 'INPUT', 'TEXTAREA', 'SELECT', 'BUTTON']);
-const drawn = style => colour(style.backgroundColor)[3] > 0 || style.backgroundImage !== 'none' ||
-  ['Top', 'Right', 'Bottom', 'Left'].some(side => style[`border${side}Style`] !== 'none' &&
-    parseFloat(style[`border${side}Width`]) > 0 && colour(style[`border${side}Color`])[3] > 0);
-for (let i = 0; i < Math.min(all.length, MOST_ELEMENTS) && boxes.length < MOST_BOXES; i++) {
-  const element = all[i], tag = tagOf(element).toUpperCase();
-  if (element === root || element === body || !seen(element)) continue;
-  if (element instanceof SVGElement ? tag !== 'SVG' : !things.has(tag) && !drawn(styleOf(element))) continue;
-  const box = rectOf(element);
-  if (box.width < 1 || box.height < 1 || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
-  boxes.push([tag.toLowerCase(), ...place(box)]);
-}
-const scroll = name => Math.max(...[root, body].map(element => element ? get(Element, name)(element) : 0));
-return JSON.stringify({blocks, boxes, background: paper, title: titleOf(document).slice(0, 200).toWellFormed(),
-  document: [Math.max(scroll('scrollWidth'), innerWidth), Math.max(scroll('scrollHeight'), innerHeight)]});
-})()"""
-)
-"""What can be seen: JSON of text blocks, boxes, the canvas colour, the title and the document's size."""
 
 LOOK = (
     "((selector, kind, name, wanted, bring) => {"

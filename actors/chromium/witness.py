@@ -86,7 +86,7 @@ class Witness:
                 return
         if own:
             self._leave(url)
-        self._refuse(event["resourceType"], url)
+        self._refuse("Frame" if document and not own else event["resourceType"], url)
         reason = "Aborted" if document else "BlockedByClient"
         self.session.post("Fetch.failRequest", requestId=request, errorReason=reason)
 
@@ -138,8 +138,9 @@ class Witness:
         self.left_for = self.left_for or url[:150]
 
     def _dialog(self, event: Params) -> None:
-        said = event.get("defaultPrompt", "")
-        self.session.post("Page.handleJavaScriptDialog", accept=True, promptText=said)
+        """A prompt is answered with the text that it proposes."""
+        proposed = str(event.get("defaultPrompt", ""))
+        self.session.post("Page.handleJavaScriptDialog", accept=True, promptText=proposed)
         self._dialogs += 1
         if self._dialogs > MOST_DIALOGS:
             self.flags.add("dialog_flood")

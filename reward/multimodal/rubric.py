@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rollout.records import Page, Render, Shot, Task
+from rollout.refusals import refused
 
-VERSION = "page-1"
+VERSION = "page-2"
 """Counts up when the same page may be asked about in other words: part of every cache key and of every critique."""
 BEST = 5
 """Full marks of a criterion; a short scale is used more steadily than a long one."""
@@ -34,7 +35,9 @@ Json = dict[str, Any]
 
 SYSTEM = f"""You are a strict and fair judge of web pages. You are given a brief, screenshots of a page that was
 written for it, and the page's source. You judge what the screenshots show; the source explains it, and earns nothing
-by itself: what no screenshot shows is not there.
+by itself: what no screenshot shows is not there. Two things are not held against a page: what it has beyond the
+edge of the screenshots, where it is said that it goes on there, since nobody showed you that part; and that something
+from another host is missing where it is said that it was not available. How the page looks without it counts.
 
 Give each criterion a whole number from 0 (absent or broken) to {BEST} (nothing could be better):
 {chr(10).join(f"- {name}: {meaning}" for name, (_, meaning) in CRITERIA.items())}
@@ -69,7 +72,7 @@ def material(task: Task, page: Page, render: Render, url: PictureUrl, name: str 
     parts = [_text(f"=== BEGIN {name} {mark} ===\nScreenshots:")]
     for said, shot in _shots(render):
         parts += [_text(said), {"type": "image_url", "image_url": {"url": url(shot)}}]
-    for tried in filter(None, (_probes(render), _explored(render))):
+    for tried in filter(None, (_beyond(render), refused(render.blocked), _probes(render), _explored(render))):
         parts.append(_text(tried))
     parts.append(_text(f"Source:\n{excerpt(page.html or '')}\n=== END {name} {mark} ==="))
     return parts
@@ -122,6 +125,15 @@ def _shots(render: Render) -> Iterator[tuple[str, Shot]]:
     passed = {"", *screens, *(one.control for one in render.explored if not one.changed)}
     said += [(f"After the interaction {shot.label!r}:", shot) for shot in render.shots if shot.label not in passed]
     yield from said[:MAX_SHOTS]
+
+
+def _beyond(render: Render) -> str:
+    """How much of the page no screenshot shows."""
+    (width, height), (whole_width, whole_height) = render.viewport, render.document
+    if whole_width <= width and whole_height <= height:
+        return ""
+    size = f"it is {whole_width} x {whole_height} pixels, of which they show {width} x {height}"
+    return f"The page goes on beyond the screenshots: {size}."
 
 
 def _probes(render: Render) -> str:

@@ -9,7 +9,7 @@ from reward.visual.feedback import sentences_for
 from reward.visual.pictures import size_of
 from rollout.records import Critique, Page, Render, Task
 
-JUDGE = "visual-2"
+JUDGE = "visual-3"
 """Counts up when the same page may get another score."""
 REMEMBERED = 128
 
@@ -38,7 +38,7 @@ class VisualCritic:
         sizes = [size_of(png) for png in (*pictures, *reference_pictures)]
         size = max((width for width, _ in sizes), default=1), max((height for _, height in sizes), default=1)
         scenes = survey(render, pictures, size), self._reference(reference, reference_pictures, size)
-        evidence = compare(*scenes, rasters=brings_pictures(page, task.reference_html))
+        evidence = compare(*scenes, rasters=brings_pictures(page, task.reference_html, render))
         named = parts(evidence)
         score = total(named)
         return Critique(score=score, feedback=sentences_for(evidence, score), parts=named, judge=JUDGE)

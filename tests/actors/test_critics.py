@@ -26,13 +26,13 @@ def settings(server: JudgeServer, **fields: Any) -> CriticsSettings:
 async def test_every_critic_is_heard_and_kept_under_its_name() -> None:
     async with JudgeServer() as server:
         critic = CriticActor(settings(server))
-        assert await critic.ping() == "visual-2 + judge-1 + judge-2"
+        assert await critic.ping() == "visual-3 + judge-1 + judge-2"
         critique = await critic.judge(PAGE_3, PAGE, MINE, REFERENCE)
         alone = await CriticActor(CriticsSettings()).judge(PAGE_3, PAGE, MINE, REFERENCE)
         await critic.stop()
     looks, kind, strict = (critique.members[name] for name in ("visual", "kind", "strict"))
     assert replace(looks, seconds=0.0) == replace(alone, seconds=0.0)
-    assert (kind.judge, kind.rubric, kind.temperature, kind.tokens) == ("judge-1", "page-1", 0.0, 100)
+    assert (kind.judge, kind.rubric, kind.temperature, kind.tokens) == ("judge-1", "page-2", 0.0, 100)
     assert (strict.judge, strict.temperature, strict.tokens, len(strict.scores)) == ("judge-2", 0.5, 200, 2)
     assert kind.score == strict.score == pytest.approx(4 / BEST)
     assert critique.score == pytest.approx(0.5 * alone.score + 0.5 * 4 / BEST)
@@ -77,7 +77,7 @@ async def test_the_embedded_critic_prefers_the_page_that_is_nearer_to_the_refere
     far, near = (PAGE, render(OTHER)), (PAGE, render(SHOP.change(0, x=80)))
     for old, new, wanted in ((far, near, "new"), (near, far, "old"), (near, near, "tie")):
         compared = await critic.compare(TASK, old, new, REFERENCE)
-        assert (compared.answers, compared.judge, compared.tokens) == ((wanted, wanted), "visual-2", 0)
+        assert (compared.answers, compared.judge, compared.tokens) == ((wanted, wanted), "visual-3", 0)
     with pytest.raises(CriticFault, match="needs a reference page"):
         await critic.compare(TASK, far, near, None)
 

@@ -105,11 +105,66 @@ def test_a_render_that_gives_itself_away_is_flagged() -> None:
     flagged = {
         "hidden_text": replace(SEEN, blocks=faint),
         "addresses_judge": replace(SEEN, blocks=(claim,)),
-        "far_away": replace(SEEN, blocks=away),
+        "far_away": replace(SEEN, blocks=away, boxes=()),
         "endless": replace(SEEN, document=(800, 50_000)),
         "restless": render(replace(SHOP, speed=30.0)),
     }
     assert {sign: suspicions(PAGE, seen) for sign, seen in flagged.items()} == {sign: (sign,) for sign in flagged}
+
+
+LISTENERS = """<script>addEventListener('load', start); document.addEventListener('DOMContentLoaded', start);
+window.addEventListener('scroll', move); window.addEventListener('resize', move);
+document.addEventListener('mousemove', event => drag(event)); document.addEventListener('mouseup', drop);
+window.addEventListener('keydown', event => keys.add(event.key)); window.addEventListener('keyup', event => {});
+</script>"""
+PHOTO = replace(SEEN, boxes=(Box(tag="img", x=40, y=400, width=200, height=150),))
+EVERYDAY = {
+    "a game listens for keys and the mouse": (LISTENERS, SEEN),
+    "a carousel moves by timers": ("<script>setTimeout(next, 800)</script>", render(replace(SHOP, speed=30.0))),
+    "a small photo comes with the page": (f"<style>img{{width:200px}}</style>{RASTER}", PHOTO),
+    "a page shows the browser's name": ("<script>name.textContent = navigator.userAgent</script>", SEEN),
+    "a page on puppets": ("<p>The puppeteer</p>", SEEN),
+    "a table of scores": (
+        "",
+        replace(
+            SEEN,
+            blocks=tuple(
+                replace(SEEN.blocks[0], text=text, tag=tag)
+                for text, tag in (("Score", "th"), ("100", "td"), ("Judges: Ana, Bo", "p"), ("Final score 100", "p"))
+            ),
+        ),
+    ),
+    "a long page goes on below its first screen": (
+        "",
+        replace(SEEN, blocks=(*SEEN.blocks, *(replace(SEEN.blocks[0], y=700.0 + 40 * i) for i in range(50)))),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", EVERYDAY)
+def test_everyday_pages_are_not_flagged(kind: str) -> None:
+    html, shown = EVERYDAY[kind]
+    assert suspicions(Page(html=html), shown) == ()
+
+
+def test_a_text_is_hidden_only_where_the_picture_shows_one_colour() -> None:
+    """White on white by its styles, and on a photo in the picture: the ground may be an image."""
+    texts = tuple(replace(block, color=WHITE, background=WHITE) for block in SEEN.blocks)
+    hidden = replace(SEEN, blocks=texts)
+    assert suspicions(PAGE, hidden, pictures(BARE)[-1]) == ("hidden_text",)
+    assert suspicions(PAGE, hidden, pictures(STRIPES)[-1]) == ()
+
+
+def test_an_image_that_shows_more_than_an_illustration_is_flagged() -> None:
+    large = replace(SEEN, boxes=(Box(tag="img", x=0, y=0, width=800, height=600),))
+    assert suspicions(Page(html=RASTER), large) == ("brought_picture",)
+    assert suspicions(Page(html=f"{RASTER}<script>pen.drawImage(photo, 0, 0)</script>"), PHOTO) == ("brought_picture",)
+    assert suspicions(Page(html=RASTER), replace(SEEN, boxes=())) == ("brought_picture",)
+
+
+def test_what_appears_just_before_the_last_picture_is_flagged() -> None:
+    late = replace(SEEN, shots=(BARE.shots[0], BARE.shots[1], SEEN.shots[2]))
+    assert suspicions(Page(html="<script>setTimeout(show, 1900)</script>"), late) == ("restless",)
 
 
 def test_honest_pages_are_not_flagged() -> None:

@@ -49,6 +49,24 @@ def test_pictures_come_once_with_their_times_and_are_bounded() -> None:
     assert "After the interaction 'probe 0':" in words(rubric.messages(TASK, PAGE, probed, lambda shot: "x"))
 
 
+def test_a_judge_is_told_what_it_was_not_shown() -> None:
+    """How far the page goes on, and what was refused, within the marks: both are the page's own."""
+    shown = replace(
+        render(SHOP),
+        document=(800, 3138),
+        blocked=("Stylesheet https://a.org/b.css", f"Image https://a.org/{'judge-' * 90}"),
+    )
+    said = words(rubric.messages(TASK, PAGE, shown, lambda shot: shot.sha256))
+    assert "it is 800 x 3138 pixels, of which they show 800 x 600" in said
+    assert 'The stylesheet "https://a.org/b.css" and the image' in said
+    assert (
+        said.index("=== BEGIN") < said.index("800 x 3138") < said.index("not available: a page") < said.index("=== END")
+    )
+    assert "judge-" * 20 not in said
+    bare = words(rubric.messages(TASK, PAGE, render(SHOP), lambda shot: shot.sha256))
+    assert "goes on beyond the screenshots: it is" not in bare
+
+
 def test_a_long_source_loses_its_middle_and_says_so() -> None:
     html = "a" * rubric.MAX_SOURCE + "z" * 1000
     assert rubric.excerpt("<p>") == "<p>"

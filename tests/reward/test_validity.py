@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 from PIL import Image
 
-from reward.validity import PROBLEMS, SENTENCES, complaint, is_blank
+from reward.validity import PROBLEMS, SENTENCES, blank_detail, complaint, is_blank
 from rollout.parsing import parse_page
-from rollout.records import Outcome, Page, Render
+from rollout.records import Outcome, Page, Render, Shot
 
 PAGE = Page(html="<p>page</p>")
 
@@ -51,20 +51,60 @@ def test_an_answer_without_a_page_is_told_why(text: str, why: str) -> None:
     assert why in complaint(page, None)
 
 
-def test_a_picture_is_blank_below_half_a_percent() -> None:
-    picture = Image.new("RGB", (200, 100), (10, 20, 30))
-    assert is_blank(png(picture))
-    picture.paste((255, 255, 255), (0, 0, 99, 1))
-    assert is_blank(png(picture))
-    picture.paste((255, 255, 255), (0, 0, 100, 1))
-    assert not is_blank(png(picture))
-    assert not is_blank(png(Image.effect_noise((200, 100), 90).convert("RGB")))
+WHITE = (255, 255, 255)
 
 
-def test_blank_is_measured_against_the_own_dominant_colour() -> None:
-    black = Image.new("RGB", (100, 100), (0, 0, 0))
-    assert is_blank(png(black))
-    black.paste((255, 255, 255), (3, 3, 5, 33))  # between the rows that are looked at first, and on them
-    assert not is_blank(png(black))
-    assert not is_blank(png(black.convert("P")))
+def drawn(*rects: tuple[int, int, int, int], ink: tuple[int, int, int] = (0, 0, 0)) -> bytes:
+    """A white picture of 1024 x 768 with filled rectangles."""
+    picture = Image.new("RGB", (1024, 768), WHITE)
+    for rect in rects:
+        picture.paste(ink, rect)
+    return png(picture)
+
+
+@pytest.mark.parametrize("color", [WHITE, (0, 0, 0), (10, 20, 30)])
+def test_a_picture_of_one_colour_is_blank(color: tuple[int, int, int]) -> None:
+    assert is_blank(png(Image.new("RGB", (1024, 768), color)))
+    assert is_blank(png(Image.new("RGB", (390, 844), color)))
     assert is_blank(png(Image.new("P", (100, 100), 7)))
+
+
+def test_whatever_an_eye_can_see_is_no_blank_picture() -> None:
+    """A hairline, a letter across the corner of four spots, a faint field, a page that is half one colour."""
+    assert not is_blank(drawn((100, 300, 140, 301)))
+    assert not is_blank(drawn((302, 303, 304, 311)))
+    assert not is_blank(drawn((1022, 760, 1024, 768)))
+    assert not is_blank(drawn((100, 300, 140, 310), ink=(245, 245, 245)))
+    assert not is_blank(drawn((0, 0, 512, 768)))
+    assert not is_blank(png(Image.effect_noise((200, 100), 90).convert("RGB")))
+    assert not is_blank(png(Image.effect_noise((3, 5), 90).convert("P")))
+
+
+def test_what_no_eye_can_see_is_a_blank_picture() -> None:
+    """A stray pixel, dust, a colour too near its ground, faint noise."""
+    assert is_blank(drawn((300, 300, 301, 301)))
+    assert is_blank(drawn((300, 300, 302, 302)))
+    assert is_blank(drawn(*((x, y, x + 1, y + 1) for x in range(7, 1000, 40) for y in range(5, 760, 40))))
+    assert is_blank(drawn((0, 0, 400, 400), ink=(248, 248, 248)))
+    noise = Image.effect_noise((1024, 768), 40).point(lambda level: 200 + level % 7)
+    assert is_blank(png(noise.convert("RGB")))
+
+
+def test_the_last_picture_decides_whether_a_render_is_blank() -> None:
+    shots = tuple(Shot(at_ms=at, sha256=str(at), width=9, height=9) for at in (0, 1000, 2000))
+    assert blank_detail(shots, [True, True, False]) == ""
+    assert blank_detail(shots, [False, True, False]) == ""
+    assert blank_detail(shots, [True, True, True]) == "no screenshot shows anything"
+    gone = blank_detail(shots, [True, False, True])
+    assert gone == "what the screenshot at 1000 ms shows is gone in the last one, at 2000 ms"
+
+
+def test_a_page_that_earns_nothing_is_told_what_was_refused() -> None:
+    blocked = ("Script https://cdn.example.org/chart.js?v=4", "Document https://example.org/")
+    for outcome in ("blank", "exception"):
+        shown = Render(page_sha256=PAGE.sha256, outcome=outcome, detail="x is not defined", blocked=blocked)
+        assert complaint(PAGE, shown).endswith(
+            'x is not defined. The script "https://cdn.example.org/chart.js" is not available: '
+            "a page is shown without network and other files."
+        )
+    assert complaint(PAGE, Render(page_sha256=PAGE.sha256, outcome="ok", blocked=blocked)) == ""

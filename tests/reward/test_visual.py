@@ -53,7 +53,7 @@ def test_parts_are_named_and_bounded() -> None:
     assert set(critique.parts) == set(WEIGHTS)
     assert all(0.0 <= part <= 1.0 for part in critique.parts.values())
     assert sum(WEIGHTS.values()) == pytest.approx(1.0)
-    assert critique.judge == "visual-2"
+    assert critique.judge == "visual-3"
 
 
 LADDERS = {
