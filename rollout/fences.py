@@ -70,7 +70,8 @@ def _opening(text: str, position: int, unnamed: bool = False) -> re.Match[str] |
 
 def _opens(fence: re.Match[str], unnamed: bool = False) -> bool:
     """Whether a fence opens a page. In the middle of a line, and in prose, it only speaks of one."""
-    text, info = fence.string, fence["info"].strip()
+    text: str = fence.string
+    info: str = fence["info"].strip()
     if fence.end() < len(text) and text[fence.end()] != "\n":
         return False
     if unnamed:
@@ -78,18 +79,19 @@ def _opens(fence: re.Match[str], unnamed: bool = False) -> bool:
     name = HTML.match(info)
     if name is None or (not _begins_line(fence) and info.lower() != "html"):
         return False
-    return sum(word.isalpha() for word in info[name.end() :].split()) <= 1
+    return sum(map(str.isalpha, info[name.end() :].split())) <= 1
 
 
 def _begins_line(fence: re.Match[str]) -> bool:
-    text, position = fence.string, fence.start()
+    text: str = fence.string
+    position = fence.start()
     while position and text[position - 1] in " \t":
         position -= 1
     return position == 0 or text[position - 1] == "\n"
 
 
 def _block(text: str, opening: re.Match[str]) -> Block:
-    """The block that an opening fence begins. A long fence that no fence as long closes may be closed by a short one."""
+    """The block that an opening fence begins. Where no fence as long as a long one closes it, a short one may."""
     length = len(opening["ticks"])
     closing = _closing(text, opening, length)
     if length > 3 and not isinstance(closing.fence, re.Match):
