@@ -100,7 +100,8 @@ def read_object(text: str, key: str) -> dict[str, Any]:
 
     A thought before it, a sentence or a fence around it, and a comma too many do not matter.
     """
-    said = THOUGHT.sub("", text, count=1)
+    thought = THOUGHT.match(text)
+    said = text[thought.end() :] if thought else text
     if OPEN_THOUGHT.match(said):
         raise AnswerFault(f"the answer is a thought that does not end: {_cut(text)}")
     try:
