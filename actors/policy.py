@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 from actors.admission import Admission
 from actors.meter import Meter
-from actors.pieces import MAX_QUOTES, TAIL, overhang, spans_of
+from actors.pieces import Pieces, spans_of
 from actors.processes import backend_of, environment, shared_file, variables
 from actors.settings import PolicySettings
 from rollout.errors import EngineFault, SettingsError, SyncError
-from rollout.parsing import is_over
 from rollout.records import Completion, Message, Request
 from rollout.seeds import seed_of
 
@@ -272,27 +271,12 @@ class VLLMPolicy:
         vLLM stops at a stop string wherever it stands. Where a thought or a page only quotes it, the answer is
         continued from its own tokens, each piece with a seed of its own.
         """
-        engine, seed = self._alive(), sampling.seed
-        tokenizer, limit = engine.get_tokenizer(), engine.model_config.max_model_len
-        thinking = str(tokenizer.decode(prompt[-TAIL:])).rstrip().endswith("<think>")
-        outputs: list[Any] = []
-        text, written = "", list(prompt)
-        while True:
-            output = (await self._write(written, "complete", sampling, proven=True)).outputs[0]
-            outputs.append(output)
-            written, stop, left = written + list(output.token_ids), output.stop_reason, sampling.max_tokens
-            if not isinstance(stop, str) or is_over(text + output.text, stop, thinking=thinking):
-                return outputs, text + self._text(output), output.finish_reason
-            text += output.text + overhang(tokenizer, output.token_ids, stop)
-            left -= len(output.token_ids)
-            if left <= 0 or len(written) >= limit:
-                return outputs, text, "length"
-            sampling = self._sampling(
-                max_tokens=left,
-                temperature=sampling.temperature,
-                seed=seed_of(seed, "piece", len(outputs)),
-                stop=list(sampling.stop) if len(outputs) < MAX_QUOTES else [],
-            )
+        engine = self._alive()
+        pieces = Pieces(engine.get_tokenizer(), prompt, engine.model_config.max_model_len, sampling)
+        while (options := pieces.next()) is not None:
+            asked = sampling if not pieces.outputs else self._sampling(**options)
+            pieces.add((await self._write(pieces.written, "complete", asked, proven=True)).outputs[0])
+        return pieces.outputs, pieces.text + ("" if pieces.cut else self._text(pieces.outputs[-1])), pieces.finish
 
     def _text(self, output: Any) -> str:
         """What was written, stop string included, but without the token that says the text is over."""
