@@ -17,6 +17,8 @@ from actors.judgments import JudgmentCache
 from actors.settings import CriticSettings
 from reward.multimodal import pairs, rubric
 from reward.multimodal.answer import Judgment, read
+from reward.multimodal.pictures import fit, limit_of
+from reward.multimodal.request import one_picture_a_message
 from reward.visual.critic import JUDGE, VisualCritic
 from reward.visual.screens import same_screens, together
 from rollout.errors import CriticFault
@@ -25,6 +27,11 @@ from rollout.records import Comparison, Critique, Page, Preference, Render, Shot
 from rollout.together import all_or_none
 
 Fetch = Callable[[Any], bytes]
+ASKED_WITH = (
+    *("base_url", "model", "temperature", "judgments", "answer_format", "max_tokens", "omit", "extra_body"),
+    *("max_pictures", "one_picture", "picture_format", "picture_quality", "picture_side", "picture_mb", "request_mb"),
+)
+"""Settings that decide what a judge is asked."""
 
 
 class VisualCriticActor:
@@ -153,8 +160,9 @@ class HttpCriticActor:
     async def _ask_about(self, task: Task, page: Page, render: Render) -> Critique:
         """As many judgments as are wanted; one that is not to be had spoils them all."""
         started = time.monotonic()
-        urls = await self._urls(task, render, rubric.shown(render))
-        messages = rubric.messages(task, page, render, lambda shot: urls[shot.sha256])
+        most = self.settings.max_pictures
+        urls = await self._urls(task, render, rubric.shown(render, most))
+        messages = rubric.messages(task, page, render, lambda shot: urls[shot.sha256], most)
         schema, num = rubric.schema(task), len(task.checklist)
         bodies = [self._body(messages, schema, seed) for seed in range(self.settings.judgments)]
         judged = await all_or_none(*(self.endpoint.ask(body, lambda text: read(text, num)) for body in bodies))
@@ -167,9 +175,10 @@ class HttpCriticActor:
         known = await asyncio.to_thread(self._cache.find_better, key)
         if known is not None:
             return known, 0
-        shots = [*rubric.shown(first[1]), *rubric.shown(second[1])]
+        most = max(1, self.settings.max_pictures // 2)
+        shots = [*rubric.shown(first[1], most), *rubric.shown(second[1], most)]
         urls = await self._urls(task, first[1], shots)
-        messages = pairs.messages(task, first, second, lambda shot: urls[shot.sha256])
+        messages = pairs.messages(task, first, second, lambda shot: urls[shot.sha256], most)
         better, tokens = await self.endpoint.ask(self._body(messages, pairs.SCHEMA, 0), pairs.read)
         await asyncio.to_thread(self._cache.keep_better, key, better)
         return better, tokens
@@ -192,31 +201,39 @@ class HttpCriticActor:
 
     def _body(self, messages: list[dict[str, Any]], schema: dict[str, Any], seed: int) -> dict[str, Any]:
         settings = self.settings
-        body = {
+        limits = {"temperature": settings.temperature, "seed": seed}
+        if "max_tokens" not in settings.omit:
+            limits[settings.tokens_field] = settings.max_tokens
+        body: dict[str, Any] = {
             "model": settings.model,
-            "messages": messages,
-            "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
-            "seed": seed,
+            "messages": one_picture_a_message(messages) if settings.one_picture else messages,
+            **{name: value for name, value in limits.items() if name not in settings.omit},
         }
         if settings.answer_format == "json_schema":
             named = {"name": "judgment", "schema": schema}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         elif settings.answer_format == "json_object":
             body["response_format"] = {"type": "json_object"}
-        return body
+        return body | settings.extra_body
 
     def _key(self, version: str, question: list[dict[str, Any]]) -> str:
         """Hash of all that an answer depends on; screenshots are in the question by their own hashes."""
         settings = self.settings
-        fields = ("base_url", "model", "temperature", "judgments", "answer_format", "max_tokens")
-        asked = [version, question, [getattr(settings, name) for name in fields]]
+        asked = [version, question, [getattr(settings, name) for name in ASKED_WITH]]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     async def _urls(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
-        """Data URIs of screenshots, by content hash."""
-        fetched = await asyncio.to_thread(fetch_all, task, render, shots, self.fetch)
-        return {key: f"data:image/png;base64,{base64.b64encode(png).decode()}" for key, png in fetched.items()}
+        """Data URIs of screenshots, by content hash, in the format and size of the settings."""
+        return await asyncio.to_thread(self._encoded, task, render, shots)
+
+    def _encoded(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
+        settings = self.settings
+        limit = limit_of(settings.picture_mb, settings.request_mb, len(shots))
+        urls = {}
+        for key, png in fetch_all(task, render, shots, self.fetch).items():
+            form, data = fit(png, settings.picture_format, settings.picture_quality, settings.picture_side, limit)
+            urls[key] = f"data:image/{form};base64,{base64.b64encode(data).decode()}"
+        return urls
 
     def _forget(self, key: str, done: "asyncio.Task[Critique]") -> None:
         del self._asked[key]

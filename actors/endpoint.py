@@ -1,7 +1,8 @@
 """An OpenAI-compatible endpoint asked with patience.
 
 A server that is busy or gone is waited for until the deadline, and looked for again where it may have moved. An answer
-that is no judgment is asked for again a few times. A request that the server will never take is a fault at once.
+that is no judgment is asked for again a few times, in other words. A request that the server will never take is an
+error at once that says what to set.
 """
 
 import asyncio
@@ -18,9 +19,11 @@ import httpx
 
 from actors.address import is_local, key_headers, proxy_words, request_url
 from actors.gate import Gate, Turn
+from actors.refusals import error_within, is_spent, refusal, spent
 from actors.settings import CriticSettings
 from reward.multimodal.answer import content, tokens
-from rollout.errors import AnswerFault, BudgetSpent, CriticFault, SettingsError
+from reward.multimodal.request import again
+from rollout.errors import AnswerFault, BudgetSpent, CriticFault, RelookError, SettingsError
 
 Read = TypeVar("Read")
 
@@ -95,8 +98,10 @@ class Endpoint:
         self._took: deque[float] = deque(maxlen=200)
         self._draw = random.Random()
         self._silent, self._silent_since = 0, 0.0
+        self._served = False
+        self._told: set[str] = set()
         self.news: list[str] = []
-        """When the server went away and came back, for a person."""
+        """When the server went away and came back, and what it refuses, for a person."""
 
     async def check(self) -> None:
         """Raises SettingsError for a missing or refused key, CriticFault when nobody answers at the address."""
@@ -120,18 +125,21 @@ class Endpoint:
         Raises CriticFault, or BudgetSpent for a request that may not be paid for any more.
         """
         last: Exception | None = None
+        asked = body
         tries = unread = cost = 0
         try:
             async with asyncio.timeout(self.settings.deadline_s):
                 while True:
                     try:
-                        answer = await self._hedged(body)
-                        cost += _cost(answer, body)
+                        answer = await self._hedged(asked)
+                        cost += _cost(answer, asked)
                         return read(content(answer)), cost
                     except AnswerFault as fault:
                         last, unread = fault, unread + 1
                         if unread > self.settings.retries:
                             raise
+                        # The same question, with the same seed, would have the same answer.
+                        asked = again(body, fault.hint, unread)
                     except Unanswered as fault:
                         last = fault
                     tries += 1
@@ -207,25 +215,57 @@ class Endpoint:
 
     def _sift(self, response: httpx.Response, turn: Turn) -> Any:
         """The JSON of a good response; tells the gate how the others ended."""
-        status = response.status_code
+        status, said, answer = response.status_code, response.text, None
+        if status == 200:
+            answer = self._decoded(response, turn)
+            if (inner := error_within(answer)) is not None:
+                status, said = inner
+        said = self._plain(said)
         if status in REFUSED and self._find is not None:
             turn.end("down")
             self._forget()
             raise Unanswered(f"status {status}: somebody else is at its address")
+        wait = response.headers.get("retry-after", "")
+        if is_spent(status, said, bool(wait)):
+            turn.end("answered")
+            raise spent(status, said, self.settings.model)
         if status in BUSY:
-            turn.end("busy", min(LONGEST_REST_S, _retry_after(response.headers.get("retry-after", ""))))
-            raise Unanswered(f"status {status}")
+            turn.end("busy", min(LONGEST_REST_S, _retry_after(wait)))
+            raise Unanswered(f"status {status}: {said}")
         if status >= 500:
             turn.end("down")
-            raise Unanswered(f"status {status}: {self._plain(response.text)}")
+            raise Unanswered(f"status {status}: {said}")
         turn.end("answered")
+        if status == 0:
+            raise AnswerFault(f"the server answers with an error: {said}")
         if status != 200:
-            said = self._plain(response.text)
-            raise CriticFault(f"{self.settings.model} does not take this request, status {status}: {said}")
+            location = self._plain(response.headers.get("location", ""))
+            raise self._refused(refusal(status, said, location, self.name, self.settings.model))
+        self._served = True
+        return answer
+
+    def _decoded(self, response: httpx.Response, turn: Turn) -> Any:
+        """The JSON of a response with status 200."""
         try:
             return response.json()
         except ValueError as error:
+            turn.end("answered")
+            if response.headers.get("content-type", "").startswith("text/html"):
+                page = f"{self.name} answers with a web page instead of JSON: {self._plain(response.text)}"
+                wanted = "set critic.base_url to the address of its API"
+                raise self._refused(SettingsError(f"critic.base_url: {page}; {wanted}")) from error
             raise AnswerFault(f"the response is not JSON: {self._plain(response.text)}") from error
+
+    def _refused(self, error: RelookError) -> RelookError:
+        """The error for a refusal that asking again cannot mend; a person is told once of those that stop no run.
+
+        A server that took requests before is not set up wrongly: what it refuses now is a fault.
+        """
+        fault = CriticFault(str(error)) if self._served and isinstance(error, SettingsError) else error
+        if isinstance(fault, CriticFault) and (kind := str(fault).partition(": ")[0]) not in self._told:
+            self._told.add(kind)
+            self.news.append(str(fault))
+        return fault
 
     def _budget(self) -> None:
         most, spent = self.settings.max_total_tokens, self.cost["tokens"]

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from actors.admission import Admission
 from actors.meter import Meter
+from actors.pieces import Pieces, spans_of
 from actors.processes import backend_of, environment, shared_file, variables
 from actors.settings import PolicySettings
 from rollout.errors import EngineFault, SettingsError, SyncError
-from rollout.records import Completion, Message, Request, VersionSpan
+from rollout.records import Completion, Message, Request
 from rollout.seeds import seed_of
 
 T = TypeVar("T")
@@ -246,23 +247,36 @@ class VLLMPolicy:
         """One sampled answer, checked for being one."""
         begun, entered = time.perf_counter(), self._meter.enter()
         try:
-            output = (await self._write(prompt, "complete", sampling, proven=True)).outputs[0]
+            outputs, text, finish = await self._pieces(prompt, sampling)
         finally:
             charged = self._meter.leave(entered)
-        token_ids, logprobs = tuple(output.token_ids), tuple(output.logprobs.logprobs)
-        versions = tuple(VersionSpan(version=int(s.version), start=s.start, end=s.end) for s in output.weight_versions)
+        token_ids = tuple(token for output in outputs for token in output.token_ids)
+        logprobs = tuple(score for output in outputs for score in output.logprobs.logprobs)
         if len(logprobs) != len(token_ids) or not math.isfinite(sum(logprobs)):
             raise EngineFault(f"policy {self.rank} gave {len(logprobs)} log-probs, or NaN, for {len(token_ids)} tokens")
         return Completion(
             prompt_ids=tuple(prompt),
             token_ids=token_ids,
             logprobs=logprobs,
-            text=self._text(output),
-            finish=output.finish_reason,
-            versions=versions,
+            text=text,
+            finish=finish,
+            versions=spans_of(outputs),
             seconds=time.perf_counter() - begun,
             engine_seconds=charged,
         )
+
+    async def _pieces(self, prompt: list[int], sampling: Any) -> tuple[list[Any], str, Any]:
+        """The outputs of one answer, its text and how it ended.
+
+        vLLM stops at a stop string wherever it stands. Where a thought or a page only quotes it, the answer is
+        continued from its own tokens, each piece with a seed of its own.
+        """
+        engine = self._alive()
+        pieces = Pieces(engine.get_tokenizer(), prompt, engine.model_config.max_model_len, sampling)
+        while (options := pieces.next()) is not None:
+            asked = sampling if not pieces.outputs else self._sampling(**options)
+            pieces.add((await self._write(pieces.written, "complete", asked, proven=True)).outputs[0])
+        return pieces.outputs, pieces.text + ("" if pieces.cut else self._text(pieces.outputs[-1])), pieces.finish
 
     def _text(self, output: Any) -> str:
         """What was written, stop string included, but without the token that says the text is over."""

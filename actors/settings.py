@@ -1,7 +1,7 @@
 """The hands: policy engines, browsers and critics."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -97,7 +97,28 @@ class CriticSettings(Settings):
     answer_format: Literal["json_schema", "json_object", "text"] = "json_schema"
     """`http`: how the server is told to answer in JSON; for servers that cannot constrain it, `text`."""
     max_tokens: int = Field(default=1024, ge=64)
-    """`http`: tokens an answer may have; one that is cut there is asked for again."""
+    """`http`: tokens an answer may have, a reasoning model's thought included; one that is cut there is asked for
+    again."""
+    tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """`http`: the parameter that `max_tokens` is sent as."""
+    omit: tuple[Literal["temperature", "seed", "max_tokens"], ...] = ()
+    """`http`: parameters that are not sent, for servers that refuse them."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """`http`: further fields of each request, such as `{reasoning_effort = "low"}`."""
+    max_pictures: int = Field(default=16, ge=1, le=16)
+    """`http`: pictures a request may show, shared by the two pages of a comparison."""
+    one_picture: bool = False
+    """`http`: each picture is sent in a message of its own, for servers that take one a message."""
+    picture_format: Literal["png", "jpeg", "webp"] = "png"
+    """`http`: format of the pictures."""
+    picture_quality: int = Field(default=90, ge=1, le=100)
+    """`http`: quality of JPEG and WebP."""
+    picture_side: int = Field(default=8000, ge=64)
+    """`http`: pixels of a picture's longer side; larger ones are scaled down."""
+    picture_mb: float = Field(default=5.0, gt=0.0)
+    """`http`: megabytes a picture may take in a request; larger ones are sent as JPEG, then scaled down."""
+    request_mb: float = Field(default=20.0, gt=0.0)
+    """`http`: megabytes a request may take; its pictures have equal shares."""
     timeout_s: float = Field(default=120.0, gt=0.0)
     """`http`: seconds one request may be silent."""
     deadline_s: float = Field(default=300.0, gt=0.0)
@@ -126,6 +147,8 @@ class CriticSettings(Settings):
             raise ValueError(f"critic.base_url must be the http or https address of a server, got {self.base_url!r}")
         if address.username or address.password:
             raise ValueError("critic.base_url must not hold a password: name its variable in critic.key_env")
+        if taken := {"model", "messages"} & set(self.extra_body):
+            raise ValueError(f"critic.extra_body must not hold {min(taken)!r}, which each request has already")
         if not self.model:
             raise ValueError("critic.model must name the judge's model when critic.kind is 'http'")
         return self

@@ -71,6 +71,9 @@ class CriticFault(MachineError):
 class AnswerFault(CriticFault):
     """A critic's answer is no judgment: unreadable, truncated, a refusal, or out of range."""
 
+    hint = "Answer with one JSON object in the form asked for, and nothing else."
+    """What the critic is told when it is asked again: no words of its answer, which may be words of a page."""
+
 
 class LearnerFault(MachineError):
     """A learner rank died or cannot be reached."""

@@ -84,13 +84,18 @@ class JudgeServer:
             self.running -= 1
 
     async def respond(self, how: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
-        """`well`, `slow 2.0`, `status 500`, `later 0.1` (429), `drop`, `half`, `say TEXT`, `cut`, `refuse`."""
+        """`well`, `raw {"status": 400, "body": {…}, "headers": {…}}` (a text as `body` is sent as HTML), `slow 2.0`,
+        `status 500`, `later 0.1` (429), `drop`, `half`, `say TEXT`, `cut`, `refuse`."""
         word, _, rest = how.partition(" ")
         if word == "slow":
             await asyncio.sleep(float(rest))
         if word == "drop":
             return False
-        if word in ("status", "later"):
+        if word == "raw":
+            raw = json.loads(rest)
+            extra = "".join(f"{name}: {value}\r\n" for name, value in raw.get("headers", {}).items())
+            reply(writer, raw["status"], raw["body"], extra)
+        elif word in ("status", "later"):
             extra = f"Retry-After: {rest}\r\n" if word == "later" else ""
             reply(writer, 429 if word == "later" else int(rest), {"error": {"message": "no"}}, extra)
         elif word == "half":
@@ -131,8 +136,9 @@ def completion(text: str, finish: str = "stop") -> dict[str, Any]:
     }
 
 
-def reply(writer: asyncio.StreamWriter, status: int, value: dict[str, Any], extra: str = "") -> None:
-    """Writes a JSON response."""
-    payload = json.dumps(value).encode()
-    head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}Content-Length: {len(payload)}\r\n\r\n"
+def reply(writer: asyncio.StreamWriter, status: int, value: Any, extra: str = "") -> None:
+    """Writes a JSON response, or an HTML one where `value` is a text."""
+    payload = (value if isinstance(value, str) else json.dumps(value)).encode()
+    kind = "text/html" if isinstance(value, str) else "application/json"
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{extra}Content-Length: {len(payload)}\r\n\r\n"
     writer.write(head.encode() + payload)

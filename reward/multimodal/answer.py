@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,17 @@ from rollout.errors import AnswerFault
 from rollout.parsing import MAX_SENTENCE_CHARS, MAX_SENTENCES
 from rollout.prompts import END_FEEDBACK
 
-FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```\s*$", re.DOTALL)
+THOUGHT = re.compile(r".*(?:</think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>)", re.DOTALL | re.IGNORECASE)
+"""A reasoning model's thought, whose template may have opened it."""
+OPEN_THOUGHT = re.compile(r"\s*(?:<think(?:ing)?>|\[THINK\]|<\|channel\|>analysis)", re.IGNORECASE)
+TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*+[}\]])', re.DOTALL)
+REFUSALS = frozenset({"content_filter", "safety", "refusal", "prohibited_content", "recitation"})
+CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
+TOOLS = frozenset({"tool_calls", "tool_use", "function_call"})
+MARK = re.compile(r"([0-9]+)(?:\.0+)?(?:\s*/\s*([0-9]+))?")
+MARKS = ("score", "mark", "value", "rating")
+"""Under which a mark may stand beside the reason for it."""
+SPELLINGS = {"color": "colour", "fulfillment": "fulfilment"}
 NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and halves of characters, which JSON can hold, but no file and no tokenizer takes."""
 SHOWN = 160
@@ -30,19 +40,28 @@ class Judgment:
 
 
 def content(body: object) -> str:
-    """The text of a chat completion. Raises AnswerFault when it was cut, refused, or is not there."""
+    """The text of a chat completion. Raises AnswerFault when it was cut, refused, or is not there.
+
+    Servers name a regular end in many ways, or not at all: what is whole is told by what it says.
+    """
     try:
         choice = body["choices"][0]  # type: ignore[index]
-        message, finish = choice["message"], choice.get("finish_reason")
-        text, refusal = message.get("content"), message.get("refusal")
+        message, finish = choice["message"], str(choice.get("finish_reason") or "").lower()
+        said, refusal = message.get("content"), message.get("refusal")
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise AnswerFault(f"not a chat completion: {_cut(body)}") from error
-    if refusal or finish == "content_filter":
+    text = _joined(said)
+    if refusal or finish in REFUSALS:
         raise AnswerFault(f"the judge refused: {_cut(refusal or finish)}")
-    if finish != "stop":
-        raise AnswerFault(f"the answer ended by {finish!r}, wanted 'stop': {_cut(text)}")
-    if not isinstance(text, str) or not text.strip():
-        raise AnswerFault(f"the answer has no text, got {_cut(text)}")
+    if finish in TOOLS:
+        raise _fault(f"the judge called a tool ({finish}), wanted an answer", "Call no tool; answer in text.")
+    if finish in CUT and not _is_object(text):
+        raise _fault(
+            f"the answer ended by {finish!r}: it was cut, raise critic.max_tokens: {_cut(said)}",
+            "It was cut: be brief.",
+        )
+    if not text.strip():
+        raise AnswerFault(f"the answer has no text, got {_cut(said)}")
     return text
 
 
@@ -55,10 +74,11 @@ def tokens(body: object) -> int | None:
 
 def read(text: str, num_items: int) -> Judgment:
     """The judgment in an answer about a task with so many items on its checklist. Raises AnswerFault."""
-    answer = read_object(text)
-    scores = answer.get("scores")
+    answer = read_object(text, "scores")
+    scores = answer["scores"]
     if not isinstance(scores, dict):
         raise AnswerFault(f"the answer has no scores: {_cut(text)}")
+    scores = _named(scores.items())
     parts = {name: _mark(scores.get(name), BEST, name) for name in CRITERIA}
     score = sum(weight * parts[name] for name, (weight, _) in CRITERIA.items())
     if num_items:
@@ -68,27 +88,96 @@ def read(text: str, num_items: int) -> Judgment:
     score = 1.0 if all(part == 1.0 for part in parts.values()) else min(1.0, score)
     feedback = _feedback(answer.get("feedback"))
     if not feedback and score < 1.0:
-        raise AnswerFault(f"a page with score {score:.2f} got no feedback, wanted one to five sentences")
+        raise _fault(
+            f"a page with score {score:.2f} got no feedback, wanted one to five sentences",
+            "It had no feedback: give one to five sentences for a page without full marks.",
+        )
     return Judgment(score=score, parts=parts, feedback=feedback)
 
 
-def read_object(text: str) -> dict[str, Any]:
-    """The JSON object that an answer is, alone or in a fence at its end. Raises AnswerFault."""
-    fenced = FENCE.search(text)
+def read_object(text: str, key: str) -> dict[str, Any]:
+    """The one JSON object with a certain key in an answer. Raises AnswerFault where there is none, or two differ.
+
+    A thought before it, a sentence or a fence around it, and a comma too many do not matter.
+    """
+    thought = THOUGHT.match(text)
+    said = text[thought.end() :] if thought else text
+    if OPEN_THOUGHT.match(said):
+        raise AnswerFault(f"the answer is a thought that does not end: {_cut(text)}")
     try:
-        # Servers that constrain the form let control characters into strings, which JSON forbids.
-        answer = json.loads(fenced[1] if fenced else text, strict=False)
-    except (ValueError, RecursionError) as error:
+        found = [one for one in _objects(TRAILING_COMMA.sub(lambda match: match[1] or "", said)) if key in one]
+    except RecursionError as error:
         raise AnswerFault(f"the answer is not JSON ({error}): {_cut(text)}") from error
-    if not isinstance(answer, dict):
-        raise AnswerFault(f"the answer is not a JSON object: {_cut(text)}")
-    return answer
+    if not found:
+        raise AnswerFault(f"the answer holds no JSON object with {key!r}: {_cut(text)}")
+    if any(one != found[0] for one in found):
+        raise AnswerFault(f"the answer holds {len(found)} JSON objects that differ: {_cut(text)}")
+    return found[0]
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The outermost JSON objects in a text, in order."""
+    # Servers that constrain the form let control characters into strings, which JSON forbids.
+    decoder = json.JSONDecoder(object_pairs_hook=_named, strict=False)
+    found, position = [], text.find("{")
+    while position >= 0:
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except ValueError:
+            end = position + 1
+        else:
+            found.append(value)
+        position = text.find("{", end)
+    return found
+
+
+def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """An object under the rubric's own names. Raises AnswerFault when it says one thing twice, and differently."""
+    named: dict[str, Any] = {}
+    for written, value in pairs:
+        lower = written.strip().lower()
+        name = SPELLINGS.get(lower, lower)
+        if name in named and named[name] != value:
+            raise AnswerFault(f"{name} is both {_cut(named[name])} and {_cut(value)}")
+        named[name] = value
+    return named
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, strict=False), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _joined(said: object) -> str:
+    """The text of a message, which may be a list of parts, thoughts among them."""
+    if not isinstance(said, list):
+        return said if isinstance(said, str) else ""
+    parts = [part for part in said if isinstance(part, dict) and part.get("type") in ("text", "output_text")]
+    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+
+
+def _fault(message: str, hint: str) -> AnswerFault:
+    fault = AnswerFault(message)
+    fault.hint = f"{hint} {AnswerFault.hint}"
+    return fault
 
 
 def _mark(value: object, best: int, name: str) -> float:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= best:
-        raise AnswerFault(f"{name} is {_cut(value)}, wanted a whole number from 0 to {best}")
-    return value / best
+    """A whole number out of `best`, also written as 4.0, "4" or "4/5", or beside its reason."""
+    given = value
+    if isinstance(value, dict):
+        numbers = [value[key] for key in MARKS if key in value]
+        given = numbers[0] if len(numbers) == 1 else None
+    plain = isinstance(given, int | float | str) and not isinstance(given, bool)
+    match = MARK.fullmatch(str(given).strip()) if plain else None
+    if match is None or int(match[1]) > best or (match[2] and int(match[2]) != best):
+        raise _fault(
+            f"{name} is {_cut(value)}, wanted a whole number from 0 to {best}",
+            f"Give {name} a whole number from 0 to {best}.",
+        )
+    return int(match[1]) / best
 
 
 def _checklist(values: object, num: int) -> float:
@@ -98,6 +187,7 @@ def _checklist(values: object, num: int) -> float:
 
 
 def _feedback(sentences: object) -> tuple[str, ...]:
+    sentences = [] if sentences is None else sentences
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
         raise AnswerFault(f"the feedback is {_cut(sentences)}, wanted a list of sentences")
     # A sentence becomes one line of the policy's prompt and must not end the block it stands in.

@@ -6,13 +6,14 @@ Judges compare better than they grade.
 from typing import Any, Literal
 
 from reward.multimodal.answer import read_object
-from reward.multimodal.rubric import CRITERIA, PictureUrl, material
+from reward.multimodal.rubric import CRITERIA, MAX_SHOTS, PictureUrl, material
 from rollout.errors import AnswerFault
 from rollout.records import Page, Preference, Render, Task
 
 VERSION = "pair-2"
 Better = Literal["first", "second", "tie"]
 ANSWERS: dict[str, Better] = {"A": "first", "B": "second", "tie": "tie"}
+BETTER = {word.upper(): better for word, better in ANSWERS.items()}
 SYSTEM = f"""You are a strict and fair judge of web pages. You are given a brief, and screenshots and source of two
 pages, A and B, that were written for it. Say which one a person who wrote the brief would rather have. You judge what
 the screenshots show: {"; ".join(meaning for _, meaning in CRITERIA.values())}.
@@ -37,21 +38,22 @@ SCHEMA = {
 
 
 def messages(
-    task: Task, first: tuple[Page, Render], second: tuple[Page, Render], url: PictureUrl
+    task: Task, first: tuple[Page, Render], second: tuple[Page, Render], url: PictureUrl, most: int = MAX_SHOTS
 ) -> list[dict[str, Any]]:
-    """The conversation, as chat completions want it."""
+    """The conversation, as chat completions want it, with at most so many pictures of each page."""
     brief = {"type": "text", "text": f"The brief:\n{task.brief}"}
-    parts = [brief, *material(task, *first, url, "PAGE A"), *material(task, *second, url, "PAGE B")]
+    parts = [brief, *material(task, *first, url, "PAGE A", most), *material(task, *second, url, "PAGE B", most)]
     parts.append({"type": "text", "text": "Which page is better?"})
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": parts}]
 
 
 def read(text: str) -> Better:
     """Which page an answer prefers. Raises AnswerFault."""
-    answer = read_object(text).get("better")
-    if not isinstance(answer, str) or answer not in ANSWERS:
+    answer = read_object(text, "better")["better"]
+    word = answer.strip().lower().removeprefix("page ").upper() if isinstance(answer, str) else ""
+    if word not in BETTER:
         raise AnswerFault(f"better is {answer!r}, wanted one of {', '.join(ANSWERS)}")
-    return ANSWERS[answer]
+    return BETTER[word]
 
 
 def preferred(better: Better, first: Preference, second: Preference) -> Preference:

@@ -55,22 +55,24 @@ Answer with one JSON object and nothing else:
 empty only if every criterion has {BEST}]}}"""
 
 
-def messages(task: Task, page: Page, render: Render, url: PictureUrl) -> list[Json]:
+def messages(task: Task, page: Page, render: Render, url: PictureUrl, most: int = MAX_SHOTS) -> list[Json]:
     """The conversation, as chat completions want it. `url` gives the address of a screenshot, such as a data URI."""
     parts = [_text(f"The brief:\n{task.brief}")]
     if task.checklist:
         items = "\n".join(f"{number}. {item}" for number, item in enumerate(task.checklist, start=1))
         parts.append(_text(f"The checklist:\n{items}"))
-    parts += material(task, page, render, url)
+    parts += material(task, page, render, url, most=most)
     parts.append(_text("Judge the page by the criteria."))
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": parts}]
 
 
-def material(task: Task, page: Page, render: Render, url: PictureUrl, name: str = "PAGE") -> list[Json]:
+def material(
+    task: Task, page: Page, render: Render, url: PictureUrl, name: str = "PAGE", most: int = MAX_SHOTS
+) -> list[Json]:
     """Everything about a page that its author decides, between marks that the page cannot know."""
     mark = hashlib.sha256(f"{VERSION}/{task.id}/{task.brief}/{page.sha256}".encode()).hexdigest()[:16]
     parts = [_text(f"=== BEGIN {name} {mark} ===\nScreenshots:")]
-    for said, shot in _shots(render):
+    for said, shot in _shots(render, most):
         parts += [_text(said), {"type": "image_url", "image_url": {"url": url(shot)}}]
     for tried in filter(None, (_beyond(render), refused(render.blocked), _probes(render), _explored(render))):
         parts.append(_text(tried))
@@ -78,9 +80,9 @@ def material(task: Task, page: Page, render: Render, url: PictureUrl, name: str 
     return parts
 
 
-def shown(render: Render) -> list[Shot]:
-    """The pictures a judge is shown: equal ones once, timed ones first."""
-    return [shot for _, shot in _shots(render)]
+def shown(render: Render, most: int = MAX_SHOTS) -> list[Shot]:
+    """The pictures a judge is shown, at most so many: equal ones once, timed ones first."""
+    return [shot for _, shot in _shots(render, most)]
 
 
 def schema(task: Task) -> Json:
@@ -113,7 +115,7 @@ def _object(**properties: Json) -> Json:
     }
 
 
-def _shots(render: Render) -> Iterator[tuple[str, Shot]]:
+def _shots(render: Render, most: int) -> Iterator[tuple[str, Shot]]:
     """What is said of each picture, and the picture."""
     timed: dict[str, list[Shot]] = {}
     for shot in render.shots:
@@ -124,7 +126,7 @@ def _shots(render: Render) -> Iterator[tuple[str, Shot]]:
     said += [(f"On a screen of {shot.label} pixels:", shot) for shot in render.shots if shot.label in screens]
     passed = {"", *screens, *(one.control for one in render.explored if not one.changed)}
     said += [(f"After the interaction {shot.label!r}:", shot) for shot in render.shots if shot.label not in passed]
-    yield from said[:MAX_SHOTS]
+    yield from said[: min(most, MAX_SHOTS)]
 
 
 def _beyond(render: Render) -> str:

@@ -190,7 +190,7 @@ async def test_the_mean_of_several_judgments() -> None:
 
 async def test_one_bad_judgment_of_several_spoils_the_mean() -> None:
     async with JudgeServer(lambda number, body: "refuse" if body["seed"] == 2 else "well") as server:
-        critic = HttpCriticActor(settings(server, judgments=4))
+        critic = HttpCriticActor(settings(server, judgments=4, retries=0))
         with pytest.raises(AnswerFault, match="refused"):
             await judge(critic)
         await critic.stop()

@@ -99,6 +99,27 @@ async def test_a_stop_string_ends_a_completion_and_stays_in_it(policy: VLLMPolic
     assert cut.token_ids == whole.token_ids[: len(cut.token_ids)]
 
 
+async def test_a_stop_string_quoted_in_a_thought_ends_nothing(
+    policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The template opens a thought that a random model never closes: all that is written is part of it."""
+    tokenizer = policy._alive().get_tokenizer()
+    monkeypatch.setattr(tokenizer, "chat_template", f"{tokenizer.chat_template}<think>")
+    request = ask(max_tokens=200, num=8)
+    whole = max(await policy.complete(request), key=lambda completion: len(completion.token_ids))
+    stop = next(letter for letter in whole.text[5:] if letter.isascii() and letter.isprintable())
+    quoting = dataclasses.replace(request, stop=(stop,))
+    completions = await policy.complete(quoting)
+    assert ids(await policy.complete(quoting)) == ids(completions)
+    assert any(stop in completion.text[:-1] for completion in completions)
+    for one in completions:
+        assert one.finish == ("length" if len(one.token_ids) == 200 else "stop")
+        assert one.text == tokenizer.decode(one.token_ids).removesuffix("<|end|>")
+        assert [(span.start, span.end) for span in one.versions] == [(0, len(one.token_ids))]
+        wanted = logprobs_of(model, one.prompt_ids + one.token_ids)[-len(one.token_ids) :]
+        assert one.logprobs == pytest.approx(wanted, abs=1e-3)
+
+
 async def test_a_prompt_that_leaves_no_room_is_a_matter_of_settings(policy: VLLMPolicy) -> None:
     with pytest.raises(SettingsError, match="max_model_len = 512"):
         await policy.complete(ask("x" * 600))

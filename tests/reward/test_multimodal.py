@@ -2,12 +2,17 @@
 
 import json
 from dataclasses import replace
+from io import BytesIO
+from typing import Any
 
 import pytest
 from drawn_pages import OTHER, PAGE, SHOP, TASK, render
+from PIL import Image
 
 from reward.multimodal import pairs, rubric
 from reward.multimodal.answer import content, read, tokens
+from reward.multimodal.pictures import fit, limit_of
+from reward.multimodal.request import one_picture_a_message
 from rollout.errors import AnswerFault
 from rollout.records import Page, ProbeResult
 
@@ -109,6 +114,11 @@ def test_feedback_is_bounded_and_stays_in_its_block() -> None:
         answer(scores=[4, 4, 4, 4, 4]),
         answer(scores={**dict.fromkeys(rubric.CRITERIA, 4), "finish": 4.5}),
         answer().replace("4", "NaN"),
+        answer(2) + answer(3),
+        "<think>Perhaps " + answer(),
+        answer().replace('"layout": 4', '"layout": 4, "Layout": 3'),
+        answer().replace('"layout": 4', '"layout": "8/10"'),
+        answer().replace('"layout": 4', '"layout": {"score": 4, "value": 3}'),
         "[" * 100_000,
     ],
 )
@@ -139,3 +149,88 @@ def test_pairs_are_asked_in_order_and_read() -> None:
     assert pairs.read('{"observations": "alike", "better": "tie"}') == "tie"
     with pytest.raises(AnswerFault):
         pairs.read('{"better": "C"}')
+
+
+MARKS = dict.fromkeys(rubric.CRITERIA, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>\nPerhaps {answer(1)}, or {{so}}?\n</think>\n\n{answer()}",
+        f"It looks {{neat}}.</think>{answer()}",
+        f"My judgment: {answer()}",
+        f"```JSON\n{answer()}\n```\nI hope this {{helps}}.",
+        f"<|begin_of_box|>{answer()}<|end_of_box|>",
+        f"<|channel|>analysis<|message|>{answer(1)}<|end|><|start|>assistant<|channel|>final<|message|>{answer()}",
+        f"{answer()}\n{answer()}",
+        answer(4.0),  # type: ignore[arg-type]
+        answer("4"),  # type: ignore[arg-type]
+        answer("4/5"),  # type: ignore[arg-type]
+        answer(scores={name: {"score": 4, "reason": "neat"} for name in MARKS}),
+        answer(scores={name.title().replace("Colour", "Color"): 4 for name in MARKS}),
+        answer(scores={name.replace("fulfilment", "fulfillment"): 4 for name in MARKS}),
+        answer().replace("]}", ",],}").replace("Do it.", "Write [a, b,]."),
+    ],
+)
+def test_what_a_careful_person_accepts_is_a_judgment(text: str) -> None:
+    assert read(text, 0).score == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("finish", [None, "stop", "eos", "STOP", "end_turn", ""])
+def test_a_whole_answer_may_end_by_any_name(finish: str | None) -> None:
+    parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "{}"}]
+    for said in ("{}", parts):
+        assert content({"choices": [{"message": {"content": said}, "finish_reason": finish}]}) == "{}"
+
+
+@pytest.mark.parametrize(
+    ("finish", "said", "why"),
+    [
+        ("length", '{"a', "raise critic.max_tokens"),
+        ("MAX_TOKENS", "a draft {} and then", "raise critic.max_tokens"),
+        ("SAFETY", "no", "refused"),
+        ("tool_calls", None, "called a tool"),
+        ("stop", [{"type": "thinking"}], "no text"),
+    ],
+)
+def test_an_answer_that_is_not_whole_says_why(finish: str, said: object, why: str) -> None:
+    with pytest.raises(AnswerFault, match=why):
+        content({"choices": [{"message": {"content": said}, "finish_reason": finish}]})
+    assert content({"choices": [{"message": {"content": "{} \n"}, "finish_reason": "length"}]}).strip() == "{}"
+
+
+def test_a_preference_may_be_written_in_other_ways() -> None:
+    for said in ("A", "a", "Page A"):
+        assert pairs.read(f'I prefer one.\n{{"Better": "{said}"}}') == "first"
+
+
+def noise(width: int, height: int) -> bytes:
+    data = BytesIO()
+    Image.effect_noise((width, height), 90).convert("RGB").save(data, "png")
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+def test_a_picture_keeps_to_its_limits(form: Any) -> None:
+    png = noise(600, 400)
+    for limit in (400_000, 30_000):
+        kind, data = fit(png, form, 90, 500, limit)
+        with Image.open(BytesIO(data)) as picture:
+            assert len(data) <= limit
+            assert max(picture.size) <= 500
+            assert picture.format == kind.upper()
+    assert fit(png, "png", 90, 600, len(png)) == ("png", png)
+    assert 16 * limit_of(5.0, 20.0, 16) / 0.75 < 20_000_000
+    assert limit_of(5.0, 20.0, 1) == 3_750_000
+
+
+def test_each_picture_may_have_a_message_of_its_own() -> None:
+    moving = render(replace(SHOP, speed=30.0))
+    whole = rubric.messages(TASK, PAGE, moving, lambda shot: shot.sha256)
+    spread = one_picture_a_message(whole)
+    assert [one["role"] for one in spread] == ["system", "user", "assistant", "user", "assistant", "user"]
+    users = [one["content"] for one in spread if one["role"] == "user"]
+    assert all(sum(part["type"] == "image_url" for part in user) == 1 for user in users)
+    assert [part for user in users for part in user] == whole[1]["content"]
+    assert len(rubric.shown(moving, 2)) == 2

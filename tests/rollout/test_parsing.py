@@ -4,10 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.parsing import parse_feedback, parse_page
-from rollout.prompts import answer, feedback_text
+from rollout.parsing import is_over, parse_feedback, parse_page
+from rollout.prompts import END_FEEDBACK, GET_FEEDBACK, answer, feedback_text
 
 PAGE = "<!doctype html>\n<html><body>hi</body></html>"
+INNER = {
+    "text area": "<textarea>\n# Notes\n\n```js\nlet a\n```\n\n```\nplain\n```\n</textarea>",
+    "script": '<script type="text/markdown">\n```html\n<!doctype html><html></html>\n```\n</script>',
+    "list of lines": "<div class='md'>\n```\none\n```\n\n```python\ntwo\n```\n</div>",
+    "one fence in a comment": "<!--\n```\n-->",
+    "an address": '<iframe srcdoc="<html></html>\n```\n"></iframe>',
+    "a string": '<script>const end = "</html>";\n// ```\n</script>\n<p>more</p>',
+    "markup of models": "<p>They write &lt;think>, </think> and <get_feedback/></p>",
+}
+"""What a page may hold that looks like the end of its block."""
+
+
+def document(inner: str) -> str:
+    return f"<!DOCTYPE html>\n<html><head><title>t</title></head><body>\n{inner}\n</body></html>"
 
 
 def test_what_is_asked_for_is_read_back_whole() -> None:
@@ -21,8 +35,15 @@ def test_what_is_asked_for_is_read_back_whole() -> None:
         ("no page at all", "no_fence"),
         ("```html\n<p>cut", "unclosed_fence"),
         ("```html\n<p>a\n```\n```html\n<p>b\n```\n", "two_pages"),
+        (f"```html\n{PAGE}\n```html\n{PAGE}\n```\n", "two_pages"),
         ("```html\n\n```\n<get_feedback/>", "empty_page"),
         ("", "no_fence"),
+        (f"{PAGE}\n<get_feedback/>", "no_fence"),
+        (f"```html\n{PAGE}<get_feedback/>", "unclosed_fence"),
+        (f"```html\n{document('<textarea>')}"[:-20] + "\n```js\nlet a\n```\n", "unclosed_fence"),
+        (f"<think>```html\n{PAGE}\n```</think>I give up", "no_fence"),
+        ("```js\nlet a\n```\n<get_feedback/>", "no_fence"),
+        ("```html blocks are what you want, so", "no_fence"),
     ],
 )
 def test_why_there_is_no_page(text: str, problem: str) -> None:
@@ -35,13 +56,93 @@ def test_why_there_is_no_page(text: str, problem: str) -> None:
     [
         f"```html\n{PAGE}\n```\nthat's it <get_feedback/>",
         f"Here you are:\n```html\n{PAGE}\n```\n<get_feedback/>",
+        f"Here you are:```html\n{PAGE}\n```\n<get_feedback/>",
         f"<think>open\n```html\n{PAGE}\n```\n<get_feedback/>",
         f"```html\n{PAGE}\n```\n",
+        f'```html file="a page.html"\n{PAGE}\n```\n<get_feedback/>',
+        f"```index.html\n{PAGE}\n```\n<get_feedback/>",
+        f"```html:site/index.html\n{PAGE}\n```\n<get_feedback/>",
+        f"```\n{PAGE}\n```\n<get_feedback/>",
+        f"```html\n{PAGE}```\n<get_feedback/>",
+        f"```html\n```html\n{PAGE}\n```\n<get_feedback/>",
+        f"````html\n{PAGE}\n```\n<get_feedback/> ",
+        f"```html\n{PAGE}\n```\n```css\np{{}}\n```\nThe </html> tag ends it.\n```\n",
+        f"```html\n{PAGE}\n```\nI closed </think> as you see.",
     ],
 )
-def test_a_page_in_the_wrong_form_is_still_a_page(text: str) -> None:
+def test_a_page_in_an_unusual_form_is_still_a_page(text: str) -> None:
     page = parse_page(text)
-    assert (page.html, page.format_ok) == (PAGE, False)
+    assert page.html == PAGE
+    assert page.format_ok == text.startswith("````")
+
+
+@pytest.mark.parametrize(
+    "opening", ["```html", "```HTML", "```html ", "``` html", "  ```html", "````html", "\n```Html\t"]
+)
+@pytest.mark.parametrize(
+    ("head", "thought"),
+    [
+        ("", ""),
+        ("<think>Blue.</think>\n", "Blue."),
+        ("<think>\n\n</think>\n\n", ""),
+        ("Blue, and a heading.\n</think>\n\n", "Blue, and a heading."),
+        ("```html\n<h1>draft</h1>\n```\nBlue.</think>", "```html\n<h1>draft</h1>\n```\nBlue."),
+        ("```html\n<h1>never clo\nBlue.</think>", "```html\n<h1>never clo\nBlue."),
+        ("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>", None),
+    ],
+)
+@pytest.mark.parametrize("line", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_every_usual_form_of_a_fence_and_a_thought_is_well_formed(
+    opening: str, head: str, thought: str | None, line: str
+) -> None:
+    ticks = "`" * opening.count("`")
+    page = parse_page(f"{head}{opening}\n{PAGE}\n{ticks}\n{GET_FEEDBACK}".replace("\n", line))
+    assert (page.html, page.format_ok) == (PAGE, True)
+    assert thought is None or page.thought == thought
+
+
+@pytest.mark.parametrize("inner", INNER.values(), ids=INNER.keys())
+def test_a_page_that_holds_fences_is_read_to_its_end(inner: str) -> None:
+    html = document(inner)
+    page = parse_page(f"<think>t</think>\n```html\n{html}\n```\n{GET_FEEDBACK}")
+    assert (page.html, page.format_ok) == (html, True)
+
+
+@pytest.mark.parametrize("name", ["text area", "one fence in a comment"])
+def test_a_fragment_that_holds_fences_is_read_to_its_end(name: str) -> None:
+    html = f"<h1>Part</h1>\n{INNER[name]}\n<p>end</p>"
+    assert parse_page(answer(html)).html == html
+
+
+@pytest.mark.parametrize("lost", ["</style>", "</title>", "</script>", "</html>"])
+def test_a_broken_page_is_a_page(lost: str) -> None:
+    html = document("<style>p {}</style><script>1</script>").replace(lost, "")
+    page = parse_page(answer(html))
+    assert (page.html, page.format_ok) == (html, True)
+
+
+thoughts = st.sampled_from(
+    [
+        "",
+        "<think>plan</think>\n",
+        "plan\n</think>\n",
+        "a ```html draft\n</think>\n",
+        f"```html\n{PAGE}\n```\n</think>\n",
+    ]
+)
+fences = st.sampled_from([("```html", "```"), ("```HTML", "```"), ("````html", "````"), ('```html title="a"', "```")])
+inners = st.lists(st.one_of(st.sampled_from(list(INNER.values())), st.just("<p>text</p>")), max_size=5)
+
+
+@given(thoughts, fences, inners, st.sampled_from([f"\n{GET_FEEDBACK}", "", "\nDone.", "\n```css\np{}\n```\n"]))
+def test_any_thought_fence_and_page_is_read_as_the_page(
+    thought: str, fence: tuple[str, str], inner: list[str], after: str
+) -> None:
+    html = document("\n".join(inner))
+    text = f"{thought}{fence[0]}\n{html}\n{fence[1]}{after}"
+    page = parse_page(text)
+    assert (page.html, page.problem) == (html, "")
+    assert parse_page(text.replace("\n", "\r\n")) == page
 
 
 @given(st.text())
@@ -50,7 +151,38 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
     assert len(parse_feedback(text)) <= 5
 
 
+@given(st.lists(st.sampled_from([*"<>`\n =\"'-a", "```", "html", "<html>", "</html>", "<script", "</think>"])))
+def test_any_markup_is_read_without_an_error(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert (parse_page(text).html is None) == bool(parse_page(text).problem)
+    assert is_over(text, GET_FEEDBACK) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "thinking", "over"),
+    [
+        (f"```html\n{PAGE}\n```\n", False, True),
+        (f"<think>plan</think>```html\n{PAGE}\n```\n", False, True),
+        ("no page at all ", False, True),
+        ("<think>I must end with ", False, False),
+        ("I must end with ", True, False),
+        (f"plan</think>```html\n{PAGE}\n```\n", True, True),
+        ("<think>The form is ```html\n…\n```\n", False, False),
+        (f"<think>never closed\n```html\n{PAGE}\n```\n", False, True),
+        ("```html\n<!DOCTYPE html><html><body><p>Send ", False, False),
+        ("```html\n<!DOCTYPE html><html><script>const end = '</html>'</script>", False, False),
+        (f"```html\n{PAGE}\n", False, True),
+        (f"```html\n{PAGE}\n```\nDone.\n", False, True),
+    ],
+)
+def test_a_stop_string_ends_an_answer_only_outside_of_thoughts_and_pages(text: str, thinking: bool, over: bool) -> None:
+    assert is_over(text + GET_FEEDBACK, GET_FEEDBACK, thinking=thinking) == over
+
+
 def test_feedback_is_read_back() -> None:
     sentences = ("The title is missing.", "It is too wide.")
     assert parse_feedback(feedback_text(sentences)) == sentences
     assert parse_feedback("nothing to say") == ()
+    thought = f"<think>Perhaps\n- a draft\nthen {END_FEEDBACK}</think>\n"
+    assert parse_feedback(thought + feedback_text(sentences)) == sentences
+    assert parse_feedback(thought.removeprefix("<think>") + feedback_text(sentences)) == sentences

@@ -1,0 +1,75 @@
+"""One answer that an engine wrote in several pieces, because a stop string was only quoted in it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rollout.parsing import is_over
+from rollout.records import VersionSpan
+from rollout.seeds import seed_of
+
+MAX_QUOTES = 8
+"""Quoted stop strings after which an answer is written to its own end, without any."""
+TAIL = 8
+"""Tokens at the end of a prompt that show whether its template opens a thought."""
+
+
+def overhang(tokenizer: Any, token_ids: Sequence[int], stop: str) -> str:
+    """What the last token says behind the stop string: vLLM leaves it out of the text, not out of the tokens."""
+    return str(tokenizer.decode(list(token_ids), skip_special_tokens=False)).rpartition(stop)[2]
+
+
+def spans_of(outputs: Sequence[Any]) -> tuple[VersionSpan, ...]:
+    """The weight versions of the tokens of all pieces together."""
+    spans: list[VersionSpan] = []
+    written = 0
+    for output in outputs:
+        for span in output.weight_versions:
+            version, start, end = int(span.version), written + span.start, written + span.end
+            if spans and spans[-1].version == version:
+                spans[-1] = replace(spans[-1], end=end)
+            else:
+                spans.append(VersionSpan(version=version, start=start, end=end))
+        written += len(output.token_ids)
+    return tuple(spans)
+
+
+class Pieces:
+    """The pieces of one answer so far, and whether another one is wanted."""
+
+    def __init__(self, tokenizer: Any, prompt: list[int], limit: int, sampling: Any) -> None:
+        """`limit` bounds the tokens of prompt and answer together; `sampling` is how the first piece is sampled."""
+        self.tokenizer, self.limit, self.sampling = tokenizer, limit, sampling
+        self.thinking = str(tokenizer.decode(prompt[-TAIL:])).rstrip().endswith("<think>")
+        self.outputs: list[Any] = []
+        self.written, self.left = list(prompt), sampling.max_tokens
+        self.text = ""
+        """What all pieces but the last say; all of them where the answer was `cut`."""
+        self.over = self.cut = False
+
+    def next(self) -> dict[str, Any] | None:
+        """How the next piece is sampled; None when the answer is over."""
+        if self.over or self.cut:
+            return None
+        return {
+            "max_tokens": self.left,
+            "temperature": self.sampling.temperature,
+            "seed": seed_of(self.sampling.seed, "piece", len(self.outputs)),
+            "stop": list(self.sampling.stop) if len(self.outputs) < MAX_QUOTES else [],
+        }
+
+    def add(self, output: Any) -> None:
+        """Takes what the engine wrote."""
+        self.outputs.append(output)
+        self.written = self.written + list(output.token_ids)
+        self.left -= len(output.token_ids)
+        stop = output.stop_reason
+        self.over = not isinstance(stop, str) or is_over(self.text + output.text, stop, thinking=self.thinking)
+        if not self.over:
+            self.text += output.text + overhang(self.tokenizer, output.token_ids, stop)
+            self.cut = self.left <= 0 or len(self.written) >= self.limit
+
+    @property
+    def finish(self) -> Any:
+        """How the answer ended."""
+        return "length" if self.cut else self.outputs[-1].finish_reason

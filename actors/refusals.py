@@ -1,0 +1,80 @@
+"""What a judge's server means when it refuses a request: what to set, and whether asking again can help."""
+
+import re
+from typing import Any
+
+from rollout.errors import BudgetSpent, CriticFault, RelookError, SettingsError
+
+UNSUPPORTED = re.compile(
+    r"unsupported|not (?:\w+ )?support|unknown|unrecogni[sz]ed|extra|not (?:permitted|allowed)|forbidden|unexpected"
+    r"|cannot find|invalid",
+    re.IGNORECASE,
+)
+PARAMETERS = {
+    "max_tokens": 'set critic.tokens_field = "max_completion_tokens", or critic.omit = ["max_tokens"]',
+    "temperature": 'set critic.omit = ["temperature"], or critic.temperature to what it takes',
+    "seed": 'set critic.omit = ["seed"]',
+    "response_format": 'set critic.answer_format = "json_object" or "text"',
+    "json_schema": 'set critic.answer_format = "json_object" or "text"',
+}
+"""What to set when a server does not take a parameter."""
+NAMED = re.compile(rf"(?<!\w)(?:{'|'.join(PARAMETERS)})(?!\w)")
+PICTURES = re.compile(r"\b(?:image|picture)", re.IGNORECASE)
+TOO_MUCH = re.compile(r"too (?:large|many|big)|at most|exceed|maximum|only (?:one|1|supports)|limit", re.IGNORECASE)
+QUOTA = re.compile(
+    r"insufficient[_ ](?:quota|balance|credits?|funds)|current quota|credit balance|out of credits|billing|payment",
+    re.IGNORECASE,
+)
+FOR_A_WHILE = re.compile(r"per.?(?:minute|second)|retry.?(?:delay|after|in)\b|try again in", re.IGNORECASE)
+"""A quota of some minutes, which is waited for."""
+
+
+def is_spent(status: int, said: str, waits: bool) -> bool:
+    """Whether a refusal says that the account's quota is used up; `waits` is whether it names a time to wait."""
+    if status == 402:
+        return True
+    return status in (400, 403, 429) and QUOTA.search(said) is not None and not waits and not FOR_A_WHILE.search(said)
+
+
+def refusal(status: int, said: str, location: str, name: str, model: str) -> RelookError:
+    """The error for a request that the server at `name` will not take, in one line that says what to set.
+
+    SettingsError for what is wrong with every request, CriticFault for what may be wrong with this one alone.
+    """
+    head = f"{model} does not take this request, status {status}: {said}"
+    if 300 <= status < 400:
+        return SettingsError(
+            f"critic.base_url: {name} sends requests on to {location or 'nowhere'} (status {status}); "
+            f"set critic.base_url to that address without /chat/completions"
+        )
+    if status in (401, 403):
+        return SettingsError(f"{head}; check the variable that critic.key_env names")
+    if status in (404, 405):
+        return SettingsError(f"{head}; check critic.base_url ({name}) and critic.model")
+    if status == 413 or (PICTURES.search(said) and TOO_MUCH.search(said)):
+        return CriticFault(
+            f"{head}; lower critic.max_pictures, critic.picture_mb, critic.picture_side or critic.request_mb, or set "
+            "critic.one_picture = true"
+        )
+    if status in (400, 422) and UNSUPPORTED.search(said) and (named := NAMED.search(said)):
+        return SettingsError(f"{head}; {PARAMETERS[named[0]]}")
+    return CriticFault(head)
+
+
+def spent(status: int, said: str, model: str) -> BudgetSpent:
+    """The error for a quota that is used up."""
+    return BudgetSpent(f"{model}: the quota at its server is used up, status {status}: {said}; raise it, then --resume")
+
+
+def error_within(answer: Any) -> tuple[int, str] | None:
+    """The status and words of an error that came with status 200; status 0 where it has none of its own."""
+    choice = next(iter(answer.get("choices") or ()), None) if isinstance(answer, dict) else None
+    holders = [one for one in (answer, choice) if isinstance(one, dict)]
+    error = next((one["error"] for one in holders if one.get("error")), None)
+    if error is None:
+        return (502, "finish_reason is error") if choice and choice.get("finish_reason") == "error" else None
+    code = str(error.get("code") or error.get("status") or "") if isinstance(error, dict) else ""
+    said = str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    if code.isdecimal() and 400 <= int(code) < 600:
+        return int(code), said
+    return (429 if re.search(r"rate.?limit", code + said, re.IGNORECASE) else 0), said
