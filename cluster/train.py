@@ -148,17 +148,23 @@ class Session:
         self.crew: Any = None
         self.run: Any = None
         self.observer: Any = None
+        self.proof: Any = None
 
     async def work(self) -> None:
         """Everything, in order."""
         from cluster.connection import connect
         from cluster.curriculum import Curriculum
         from cluster.loop import train
+        from cluster.model_proof import prove_model
 
         plan, settings = self.plan, self.plan.settings
         self.display.stage("opening MLflow")
         self.observer = await asyncio.to_thread(self._observe)
         model = await self._model()
+        self.display.stage("proving that the learner computes what the model does")
+        with _timed(plan.state, "setup"):
+            self.proof = await prove_model(settings, model)
+        self.observer.note(str(self.proof))
         self.display.stage("starting Ray, browsers, engines and learner")
         with _timed(plan.state, "setup"):
             self.connection = await asyncio.to_thread(connect)
@@ -188,7 +194,7 @@ class Session:
 
         plan = self.plan
         with _timed(plan.state, "setup"):
-            self.crew = await crew.hire(plan.settings, model, plan.store)
+            self.crew = await crew.hire(plan.settings, model, plan.store, packed=self.proof.packed)
             if plan.state.step:
                 await self.crew.learner.load(plan.store.checkpoint(plan.state.step))
             await self.crew.learner.sync()
