@@ -15,7 +15,7 @@ from actors.meter import Meter
 from actors.processes import backend_of, environment, shared_file, variables
 from actors.settings import PolicySettings
 from learner.chat import Chat
-from rollout.errors import EngineFault, ModelError, SettingsError, SyncError
+from rollout.errors import EngineFault, SettingsError, SyncError
 from rollout.records import Completion, Message, Request, VersionSpan
 from rollout.seeds import seed_of
 
@@ -66,9 +66,6 @@ class VLLMPolicy:
                 await self._write([0], "start", self._sampling(max_tokens=1))
                 if self.follows:
                     self.admission.shut("has not been synced yet")
-        except ModelError:
-            await self.stop()
-            raise
         except TimeoutError:
             await self.stop()
             raise EngineFault(f"policy {self.rank} did not start in {self.settings.start_timeout_s:g} s") from None

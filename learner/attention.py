@@ -93,7 +93,7 @@ def _spelt_out(
     scores = scores.masked_fill(~_seen(queries, keys, window, query.device), float("-inf"))
     if sinks is not None:
         scores = torch.cat([scores, sinks.reshape(1, -1, 1, 1).expand(1, -1, queries, 1).to(scores.dtype)], -1)
-    shares = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    shares = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
     return shares[..., :keys] @ value
 
 

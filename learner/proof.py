@@ -73,8 +73,7 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
     tokenizer = read_tokenizer(model_dir)
     Chat(tokenizer, arguments)
     small = shortened(config, longest)
-    text = small.get_text_config()
-    pieces = sequences(min(text.vocab_size, len(tokenizer)))
+    pieces = sequences(min(small.get_text_config().vocab_size, len(tokenizer)))
     wanted = reference(model_dir, small, pieces)
     try:
         packed = compare(model_dir, settings, small, pieces, wanted, packed=True)
@@ -85,7 +84,7 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
         raise ModelError(
             f"{model_dir}: the learner does not compute what this {config.model_type} model does: with one sample a "
             f"row its log-probs are {found.nats:.2g} nats and its gradient {found.gradient:.2%} from transformers' "
-            f"own, wanted at most {BOUND:g}; {_advice(text, settings)}"
+            f"own, wanted at most {BOUND:g}; {_advice(config.get_text_config(), settings)}"
         )
     return Proof(
         model_type=config.model_type,
@@ -130,7 +129,7 @@ def reference(model_dir: Path, config: Any, pieces: Sequence[Piece]) -> Wanted:
         first = len(piece.prompt_ids) - 1
         logprobs_TV = logits_LV[first:-1].log_softmax(-1)
         score_T = logprobs_TV.gather(-1, ids[0, first + 1 :, None])[:, 0]
-        score_T.sum().backward()  # type: ignore[no-untyped-call]
+        score_T.sum().backward()
         scores.append(score_T.detach())
     return Wanted(logprobs_T=torch.cat(scores), gradients=_gradients(model))
 
@@ -148,7 +147,7 @@ def compare(
     learnt = []
     for row in rows:
         score_T = score(model, row)
-        score_T.sum().backward()
+        score_T.sum().backward()  # type: ignore[no-untyped-call]
         learnt.append(score_T.detach())
     nats = max((one - wanted.logprobs_T).abs().max().item() for one in [*passes, torch.cat(learnt)])
     return Gap(nats=nats, gradient=_apart(_gradients(model), wanted.gradients))
