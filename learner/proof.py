@@ -73,7 +73,10 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
     tokenizer = read_tokenizer(model_dir)
     Chat(tokenizer, arguments)
     small = shortened(config, longest)
-    pieces = sequences(min(small.get_text_config().vocab_size, len(tokenizer)))
+    text = small.get_text_config()
+    if not length_of_rotary_change(text):  # Else a model may read more tokens than it names.
+        longest = min(longest, getattr(text, "max_position_embeddings", longest))
+    pieces = sequences(min(text.vocab_size, len(tokenizer)), longest)
     wanted = reference(model_dir, small, pieces)
     try:
         packed = compare(model_dir, settings, small, pieces, wanted, packed=True)
@@ -95,16 +98,19 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
     )
 
 
-def sequences(vocabulary: int) -> list[Piece]:
-    """Three siblings, a long sequence and a short one, of random tokens."""
+def sequences(vocabulary: int, longest: int) -> list[Piece]:
+    """Three siblings, a long sequence and a short one, of random tokens and at most `longest` of them."""
     draw = random.Random(0)
 
     def ids(num: int) -> tuple[int, ...]:
         return tuple(draw.randrange(vocabulary) for _ in range(num))
 
-    trunk = ids(24)
-    siblings = [Piece(prompt_ids=trunk, token_ids=ids(num)) for num in (40, 9, 200)]
-    return [*siblings, Piece(prompt_ids=ids(20), token_ids=ids(290)), Piece(prompt_ids=ids(10), token_ids=ids(17))]
+    def piece(prompt_ids: tuple[int, ...], num: int) -> Piece:
+        return Piece(prompt_ids=prompt_ids, token_ids=ids(min(num, longest - len(prompt_ids))))
+
+    trunk = ids(min(24, longest // 2))
+    siblings = [piece(trunk, num) for num in (40, 9, 200)]
+    return [*siblings, piece(ids(min(20, longest // 2)), 290), piece(ids(min(10, longest // 2)), 17)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
