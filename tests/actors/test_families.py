@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tiny_batches import address
 from tiny_families import tiny_family
 from tiny_policy import CANARY, VLLM_WARNINGS
 
@@ -31,7 +30,7 @@ async def test_an_engine_gets_what_the_learner_learnt(tmp_path: Path, kind: str,
 
     tiny_family(tmp_path, kind)
     settings = LearnerSettings(lr=1e-2, autocast=False, threads=1, zero_stage=stage)
-    learner = Engine(tmp_path, settings, init_method=address())
+    learner = Engine(tmp_path, settings, init_method=f"file://{tmp_path}/meeting")
     policy = VLLMPolicy(str(tmp_path), PolicySettings(kv_cache_gib=0.05), seed=7, follows=True)
     await policy.start()
     try:
