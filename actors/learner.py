@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ class LearnerRank:
         world_size: int,
         init_method: str,
         temperature: float = 1.0,
+        packed: bool = True,
+        template_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Loads the Hugging Face directory `model` and waits for the other ranks at `init_method`."""
         # Threads that spin long for each other take the cores from those they wait for, where cores are shared.
@@ -46,6 +48,8 @@ class LearnerRank:
             world_size=world_size,
             init_method=init_method,
             temperature=temperature,
+            packed=packed,
+            template_arguments=template_arguments,
         )
         logger.info("learner rank %d of %d holds %s", rank, world_size, model)
 

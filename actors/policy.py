@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors.admission import Admission
+from actors.canary import check_model, check_sync, gap_of
 from actors.meter import Meter
 from actors.pieces import Pieces, spans_of
 from actors.processes import backend_of, environment, shared_file, variables
 from actors.settings import PolicySettings
+from learner.chat import Chat
 from rollout.errors import EngineFault, SettingsError, SyncError
 from rollout.records import Completion, Message, Request
 from rollout.seeds import seed_of
@@ -44,6 +46,8 @@ class VLLMPolicy:
         self.follows = follows
         self.admission = Admission(f"policy {rank}")
         self._engine: Any = None
+        self._chat: Chat | None = None
+        self._as_loaded = True
         self._calls = 0
         self._ticket = ""
         self._updating = False
@@ -51,12 +55,13 @@ class VLLMPolicy:
         self._syncing, self._staging = asyncio.Lock(), asyncio.Lock()
 
     async def start(self) -> None:
-        """Starts the engine's processes and writes one token. Raises SettingsError or EngineFault."""
+        """Starts the engine's processes and writes one token. Raises SettingsError, ModelError or EngineFault."""
         if not (Path(self.model_dir) / "config.json").is_file():
             raise SettingsError(f"the policy's model {self.model_dir!r} holds no config.json; give a model directory")
         try:
             async with asyncio.timeout(self.settings.start_timeout_s):
                 await asyncio.to_thread(self._build)
+                self._chat = Chat(self._engine.get_tokenizer(), self.settings.template_arguments)
                 await self._engine.update_weight_version("0")
                 self.admission.open()
                 await self._write([0], "start", self._sampling(max_tokens=1))
@@ -105,13 +110,10 @@ class VLLMPolicy:
         return tuple(await asyncio.gather(*(self._complete(prompt, sampling) for sampling in siblings)))
 
     def prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
-        """[P] token ids of a conversation in the model's chat template, ready for its next answer."""
-        conversation = [{"role": message.role, "content": message.content} for message in messages]
-        return list(
-            self._alive()
-            .get_tokenizer()
-            .apply_chat_template(conversation, add_generation_prompt=True, tokenize=True, return_dict=False)
-        )
+        """[P] token ids of a conversation in the model's chat template; see `learner.chat`."""
+        self._alive()
+        assert self._chat is not None, "an engine that runs has one"
+        return self._chat.prompt_ids(messages)
 
     async def ping(self) -> None:
         """Writes one token, which is more than the engine saying that it is well.
@@ -127,8 +129,12 @@ class VLLMPolicy:
 
     async def canary(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
         """[T-1] log-prob of each token of a fixed sequence after the first, given those before it; no cache is read."""
+        self.admission.check()
+        return await self._score(token_ids)
+
+    async def _score(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
         sampling = self._sampling(max_tokens=1, prompt_logprobs=0, skip_reading_prefix_cache=True)
-        output = await self._within(self._write(list(token_ids), "canary", sampling), "a canary")
+        output = await self._within(self._write(list(token_ids), "canary", sampling, admitted=True), "a canary")
         scores = output.prompt_logprobs.logprobs
         if len(scores) != len(token_ids) - 1:
             raise EngineFault(f"policy {self.rank} scored {len(scores)} of {len(token_ids) - 1} canary tokens")
@@ -174,6 +180,7 @@ class VLLMPolicy:
         """Stops between two tokens and opens an update. From here to `prove` nobody is served. Raises EngineFault."""
         async with self._stage(ticket, version) as engine:
             self.admission.hold()
+            self._as_loaded = False
             await self._within(engine.pause_generation(mode="keep", clear_cache=True), "pausing")
             await self._within(engine.start_weight_update(), "opening the update")
             self._updating = True
@@ -194,6 +201,19 @@ class VLLMPolicy:
             self._updating = False
             await self._within(engine.resume_generation(), "resuming")
 
+    async def prove_model(self, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
+        """How far learner and engine are apart on the weights that both have loaded from the same directory.
+
+        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference; 0 once the
+        engine has had weights from a learner, for then that is not known. Raises ModelError for more than `max_gap`.
+        """
+        if not self._as_loaded:
+            return 0.0
+        gap = gap_of(await self._score(token_ids), wanted)
+        kind = self._alive().model_config.hf_config.model_type
+        check_model(gap, max_gap, model=self.model_dir, kind=kind)
+        return gap
+
     async def prove(self, version: int, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
         """Serves again, if the engine holds `version` and gives the learner's log-probs of a fixed sequence.
 
@@ -206,12 +226,8 @@ class VLLMPolicy:
                 raise SyncError(
                     f"policy-{self.rank} holds the weights of version {held}, wanted {version}; the run stops here"
                 )
-            gap = max(abs(g - w) for g, w in zip(await self.canary(token_ids), wanted, strict=True))
-            if not gap <= max_gap:
-                raise SyncError(
-                    f"policy-{self.rank} does not hold the learner's weights: after sync {version} its log-probs on "
-                    f"the canary sequence are {gap:.2e} apart, wanted at most {max_gap:.0e}; the run stops here"
-                )
+            gap = gap_of(await self.canary(token_ids), wanted)
+            check_sync(gap, max_gap, rank=self.rank, version=version)
         except BaseException:
             await self._drop(f"has not proven version {version}")
             raise
@@ -285,14 +301,17 @@ class VLLMPolicy:
         end = self._alive().get_tokenizer().decode(output.token_ids[-1:], skip_special_tokens=False)
         return str(output.text.removesuffix(end))
 
-    async def _write(self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False) -> Any:
+    async def _write(
+        self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False, admitted: bool = False
+    ) -> Any:
         """The final output of one request, once the weights are `proven` if so wanted.
 
         Raises EngineFault when the engine is unfit, died, or dropped it.
         """
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        self.admission.check()
+        if not admitted:
+            self.admission.check()
         engine = self._alive()
         self._calls += 1
         name, losses = f"{what}-{self._calls}", self.admission.losses

@@ -35,6 +35,9 @@ class PolicySettings(Settings):
     `auto` is `ipc` or `nccl` where `[cluster]` gives engines and learner GPUs for it, else `shared_memory`."""
     start_timeout_s: float = Field(default=600.0, gt=0.0)
     """Seconds an engine may take to start and write its first token."""
+    template_arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Arguments of the model's chat template: `{enable_thinking = false}` for Qwen 3. A template that writes the time
+    is given the same one in every run."""
     call_timeout_s: float = Field(default=120.0, gt=0.0)
     """Seconds a ping, a canary or one step of a weight sync may take before the engine counts as lost."""
 

@@ -76,6 +76,7 @@ class Whole(WeightTransferEngine):  # type: ignore[misc]
             self._abandon()
         else:
             super().finish_weight_update()
+            self._repack_experts()
         self._repack_tied_head()
 
     def names_in(self, update_info: Any) -> Iterable[str]:
@@ -101,6 +102,15 @@ class Whole(WeightTransferEngine):  # type: ignore[misc]
         head = getattr(self.model, "lm_head", None)
         if self.device.type == "cpu" and head is not None and self.model_config.hf_config.tie_word_embeddings:
             head.quant_method.process_weights_after_loading(head)
+
+    def _repack_experts(self) -> None:
+        """CPU experts compute with packed weights; vLLM packs them when it loads a model, not when it reloads it."""
+        if self.device.type != "cpu":
+            return
+        for layer in self.model.modules():
+            kernel = getattr(getattr(layer, "quant_method", None), "moe_kernel", None)
+            if kernel is not None and hasattr(layer, "w13_weight"):
+                kernel.fused_experts.process_weights_after_loading(layer)
 
 
 @dataclass

@@ -35,6 +35,8 @@ from rollout.seeds import seed_of
 
 logger = logging.getLogger(__name__)
 CANARY_TOKENS = 48
+SMALLEST_VOCABULARY = 256
+"""Token ids that every model has, for configurations that leave the vocabulary's size to a default."""
 STOP_TIMEOUT_S = 10.0
 CALLS = 1024
 """Calls that may wait in one asynchronous actor at once; Ray lets in twice as many, so that no ping waits for them."""
@@ -62,9 +64,12 @@ class Crew:
         await self.agency.close()
 
 
-async def hire(settings: RunSettings, model: Path, store: Store) -> Crew:
-    """Hires and starts everyone. Raises CapacityError for what does not fit, MachineError for what cannot start."""
-    agency = Agency(settings)
+async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> Crew:
+    """Hires and starts everyone; `packed` is what the proof of the model says.
+
+    Raises CapacityError for what does not fit, MachineError for what cannot start.
+    """
+    agency = Agency(settings, packed=packed)
     try:
         return await _hire(agency, settings, model, store)
     except BaseException:
@@ -126,8 +131,8 @@ class Bundle:
 class Agency:
     """Places and starts actors, and ends every one of them."""
 
-    def __init__(self, settings: RunSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: RunSettings, *, packed: bool = True) -> None:
+        self.settings, self.packed = settings, packed
         self.handles: list[Any] = []
         self.groups: list[Any] = []
         self.namespace = f"relook-{os.getpid()}-{secrets.token_hex(2)}"
@@ -197,10 +202,8 @@ class Agency:
         settings, num, bundle = self.settings, self.settings.learner.ranks, self._rank_bundle()
         group = await self._place("learner-rank", num, bundle) if group is None else group
         host, port = await self._meeting_point(group)
-        seats = [
-            (str(model), settings.learner, rank, num, f"tcp://{host}:{port}", settings.episode.temperature)
-            for rank in range(num)
-        ]
+        how = (settings.episode.temperature, self.packed, settings.policy.template_arguments)
+        seats = [(str(model), settings.learner, rank, num, f"tcp://{host}:{port}", *how) for rank in range(num)]
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
 
     async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
@@ -393,7 +396,8 @@ def fetch(picture: Any) -> bytes:
 
 def canary(model: Path) -> tuple[int, ...]:
     """The fixed token sequence that proves a weight sync: any ids will do, as long as they never change."""
-    vocabulary = json.loads((model / "config.json").read_text())["vocab_size"]
+    config = json.loads((model / "config.json").read_text())
+    vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size", SMALLEST_VOCABULARY)
     draw = random.Random(0)
     return tuple(draw.randrange(vocabulary) for _ in range(CANARY_TOKENS))
 

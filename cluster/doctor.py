@@ -69,6 +69,7 @@ def examine(settings: RunSettings) -> Iterator[Finding]:
         machine.check_sandbox,
         lambda: check_browser(settings),
         lambda: check_judge(settings),
+        lambda: check_model(settings),
         lambda: check_engines(ENGINES),
         lambda: check_ray(settings),
     )
@@ -130,6 +131,21 @@ def check_judge(settings: RunSettings) -> Finding:
         mend = "" if isinstance(error, BadInput) else "start the server, or correct critic.base_url"
         return Finding(what="judge", status="FAIL", detail=str(error), mend=mend)
     return Finding(what="judge", status="ok", detail=f"{', '.join(asked)} judged a test page")
+
+
+def check_model(settings: RunSettings) -> Finding:
+    """Whether the learner computes exactly what the model of the settings does."""
+    from cluster.model_proof import prove_model
+
+    if settings.model == "builtin":
+        return Finding(what="model", status="ok", detail="the built-in policy")
+    try:
+        proof = asyncio.run(prove_model(settings, at_home(settings.model)))
+    except BadInput as error:
+        return Finding(what="model", status="FAIL", detail=str(error), mend="see docs/models.md")
+    if proof.packed:
+        return Finding(what="model", status="ok", detail=str(proof))
+    return Finding(what="model", status="warn", detail=str(proof), mend="nothing: see docs/models.md")
 
 
 def _check_weights(model: Path, servers: int, gpus: int) -> Finding:

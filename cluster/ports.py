@@ -228,7 +228,8 @@ class LearnerPool:
     async def sync(self) -> Sync:
         """Puts rank 0's weights into every engine, and has each prove it.
 
-        Raises SyncError for one that does not hold them: no such engine serves, and the run must stop.
+        Raises SyncError for one that does not hold them: no such engine serves, and the run must stop. Before the first
+        sync, raises ModelError where engine and learner compute differently from the same files.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -236,6 +237,8 @@ class LearnerPool:
         # Before the swap, so that the engines wait for their own share of the proof alone. Under ZeRO-3 it is also the
         # forward without which the first weights that are gathered would be none.
         wanted = (await self.ranks.ask_all("logprobs", self.canary))[0]
+        if version == 0:
+            await self.engines.ask_all("prove_model", self.canary, wanted, self.max_gap)
         try:
             size = await self._carry(version)
         except EngineFault as fault:

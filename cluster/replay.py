@@ -48,7 +48,7 @@ class Student(Protocol):
 class OneRank:
     """A learner in this process. How many ranks shared a run's updates makes no difference to them."""
 
-    def __init__(self, model: Path, settings: RunSettings) -> None:
+    def __init__(self, model: Path, settings: RunSettings, *, packed: bool = True) -> None:
         from transformers.utils.logging import disable_progress_bar
 
         from actors.learner import LearnerRank
@@ -57,8 +57,9 @@ class OneRank:
         with socket.socket() as door:
             door.bind(("127.0.0.1", 0))
             place = f"tcp://127.0.0.1:{door.getsockname()[1]}"
+        arguments = settings.policy.template_arguments
         alone = settings.learner.model_copy(update={"ranks": 1})
-        self.rank = LearnerRank(str(model), alone, 0, 1, place, settings.episode.temperature)
+        self.rank = LearnerRank(str(model), alone, 0, 1, place, settings.episode.temperature, packed, arguments)
 
     async def update(self, batch: Batch) -> Update:
         """See `rollout.ports.Learner`."""
@@ -177,7 +178,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _learn(store: Store, settings: RunSettings, model: Path | None, folder: Path) -> dict[str, Any]:
-    return await learn(store, settings, OneRank(model or first_policy(settings), settings), folder)
+    from cluster.model_proof import prove_model
+
+    first = model or first_policy(settings)
+    proof = await prove_model(settings, first)
+    return await learn(store, settings, OneRank(first, settings, packed=proof.packed), folder)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

@@ -179,6 +179,7 @@ class Session:
         self.crew: Any = None
         self.run: Any = None
         self.observer: Any = None
+        self.proof: Any = None
 
     async def work(self) -> None:
         """Everything, in order."""
@@ -186,6 +187,7 @@ class Session:
         from cluster.connection import connect
         from cluster.curriculum import Curriculum
         from cluster.loop import train
+        from cluster.model_proof import prove_model
         from cluster.references import check_with_actors
 
         plan, settings = self.plan, self.plan.settings
@@ -197,6 +199,10 @@ class Session:
         curriculum = plan.curriculum or Curriculum(settings)
         if settings.model == "builtin":
             await asyncio.to_thread(start.check_model, settings, model, curriculum)
+        self.display.stage("proving that the learner computes what the model does")
+        with _timed(plan.state, "setup"):
+            self.proof = await prove_model(settings, model)
+        self.observer.note(str(self.proof))
         self.display.stage("starting Ray")
         with _timed(plan.state, "setup"):
             self.connection = await asyncio.to_thread(connect)
@@ -233,7 +239,7 @@ class Session:
 
         plan = self.plan
         with _timed(plan.state, "setup"):
-            self.crew = await crew.hire(plan.settings, model, plan.store)
+            self.crew = await crew.hire(plan.settings, model, plan.store, packed=self.proof.packed)
             if plan.state.step:
                 await self.crew.learner.load(plan.store.checkpoint(plan.state.step))
             await self.crew.learner.sync()

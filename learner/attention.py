@@ -1,6 +1,5 @@
 """Attention over packed rows: every sequence of a row sees itself alone, and no work is spent between them."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -29,31 +28,76 @@ def packed_attention(
     *,
     spans: list[list[int]] | None = None,
     scaling: float | None = None,
-    dropout: float = 0.0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention within each of the families whose `spans` sum to L; returns [1, L, H, D].
 
     A family is a trunk and branches, each of which sees the trunk and itself. A loop over them costs Σ length² where a
-    masked row costs L². G key heads serve H query heads. Without `spans` the row is one trunk. Raises ValueError for a
-    sliding window shorter than a sequence: this attention has none.
+    masked row costs L². G key heads serve H query heads. Without `spans` the row is one trunk.
+
+    There is no dropout, see `learner.model.to_update_mode`. `sliding_window`, `softcap` (Gemma 2) and `s_aux`, a sink
+    for each head (gpt-oss), are what transformers passes to every attention. What else a model does, such as position
+    biases, is not here: `learner.proof` finds such models.
     """
     spans = spans or [[query_1HLD.shape[2]]]
-    longest = max(trunk + max(branches, default=0) for trunk, *branches in spans)
-    if sliding_window is not None and sliding_window < longest:
-        raise ValueError(f"a sequence has {longest} tokens, but the model's sliding window is {sliding_window}")
-    gqa = query_1HLD.shape[1] != key_1GLD.shape[1]
-    attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling, enable_gqa=gqa)
     cuts = [tokens for family in spans for tokens in family]
     pieces = zip(*(torch.split(each, cuts, 2) for each in (query_1HLD, key_1GLD, value_1GLD)), strict=True)
     parts = []
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> None:
+        window = sliding_window if sliding_window is not None and sliding_window < key.shape[2] else None
+        if softcap is None and s_aux is None:
+            parts.append(_fused(query, key, value, scaling, window))
+        else:
+            parts.append(_spelt_out(query, key, value, scaling, window, softcap, s_aux))
+
     for _trunk, *branches in spans:
         query, key, value = next(pieces)
-        parts.append(attend(query, key, value, is_causal=True))
+        attend(query, key, value)
         for _branch in branches:
             own_query, *own = next(pieces)
-            keys, values = (torch.cat(pair, 2) for pair in zip((key, value), own, strict=True))
-            mask = causal_lower_right(own_query.shape[2], keys.shape[2])
-            parts.append(attend(own_query, keys, values, attn_mask=mask))
+            attend(own_query, *(torch.cat(pair, 2) for pair in zip((key, value), own, strict=True)))
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    """torch's own attention; the queries are the last positions of the keys."""
+    gqa, queries, keys = query.shape[1] != key.shape[1], query.shape[2], key.shape[2]
+    whole = window is None and queries == keys
+    mask = (
+        None if whole else _seen(queries, keys, window, query.device) if window else causal_lower_right(queries, keys)
+    )
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=whole, scale=scaling, enable_gqa=gqa
+    )
+
+
+def _spelt_out(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> Tensor:
+    """softmax over c·tanh(q·k/c) and a sink, which takes probability and gives no value; all scores are in memory."""
+    groups, queries, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
+    key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
+    scores = query @ key.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.masked_fill(~_seen(queries, keys, window, query.device), float("-inf"))
+    if sinks is not None:
+        scores = torch.cat([scores, sinks.reshape(1, -1, 1, 1).expand(1, -1, queries, 1).to(scores.dtype)], -1)
+    shares = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
+    return shares[..., :keys] @ value
+
+
+def _seen(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
+    """[queries, keys] whether a query sees a key: one that is not later, nor `window` or more positions earlier."""
+    apart = torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
+    return (apart >= 0) if window is None else (apart >= 0) & (apart < window)

@@ -52,16 +52,27 @@ def pack(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[in
     each wait little for each other. A row is never padded; some may be empty when there are fewer pieces than
     rows. Deterministic. Raises ValueError for a piece that is longer than the budget.
     """
-    longest = max(lengths, default=0)
-    if longest > budget:
-        raise ValueError(
-            f"a sample has {longest} tokens, but learner.token_budget is {budget}; raise it to at least {longest}"
-        )
+    _check_lengths(lengths, budget)
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     num = multiple * max(1, -(-sum(lengths) // (budget * multiple)))
     while (rows := _deal(order, lengths, budget, num)) is None:
         num += multiple
     return rows
+
+
+def one_a_row(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[int]]:
+    """As `pack`, for models that read one piece at a time: longest first, and empty rows at the end."""
+    _check_lengths(lengths, budget)
+    rows = [[index] for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))]
+    return rows + [[] for _ in range(-len(rows) % multiple)]
+
+
+def _check_lengths(lengths: Sequence[int], budget: int) -> None:
+    longest = max(lengths, default=0)
+    if longest > budget:
+        raise ValueError(
+            f"a sample has {longest} tokens, but learner.token_budget is {budget}; raise it to at least {longest}"
+        )
 
 
 def _deal(order: Sequence[int], lengths: Sequence[int], budget: int, num: int) -> list[list[int]] | None:

@@ -7,8 +7,9 @@ update does not depend on how many ranks share it.
 import json
 import logging
 import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from learner.batch import pack
+from learner.batch import one_a_row, pack
+from learner.chat import Chat
 from learner.checkpoint import aside, verify, writing
 from learner.likelihood import likelihood
 from learner.lora import adapt, base_alone, weights_of
-from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer
+from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer, to_update_mode
+from learner.names import as_saved, grouped
 from learner.network import choose_interface
 from learner.objective import SUMS, Scale, metrics_of, share, temperatures
 from learner.rows import Family, Piece, Row, alone, families, lay_out, piece_of
@@ -33,6 +36,7 @@ from rollout.seeds import seed_of
 
 STATE = "learner.json"
 TAG = "deepspeed"
+GENERATION = "generation_config.json"
 
 
 @dataclass(slots=True)
@@ -58,16 +62,21 @@ class Engine:
         world_size: int = 1,
         init_method: str = "",
         temperature: float = 1.0,
+        packed: bool = True,
+        template_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Loads a Hugging Face directory and joins the other ranks at `init_method` (`tcp://host:port`).
 
-        `temperature` is what completions are sampled at: their log-probs are those of logits divided by it.
+        `temperature` is what completions are sampled at: their log-probs are those of logits divided by it. Without
+        `packed` the model reads one sample at a time, with its own attention: `learner.proof` says which models must.
         """
+        self.model_dir, self.packed = model_dir, packed
         self.settings, self.rank, self.world_size, self.temperature = settings, rank, world_size, temperature
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.version = 0
         _join(self.device, rank, world_size, init_method)
-        self.module, self.tokenizer = read_model(model_dir, settings, self.device), read_tokenizer(model_dir)
+        self.module = read_model(model_dir, settings, self.device, packed=packed)
+        self.chat = Chat(read_tokenizer(model_dir), template_arguments)
         # The reference of a KL, and what adapters are beside, is what training began with.
         self.reference_mark = fingerprint(self.module) if settings.kl_weight or settings.lora_rank else ""
         if settings.lora_rank:
@@ -106,7 +115,7 @@ class Engine:
         """[T-1] log-prob of each token of a sequence after the first, given those before it, at temperature 1."""
         self.module.eval()
         found = logprobs_of(self.module, token_ids, self.device)
-        self.module.train()
+        to_update_mode(self.module)
         return found
 
     def weights(self) -> bytes:
@@ -117,15 +126,16 @@ class Engine:
         return save(tensors) if self.rank == 0 else b""
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight, whole, under its Hugging Face name; a tied one once. All ranks must go all the way together.
+        """Every weight, whole, as the checkpoint has it; a tied one once. All ranks must go all the way together.
 
         With adapters a weight is what it comes to with them. A tensor is good until the next is asked for.
         """
         import deepspeed
 
-        for weight in weights_of(self.module):
-            with deepspeed.zero.GatheredParameters(list(weight.parts), enabled=self.settings.zero_stage == 3):
-                yield weight.name, weight.whole()
+        for group in grouped(self.module, weights_of(self.module)):
+            parts = [part for weight in group for part in weight.parts]
+            with deepspeed.zero.GatheredParameters(parts, enabled=self.settings.zero_stage == 3):
+                yield from as_saved(self.module, {weight.name: weight.whole() for weight in group}).items()
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint that `load` continues from bit by bit. Several ranks share the folder of `path`.
@@ -166,9 +176,18 @@ class Engine:
         tensors = self._gather()
         if self.rank == 0:
             with writing(path) as filling:
-                self.module.save_pretrained(filling, state_dict=tensors)
-                self.tokenizer.save_pretrained(filling)
+                self._write_model(filling, tensors)
         dist.barrier()
+
+    def _write_model(self, folder: Path, tensors: dict[str, Tensor]) -> None:
+        defaults = self.model_dir / GENERATION
+        if defaults.is_file():
+            # transformers refuses to save some files that it reads, so the model's own is copied.
+            self.module.generation_config = type(self.module.generation_config)()
+        self.module.save_pretrained(folder, state_dict=tensors, save_original_format=False)
+        if defaults.is_file():
+            shutil.copyfile(defaults, folder / GENERATION)
+        self.chat.tokenizer.save_pretrained(folder)
 
     def close(self) -> None:
         """Leaves the other ranks, for good: DeepSpeed cannot join twice in one process."""
@@ -185,7 +204,7 @@ class Engine:
             return None
         import deepspeed
 
-        model = read_model(model_dir, self.settings, self.device, frozen=True)
+        model = read_model(model_dir, self.settings, self.device, frozen=True, packed=self.packed)
         if self.settings.zero_stage < 3:
             return model.to(self.device)
         config = {
@@ -238,18 +257,17 @@ class Engine:
         return [*map(self._piece, batch.lessons), *seen]
 
     def _piece(self, lesson: Lesson) -> Piece:
-        messages = [{"role": message.role, "content": message.content} for message in lesson.messages]
-        prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        target = self.tokenizer(lesson.target, add_special_tokens=False)["input_ids"]
-        return Piece(prompt_ids=prompt, token_ids=target, lesson=True)
+        target = self.chat.tokenizer(lesson.target, add_special_tokens=False)["input_ids"]
+        return Piece(prompt_ids=self.chat.prompt_ids(lesson.messages), token_ids=target, lesson=True)
 
     def _learn(
         self, pieces: list[Piece], scale: Scale, number: int, lr: float
     ) -> tuple[dict[str, float], float, float]:
         """All steps on a batch; their mean sums, the largest gap, and the longest gradient."""
-        shared = families(pieces, self._largest(pieces))
-        packed = pack([family.longest for family in shared], self.settings.token_budget, self.world_size)
-        mine = packed[self.rank :: self.world_size]
+        shared = families(pieces, self._largest(pieces)) if self.packed else alone(pieces)
+        deal = pack if self.packed else one_a_row
+        rows = deal([family.longest for family in shared], self.settings.token_budget, self.world_size)
+        mine = rows[self.rank :: self.world_size]
         # Every rank has a teacher's row for each row or none has: under ZeRO-3 all must read equally often.
         teach = any(piece.shown_ids for piece in pieces)
         work = [self._work([shared[index] for index in indices], teach) for indices in mine]

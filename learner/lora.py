@@ -66,9 +66,9 @@ def base_alone(model: Any) -> Iterator[None]:
 
 
 def weights_of(model: Any) -> Iterator[Weight]:
-    """All weights in a fixed order under the names of the model's checkpoint, with adapters or without.
+    """All weights in a fixed order, with adapters or without, and after them the buffers that a checkpoint holds.
 
-    A tied weight comes once, as in any checkpoint.
+    A tied weight comes once, as in any checkpoint. Names are those of the model, see `learner.names`.
     """
     for name, parameter in model.named_parameters():
         if ".lora_A." in name or ".lora_B." in name:
@@ -82,6 +82,10 @@ def weights_of(model: Any) -> Iterator[Weight]:
             layer = model.get_submodule(owner)
             pair = (layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight)
             yield Weight(name=f"{owner}.weight", parts=(parameter, *pair), scale=layer.scaling[ADAPTER])
+    for owner, module in model.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set:
+                yield Weight(name=f"{owner}.{name}" if owner else name, parts=(buffer,))
 
 
 def _targets(model: Any, wanted: tuple[str, ...]) -> list[str]:

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from learner.attention import register
+from learner.attention import NAME, register
 from learner.likelihood import likelihood
 from learner.processor import has_bfloat16_units
 from learner.rows import Piece, Row, alone, lay_out
@@ -19,15 +20,28 @@ MARKED = 256
 """Numbers of each weight that a fingerprint looks at."""
 
 
-def read_model(model_dir: Path, settings: LearnerSettings, device: str, *, frozen: bool = False) -> Any:
-    """A causal language model on the CPU, ready to be trained; frozen, it computes just as one that is trained does."""
+def read_model(
+    model_dir: Path,
+    settings: LearnerSettings,
+    device: str,
+    *,
+    frozen: bool = False,
+    packed: bool = True,
+    config: Any = None,
+) -> Any:
+    """A causal language model on the CPU, ready to be trained; frozen, it computes just as one that is trained does.
+
+    `packed` says whether it reads several samples as one row, with this project's attention, or one sample with the
+    model's own. `config` replaces the directory's own configuration.
+    """
     from transformers import AutoModelForCausalLM
 
     wanted = settings.dtype
     if wanted == "auto":
         wanted = "float32" if device == "cpu" else "bfloat16"
+    attention = register() if packed else "eager"
     model = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=getattr(torch, wanted), attn_implementation=register()
+        model_dir, dtype=getattr(torch, wanted), attn_implementation=attention, config=config
     )
     model.config.use_cache = False
     if settings.recompute and not frozen:
@@ -35,7 +49,21 @@ def read_model(model_dir: Path, settings: LearnerSettings, device: str, *, froze
     autocast = settings.autocast
     if autocast or (autocast is None and wanted == "float32" and device == "cpu" and has_bfloat16_units()):
         model.forward = _in_bfloat16(model, device, always=frozen)
-    return model.requires_grad_(False).eval() if frozen else model.train()
+    return model.requires_grad_(False).eval() if frozen else to_update_mode(model)
+
+
+def to_update_mode(model: Any) -> Any:
+    """Makes updates compute what the engine computes: no dropout, no noise in routers. Returns the model.
+
+    Every module is in evaluation mode, except those that look at `training` for another reason: the model itself for
+    autocast (`_in_bfloat16`), and layers that recompute their activations.
+    """
+    model.eval()
+    model.training = True
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True
+    return model
 
 
 def read_tokenizer(model_dir: Path) -> Any:
@@ -47,15 +75,14 @@ def read_tokenizer(model_dir: Path) -> Any:
 
 def logits_of(model: Any, row: Row) -> Tensor:
     """[T, V] logits that predict the row's learnt tokens, in the numbers that the model's head gives."""
-    output = model(
-        input_ids=row.ids_L[None],
-        position_ids=row.positions_L[None],
-        logits_to_keep=row.reading_T,
-        spans=row.spans,
-        use_cache=False,
-    )
-    logits: Tensor = output.logits[0]
-    return logits
+    network = getattr(model, "module", model)
+    accepted = signature(network.forward).parameters
+    options: dict[str, Any] = {"position_ids": row.positions_L[None], "logits_to_keep": row.reading_T}
+    options = {name: value for name, value in options.items() if name in accepted}
+    if network.config._attn_implementation == NAME:
+        options["spans"] = row.spans
+    logits: Tensor = model(input_ids=row.ids_L[None], use_cache=False, **options).logits[0]
+    return logits if "logits_to_keep" in options else logits[row.reading_T]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@
     ├── BadInput             what a person gave is unusable: one line, exit code 2 (1 once a run has begun)
     │   ├── SettingsError    a setting, or a combination of settings
     │   ├── TaskFileError    a task file, or a row in it
+    │   ├── ModelError       a model that cannot be trained: its files, its chat template, or what it computes
     │   └── CheckpointError  a checkpoint that is missing, damaged or of another shape
     ├── MachineError         the machinery failed: retried, then dropped and counted, never a reward
     │   ├── EngineFault      a policy engine died, hung or answered nonsense
@@ -42,6 +43,10 @@ class SettingsError(BadInput):
 
 class TaskFileError(BadInput):
     """A task file is missing, truncated, or has a row that is not a task."""
+
+
+class ModelError(BadInput):
+    """A model directory is unusable, or learner and engine cannot compute exactly what the model does."""
 
 
 class CheckpointError(BadInput):

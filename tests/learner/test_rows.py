@@ -1,6 +1,7 @@
 """Rows in which siblings share their prompt, and the attention that goes with them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -90,8 +91,27 @@ def test_branches_see_their_trunk_and_themselves(spans: list[list[int]], key_hea
     assert max((one - other).abs().max() for one, other in zip(*slopes, strict=True)) < 1e-12
 
 
-def test_a_window_shorter_than_a_sequence_is_refused() -> None:
-    tensors = [torch.randn(1, 2, 10, 8) for _ in range(3)]
-    packed_attention(None, *tensors, None, spans=[[4, 3, 3]], sliding_window=7)
-    with pytest.raises(ValueError, match="a sequence has 7 tokens, but the model's sliding window is 6"):
-        packed_attention(None, *tensors, None, spans=[[4, 3, 3]], sliding_window=6)
+@pytest.mark.parametrize(
+    "kind", [{"sliding_window": 4}, {"softcap": 2.0}, {"s_aux": torch.tensor([0.5, -1.0])}], ids=str
+)
+def test_windows_softcaps_and_sinks_are_the_same_packed_and_alone(kind: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    tensors = [torch.randn(1, heads, 15, 8, dtype=torch.float64) for heads in (2, 1, 1)]
+    found, _ = packed_attention(None, *tensors, None, spans=[[4, 3, 5], [3]], **kind)
+    plain, _ = packed_attention(None, *tensors, None, spans=[[4, 3, 5], [3]])
+    assert (found - plain).abs().max() > 1e-2
+    for places in ([0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 7, 8, 9, 10, 11], [12, 13, 14]):
+        alone, _ = packed_attention(None, *(tensor[:, :, places] for tensor in tensors), None, **kind)
+        assert (found[:, places] - alone).abs().max() < 1e-12
+
+
+def test_a_window_hides_what_is_earlier() -> None:
+    tensors = [torch.randn(1, 2, 9, 8, dtype=torch.float64) for _ in range(3)]
+    changed = [tensor.clone() for tensor in tensors]
+    for tensor in changed[1:]:
+        tensor[:, :, 0] += 1
+    spans = [[4, 5]]
+    before, after = (
+        packed_attention(None, *each, None, spans=spans, sliding_window=3)[0] for each in (tensors, changed)
+    )
+    assert (before - after).abs().amax((0, 2, 3)).ne(0).tolist() == [True] * 3 + [False] * 6

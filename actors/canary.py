@@ -1,0 +1,29 @@
+"""The canary: log-probs of a fixed sequence, which say whether an engine computes what the learner does."""
+
+from collections.abc import Sequence
+
+from rollout.errors import ModelError, SyncError
+
+
+def gap_of(found: Sequence[float], wanted: Sequence[float]) -> float:
+    """Largest absolute difference of two lists of log-probs, in nats."""
+    return max(abs(mine - theirs) for mine, theirs in zip(found, wanted, strict=True))
+
+
+def check_model(gap: float, max_gap: float, *, model: str, kind: str) -> None:
+    """Raises ModelError when engine and learner, each with the weights it read from `model`, are too far apart."""
+    if not gap <= max_gap:
+        raise ModelError(
+            f"{model}: learner (transformers) and engine (vLLM) differ on this {kind} model by {gap:.2g} nats before "
+            f"any update, wanted at most {max_gap:.0e}: the two implement it differently, and no sync can mend that; "
+            "take another model, or raise cluster.max_logprob_gap where they compute in bfloat16"
+        )
+
+
+def check_sync(gap: float, max_gap: float, *, rank: int, version: int) -> None:
+    """Raises SyncError when an engine does not compute what the learner does after a sync."""
+    if not gap <= max_gap:
+        raise SyncError(
+            f"policy-{rank} does not hold the learner's weights: after sync {version} its log-probs on the canary "
+            f"sequence are {gap:.2e} apart, wanted at most {max_gap:.0e}; the run stops here"
+        )
