@@ -34,8 +34,8 @@ class Prompt:
 
 def context_of(settings: RunSettings, model: Path | None) -> int | None:
     """Tokens that prompt and completion may have together; None where nobody says."""
-    own = model_context(model) if model is not None else None
-    if settings.model == "builtin":
+    own = model_context(model) if model is not None and settings.model != "builtin" else None
+    if settings.model == "builtin" and settings.policy.max_model_len is None:
         own = own or settings.warm_start.context
     if settings.policy.max_model_len is None:
         return own

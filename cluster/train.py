@@ -7,27 +7,24 @@ import argparse
 import asyncio
 import logging
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.begin import Plan, plan_new, plan_resume, saved_state
 from cluster.commands import program
 from cluster.display import Display
 from cluster.home import at_home
-from cluster.settings import RunSettings, check_settings, load_settings
+from cluster.settings import RunSettings
 from cluster.state import RunState
-from cluster.store import Store
 from rollout.errors import (
     BadInput,
     BudgetSpent,
-    CheckpointError,
     CriticFault,
     MachineError,
     RelookError,
@@ -36,28 +33,10 @@ from rollout.errors import (
 
 logger = logging.getLogger(__name__)
 STOPPED = 130
-TASKS = "tasks.json"
-"""Content hashes of the task files that a run began with."""
 RECOVERIES = 3
 """New crews that may be hired for one step before the run gives up."""
 SAVE_TIMEOUT_S = 2.0
 """`ray job stop` kills after three seconds; what is not saved by then is learnt again from stored trajectories."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a command line came to: a checked run, new or resumed, of which nothing has started yet."""
-
-    settings: RunSettings
-    store: Store
-    state: RunState
-    run_id: str
-    notes: tuple[str, ...] = ()
-    """What a person should know before it starts."""
-    curriculum: Any = None
-    """Its tasks, which are read once; None reads them when they are needed."""
-    mlflow_run: str | None = None
-    resumed: bool = False
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,65 +55,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"relook: {error}", file=sys.stderr)
         return 2
     return asyncio.run(run(plan))
-
-
-def plan_new(path: Path, overrides: list[str]) -> Plan:
-    """A new run, of which everything that can be known beforehand is checked. Raises BadInput."""
-    from cluster import start
-    from cluster.curriculum import Curriculum
-
-    settings = load_settings(path, overrides)
-    curriculum = Curriculum(settings)
-    notes = start.check_tasks(settings, curriculum)
-    if settings.model != "builtin":
-        start.check_model(settings, at_home(settings.model), curriculum)
-    start.check_judges(settings)
-    run_id = f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    store = Store.create(at_home(settings.runs) / run_id)
-    store.write_json(TASKS, start.digests(settings, curriculum))
-    return Plan(settings=settings, store=store, state=RunState(), run_id=run_id, notes=notes, curriculum=curriculum)
-
-
-def plan_resume(run: str, runs: Path, changed_tasks: bool = False) -> Plan:
-    """A run that goes on from its newest whole checkpoint. Raises BadInput: `changed_tasks` allows other tasks."""
-    from cluster import start
-    from cluster.curriculum import Curriculum
-
-    store = Store.open(at_home(runs), run)
-    about = store.read_json("run.json")
-    try:
-        settings = check_settings(about["settings"], str(store.path / "run.json"))
-        run_id, mlflow_run = about["run_id"], about.get("mlflow_run")
-        steps = store.saved_steps()
-        state = _saved_state(store, steps[-1]) if steps else RunState()
-        state.events = store.events() or state.events
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{store.path}: not a run of this version ({error!r})") from None
-    curriculum = Curriculum(settings)
-    notes = (
-        *start.check_tasks(settings, curriculum),
-        *_same_tasks(store, start.digests(settings, curriculum), changed_tasks),
-    )
-    plan = Plan(settings=settings, store=store, state=state, run_id=run_id, notes=notes, curriculum=curriculum)
-    return replace(plan, mlflow_run=mlflow_run, resumed=True)
-
-
-def _same_tasks(store: Store, now: dict[str, dict[str, str]], may_change: bool) -> tuple[str, ...]:
-    """Compares task files with those that the run began with; returns what a person should know. Raises BadInput."""
-    from cluster import start
-
-    if not (store.path / TASKS).is_file():
-        return ()  # a run of a version that kept none
-    before = store.read_json(TASKS)
-    if not may_change:
-        start.check_unchanged(str(store.path), before, now)
-    changed = start.changes(before, now)
-    store.write_json(TASKS, now)
-    return (f"the run goes on with other tasks: {changed}",) if changed else ()
-
-
-def _saved_state(store: Store, step: int) -> RunState:
-    return RunState.from_json(store.read_state(step))
 
 
 async def run(plan: Plan) -> int:
@@ -258,7 +178,7 @@ class Session:
         plan = self.plan
         await self.crew.close()
         saved = plan.store.saved_steps()
-        plan.state.rewind(_saved_state(plan.store, saved[-1]) if saved else RunState())
+        plan.state.rewind(saved_state(plan.store, saved[-1]) if saved else RunState())
         self.observer.note(f"lost {fault}; a new crew goes on after step {plan.state.step}")
         self.display.stage("starting browsers, engines and learner again")
 

@@ -21,6 +21,7 @@ import pytest
 from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
 from exact import differences
 
+from cluster.begin import Plan, plan_resume
 from cluster.display import Display
 from cluster.loop import train
 from cluster.metrics import batch_id
@@ -29,7 +30,7 @@ from cluster.settings import RunSettings, check_settings
 from cluster.shelf import Shelf
 from cluster.state import RunState
 from cluster.store import Store
-from cluster.train import Plan, Session, plan_resume
+from cluster.train import Session
 
 KILLS = 10
 STEPS = 9

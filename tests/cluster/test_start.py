@@ -9,9 +9,10 @@ import pytest
 from tiny_model import tiny_model
 
 from cluster import start
+from cluster.begin import plan_new, plan_resume
 from cluster.curriculum import Curriculum
 from cluster.settings import load_settings
-from cluster.train import main, plan_new, plan_resume
+from cluster.train import main
 from rollout.errors import SettingsError, TaskFileError
 from rollout.records import Task
 from rollout.tasks import write_tasks

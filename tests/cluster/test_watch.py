@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from actors.ledger import Ledger
+from cluster.begin import Plan
 from cluster.display import Display
 from cluster.exam import Exam
 from cluster.settings import RunSettings
 from cluster.state import RunState
 from cluster.store import Store
-from cluster.train import Plan, Session
+from cluster.train import Session
 from cluster.watch import Observer, Processors
 
 STEP = {"step": 1, "seconds_play": 20.0, "seconds_learn": 8.0, "seconds_sync": 2.0, "seconds_step": 30.0}
