@@ -18,7 +18,7 @@ SIZES: dict[str, Any] = {
     "eos_token_id": 0,
     "pad_token_id": 0,
 }
-EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16}
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 32}
 LINEAR: dict[str, Any] = {
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
@@ -26,7 +26,7 @@ LINEAR: dict[str, Any] = {
     "linear_value_head_dim": 16,
     "layer_types": ["linear_attention", "full_attention"],
 }
-GEMMA = {"head_dim": 16, "sliding_window": 32, "query_pre_attn_scalar": 16}
+GEMMA = {"head_dim": 32, "sliding_window": 32, "query_pre_attn_scalar": 32}
 CHANGING = {"rope_theta": 10000.0, "original_max_position_embeddings": 128}
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {}),
