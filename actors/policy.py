@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from actors.admission import Admission
 from actors.canary import check_model, check_sync, gap_of
+from actors.engine_arguments import engine_arguments
 from actors.meter import Meter
 from actors.pieces import Pieces, spans_of
-from actors.processes import backend_of, environment, shared_file, variables
+from actors.processes import environment, shared_file, variables
 from actors.settings import PolicySettings
 from learner.chat import Chat
 from rollout.errors import EngineFault, SettingsError, SyncError
@@ -22,11 +23,8 @@ from rollout.seeds import seed_of
 
 T = TypeVar("T")
 
-EXTENSION = "actors.weights.WeightsExtension"
 SHARED_MEMORY = "shared memory"
 """The ticket of syncs that need no learner to be connected."""
-CPU_BLOCK = 32
-"""Tokens in a block of cached keys and values: vLLM's 128 would never cache a short prompt that siblings share."""
 
 
 class VLLMPolicy:
@@ -369,42 +367,13 @@ class VLLMPolicy:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
 
-            config = AsyncEngineArgs(**self._arguments()).create_engine_config()
+            config = AsyncEngineArgs(
+                **engine_arguments(self.model_dir, self.seed, self.settings)
+            ).create_engine_config()
             if self.settings.tensor_parallel == 1:
                 # vLLM on CPU would put the worker into a process of its own, which polls for work and eats a core.
                 config.parallel_config.distributed_executor_backend = "uni"
             self._engine = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
-
-    def _arguments(self) -> dict[str, Any]:
-        """What vLLM is told."""
-        from vllm.config import WeightTransferConfig
-        from vllm.platforms import current_platform
-
-        settings, cpu = self.settings, current_platform.is_cpu()
-        automatic = "float32" if cpu else "bfloat16"
-        arguments = {
-            "model": self.model_dir,
-            "seed": self.seed,
-            "dtype": automatic if settings.dtype == "auto" else settings.dtype,
-            "max_model_len": settings.max_model_len,
-            "max_num_seqs": settings.max_num_seqs,
-            "tensor_parallel_size": settings.tensor_parallel,
-            "distributed_executor_backend": "mp",
-            "logprobs_mode": "processed_logprobs",
-            "enable_prefix_caching": True,
-            "weight_transfer_config": WeightTransferConfig(backend=f"relook_{backend_of(settings)}"),
-            "worker_extension_cls": EXTENSION,
-            "use_tqdm_on_load": False,
-        }
-        if not cpu:
-            return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
-        return arguments | {
-            "enforce_eager": True,
-            "block_size": CPU_BLOCK,
-            "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
-            # A seeded request whose prompt is cut in two kills vLLM on CPU ("CPU Generator does not use offset").
-            "enable_chunked_prefill": False,
-        }
 
 
 def _one_line(error: BaseException) -> str:

@@ -103,10 +103,30 @@ class Session:
 
     async def work(self) -> None:
         """Everything, in order."""
+        from cluster.loop import train
+
+        plan = self.plan
+        model, curriculum = await self._prepare()
+        self.display.stage("starting browsers, engines and learner")
+        lost_at = Counter[int]()
+        while True:
+            try:
+                await self._assemble(model, curriculum)
+                with _timed(plan.state, "train"):
+                    guard = self.crew.guard(self.observer.note, self.observer.gauges.health)
+                    await watched(train(self.run), guard)
+                return
+            except MachineError as fault:
+                lost_at[plan.state.step] += 1
+                if isinstance(fault, StorageFault) or lost_at[plan.state.step] > RECOVERIES or self.run is None:
+                    raise
+                await self._recover(fault)
+
+    async def _prepare(self) -> tuple[Path, Any]:
+        """MLflow, the model and its proof, Ray, and the reference pages. Returns the model's directory and the tasks."""
         from cluster import start
         from cluster.connection import connect
         from cluster.curriculum import Curriculum
-        from cluster.loop import train
         from cluster.model_proof import prove_model
         from cluster.references import check_with_actors
 
@@ -134,20 +154,7 @@ class Session:
         if files := start.files(settings, curriculum):
             self.display.stage("checking the reference pages of task files")
             await check_with_actors(files, settings, self._checked)
-        self.display.stage("starting browsers, engines and learner")
-        lost_at = Counter[int]()
-        while True:
-            try:
-                await self._assemble(model, curriculum)
-                with _timed(plan.state, "train"):
-                    guard = self.crew.guard(self.observer.note, self.observer.gauges.health)
-                    await watched(train(self.run), guard)
-                return
-            except MachineError as fault:
-                lost_at[plan.state.step] += 1
-                if isinstance(fault, StorageFault) or lost_at[plan.state.step] > RECOVERIES or self.run is None:
-                    raise
-                await self._recover(fault)
+        return model, curriculum
 
     def _checked(self, done: int, total: int) -> None:
         self.display.progress(done, total, "reference pages")
