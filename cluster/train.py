@@ -123,7 +123,7 @@ class Session:
                 await self._recover(fault)
 
     async def _prepare(self) -> tuple[Path, Any]:
-        """MLflow, the model and its proof, Ray, and the reference pages. Returns the model's directory and the tasks."""
+        """MLflow, the model and its proof, Ray, the reference pages. Returns the model's directory and the tasks."""
         from cluster import start
         from cluster.connection import connect
         from cluster.curriculum import Curriculum
