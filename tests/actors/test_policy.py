@@ -104,7 +104,8 @@ async def test_a_stop_string_quoted_in_a_thought_ends_nothing(
 ) -> None:
     """The template opens a thought that a random model never closes: all that is written is part of it."""
     tokenizer = policy._alive().get_tokenizer()
-    monkeypatch.setattr(tokenizer, "chat_template", f"{tokenizer.chat_template}<think>")
+    opened, ids_of = tokenizer.encode("<think>", add_special_tokens=False), policy.prompt_ids
+    monkeypatch.setattr(policy, "prompt_ids", lambda messages: [*ids_of(messages), *opened])
     request = ask(max_tokens=200, num=8)
     whole = max(await policy.complete(request), key=lambda completion: len(completion.token_ids))
     stop = next(letter for letter in whole.text[5:] if letter.isascii() and letter.isprintable())
@@ -114,7 +115,8 @@ async def test_a_stop_string_quoted_in_a_thought_ends_nothing(
     assert any(stop in completion.text[:-1] for completion in completions)
     for one in completions:
         assert one.finish == ("length" if len(one.token_ids) == 200 else "stop")
-        assert one.text == tokenizer.decode(one.token_ids).removesuffix("<|end|>")
+        # A random model writes broken characters; vLLM leaves out one that the end of the text breaks.
+        assert one.text.rstrip("\ufffd") == tokenizer.decode(one.token_ids).removesuffix("<|end|>").rstrip("\ufffd")
         assert [(span.start, span.end) for span in one.versions] == [(0, len(one.token_ids))]
         wanted = logprobs_of(model, one.prompt_ids + one.token_ids)[-len(one.token_ids) :]
         assert one.logprobs == pytest.approx(wanted, abs=1e-3)

@@ -1,7 +1,7 @@
 """Reading what the policy wrote."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.parsing import is_over, parse_feedback, parse_page
@@ -134,6 +134,7 @@ fences = st.sampled_from([("```html", "```"), ("```HTML", "```"), ("````html", "
 inners = st.lists(st.one_of(st.sampled_from(list(INNER.values())), st.just("<p>text</p>")), max_size=5)
 
 
+@settings(deadline=None)
 @given(thoughts, fences, inners, st.sampled_from([f"\n{GET_FEEDBACK}", "", "\nDone.", "\n```css\np{}\n```\n"]))
 def test_any_thought_fence_and_page_is_read_as_the_page(
     thought: str, fence: tuple[str, str], inner: list[str], after: str
@@ -145,12 +146,14 @@ def test_any_thought_fence_and_page_is_read_as_the_page(
     assert parse_page(text.replace("\n", "\r\n")) == page
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
     assert (parse_page(text).html is None) == bool(parse_page(text).problem)
     assert len(parse_feedback(text)) <= 5
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*"<>`\n =\"'-a", "```", "html", "<html>", "</html>", "<script", "</think>"])))
 def test_any_markup_is_read_without_an_error(parts: list[str]) -> None:
     text = "".join(parts)
