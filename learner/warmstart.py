@@ -16,13 +16,24 @@ from pathlib import Path
 import reward.designs
 import reward.validity
 import reward.visual.sentences
+import rollout.fences
 import rollout.parsing
 import rollout.prompts
 from learner import corpus, flaws, muon, tokenizer
 from learner.processor import has_bfloat16_units
 from learner.warmstart_settings import WarmStartSettings
 
-SOURCES = (corpus, flaws, muon, tokenizer, rollout.prompts, rollout.parsing, reward.validity, reward.visual.sentences)
+SOURCES = (
+    corpus,
+    flaws,
+    muon,
+    tokenizer,
+    rollout.prompts,
+    rollout.fences,
+    rollout.parsing,
+    reward.validity,
+    reward.visual.sentences,
+)
 """Modules that shape the policy, beside the designs and the pre-training itself."""
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
