@@ -57,8 +57,9 @@ async def ask_judge(settings: CriticSettings) -> None:
     try:
         await critic.ping()
         await critic.judge(TASK, PAGE, render(), None, fresh=True)
-    except CriticFault as fault:
-        if "cannot be reached" in str(fault):
+    except (CriticFault, SettingsError) as fault:
+        elsewhere = re.search(r"status 40[45]", str(fault))  # an address or a model that the server may name
+        if "cannot be reached" in str(fault) or (isinstance(fault, SettingsError) and not elsewhere):
             raise
         url = request_url(settings.base_url, "/chat/completions")
         advice = await advise(settings, str(fault))

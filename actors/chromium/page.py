@@ -17,7 +17,7 @@ from actors.chromium.launch import Process
 from actors.chromium.pipe import Answer, BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
 from actors.chromium.reading import Reading, read_document
-from actors.chromium.stillness import asks_stores, has_transitions, is_still
+from actors.chromium.stillness import asks_stores, has_frames, has_transitions, is_still
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.mirror.folder import Mirror
@@ -293,4 +293,5 @@ class Visit:
     def _heavy(self) -> bool:
         """Whether it was frames that took the time: the GPU process's, or many, with page time going on."""
         now = time.monotonic()
-        return self.effort.gpu_s > self.effort.cpu_s / 2 or now - self.clock.moved < (now - self.started) / 2
+        moving = now - self.clock.moved < (now - self.started) / 2 and has_frames(self.witness.html)
+        return self.effort.gpu_s > self.effort.cpu_s / 2 or moving

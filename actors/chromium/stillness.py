@@ -28,6 +28,17 @@ def has_transitions(html: str) -> bool:
     return bool(TRANSITIONS.search(html))
 
 
+FRAMES = re.compile(
+    r"canvas|webgl|webgpu|requestAnimationFrame|animat|transition|filter|<svg|createElementNS|<video|scroll-",
+    re.IGNORECASE,
+)
+
+
+def has_frames(html: str) -> bool:
+    """Whether a page may change from frame to frame, so that fewer frames are less work."""
+    return bool(FRAMES.search(html))
+
+
 def asks_stores(html: str) -> bool:
     """Whether a page may wait for a database."""
     return bool(STORES.search(html))

@@ -289,7 +289,7 @@ async def test_a_fresh_judgment_is_asked_for_and_not_remembered(tmp_path: Path) 
 async def test_the_server_is_never_asked_more_than_it_can_take() -> None:
     """A server that pleads as soon as four requests run is soon asked about that many."""
     server = JudgeServer()
-    server.behaviour = lambda number, body: "later 0.01" if server.running > 4 else "slow 0.01"
+    server.behaviour = lambda number, body: "later 0.05" if server.running > 4 else "slow 0.1"
     async with server:
         critic = HttpCriticActor(settings(server))
         await asyncio.gather(*(judge(critic, number) for number in range(60)))

@@ -104,7 +104,7 @@ async def test_the_time_that_webgl_takes_is_the_pages(renderer: ChromiumRenderer
 
 
 async def test_a_page_that_is_too_heavy_even_so_says_that(renderer: ChromiumRenderer) -> None:
-    page = Page(html=f"{BODY}<script>setInterval(() => {{ {BUSY} }}, 10)</script>")
+    page = Page(html=f"{BODY}<canvas></canvas><script>setInterval(() => {{ {BUSY} }}, 10)</script>")
     seen = await renderer.render(page)
     assert seen.outcome == "too_heavy"
     assert complaint(page, seen).startswith("The page is too heavy to draw: the page used more than 1.5 s of CPU")

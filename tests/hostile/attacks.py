@@ -71,7 +71,7 @@ SIZE = {
     "deep": ("ok timeout crash", INK + "<div>" * 20_000),
     "shadows": ("ok timeout", INK + "<p style='box-shadow:0 0 900px 900px red;filter:blur(300px)'>x</p>" * 60),
     "animations": (
-        "ok timeout",
+        "ok timeout too_heavy",
         INK + "<style>i{animation:a 1s infinite}@keyframes a{to{opacity:.5;margin:9px}}</style>" + "<i>x</i>" * 3_000,
     ),
 }
@@ -102,7 +102,7 @@ AWAY = {
         "blocked_navigation",
         script("location = URL.createObjectURL(new Blob(['<h1>other'], {type: 'text/html'}))"),
     ),
-    "script_url": ("blank blocked_navigation", script("location = 'javascript:\"<h1>other</h1>\"'")),
+    "script_url": ("ok blank blocked_navigation", script("location = 'javascript:\"<h1>other</h1>\"'")),
     "form": (
         "blocked_navigation",
         f"{INK}<form id=f method=post action='http://{HERE}/'><input name=a></form><script>f.submit()</script>",
