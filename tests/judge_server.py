@@ -48,10 +48,12 @@ class JudgeServer:
         """Shuts the door and drops every connection, as a server that dies does."""
         assert self._server is not None
         self._server.close()
+        await asyncio.sleep(0)  # a connection that was just accepted begins to be served
         for guest in self._guests:
             assert guest is not None
             guest.cancel()
         await asyncio.gather(*filter(None, self._guests), return_exceptions=True)
+        await asyncio.sleep(0)  # aborted transports close their sockets
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         guest = asyncio.current_task()

@@ -94,7 +94,7 @@ def schema(task: Task) -> Json:
         observations={"type": "string", "maxLength": 600},
         scores=_object(**dict.fromkeys(CRITERIA, score)),
         checklist={"type": "array", "items": met, "minItems": num, "maxItems": num},
-        feedback={"type": "array", "items": {"type": "string", "maxLength": 300}, "maxItems": 5},
+        feedback={"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 300}, "maxItems": 5},
     )
 
 
