@@ -89,7 +89,7 @@ def test_two_steps_of_the_real_graph(tmp_path: Path, family: Family) -> None:
     assert summary["forced_optimization"]["violations"] == 0
     assert summary["weight_sync"]["count"] == 2
     assert summary["weight_sync"]["max_logprob_gap"] <= 1e-3
-    assert summary["episodes"] == {"finished": 32, "machine_faults": 0, "dropped": 0}
+    assert summary["episodes"] == {"finished": 32, "machine_faults": 0, "dropped": 0, "faults": {}}
     assert summary["inference"]["self_edit"]["tokens"] > summary["inference"]["base"]["tokens"] > 0
     check_tables(run)
     check_mlflow(tmp_path, run)
