@@ -113,11 +113,6 @@ class Tracker:
                 f"--experiment-id {experiment.experiment_id}`, or choose another name with --set name=NAME"
             )
         if experiment is not None:
-            if experiment.lifecycle_stage != "active":
-                raise SettingsError(
-                    f"MLflow has deleted the experiment {settings.name!r}; bring it back with `mlflow experiments "
-                    f"restore --experiment-id {experiment.experiment_id}`, or give the run another `name`"
-                )
             experiment_id = experiment.experiment_id
         else:
             place = None if os.environ.get("MLFLOW_TRACKING_URI") else (runs / "mlflow-artifacts").as_uri()

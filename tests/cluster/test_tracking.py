@@ -156,16 +156,3 @@ def test_a_champion_that_was_replaced_while_it_was_delivered_is_left_to_the_next
     assert tracker.registry.all() == []
     tracker.champion(champion, 8, 0.5)
     assert [version.tags["step"] for version in tracker.registry.all()] == ["8"]
-
-
-@pytest.mark.engine
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_deleted_experiment_is_refused_with_the_command_that_restores_it(tmp_path: Path) -> None:
-    tracker = Tracker(RunSettings(name="paper"), tmp_path, "paper-1")
-    experiment = tracker.client.get_experiment_by_name("paper")
-    assert experiment is not None
-    tracker.client.delete_experiment(experiment.experiment_id)
-    with pytest.raises(
-        SettingsError, match=f"restore --experiment-id {experiment.experiment_id}`, or .* another `name`"
-    ):
-        Tracker(RunSettings(name="paper"), tmp_path, "paper-2")
