@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import importlib.metadata
-import io
 import json
 import os
 import secrets
@@ -21,6 +20,7 @@ from actors.endpoint import Address, Find
 from actors.judge_settings import JudgeSettings
 from actors.processes import variables
 from learner.processor import has_bfloat16_units
+from reward.multimodal.pictures import square
 from reward.multimodal.rubric import MAX_SHOTS
 from rollout.errors import CriticFault, SettingsError
 
@@ -251,8 +251,4 @@ def _on_cpu() -> bool:
 
 def _picture() -> str:
     """A grey square, as a data URI."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.new("RGB", (64, 64), "grey").save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(square('grey')).decode()}"

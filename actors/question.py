@@ -3,8 +3,6 @@
 import hashlib
 import os
 import re
-import struct
-import zlib
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,26 +11,16 @@ import httpx
 from actors.address import is_local, key_headers, request_url
 from actors.critic import HttpCriticActor
 from actors.settings import CriticSettings
+from reward.multimodal.pictures import square
 from rollout.errors import CriticFault, SettingsError
 from rollout.records import Page, Render, Shot, Task
 
 SIDE = 64
-"""Pixels; some models take no smaller picture."""
+"""Pixels of the test page's picture."""
 PATIENCE_S = 60.0
 """How long a busy server is waited for."""
 SHOWN_MODELS = 5
 HINT_TIMEOUT_S = 10.0
-
-
-def picture() -> bytes:
-    """A blue square as PNG."""
-    rows = (b"\0" + b"\x26\x8b\xd2" * SIDE) * SIDE
-    header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    framed = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 TASK = Task(id="test-question", brief="Build page 1: a blue square, nothing else.")
@@ -41,7 +29,7 @@ PAGE = Page(html="<!doctype html><title>Page 1</title><body style='background:#2
 
 def render() -> Render:
     """What the page looks like."""
-    png = picture()
+    png = square("#268bd2", SIDE)
     shot = Shot(at_ms=0, sha256=hashlib.sha256(png).hexdigest(), width=SIDE, height=SIDE, picture=png)
     return Render(page_sha256=PAGE.sha256, outcome="ok", shots=(shot,))
 

@@ -164,11 +164,6 @@ def _tailwind(split: SplitResult) -> Address | None:
     return Wanted(package="tailwindcss-cdn", version="3", paths=(f"tailwindcss{build}.js",))
 
 
-def _bootstrap(split: SplitResult) -> Address | None:
-    """`/bootstrap/5.3.0/js/bootstrap.min.js` and `/font-awesome/4.7.0/css/font-awesome.min.css`."""
-    return _cdnjs("/")(split)
-
-
 def _font_awesome(split: SplitResult) -> Address | None:
     found = re.fullmatch(r"/releases/v(?P<version>[\d.]+)/(?P<path>.+)", split.path)
     if found is None:
@@ -242,9 +237,9 @@ FORMS: dict[str, Callable[[SplitResult], Address | None]] = {
     "cdn.staticfile.org": _cdnjs("/"),
     "cdn.staticfile.net": _cdnjs("/"),
     "lib.baomitu.com": _cdnjs("/"),
-    "stackpath.bootstrapcdn.com": _bootstrap,
-    "maxcdn.bootstrapcdn.com": _bootstrap,
-    "netdna.bootstrapcdn.com": _bootstrap,
+    "stackpath.bootstrapcdn.com": _cdnjs("/"),
+    "maxcdn.bootstrapcdn.com": _cdnjs("/"),
+    "netdna.bootstrapcdn.com": _cdnjs("/"),
     "cdn.plot.ly": _plotly,
     "threejs.org": _three,
     "code.jquery.com": _jquery,

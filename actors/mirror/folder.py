@@ -65,7 +65,7 @@ class Mirror:
     def fonts(self) -> tuple[str, ...]:
         """Families of Google Fonts, by their names on addresses. Example: `("inter", "playfair-display")`."""
         return tuple(
-            sorted(name.removeprefix(FONT_PACKAGES) for name in self.versions if name.startswith("@fontsource"))
+            sorted(name.removeprefix(FONT_PACKAGES) for name in self.versions if name.startswith(FONT_PACKAGES))
         )
 
     def answer(self, url: str) -> Answer | None:

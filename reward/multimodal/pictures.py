@@ -13,6 +13,13 @@ WORDS_MB = 1.0
 """What the texts of a request may take."""
 
 
+def square(color: str, side: int = 64) -> bytes:
+    """A PNG of one colour, to ask a judge about; some models take no smaller picture."""
+    data = BytesIO()
+    Image.new("RGB", (side, side), color).save(data, "PNG")
+    return data.getvalue()
+
+
 def limit_of(picture_mb: float, request_mb: float, num: int) -> int:
     """Bytes that each of `num` pictures of a request may have."""
     share = max(request_mb - WORDS_MB, request_mb / 2) / max(1, num)
