@@ -46,7 +46,7 @@ REAL_TIME = re.compile(
     re.IGNORECASE,
 )
 """Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media, databases, what the
-browser measures of itself, keys that nobody may foretell."""
+browser measures of itself, keys that must not be predictable."""
 FREE_TIME = re.compile(
     rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
 )

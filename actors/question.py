@@ -37,8 +37,8 @@ def render() -> Render:
 async def ask_judge(settings: CriticSettings) -> None:
     """Asks the judge at an address for one judgment.
 
-    Raises SettingsError for a judge that gives none, with the server's words and what to set; CriticFault when nobody
-    answers at the address.
+    Raises SettingsError for a judge that gives none, with the server's words and what to set; CriticFault when no
+    server answers at the address.
     """
     quick = {"judgments": 1, "deadline_s": min(PATIENCE_S, settings.deadline_s), "retries": 1}
     critic = HttpCriticActor(settings.model_copy(update=quick))

@@ -50,7 +50,7 @@ class Crew:
     learner: LearnerPool
     agency: "Agency"
     helpers: list[Pool]
-    """Browsers, judges, critics and the router, whom others ask; here they are only watched."""
+    """Browsers, judges, critics and the router: episode workers call them, the crew only monitors them."""
 
     async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
         """Watches everyone, without end; see `cluster.vigil`. Raises MachineError for whom nobody can stand in."""

@@ -113,7 +113,7 @@ def _accepted(history: History) -> Html:
 
 
 def _outcomes(history: History) -> Html | None:
-    """Shares of first pages by what became of them; from the outcomes where a run did not count reasons yet."""
+    """Shares of first pages by reason; by outcome for runs that did not count reasons yet."""
     counted = any(f"{FIRST_PAGES}ok" in row for row in history)
     prefix = FIRST_PAGES if counted else "outcome_"
     rows = [{key: value for key, value in row.items() if key.startswith(prefix)} for row in history]

@@ -114,7 +114,7 @@ def group_reason(group: Group, settings: LearnerSettings) -> str:
 
 
 def signal_metrics(groups: Sequence[Group], settings: LearnerSettings) -> dict[str, float]:
-    """Counts for a step's row: groups with a signal, the others by reason, first pages by what became of them, and
+    """Counts for a step's row: groups with a signal, the others by reason, first pages by reason, and
     machine faults by kind. A reason that did not occur counts 0, so that its curve has no gaps."""
     grouped = Counter(group_reason(group, settings) for group in groups)
     paged = Counter(page_reason(attempt) for _, attempt in _first_pages(groups))

@@ -33,7 +33,7 @@ class Prompt:
 
 
 def context_of(settings: RunSettings, model: Path | None) -> int | None:
-    """Tokens that prompt and completion may have together; None where nobody says."""
+    """Tokens that prompt and completion may have together; None where neither settings nor model set a limit."""
     own = model_context(model) if model is not None and settings.model != "builtin" else None
     if settings.model == "builtin" and settings.policy.max_model_len is None:
         own = own or settings.warm_start.context
@@ -47,7 +47,7 @@ def model_context(model: Path) -> int | None:
     try:
         config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # whoever loads the model says what is wrong with it
+        return None  # loading the model reports what is wrong with it
     if not isinstance(config, dict):
         return None
     text: dict[str, Any] = config | (config.get("text_config") or {})
