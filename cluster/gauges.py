@@ -1,9 +1,11 @@
 """A run's metrics for Prometheus, through Ray's own exporter: what `deploy/grafana.json` draws.
 
-Set by the driver: once a step, and the pools' health as soon as the vigil sees it change. Every node's exporter
-prefixes the names with `ray_`.
+Set by the driver: once a step, and the pools' health as soon as the vigil sees it change. Ray's exporter drops a gauge
+that was not set during its last two report intervals, so a thread sets all of them again every few seconds. Every
+node's exporter prefixes the names with `ray_`.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 POOLS = ("browser", "policy", "critic", "learner")
 STAGES = ("generate", "render", "judge", "wait", "learn", "sync")
 ACTORS = "relook_actors"
+REFRESH_S = 5.0
+"""Between two times that every gauge is set; Ray's exporter keeps one for 20 s by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,9 @@ class Gauges:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._gauges: dict[str, Any] = {}
+        self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
 
     def show(self, row: Mapping[str, float]) -> None:
         """Sets every gauge to a step's metrics; what the row lacks stays as it was."""
@@ -86,12 +93,30 @@ class Gauges:
         for state, number in (("well", well), ("lost", lost)):
             self._set(ACTORS, "Actors of a pool, by whether they answer", number, pool=pool, state=state)
 
+    def close(self) -> None:
+        """Sets nothing again; the exporter drops the gauges soon afterwards."""
+        self._closed.set()
+
     def _set(self, name: str, words: str, number: float, **labels: str) -> None:
         import ray
         from ray.util.metrics import Gauge
 
         if not ray.is_initialized():
             return
-        if name not in self._gauges:
-            self._gauges[name] = Gauge(name, description=words, tag_keys=("run", *labels))
-        self._gauges[name].set(float(number), {"run": self.run_id, **labels})
+        with self._lock:
+            if not self._gauges:
+                threading.Thread(target=self._refresh, name="gauges", daemon=True).start()
+            if name not in self._gauges:
+                self._gauges[name] = Gauge(name, description=words, tag_keys=("run", *labels))
+            self._values[name, tuple(labels.items())] = float(number)
+            self._gauges[name].set(float(number), {"run": self.run_id, **labels})
+
+    def _refresh(self) -> None:
+        import ray
+
+        while not self._closed.wait(REFRESH_S):
+            with self._lock:
+                if not ray.is_initialized():
+                    continue
+                for (name, labels), number in self._values.items():
+                    self._gauges[name].set(number, {"run": self.run_id, **dict(labels)})

@@ -145,6 +145,7 @@ class Observer:
     def finish(self, status: str) -> dict[str, Any]:
         """The last word: summary and report written, everything delivered, the MLflow run ended."""
         self.clerk.shutdown(wait=True)
+        self.gauges.close()
         for errand in self.errands:
             errand.result()
         if status == "finished":
