@@ -17,7 +17,7 @@ from actors.pieces import Pieces, spans_of
 from actors.processes import environment, shared_file, variables
 from actors.settings import PolicySettings
 from learner.chat import Chat
-from rollout.errors import EngineFault, SettingsError, SyncError
+from rollout.errors import EngineFault, PromptTooLong, SettingsError, SyncError
 from rollout.records import Completion, Message, Request
 from rollout.seeds import seed_of
 
@@ -86,13 +86,13 @@ class VLLMPolicy:
     async def complete(self, request: Request) -> tuple[Completion, ...]:
         """`request.num` completions in sampling order, all under proven weights; see `actors.admission`.
 
-        Raises EngineFault; SettingsError for too long a prompt.
+        Raises EngineFault; PromptTooLong for a prompt that leaves no room for an answer.
         """
         await self.admission.passed(self.settings.call_timeout_s)
         prompt = self.prompt_ids(request.messages)
         limit = self._alive().model_config.max_model_len
         if len(prompt) >= limit:
-            raise SettingsError(
+            raise PromptTooLong(
                 f"a prompt of {len(prompt)} tokens leaves no room in policy.max_model_len = {limit}: "
                 "raise it, or lower episode.max_tokens"
             )

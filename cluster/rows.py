@@ -64,6 +64,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
                     "trajectory_seconds": trajectory.seconds,
                     "retries": trajectory.retries,
                     "faults": list(trajectory.faults),
+                    "context_full": trajectory.context_full,
                     **_attempt_row(attempt),
                 }
 
@@ -96,6 +97,7 @@ def schema() -> Any:
         "trajectory_seconds": real,
         "retries": whole,
         "faults": texts,
+        "context_full": flag,
         "round": whole,
         "index": whole,
         "verdict": text,
@@ -179,7 +181,9 @@ def _trajectory(task: Task, rows: list[Row]) -> Trajectory:
         turns=tuple(turns),
         seconds=first["trajectory_seconds"],
         retries=first["retries"],
-        faults=tuple(first.get("faults") or ()),  # tables of older runs have no such column
+        # Tables of older runs lack these columns.
+        faults=tuple(first.get("faults") or ()),
+        context_full=bool(first.get("context_full")),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.store import Store, without_pixels
 from rollout.episode import play
-from rollout.errors import BrowserFault, MachineError, PictureLost, fault_line
+from rollout.errors import BrowserFault, MachineError, PictureLost, PromptTooLong, fault_line
 from rollout.parsing import parse_feedback
 from rollout.ports import Cast
 from rollout.records import Critique, Group, Page, Probe, Render, Reward, Task, Trajectory, Viewport
@@ -78,8 +78,11 @@ class EpisodeWorker:
         return await self.cast.critic.judge(task, page, render, await self._reference(task), fresh=True)
 
     async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
-        """What the policy says is wrong with a page. Raises MachineError."""
-        (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
+        """What the policy says is wrong with a page; nothing of one that fills its context. Raises MachineError."""
+        try:
+            (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
+        except PromptTooLong:
+            return ()
         return parse_feedback(written.text)
 
     async def render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rollout import prompts
 from rollout.acceptance import improves
-from rollout.errors import BrowserFault, MachineError, fault_line
+from rollout.errors import BrowserFault, MachineError, PromptTooLong, fault_line
 from rollout.parsing import parse_page
 from rollout.ports import Cast, Shown
 from rollout.records import (
@@ -43,16 +43,21 @@ BACKOFF_S = 0.5
 async def play(task: Task, cast: Cast, settings: EpisodeSettings, *, seed: int, sibling: int = 0) -> Trajectory:
     """Plays one episode of a task: the same arguments and cast, the same trajectory.
 
-    Raises MachineError once its retries are used up, TaskFileError for a reference page that does not render.
+    Raises MachineError once its retries are used up, TaskFileError for a reference page that does not render,
+    PromptTooLong for a task's own prompt.
     """
     started = time.monotonic()
     episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
-    turns = [await episode.first_turn()]
+    turns, context_full = [await episode.first_turn()], False
     for number in range(1, settings.rounds + 1):
         best = turns[-1].accepted
         if best is None or best.total >= 1.0:
             break
-        turns.append(await episode.revision(number, best))
+        try:
+            turns.append(await episode.revision(number, best))
+        except PromptTooLong:  # The policy's page is as long as that: what was reached stands.
+            context_full = True
+            break
     return Trajectory(
         id=f"{task.id}/{sibling}@{seed}",
         task=task,
@@ -60,6 +65,7 @@ async def play(task: Task, cast: Cast, settings: EpisodeSettings, *, seed: int, 
         seconds=time.monotonic() - started,
         retries=len(episode.faults),
         faults=tuple(episode.faults),
+        context_full=context_full,
     )
 
 

@@ -41,6 +41,10 @@ class SettingsError(BadInput):
     """A setting is unknown, out of range or at odds with another one."""
 
 
+class PromptTooLong(SettingsError):
+    """A prompt leaves no room for an answer in the model's context. A revision's ends its episode and no more."""
+
+
 class TaskFileError(BadInput):
     """A task file is missing, truncated, or has a row that is not a task."""
 

@@ -432,6 +432,8 @@ class Trajectory:
     """Machine faults that were survived on the way."""
     faults: tuple[str, ...] = ()
     """Those faults in order, each as its kind and its message."""
+    context_full: bool = False
+    """Whether the episode ended because its next prompt left no room for a page in the model's context."""
 
     @property
     def accepted(self) -> tuple[Attempt, ...]:

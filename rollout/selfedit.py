@@ -4,9 +4,10 @@ Rendering is cheap, so a revision that does not render validly is refused; nobod
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollout import prompts
+from rollout.errors import PromptTooLong
 from rollout.parsing import parse_feedback, parse_page
 from rollout.ports import Policy, Renderer
 from rollout.records import Message, Page, Render, Request, Task
@@ -45,8 +46,11 @@ async def self_edit(
     drafts = [await editor.draft(prompts.first(task), 0)]
     for number in range(1, rounds + 1):
         best = drafts[-1]
-        feedback = await editor.review(task, best, number)
-        revised = await editor.draft(prompts.revise(task, best.page, feedback), number, feedback)
+        try:
+            feedback = await editor.review(task, best, number)
+            revised = await editor.draft(prompts.revise(task, best.page, feedback), number, feedback)
+        except PromptTooLong:  # The page fills the model's context: it stands in the rounds that are left.
+            revised = replace(best, round=number, feedback=(), kept=False)
         drafts.append(revised if revised.valid else editor.refuse(revised, best))
     return tuple(drafts)
 

@@ -18,7 +18,7 @@ from cluster.worker import EpisodeWorker
 from learner.checkpoint import verify, writing
 from reward.score import score
 from reward.settings import ScoreSettings
-from rollout.errors import BrowserFault, CriticFault
+from rollout.errors import BrowserFault, CriticFault, PromptTooLong
 from rollout.ports import Cast
 from rollout.prompts import REVIEW, answer, feedback_text
 from rollout.records import (
@@ -45,10 +45,11 @@ PNG = b"\x89PNG paper"
 
 
 class PaperPolicy:
-    """Writes a page whose quality is drawn from a softmax over LEVELS logits."""
+    """Writes a page whose quality is drawn from a softmax over LEVELS logits, for `most_messages` at most."""
 
-    def __init__(self, logits: list[float] | None = None) -> None:
+    def __init__(self, logits: list[float] | None = None, most_messages: int = 100) -> None:
         self.logits = list(logits or [0.0] * LEVELS)
+        self.most_messages = most_messages
         self.version = 0
         self.requests: list[Request] = []
 
@@ -58,6 +59,8 @@ class PaperPolicy:
         return [weight / sum(weights) for weight in weights]
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
+        if len(request.messages) > self.most_messages:
+            raise PromptTooLong(f"{len(request.messages)} messages, wanted {self.most_messages} at most")
         self.requests.append(request)
         await asyncio.sleep(0)
         return tuple(self._one(request, random.Random(f"{request.seed}/{index}")) for index in range(request.num))

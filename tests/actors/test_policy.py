@@ -16,7 +16,7 @@ from tiny_policy import CANARY, VLLM_WARNINGS, logprobs_of, moved, synced
 
 from actors.policy import VLLMPolicy
 from actors.settings import PolicySettings
-from rollout.errors import EngineFault, SettingsError, SyncError
+from rollout.errors import EngineFault, PromptTooLong, SettingsError, SyncError
 from rollout.records import Completion, Message, Request
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"), *VLLM_WARNINGS]
@@ -123,7 +123,7 @@ async def test_a_stop_string_quoted_in_a_thought_ends_nothing(
 
 
 async def test_a_prompt_that_leaves_no_room_is_a_matter_of_settings(policy: VLLMPolicy) -> None:
-    with pytest.raises(SettingsError, match="max_model_len = 512"):
+    with pytest.raises(PromptTooLong, match="max_model_len = 512"):
         await policy.complete(ask("x" * 600))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollout.acceptance import violations
 from rollout.episode import play
-from rollout.errors import BrowserFault, CriticFault, TaskFileError
+from rollout.errors import BrowserFault, CriticFault, PromptTooLong, TaskFileError
 from rollout.records import Comparison, Trajectory
 from rollout.settings import EpisodeSettings
 
@@ -57,6 +57,19 @@ async def test_a_machine_fault_that_lasts_is_raised_and_never_scored() -> None:
         await play(
             task(), cast(renderer=PaperRenderer(faults=9), policy=PaperPolicy([0, 0, 0, 0, 9.0])), settings, seed=1
         )
+
+
+async def test_a_revision_whose_prompt_is_too_long_ends_the_episode_with_what_was_reached() -> None:
+    trajectory = await play(task(), cast(policy=PaperPolicy(most_messages=2)), SETTINGS, seed=1)
+    assert trajectory.context_full
+    assert len(trajectory.turns) == 1
+    assert trajectory.accepted[0].page == (await play(task(), cast(), SETTINGS, seed=1)).accepted[0].page
+    assert not (await play(task(), cast(), SETTINGS, seed=1)).context_full
+
+
+async def test_a_tasks_own_prompt_that_is_too_long_is_a_persons_mistake() -> None:
+    with pytest.raises(PromptTooLong, match="2 messages, wanted 1 at most"):
+        await play(task(), cast(policy=PaperPolicy(most_messages=1)), SETTINGS, seed=1)
 
 
 async def test_a_reference_that_does_not_render_is_the_task_files_fault() -> None:

@@ -17,6 +17,13 @@ async def test_no_critic_is_needed_and_every_round_is_accounted() -> None:
     assert drafts[1].feedback == ("The level should be higher.",)
 
 
+async def test_a_page_that_fills_the_context_stands_in_every_round_that_is_left() -> None:
+    drafts = await self_edit(task(), PaperPolicy(most_messages=2), PaperRenderer(), SETTINGS, rounds=2, seed=1)
+    assert [draft.round for draft in drafts] == [0, 1, 2]
+    assert [draft.kept for draft in drafts] == [True, False, False]
+    assert {draft.page for draft in drafts} == {drafts[0].page}
+
+
 async def test_a_review_is_asked_for_as_in_self_edit() -> None:
     policy = PaperPolicy()
     await self_edit(task(), policy, PaperRenderer(), SETTINGS, rounds=1, seed=1)
