@@ -26,7 +26,16 @@ demo: setup ## train the built-in policy on this machine; ARGS="--set steps=8" o
 	@$(BIN)/python -m cluster.train deploy/runs/demo.toml $(ARGS)
 
 test: setup ## pass all tests, those of the real engines too; ARGS="-m 'not engine'" for the fast ones
+ifneq ($(strip $(ARGS)),)
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@failed=0; \
+	echo "::: tests without engines, on several processors"; \
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 -m "not engine" || failed=1; \
+	echo "::: tests of the real engines, one after the other"; \
+	$(BIN)/python -m pytest -m engine || failed=1; \
+	exit $$failed
+endif
 
 check: setup ## formatting, lint, types, the rooms' contracts, the house rules
 	$(BIN)/ruff format --check .
