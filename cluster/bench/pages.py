@@ -1,7 +1,7 @@
 """Renders folders of pages that others wrote: outcomes, wall and CPU seconds, faults and flags by folder.
 
-PAGES in the environment names a folder with one folder of .html files a set; PAGES_MOST bounds the pages a set.
-`runs/pages.jsonl` has a line a page.
+PAGES in the environment names a folder with one folder of .html files a set; PAGES_MOST bounds the pages a set, and
+PAGES_MIRROR names a folder of libraries that `relook mirror build` made. `runs/pages.jsonl` has a line a page.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from rollout.errors import BrowserFault
 from rollout.files import write_aside
 from rollout.records import Page, Render
 
+MIRROR = Path(os.environ["PAGES_MIRROR"]) if os.environ.get("PAGES_MIRROR") else None
 MOST = int(os.environ["PAGES_MOST"]) if "PAGES_MOST" in os.environ else None
 Show = Callable[[Page], Awaitable[Render]]
 
@@ -56,7 +57,7 @@ def bench_pages() -> dict[str, Figures]:
 async def _rendered(sets: list[Path]) -> list[Row]:
     from actors.browser import ChromiumRenderer
 
-    renderer = ChromiumRenderer(RunSettings().browser)
+    renderer = ChromiumRenderer(RunSettings().browser.model_copy(update={"mirror": MIRROR}))
     await renderer.start()
     try:
         return [await _row(renderer.render, path) for path in _files(sets)]
