@@ -116,7 +116,8 @@ class CriticSettings(Settings):
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """`http`: further fields of each request, such as `{reasoning_effort = "low"}`."""
     max_pictures: int = Field(default=16, ge=1, le=16)
-    """`http`: pictures a request may show, shared by the two pages of a comparison."""
+    """`http`: pictures a request may show, shared by the two pages of a comparison, that of the whole page first; how
+    many were left out is said."""
     one_picture: bool = False
     """`http`: each picture is sent in a message of its own, for servers that take one a message."""
     picture_format: Literal["png", "jpeg", "webp"] = "png"

@@ -105,6 +105,14 @@ async def test_a_page_that_grows_is_followed_up_to_the_bound(renderer: ChromiumR
     assert {color for color, _ in _stripes(picture.crop((0, MOST - 400, 1024, MOST)))} == {(0, 128, 128), WHITE}
 
 
+async def test_a_page_that_scrolling_breaks_stays_valid(renderer: ChromiumRenderer) -> None:
+    """It had rendered by then. One that hangs costs itself the picture, one that throws nothing."""
+    hung = await renderer.render(Page(html=f"{SHORT}<script>onscroll = () => {{ for (;;); }}</script>"))
+    assert (hung.outcome, [shot.label for shot in hung.shots]) == ("ok", [""] * 3)
+    thrown = await renderer.render(Page(html=f"{SHORT}<script>onscroll = () => {{ missing(); }}</script>"))
+    assert (thrown.outcome, thrown.shots[-1].label) == ("ok", WHOLE_PAGE)
+
+
 async def test_the_page_is_not_resized_and_what_is_fixed_appears_once(renderer: ChromiumRenderer) -> None:
     resized = Probe(name="resized", steps=(ProbeStep(kind="expect_text", selector="#said", value="resize"),))
     render = await renderer.render(Page(html=HERO), (resized,))
