@@ -26,7 +26,7 @@ from rollout.records import Page, Probe, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
-FRAMES, FREE = "frames-7", "free-3"
+FRAMES, FREE = "frames-8", "free-4"
 """The two engines; they count up when the same page may come out differently: part of every cache key."""
 _HERE = Path(__file__)
 JUDGING = code_hash(Path(str(reward.__file__)).parent, [_HERE, *sorted(_HERE.with_name("chromium").glob("*.py"))])
@@ -136,7 +136,8 @@ class ChromiumRenderer:
         settings = self.settings
         operated = settings.probe_shots, settings.explore
         mirror = () if self.mirror is None else (self.mirror.hash,)
-        return settings.viewport_width, settings.viewport_height, settings.shots_ms, *operated, *mirror
+        size = settings.viewport_width, settings.viewport_height, settings.full_page_height or 0
+        return *size, settings.shots_ms, *operated, *mirror
 
     async def _proven(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, pictures: dict[str, bytes]
@@ -151,7 +152,7 @@ class ChromiumRenderer:
         signs = FREE_TIME if self.name.startswith(FREE) else REAL_TIME
         if "coarse_frames" in render.flags or not render.shots or not signs.search(page.html or ""):
             return render
-        twin = await self._render(page, (), settings.model_copy(update={"explore": 0}), bytes)
+        twin = await self._render(page, (), settings.model_copy(update={"explore": 0, "full_page_height": 0}), bytes)
         if timed(render) == timed(twin):
             return render
         return replace(render, flags=tuple(sorted({*render.flags, "nondeterministic"})))
@@ -283,10 +284,10 @@ class ChromiumRenderer:
         """Behind the best fence this machine allows, which is remembered."""
         executable = find_executable(self.settings.executable)
         fences = FENCES[:1] if self.settings.sandbox == "required" else FENCES
-        faults: list[str] = []
+        memory_mb, whole, faults = self.settings.memory_mb, bool(self.settings.full_page_height), list[str]()
         for fence in (self._fence,) if self._fence else fences:
             try:
-                browser = await launch(executable, memory_mb=self.settings.memory_mb, fence=fence)
+                browser = await launch(executable, memory_mb=memory_mb, fence=fence, whole=whole)
             except BrowserFault as error:
                 faults.append(str(error))
                 continue

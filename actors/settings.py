@@ -42,6 +42,10 @@ class PolicySettings(Settings):
     """Seconds a ping, a canary or one step of a weight sync may take before the engine counts as lost."""
 
 
+FULL_PAGE_HEIGHT = 4096
+"""Of `browser.full_page_height` where a multimodal critic judges: five screens, and 5,500 tokens of most judges."""
+
+
 class BrowserSettings(Settings):
     """Headless browsers."""
 
@@ -56,6 +60,9 @@ class BrowserSettings(Settings):
     """In CSS pixels."""
     viewport_height: int = Field(default=768, ge=64, le=4096)
     """In CSS pixels."""
+    full_page_height: int | None = Field(default=None, ge=0, le=16_000)
+    """CSS pixels from the top that one more picture shows of a page taller than the screen, after the page was scrolled
+    through once; 0 takes none. None is 4,096 where a multimodal critic judges, else 0."""
     shots_ms: tuple[int, ...] = Field(default=(0, 1000, 2000), min_length=1, max_length=16)
     """Page times of the pictures, in milliseconds, rising; nobody waits for them."""
     probe_shots: bool = False
@@ -109,7 +116,8 @@ class CriticSettings(Settings):
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """`http`: further fields of each request, such as `{reasoning_effort = "low"}`."""
     max_pictures: int = Field(default=16, ge=1, le=16)
-    """`http`: pictures a request may show, shared by the two pages of a comparison."""
+    """`http`: pictures a request may show, shared by the two pages of a comparison, that of the whole page first; how
+    many were left out is said."""
     one_picture: bool = False
     """`http`: each picture is sent in a message of its own, for servers that take one a message."""
     picture_format: Literal["png", "jpeg", "webp"] = "png"

@@ -71,7 +71,7 @@ async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
     """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
     from actors.browser import ChromiumRenderer
 
-    renderer = ChromiumRenderer(settings.browser)
+    renderer = ChromiumRenderer(settings.renderer)
     async with critic_at_hand(settings) as critic:
         try:
             await critic.ping()

@@ -82,7 +82,7 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
 
     cluster = settings.cluster
     browser_bundle = agency.bundle("browser", cluster.browser_cpus)
-    screen = (settings.browser, put, at_home(settings.cache) / "renders")
+    screen = (settings.renderer, put, at_home(settings.cache) / "renders")
     browsers = await agency.hire(
         "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
     )

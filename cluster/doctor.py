@@ -95,7 +95,7 @@ def check_browser(settings: RunSettings) -> Finding:
     async def see() -> str:
         from actors.browser import CANARY, ChromiumRenderer
 
-        renderer = ChromiumRenderer(settings.browser)
+        renderer = ChromiumRenderer(settings.renderer)
         try:
             await renderer.start()
             render = await renderer.render(CANARY)

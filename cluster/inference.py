@@ -28,7 +28,7 @@ async def tools(settings: RunSettings, model: Path) -> AsyncIterator[Tools]:
     from actors.policy import VLLMPolicy
 
     policy = VLLMPolicy(str(model), settings.policy, settings.seed, 0)
-    renderer = ChromiumRenderer(settings.browser, cache=at_home(settings.cache) / "renders")
+    renderer = ChromiumRenderer(settings.renderer, cache=at_home(settings.cache) / "renders")
     try:
         await asyncio.gather(policy.start(), renderer.start())
         yield Tools(policy=policy, renderer=renderer)

@@ -131,7 +131,7 @@ class Browsers:
 async def browsers(settings: RunSettings, num: int | None = None) -> AsyncIterator[Browsers]:
     """Browsers in this process, one a core unless `num` is given. Raises BrowserFault when they cannot start."""
     num = max(1, min(num or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0))))
-    several = Browsers(settings.browser, num, at_home(settings.cache) / "renders")
+    several = Browsers(settings.renderer, num, at_home(settings.cache) / "renders")
     try:
         await asyncio.gather(*(browser.start() for browser in several.all))
         for browser in several.all:
@@ -169,7 +169,7 @@ async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSe
     if not num:
         return
     agency, at_once = Agency(settings), min(num, settings.browser.count)
-    seat = (settings.browser, without_pixels, at_home(settings.cache) / "renders")
+    seat = (settings.renderer, without_pixels, at_home(settings.cache) / "renders")
     try:
         bundle = agency.bundle("browser", settings.cluster.browser_cpus)
         handles = await agency.hire("browser", ChromiumRenderer, [seat] * at_once, bundle, restarts=-1)

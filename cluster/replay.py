@@ -115,7 +115,7 @@ async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> 
     from actors.browser import ChromiumRenderer
 
     pages = judged_pages(store, num, seed=settings.seed)
-    renderer = ChromiumRenderer(settings.browser)
+    renderer = ChromiumRenderer(settings.renderer)
     async with critic_at_hand(settings) as critic:
         try:
             await renderer.start()

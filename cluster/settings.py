@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from actors.judge_settings import JudgeSettings
 from actors.mirror.folder import INDEX
-from actors.settings import BrowserSettings, CriticsSettings, PolicySettings
+from actors.settings import FULL_PAGE_HEIGHT, BrowserSettings, CriticsSettings, PolicySettings
 from cluster.home import at_home
 from learner.settings import LearnerSettings
 from learner.warmstart_settings import WarmStartSettings
@@ -168,6 +168,14 @@ class RunSettings(Settings):
                 "ranks, and policy.tensor_parallel = 1"
             )
         return self
+
+    @property
+    def renderer(self) -> BrowserSettings:
+        """What browsers are made with: `browser`, where it is left open with what the critics need."""
+        if self.browser.full_page_height is not None:
+            return self.browser
+        judged = any(one.kind == "http" for one in self.critic.members.values())
+        return self.browser.model_copy(update={"full_page_height": FULL_PAGE_HEIGHT if judged else 0})
 
     @property
     def served_judge(self) -> JudgeSettings:

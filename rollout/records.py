@@ -45,6 +45,9 @@ Verdict = Literal["accepted", "not_better", "not_preferred", "unused"]
 Preference = Literal["old", "new", "tie"]
 """Which of two pages a critic would rather have: the best so far, or the attempt."""
 
+WHOLE_PAGE = "whole page"
+"""Label of the picture that shows a page beyond its first screen; on a further screen, the size stands before it."""
+
 SCREENS = {"desktop": "1280x800", "tablet": "820x1180", "mobile": "390x844"}
 """Sizes that have a name."""
 
@@ -203,7 +206,8 @@ class Shot:
     picture: Any = field(default=None, compare=False, repr=False)
     """PNG bytes in one process; a Ray object reference between processes; None once only the kept file is left."""
     label: str = ""
-    """What the picture shows beyond a page at a time: the probe or the control it followed, or the viewport."""
+    """What the picture shows beyond a page at a time: the probe or the control it followed, the viewport, or
+    `WHOLE_PAGE`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,12 +280,13 @@ class Render:
     detail: str = ""
     """The first exception's message, or what ended the render; empty when all is well."""
     shots: tuple[Shot, ...] = ()
-    """Three timed pictures (after load, +1 s, +2 s of page time), then those that followed probes or explorations."""
+    """Three timed pictures (after load, +1 s, +2 s of page time), then that of the whole page where there is one, then
+    those that followed probes or explorations."""
     blocks: tuple[TextBlock, ...] = ()
     boxes: tuple[Box, ...] = ()
     viewport: tuple[int, int] = (0, 0)
     document: tuple[int, int] = (0, 0)
-    """Width and height of the whole document."""
+    """Width and height of the whole document, when it was last pictured before anything was operated."""
     background: tuple[int, int, int] = (255, 255, 255)
     """Colour of the page's canvas."""
     title: str = ""

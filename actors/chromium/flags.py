@@ -24,6 +24,9 @@ LOOK_FLAGS = (
 )
 """The same pixels on every machine that has the same fonts."""
 
+WHOLE_FLAGS = ("--blink-settings=mainFrameClipsContent=false",)
+"""A document is drawn beyond the screen too, for whoever looks there."""
+
 QUIET_FLAGS = (
     "--headless",
     "--no-startup-window",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.chromium.flags import FENCE_FLAGS, FRAME_FLAGS, LOOK_FLAGS, QUIET_FLAGS
+from actors.chromium.flags import FENCE_FLAGS, FRAME_FLAGS, LOOK_FLAGS, QUIET_FLAGS, WHOLE_FLAGS
 from actors.chromium.pipe import BrowserLost, Pipe
 from rollout.errors import BrowserFault
 
@@ -106,10 +106,14 @@ def _downloaded(pattern: str) -> Path | None:
     return max(Path.home().glob(f".cache/ms-playwright/{pattern}"), default=None)
 
 
-async def launch(executable: Path, *, memory_mb: int, fence: Fence) -> Process:
-    """Starts the browser behind `fence`. Raises BrowserFault when it does not come up."""
+async def launch(executable: Path, *, memory_mb: int, fence: Fence, whole: bool = False) -> Process:
+    """Starts the browser behind `fence`. Raises BrowserFault when it does not come up.
+
+    `whole`: pages will be pictured beyond the screen.
+    """
     profile = None if fence.namespaces else _profile()
     command = _command(executable, memory_mb, fence, profile)
+    command += WHOLE_FLAGS if whole else ()
     _check_installed(command)
     ours, theirs = socket.socketpair()
     with theirs:

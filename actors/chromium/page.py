@@ -18,12 +18,13 @@ from actors.chromium.pipe import Answer, BrowserLost, CommandRefused, Session
 from actors.chromium.probes import Operator
 from actors.chromium.reading import Reading, read_document
 from actors.chromium.stillness import asks_stores, has_frames, has_transitions, is_still
+from actors.chromium.whole import WholePage
 from actors.chromium.witness import Witness
 from actors.chromium.world import World
 from actors.mirror.folder import Mirror
 from actors.settings import BrowserSettings
 from reward.validity import blank_detail, is_blank
-from rollout.records import Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
+from rollout.records import WHOLE_PAGE, Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
 
 LARGEST_HTML = 2_000_000
 LARGEST_SIDE = 100_000
@@ -164,6 +165,7 @@ class Visit:
         self.judged = True
         await self.effort.count()
         if self.outcome == "ok":
+            await self._show_whole(world)
             await (self._operate(world, probes) if probes else self._explore(world, self.settings.explore))
 
     async def _look(self) -> None:
@@ -179,6 +181,18 @@ class Visit:
             return
         for at_ms in later:
             self._keep(await self.clock.picture_at(at_ms), at_ms)
+
+    async def _show_whole(self, world: World) -> None:
+        """One more picture of a page that is taller than the screen, unless it has used most of its CPU up by then."""
+        settings, most = self.settings, self.settings.full_page_height or 0
+        if not most or self.reading is None or self.effort.cpu_s > settings.cpu_budget_s / 2:
+            return
+        size = settings.viewport_width, settings.viewport_height
+        whole = await WholePage(self.clock, world, size, most).picture(self.last, still=is_still(self.witness.html))
+        if whole is not None:
+            png, reach = whole
+            self.reading["document"] = (self.reading["document"][0], reach)
+            self._keep(png, round(self.clock.now), WHOLE_PAGE, min(reach, most))
 
     async def _operate(self, world: World, probes: tuple[Probe, ...]) -> None:
         operator = Operator(Hands(self.session, self.clock), self.clock, world)
@@ -241,7 +255,7 @@ class Visit:
             )
         return commands
 
-    def _keep(self, png: bytes, at_ms: int, label: str = "") -> None:
+    def _keep(self, png: bytes, at_ms: int, label: str = "", height: int = 0) -> None:
         digest = hashlib.sha256(png).hexdigest()
         twin = next((i for i, shot in enumerate(self.shots) if shot.sha256 == digest), None)
         if not label:
@@ -252,7 +266,7 @@ class Visit:
                 at_ms=at_ms,
                 sha256=digest,
                 width=self.settings.viewport_width,
-                height=self.settings.viewport_height,
+                height=height or self.settings.viewport_height,
                 picture=self.put(png) if twin is None else self.shots[twin].picture,
                 label=label,
             )

@@ -28,7 +28,7 @@ def with_view(render: Render, seen: Render) -> Render:
         render,
         outcome=seen.outcome,
         detail=seen.detail and f"{seen.detail} (on a screen of {viewport} pixels)",
-        shots=render.shots + tuple(replace(shot, label=str(viewport)) for shot in seen.shots),
+        shots=render.shots + tuple(replace(shot, label=f"{viewport} {shot.label}".rstrip()) for shot in seen.shots),
         views=(*render.views, view),
         exceptions=render.exceptions + tuple(line for line in seen.exceptions if line not in render.exceptions),
         blocked=render.blocked + tuple(line for line in seen.blocked if line not in render.blocked),

@@ -9,6 +9,7 @@ from actors.chromium.pipe import Session
 from actors.chromium.scripts import ASKED
 from actors.mirror.folder import Mirror
 from rollout.records import Outcome
+from rollout.refusals import NOT_MIRRORED
 
 MOST_LINES = 100
 MOST_REQUESTS = 50
@@ -21,6 +22,8 @@ POLICY = "sandbox allow-scripts allow-same-origin allow-modals allow-forms allow
 """Content-Security-Policy of every page: neither popups nor downloads."""
 End = Callable[[Outcome, str], None]
 Params = dict[str, Any]
+MIRRORED = ("Script", "Stylesheet", "Font")
+"""Kinds of request that a mirror is there for."""
 
 
 class Witness:
@@ -124,7 +127,8 @@ class Witness:
 
     def _refuse(self, kind: str, url: str) -> None:
         if len(self.blocked) < MOST_REQUESTS:
-            self.blocked.append(f"{kind} {url[:150]}")
+            missed = self.mirror is not None and kind in MIRRORED and not url.startswith(self.url)
+            self.blocked.append(f"{kind} {url[:150]}{NOT_MIRRORED if missed else ''}")
 
     def _navigated(self, event: Params) -> None:
         """A new document in the page's own frame that is not ours: blank and blob addresses ask no network."""

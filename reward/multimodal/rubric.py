@@ -1,13 +1,14 @@
 """What a multimodal critic is asked about one page: the criteria, the messages, the form of the answer. Versioned."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from rollout.records import Page, Render, Shot, Task
+from rollout.records import WHOLE_PAGE, Page, Render, Shot, Task
 from rollout.refusals import refused
 
-VERSION = "page-2"
+VERSION = "page-3"
 """Counts up when the same page may be asked about in other words: part of every cache key and of every critique."""
 BEST = 5
 """Full marks of a criterion; a short scale is used more steadily than a long one."""
@@ -26,7 +27,8 @@ CHECKLIST_WEIGHT = 0.5
 MAX_SOURCE = 24_000
 """Characters of a page's source that are shown; from longer ones the middle is left out."""
 MAX_SHOTS = 8
-"""Pictures that are shown: the timed ones, those of further screens, then those that followed probes or changes."""
+"""Pictures that are shown: the whole page's, the timed ones, those of further screens, then those that followed probes
+or changes."""
 MAX_WORDS = 400
 """Characters of one probe's outcome."""
 
@@ -35,9 +37,10 @@ Json = dict[str, Any]
 
 SYSTEM = f"""You are a strict and fair judge of web pages. You are given a brief, screenshots of a page that was
 written for it, and the page's source. You judge what the screenshots show; the source explains it, and earns nothing
-by itself: what no screenshot shows is not there. Two things are not held against a page: what it has beyond the
-edge of the screenshots, where it is said that it goes on there, since nobody showed you that part; and that something
-from another host is missing where it is said that it was not available. How the page looks without it counts.
+by itself. What the screenshots had to show and do not is not there. But where it is said that a page goes on beyond
+them, or that some are left out, nobody showed you that part: it counts neither for nor against the page. Nor is it held
+against a page that something from another host is missing where it is said that it was not available. How the page
+looks without it counts.
 
 Give each criterion a whole number from 0 (absent or broken) to {BEST} (nothing could be better):
 {chr(10).join(f"- {name}: {meaning}" for name, (_, meaning) in CRITERIA.items())}
@@ -72,17 +75,20 @@ def material(
     """Everything about a page that its author decides, between marks that the page cannot know."""
     mark = hashlib.sha256(f"{VERSION}/{task.id}/{task.brief}/{page.sha256}".encode()).hexdigest()[:16]
     parts = [_text(f"=== BEGIN {name} {mark} ===\nScreenshots:")]
-    for said, shot in _shots(render, most):
+    shots = _shots(render)
+    kept = shots[: min(most, MAX_SHOTS)]
+    for said, shot in kept:
         parts += [_text(said), {"type": "image_url", "image_url": {"url": url(shot)}}]
-    for tried in filter(None, (_beyond(render), refused(render.blocked), _probes(render), _explored(render))):
-        parts.append(_text(tried))
+    unseen = _beyond(render), _left_out(len(shots) - len(kept))
+    for told in filter(None, (*unseen, refused(render.blocked), _probes(render), _explored(render))):
+        parts.append(_text(told))
     parts.append(_text(f"Source:\n{excerpt(page.html or '')}\n=== END {name} {mark} ==="))
     return parts
 
 
 def shown(render: Render, most: int = MAX_SHOTS) -> list[Shot]:
-    """The pictures a judge is shown, at most so many: equal ones once, timed ones first."""
-    return [shot for _, shot in _shots(render, most)]
+    """The pictures a judge is shown, at most so many: equal ones once, the whole page's and timed ones first."""
+    return [shot for _, shot in _shots(render)[: min(most, MAX_SHOTS)]]
 
 
 def schema(task: Task) -> Json:
@@ -115,27 +121,82 @@ def _object(**properties: Json) -> Json:
     }
 
 
-def _shots(render: Render, most: int) -> Iterator[tuple[str, Shot]]:
-    """What is said of each picture, and the picture."""
+def _shots(render: Render) -> list[tuple[str, Shot]]:
+    """What is said of each picture, and the picture, those first that show most."""
     timed: dict[str, list[Shot]] = {}
     for shot in render.shots:
         if not shot.label:
             timed.setdefault(shot.sha256, []).append(shot)
-    said = [(f"After {' and '.join(f'{shot.at_ms / 1000:g} s' for shot in same)}:", same[0]) for same in timed.values()]
-    screens = {str(view.viewport) for view in render.views}
-    said += [(f"On a screen of {shot.label} pixels:", shot) for shot in render.shots if shot.label in screens]
-    passed = {"", *screens, *(one.control for one in render.explored if not one.changed)}
-    said += [(f"After the interaction {shot.label!r}:", shot) for shot in render.shots if shot.label not in passed]
-    yield from said[: min(most, MAX_SHOTS)]
+    first, *further = _screens(render)
+    said = [(f"{_extent(first)}:", first.whole)] if first.whole else []
+    said += [
+        (f"After {' and '.join(f'{shot.at_ms / 1000:g} s' for shot in same)}:", same[0]) for same in timed.values()
+    ]
+    labelled = {shot.label: shot for shot in render.shots}
+    for screen in further:
+        head = f"On a screen of {screen.name} pixels:"
+        if screen.whole:  # it begins with what the screen shows
+            said.append((f"{head} {_extent(screen)}:", screen.whole))
+        elif screen.name in labelled:
+            said.append((head, labelled[screen.name]))
+    passed = {"", *(one.control for one in render.explored if not one.changed)}
+    passed |= {label for screen in (first, *further) for label in (screen.name, _whole_label(screen.name))}
+    operated = (shot for shot in render.shots if shot.label not in passed)
+    return said + [(f"After the interaction {shot.label!r}:", shot) for shot in operated]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Screen:
+    """One screen that a page was shown on."""
+
+    name: str
+    """Its size in words; empty for the first."""
+    size: tuple[int, int]
+    document: tuple[int, int]
+    whole: Shot | None
+    """The picture that shows the page beyond the screen."""
+
+
+def _screens(render: Render) -> list[_Screen]:
+    labelled = {shot.label: shot for shot in render.shots}
+    sizes = [("", render.viewport, render.document)]
+    for view in render.views:
+        sizes.append((str(view.viewport), (view.viewport.width, view.viewport.height), view.document))
+    return [
+        _Screen(name=name, size=size, document=document, whole=labelled.get(_whole_label(name)))
+        for name, size, document in sizes
+    ]
+
+
+def _whole_label(name: str) -> str:
+    return f"{name} {WHOLE_PAGE}".lstrip()
+
+
+def _extent(screen: _Screen) -> str:
+    tall = screen.whole.height if screen.whole else screen.size[1]
+    shown = "The whole page" if tall >= screen.document[1] else f"The upper {tall:,} pixels of the page"
+    return f"{shown}, after it was scrolled through once; what stays on the screen while one scrolls is drawn once"
 
 
 def _beyond(render: Render) -> str:
-    """How much of the page no screenshot shows."""
-    (width, height), (whole_width, whole_height) = render.viewport, render.document
-    if whole_width <= width and whole_height <= height:
+    """How much of the page no screenshot shows, screen by screen."""
+    lines = []
+    for screen in _screens(render):
+        (width, height), (whole_width, whole_height) = screen.size, screen.document
+        height = screen.whole.height if screen.whole else height
+        ways = (whole_height - height, "below"), (whole_width - width, "to the right of")
+        unseen = " and ".join(f"{more:,} pixels {where}" for more, where in ways if more > 0)
+        if unseen:
+            named = f"the screenshots on a screen of {screen.name} pixels" if screen.name else "the screenshots"
+            size = f"it is {whole_width} x {whole_height} pixels, of which they show {width} x {height}"
+            lines.append(f"The page goes on for {unseen} {named}, which nobody showed you: {size}.")
+    return "\n".join(lines)
+
+
+def _left_out(num: int) -> str:
+    if not num:
         return ""
-    size = f"it is {whole_width} x {whole_height} pixels, of which they show {width} x {height}"
-    return f"The page goes on beyond the screenshots: {size}."
+    return f"{num} further screenshot{'s' if num > 1 else ''} of the page {'are' if num > 1 else 'is'} left out."
 
 
 def _probes(render: Render) -> str:

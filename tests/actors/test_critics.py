@@ -32,7 +32,7 @@ async def test_every_critic_is_heard_and_kept_under_its_name() -> None:
         await critic.stop()
     looks, kind, strict = (critique.members[name] for name in ("visual", "kind", "strict"))
     assert replace(looks, seconds=0.0) == replace(alone, seconds=0.0)
-    assert (kind.judge, kind.rubric, kind.temperature, kind.tokens) == ("judge-1", "page-2", 0.0, 100)
+    assert (kind.judge, kind.rubric, kind.temperature, kind.tokens) == ("judge-1", "page-3", 0.0, 100)
     assert (strict.judge, strict.temperature, strict.tokens, len(strict.scores)) == ("judge-2", 0.5, 200, 2)
     assert kind.score == strict.score == pytest.approx(4 / BEST)
     assert critique.score == pytest.approx(0.5 * alone.score + 0.5 * 4 / BEST)

@@ -56,7 +56,7 @@ async def test_a_judgment_is_what_the_judge_said() -> None:
         await critic.stop()
     assert critique.score == pytest.approx(mark_of(3) / BEST)
     assert critique.feedback == ("Page 3 needs more room.",)
-    assert (critique.judge, critique.rubric, critique.tokens) == ("judge-1", "page-2", 100)
+    assert (critique.judge, critique.rubric, critique.tokens) == ("judge-1", "page-3", 100)
     body = server.bodies[0]
     assert body["response_format"]["json_schema"]["schema"]["required"][-1] == "feedback"
     pictures = [part for part in body["messages"][1]["content"] if part["type"] == "image_url"]
@@ -253,7 +253,7 @@ async def test_two_pages_are_compared_in_both_orders(favourite: str, tmp_path: P
         wanted = {"A": ("old", "new"), "B": ("new", "old"), "tie": ("tie", "tie"), "new": ("new", "new")}
         assert compared.answers == wanted[favourite]
         assert compared.won == (favourite == "new")  # a judge that favours a place prefers nothing
-        assert (compared.judge, compared.rubric, compared.tokens) == ("judge-1", "pair-2", 200)
+        assert (compared.judge, compared.rubric, compared.tokens) == ("judge-1", "pair-3", 200)
         again = await critic.compare(task(), OLD, NEW, None)
         assert replace(again, seconds=0.0) == replace(compared, seconds=0.0, tokens=0)
         assert len(server.bodies) == 2

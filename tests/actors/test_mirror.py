@@ -253,7 +253,7 @@ async def test_a_page_loads_from_the_mirror_and_from_nowhere_else(mirror: Mirror
     assert first.outcome == "ok", first.detail
     assert {text.text for text in first.blocks} == {"plain", "lib 1", "answer 42 x 1 a 1"}
     assert {text.color for text in first.blocks if text.text == "plain"} == {(255, 0, 0)}
-    assert first.blocked == ("Script https://cdn.example.com/other.js",)
+    assert first.blocked == ("Script https://cdn.example.com/other.js (not in the library mirror)",)
     assert [shot.sha256 for shot in first.shots] == [shot.sha256 for shot in again.shots]
 
 

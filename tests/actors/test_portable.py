@@ -47,6 +47,17 @@ class TestWhole:
 
     pytestmark = NEEDS_IT
 
+    async def test_a_tall_page_is_pictured_whole(self) -> None:
+        tall = "<!doctype html><body style='margin:0'><div style='height:900px;background:teal'></div>"
+        renderer = ChromiumRenderer(BrowserSettings(executable=WHOLE, full_page_height=2000))
+        try:
+            seen = await renderer.render(Page(html=f"{tall}<div style='height:300px;background:tomato'></div>"))
+        finally:
+            await renderer.stop()
+        with Image.open(io.BytesIO(seen.shots[3].picture)) as picture:
+            assert picture.size == (1024, 1200)
+            assert [picture.getpixel((9, y)) for y in (0, 899, 900, 1199)] == [(0, 128, 128)] * 2 + [(255, 99, 71)] * 2
+
     async def test_scripts_and_timers_are_on_page_time(
         self, whole: ChromiumRenderer, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.settings import load_settings
+from actors.settings import FULL_PAGE_HEIGHT
+from cluster.settings import RunSettings, load_settings
 from rollout.errors import SettingsError
 
 SERVED = '[critic]\nkind = "http"\nmodel = "j"'
@@ -107,3 +108,14 @@ def test_settings_and_help_load_nothing_heavy() -> None:
     code = f"import sys, cluster.settings, cluster.train; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_whole_pages_are_pictured_where_a_multimodal_critic_judges() -> None:
+    asked = {"kind": "http", "base_url": "http://judge:8000/v1", "model": "judge"}
+    judged, mixed = {"critic": asked}, {"critic": {"also": {"judge": asked}}}
+    assert RunSettings().renderer.full_page_height == 0
+    for values in (judged, mixed):
+        assert RunSettings.model_validate(values).renderer.full_page_height == FULL_PAGE_HEIGHT
+    off = RunSettings.model_validate({**judged, "browser": {"full_page_height": 0}})
+    assert off.renderer.full_page_height == 0
+    assert off.renderer == off.browser

@@ -40,7 +40,7 @@ async def test_groups_survive_the_table_whole(tmp_path: Path) -> None:
 
 
 def said(**fields: Any) -> Critique:
-    return Critique(score=0.5, feedback=("Hm.",), judge="m", rubric="page-2", temperature=0.7, tokens=9, **fields)
+    return Critique(score=0.5, feedback=("Hm.",), judge="m", rubric="page-3", temperature=0.7, tokens=9, **fields)
 
 
 async def test_what_several_critics_said_survives_the_table(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from reward.multimodal.answer import content, read, tokens
 from reward.multimodal.pictures import fit, limit_of
 from reward.multimodal.request import one_picture_a_message
 from rollout.errors import AnswerFault
-from rollout.records import Page, ProbeResult
+from rollout.records import WHOLE_PAGE, Page, ProbeResult, View, Viewport
 
 
 def words(messages: list[rubric.Json]) -> str:
@@ -69,7 +69,42 @@ def test_a_judge_is_told_what_it_was_not_shown() -> None:
     )
     assert "judge-" * 20 not in said
     bare = words(rubric.messages(TASK, PAGE, render(SHOP), lambda shot: shot.sha256))
-    assert "goes on beyond the screenshots: it is" not in bare
+    assert "The page goes on for" not in bare
+
+
+def test_a_judge_is_told_how_much_of_the_page_its_pictures_show() -> None:
+    """The whole page's picture comes first, and what is left out is counted."""
+    still = render(SHOP)
+    (first, *_), tall = still.shots, (800, 4096)
+    whole = replace(first, sha256="whole", label=WHOLE_PAGE, height=tall[1])
+    phone = Viewport(width=390, height=844)
+    view = View(viewport=phone, blocks=(), boxes=(), document=(390, 2000), background=(255, 255, 255))
+    further = tuple(replace(first, sha256=label, label=label) for label in ("390x844", f"390x844 {WHOLE_PAGE}"))
+    further = further[0], replace(further[1], height=2000)
+    operated = tuple(replace(first, sha256=str(i), label=f"probe {i}") for i in range(9))
+    shown = replace(still, document=(800, 5296), shots=(*still.shots, whole, *further, *operated), views=(view,))
+    assert [shot.sha256 for shot in rubric.shown(shown, 3)] == ["whole", first.sha256, f"390x844 {WHOLE_PAGE}"]
+    said = words(rubric.messages(TASK, PAGE, shown, lambda shot: shot.sha256))
+    assert "The upper 4,096 pixels of the page, after it was scrolled through once;" in said
+    assert "On a screen of 390x844 pixels: The whole page, after it was scrolled through once;" in said
+    assert (
+        "The page goes on for 1,200 pixels below the screenshots, which nobody showed you: it is 800 x 5296 pixels, "
+        "of which they show 800 x 4096." in said
+    )
+    assert said.count("The page goes on for") == 1
+    assert "4 further screenshots of the page are left out." in said
+    whole_shown = replace(shown, document=tall, shots=(*still.shots, whole), views=())
+    said = words(rubric.messages(TASK, PAGE, whole_shown, lambda shot: shot.sha256))
+    assert "goes on" not in said
+    assert "left out" not in said
+    assert "1 further screenshot of the page is left out." in words(
+        rubric.messages(TASK, PAGE, whole_shown, lambda shot: shot.sha256, 1)
+    )
+    compared = words(pairs.messages(TASK, (PAGE, shown), (PAGE, still), lambda shot: shot.sha256, 4))
+    assert compared.count("8 further screenshots of the page are left out.") == 1
+    for system in (rubric.SYSTEM, pairs.SYSTEM):
+        assert "nobody showed you that part" in system
+        assert "no screenshot shows is not there" not in system
 
 
 def test_a_long_source_loses_its_middle_and_says_so() -> None:

@@ -1,7 +1,7 @@
 """What is said of refused requests: short, plain, what a page needs most first; and who is told."""
 
 from rollout.records import Attempt, Completion, Critique, Page, Render
-from rollout.refusals import refused
+from rollout.refusals import NOT_MIRRORED, refused
 
 END = "not available: a page is shown without network and other files."
 
@@ -12,6 +12,14 @@ def test_one_refused_request_is_named() -> None:
     )
     assert refused(["Image https://eb90b6a101f1.test/img/room.jpg"]) == f'The image "img/room.jpg" is {END}'
     assert refused([]) == ""
+
+
+def test_what_the_mirror_lacks_is_said() -> None:
+    asked = [f"Script https://unpkg.com/three@0.1/build/three.js?module{NOT_MIRRORED}", "Image https://a.org/a.png"]
+    assert refused(asked) == (
+        'The script "https://unpkg.com/three@0.1/build/three.js" (not in the library mirror) and the image '
+        f'"https://a.org/a.png" are {END}'
+    )
 
 
 def test_many_are_counted_and_scripts_come_first() -> None:
