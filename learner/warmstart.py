@@ -19,14 +19,13 @@ import reward.visual.sentences
 import rollout.fences
 import rollout.parsing
 import rollout.prompts
-from learner import corpus, flaws, muon, tokenizer
+from learner import corpus, flaws, tokenizer
 from learner.processor import has_bfloat16_units
 from learner.warmstart_settings import WarmStartSettings
 
 SOURCES = (
     corpus,
     flaws,
-    muon,
     tokenizer,
     rollout.prompts,
     rollout.fences,
@@ -99,7 +98,9 @@ def _report(step: int, steps: int, loss: float) -> None:
 def _source_files() -> list[Path]:
     designs = Path(str(reward.designs.__file__)).parent
     modules = [Path(str(module.__file__)) for module in SOURCES]
-    return [*modules, Path(__file__), Path(__file__).with_name("pretrain.py"), *sorted(designs.rglob("*.py"))]
+    # These two import torch, whose threads read their environment when it is loaded; see `main`.
+    torch_files = [Path(__file__).with_name(name) for name in ("muon.py", "pretrain.py")]
+    return [*modules, Path(__file__), *torch_files, *sorted(designs.rglob("*.py"))]
 
 
 if __name__ == "__main__":

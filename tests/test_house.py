@@ -130,6 +130,11 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     assert imported(code) == set()
 
 
+@pytest.mark.parametrize("module", ["actors.learner", "learner.warmstart"])
+def test_a_process_that_trains_sets_the_threads_environment_before_torch_reads_it(module: str) -> None:
+    assert imported(f"import {module}") == set()
+
+
 def imported(code: str) -> set[str]:
     """Which engines a fresh process has loaded after some code."""
     code += f"\nimport sys; print(*(set(sys.modules) & set({HEAVY})))"
