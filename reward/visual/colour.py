@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from skimage.color import deltaE_ciede2000, rgb2lab
 
-from reward.visual.pictures import Array, Color, Picture, contrast, dominant
+from reward.visual.pictures import Array, Color, Picture, apart, dominant, lab
 
 FAR = 50.0
 """CIEDE2000 at which two colours have nothing in common."""
@@ -17,9 +16,7 @@ def distances(found: Sequence[Color], wanted: Sequence[Color]) -> Array:
     """CIEDE2000 of each pair of colours, [N]."""
     if not found:
         return np.zeros(0)
-    left, right = (rgb2lab(np.asarray(colors, dtype=np.uint8)[None]) for colors in (found, wanted))
-    apart: Array = deltaE_ciede2000(left, right)[0]
-    return apart
+    return apart(*(lab(np.asarray(colors, dtype=np.uint8)) for colors in (found, wanted)))
 
 
 def distance(found: Color, wanted: Color) -> float:
@@ -36,7 +33,9 @@ def color_map(found: Picture, wanted: Picture) -> float:
     if np.array_equal(found.rgb, wanted.rgb):
         return 1.0
     canvas = dominant(found.rgb[wanted.contrast < VISIBLE])
-    own = found.contrast if canvas == found.canvas else contrast(found.rgb, found.lab, canvas)
+    own = found.contrast
+    if canvas != found.canvas:
+        own = apart(found.colors, lab(np.asarray(canvas, dtype=np.uint8)))[found.index]
     scale = np.minimum(FAR, np.maximum(wanted.contrast, own))
     drawn = scale >= VISIBLE
     # A canvas half-way between ground and ink would be near to both: what does not stand out as it should is wrong too.
@@ -48,8 +47,7 @@ def color_map(found: Picture, wanted: Picture) -> float:
 
 
 def difference(found: Picture, wanted: Picture) -> Array:
-    """CIEDE2000 of each pixel, [128, 128]."""
-    apart = np.zeros(found.rgb.shape[:2])
-    differ = (found.rgb != wanted.rgb).any(axis=-1)
-    apart[differ] = deltaE_ciede2000(found.lab[differ], wanted.lab[differ])
-    return apart
+    """CIEDE2000 of each pixel, float32 [128, 128]."""
+    pairs, index = np.unique(found.index * len(wanted.colors) + wanted.index, return_inverse=True)
+    a, b = np.divmod(pairs, len(wanted.colors))
+    return apart(found.colors[a], wanted.colors[b])[index.reshape(found.index.shape)]
