@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -58,14 +59,21 @@ def likeness(a: str, b: str) -> float:
     """2M/T of two texts, in [0, 1] (Ratcliff and Obershelp); 1 for equal texts alone, however long."""
     if a == b:
         return 1.0
-    a, b = a[:MOST_CHARS], b[:MOST_CHARS]
-    return min(0.99, SequenceMatcher(None, a, b, autojunk=False).ratio())
+    return min(0.99, _ratio(a[:MOST_CHARS], b[:MOST_CHARS]))
+
+
+@lru_cache(maxsize=8192)
+def _ratio(a: str, b: str) -> float:
+    """Pages of one task have most of their texts in common: many pairs are compared again and again."""
+    return SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
 def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
     """[found, wanted]; texts that both pages have equally often are compared with their equals alone."""
     have, want = Counter(block.text for block in found), Counter(block.text for block in wanted)
-    alike = np.array([[float(a.text == b.text) for b in wanted] for a in found])
+    numbers = {text: number for number, text in enumerate(want)}
+    codes = [numbers.get(block.text, -1) for block in found], [numbers[block.text] for block in wanted]
+    alike = np.equal.outer(*map(np.array, codes)).astype(float)
     loose = [i for i, block in enumerate(found) if have[block.text] != want[block.text]][:MOST_FUZZY]
     short = [j for j, block in enumerate(wanted) if have[block.text] != want[block.text]][:MOST_FUZZY]
     if loose and short:

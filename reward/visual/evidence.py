@@ -6,7 +6,7 @@ from math import exp, hypot
 
 import numpy as np
 
-from reward.visual.belief import Mark, buried, is_beyond, is_readable, mark, readable, shows
+from reward.visual.belief import Mark, buried, is_beyond, is_steady, mark, readable, shows
 from reward.visual.blocks import Pairs, match, merge
 from reward.visual.colour import FAR, color_map, distances
 from reward.visual.layout import Area, Placed, area, distance, match_boxes, overlaps, rect, visible
@@ -180,7 +180,8 @@ def _without(scene: Scene, gone: set[int]) -> Scene:
 
 def _steady(block: TextBlock, pictures: Sequence[bytes], pixels: Mapping[bytes, Array]) -> float:
     """Share of the pictures that show a text which the last one shows."""
-    shown = {png: png == pictures[-1] or is_readable(block, decoded) for png, decoded in pixels.items()}
+    last = pixels[pictures[-1]]
+    shown = {png: png == pictures[-1] or is_steady(block, decoded, last) for png, decoded in pixels.items()}
     return _mean([float(shown[png]) for png in pictures])
 
 
