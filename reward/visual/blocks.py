@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from functools import lru_cache
+from unicodedata import category, normalize
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -24,6 +25,8 @@ ALIKE = 0.5
 """Likeness below which two texts in one place are not the same text gone wrong; elsewhere it takes more."""
 PLACE = 0.3
 """Likeness that two texts far apart must have on top: `$3` is no `33` of another column."""
+EQUAL = 2.0
+"""What an equal text is worth on top: more than the two pairs by likeness that it stands in the way of."""
 
 Pairs = list[tuple[int, int, float]]
 """Index of a found block, of the wanted one it is, and their likeness in [0.5, 1]."""
@@ -32,7 +35,7 @@ Pairs = list[tuple[int, int, float]]
 def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
     """Joins neighbours that read as one text: `Pay <b>now</b>` is one block to an eye."""
     merged: list[TextBlock] = []
-    for block in blocks:
+    for block in (replace(block, text=plain(block.text)) for block in blocks):
         if merged and _continues(merged[-1], block):
             merged[-1] = _join(merged[-1], block)
         else:
@@ -40,8 +43,17 @@ def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
     return sorted(merged, key=lambda block: -block.width * block.height)[:MOST_BLOCKS]
 
 
+def plain(text: str) -> str:
+    """A text as its reader sees it: composed letters (Unicode NFC), single spaces, no characters without a picture."""
+    if not text.isascii():
+        text = "".join(letter for letter in normalize("NFC", text) if category(letter) != "Cf")
+    return " ".join(text.split())
+
+
 def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float, never: Array | None = None) -> Pairs:
-    """The best assignment of texts to texts, by likeness first and place second; `scale` as in `layout.distance`.
+    """The best assignment of texts to texts: as many equal ones as there are, then by likeness, then by place.
+
+    `scale` is the distance, in pixels, at which a place has lost 63 % of its worth.
 
     `never`, bool [found, wanted], says which pairs are out of the question.
     """
@@ -49,6 +61,7 @@ def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float,
         return []
     alike = _likeness(found, wanted)
     fit = alike - PLACE * (1 - np.exp(-distances(found, wanted) / scale))
+    fit[alike == 1.0] += EQUAL
     if never is not None:
         fit[never] = -1.0
     rows, columns = linear_sum_assignment(-fit)
@@ -73,7 +86,7 @@ def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
     have, want = Counter(block.text for block in found), Counter(block.text for block in wanted)
     numbers = {text: number for number, text in enumerate(want)}
     codes = [numbers.get(block.text, -1) for block in found], [numbers[block.text] for block in wanted]
-    alike = np.equal.outer(*map(np.array, codes)).astype(float)
+    alike: Array = np.equal.outer(*map(np.array, codes)).astype(float)
     loose = [i for i, block in enumerate(found) if have[block.text] != want[block.text]][:MOST_FUZZY]
     short = [j for j, block in enumerate(wanted) if have[block.text] != want[block.text]][:MOST_FUZZY]
     if loose and short:

@@ -10,9 +10,10 @@ import numpy as np
 from reward.visual import sentences
 from reward.visual.colour import FAR, difference
 from reward.visual.colour import distance as color_distance
+from reward.visual.colour import distances as color_distances
 from reward.visual.evidence import WEIGHTS, Evidence, Match
-from reward.visual.faults import MOST_CHARS, MOVED, Fault, Flow, cut, percent, things
-from reward.visual.layout import area, distance, rect
+from reward.visual.faults import MOST_CHARS, MOVED, Fault, Flow, cut, percent, same_things, things
+from reward.visual.layout import Area, area, distance, rect
 from reward.visual.pictures import Color
 from rollout.records import TextBlock
 
@@ -54,17 +55,55 @@ def _faults(evidence: Evidence, least: float) -> Iterator[Fault]:
 
 
 def _substituted(evidence: Evidence) -> Evidence:
-    """The evidence with other texts that stand for missing ones matched to them, worth nothing as they are."""
+    """The evidence with more things matched, which are worth nothing as they are.
+
+    Equal texts and boxes that were not believed to be each other have moved. Then other texts stand for missing ones.
+    """
     missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
     reach = evidence.wanted.reach
-    for wanted in evidence.missing[:MOST_SUBSTITUTES]:
+    for wanted in evidence.missing:
+        found = next((block for block in extra if block.text == wanted.text), None)
+        if found is not None:
+            _pair(found, wanted, 1.0, missing, extra, matches)
+    for wanted in missing[:MOST_SUBSTITUTES]:
         found = max(extra, key=lambda block: _instead(block, wanted, reach), default=None)
         if found is not None and _instead(found, wanted, reach) >= 0.5:
-            missing.remove(wanted)
-            extra.remove(found)
-            apart = color_distance(found.color, wanted.color)
-            matches.append(Match(found=found, wanted=wanted, likeness=0.0, color_distance=apart))
-    return replace(evidence, matches=tuple(matches), missing=tuple(missing), extra=tuple(extra))
+            _pair(found, wanted, 0.0, missing, extra, matches)
+    boxes, gone, more = list(evidence.boxes), list(evidence.missing_boxes), list(evidence.extra_boxes)
+    for place in evidence.missing_boxes:
+        twin = next((box for box in more if _twins(box, place)), None)
+        if twin is not None:
+            gone.remove(place)
+            more.remove(twin)
+            boxes.append((twin, place))
+    return replace(
+        evidence,
+        matches=tuple(matches),
+        missing=tuple(missing),
+        extra=tuple(extra),
+        boxes=tuple(boxes),
+        missing_boxes=tuple(gone),
+        extra_boxes=tuple(more),
+    )
+
+
+def _pair(
+    found: TextBlock,
+    wanted: TextBlock,
+    likeness: float,
+    missing: list[TextBlock],
+    extra: list[TextBlock],
+    matches: list[Match],
+) -> None:
+    missing.remove(wanted)
+    extra.remove(found)
+    apart = color_distance(found.color, wanted.color)
+    matches.append(Match(found=found, wanted=wanted, likeness=likeness, color_distance=apart))
+
+
+def _twins(one: Area, other: Area) -> bool:
+    """Whether two boxes may be one that has moved."""
+    return one.tag == other.tag and max(abs(one.width - other.width), abs(one.height - other.height)) <= MOVED
 
 
 def _colors(evidence: Evidence, least: float) -> Iterator[Fault]:
@@ -84,8 +123,10 @@ def _colors(evidence: Evidence, least: float) -> Iterator[Fault]:
                 loss=2 * loss, said=sentences.wrong_color(cut(pair.wanted.text), *colors), cause=("color", colors)
             )
     screen = max(1, evidence.wanted.render.viewport[0] * evidence.wanted.render.viewport[1])
-    for colors, size, words in [*_grounds(evidence.matches, canvas), *_fills(evidence)]:
-        off = 0.0 if colors in said else color_distance(*colors)
+    grounds = [*_grounds(evidence.matches, canvas), *_fills(evidence)]
+    apart = color_distances([colors[0] for colors, _, _ in grounds], [colors[1] for colors, _, _ in grounds])
+    for (colors, size, words), far in zip(grounds, map(float, apart), strict=True):
+        off = 0.0 if colors in said else far
         if off >= OFF_COLOR * least:
             said.add(colors)
             loss = WEIGHTS["color_map"] * min(1.0, off / FAR) * min(1.0, 0.1 + size / screen)
@@ -103,7 +144,7 @@ def _grounds(
 
 
 def _fills(evidence: Evidence) -> Iterator[tuple[tuple[Color, Color], float, str]]:
-    for found, wanted in evidence.boxes:
+    for found, wanted in same_things(evidence):
         if found.color and wanted.color and found.color != wanted.color:
             words = sentences.wrong_fill(wanted.tag, *percent(wanted, evidence), found.color, wanted.color)
             yield (found.color, wanted.color), area(rect(wanted)), words
