@@ -1,6 +1,7 @@
 """How far colours are apart, as an eye sees it: CIEDE2000, of single colours and of whole pictures."""
 
 from collections.abc import Sequence
+from math import pi
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from reward.visual.pictures import Array, Color, Picture, apart, dominant, lab
 
 FAR = 50.0
 """CIEDE2000 at which two colours have nothing in common."""
+PALE = 6.0
+"""Mean chroma, in CIELAB, below which a page is white, grey or black with some colour on it."""
 VISIBLE = 1.0
 """CIEDE2000 below which a pixel does not stand out from the canvas."""
 
@@ -44,6 +47,18 @@ def color_map(found: Picture, wanted: Picture) -> float:
     share = float(wrong[drawn].sum() / scale[drawn].sum()) if drawn.any() else 0.0
     bare = 1.0 - min(1.0, distance(canvas, wanted.canvas) / FAR)
     return (1.0 - share) * (1.0 + bare) / 2.0
+
+
+def palette(found: Picture, wanted: Picture) -> float:
+    """How alike the tints of two pictures are in hue, chroma and area, in [0, 1], wherever on the picture they are.
+
+    1 less the distance of the two distributions of pixels over the plane of a* and b* (CIELAB), as a share of that
+    of the wanted one from grey, or of `PALE` where that is more. The distance is the sliced Wasserstein distance
+    (Rabin et al. 2011) along four axes, times π/2, so that it is the length of a shift: what a recoloured page's
+    tints were moved by. Where things stand has no part in it, and a page in greys can lose little.
+    """
+    moved = float(np.abs(found.tints - wanted.tints).sum(axis=1).mean()) * pi / 2
+    return 1.0 - min(1.0, moved / max(PALE, wanted.chroma))
 
 
 def difference(found: Picture, wanted: Picture) -> Array:

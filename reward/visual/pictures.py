@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ class Picture:
     """The dominant colour."""
     contrast: Array
     """float32 [128, 128]: CIEDE2000 of each pixel and the canvas."""
+    tints: Array
+    """float [4, 256]: shares of the picture up to -128, … 127 of CIELAB along a*, b* and the two diagonals."""
+    chroma: float
+    """The mean distance from grey, in CIELAB."""
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -77,6 +82,8 @@ def reduce(pixels: Array, size: tuple[int, int]) -> Picture:
         edges=maximum_filter(grey, size=WINDOW) - minimum_filter(grey, size=WINDOW) > FAINT_GREY,
         canvas=_color(canvas),
         contrast=apart(colors, lab(_unpacked(canvas)))[index.reshape(rgb.shape[:2])],
+        tints=_tints(colors, counts / counts.sum()),
+        chroma=float(np.hypot(colors[:, 1], colors[:, 2]) @ (counts / counts.sum())),
     )
 
 
@@ -95,6 +102,13 @@ def dominant(pixels: Array) -> Color:
     """The commonest colour of uint8 [..., 3]; black when there are no pixels."""
     packed, counts = np.unique(_packed(pixels), return_counts=True)
     return _color(packed[counts.argmax()]) if len(packed) else (0, 0, 0)
+
+
+def _tints(colors: Array, shares: Array) -> Array:
+    across, up = colors[:, 1], colors[:, 2]
+    levels = (across, up, (across + up) / sqrt(2), (across - up) / sqrt(2))
+    places = [np.rint(level).clip(-128, 127).astype(int) + 128 for level in levels]
+    return np.cumsum([np.bincount(place, weights=shares, minlength=256) for place in places], axis=1)
 
 
 def _packed(pixels: Array) -> Array:
