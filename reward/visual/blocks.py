@@ -33,14 +33,19 @@ Pairs = list[tuple[int, int, float]]
 
 
 def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
-    """Joins neighbours that read as one text: `Pay <b>now</b>` is one block to an eye."""
+    """Joins neighbours that read as one text, in document order: `Pay <b>now</b>` is one block to an eye."""
     merged: list[TextBlock] = []
     for block in (replace(block, text=plain(block.text)) for block in blocks):
         if merged and _continues(merged[-1], block):
             merged[-1] = _join(merged[-1], block)
         else:
             merged.append(block)
-    return sorted(merged, key=lambda block: -block.width * block.height)[:MOST_BLOCKS]
+    return merged
+
+
+def largest(blocks: Sequence[TextBlock]) -> list[int]:
+    """Which blocks are compared, largest first."""
+    return sorted(range(len(blocks)), key=lambda i: -blocks[i].width * blocks[i].height)[:MOST_BLOCKS]
 
 
 def plain(text: str) -> str:

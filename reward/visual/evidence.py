@@ -7,7 +7,7 @@ from math import exp, hypot
 import numpy as np
 
 from reward.visual.belief import Mark, buried, is_beyond, is_steady, mark, readable, shows
-from reward.visual.blocks import Pairs, match, merge
+from reward.visual.blocks import Pairs, largest, match, merge
 from reward.visual.colour import FAR, color_map, distances, palette
 from reward.visual.layout import Area, Placed, area, distance, match_boxes, overlaps, rect, visible
 from reward.visual.pictures import Array, Picture, decode, reduce, structure
@@ -36,6 +36,8 @@ class Scene:
     render: Render
     blocks: tuple[TextBlock, ...]
     """Readable texts, largest first."""
+    order: tuple[int, ...]
+    """Each one's place in the document."""
     marks: tuple[Mark | None, ...]
     """What each of them leaves on the last picture."""
     steady: tuple[float, ...]
@@ -51,6 +53,12 @@ class Scene:
     def reach(self) -> float:
         """Pixels by which a thing must be off for its place to lose most of its worth: 1/8 of the screen's diagonal."""
         return max(1.0, hypot(*self.render.viewport) / 8)
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts in document order, without white space."""
+        pairs = sorted(zip(self.order, self.blocks, strict=True), key=lambda pair: pair[0])
+        return ["".join(block.text.split()) for _, block in pairs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +110,13 @@ def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> 
     pixels = {png: decode(png) for png in dict.fromkeys(pictures)}
     small = {png: reduce(decoded, size) for png, decoded in pixels.items()}
     last = pixels[pictures[-1]]
-    blocks = merge(readable(render.blocks, last))
+    merged = merge(readable(render.blocks, last))
+    order = largest(merged)
+    blocks = [merged[i] for i in order]
     return Scene(
         render=render,
         blocks=tuple(blocks),
+        order=tuple(order),
         marks=tuple(mark(block, last) for block in blocks),
         steady=tuple(_steady(block, pictures, pixels) for block in blocks),
         beyond=tuple(is_beyond(block, last) for block in blocks),
@@ -177,6 +188,7 @@ def _without(scene: Scene, gone: set[int]) -> Scene:
     return replace(
         scene,
         blocks=tuple(scene.blocks[i] for i in kept),
+        order=tuple(scene.order[i] for i in kept),
         marks=tuple(scene.marks[i] for i in kept),
         steady=tuple(scene.steady[i] for i in kept),
         beyond=tuple(scene.beyond[i] for i in kept),

@@ -232,7 +232,9 @@ def _order(group: Group, others: Sequence[Group], known: Counter[str]) -> str:
     passed = [pair for other in others for pair in other.pairs if _swapped(found, wanted, *pair)]
     passed.sort(key=lambda pair: distance(rect(pair[1]), rect(wanted)))
     for mine, theirs in passed:
-        if isinstance(found, Area) or isinstance(mine, Area) or known[found.text] != 1 or known[mine.text] != 1:
+        if isinstance(found, Area) or isinstance(mine, Area) or not any(map(str.isalnum, mine.text)):
+            continue
+        if known[found.text] != 1 or known[mine.text] != 1:
             continue
         if _before(rect(wanted), rect(theirs), 1) and _before(rect(mine), rect(found), 1):
             return sentences.out_of_order(cut(found.text), "above", cut(mine.text))

@@ -28,7 +28,7 @@ PROBES = 0.2
 
 def sentences_for(evidence: Evidence, score: float) -> tuple[str, ...]:
     """What to change, worst first; empty only for a page that is right."""
-    evidence = _substituted(evidence)
+    evidence = _substituted(_undivided(_reunited(evidence)))
     said = _ranked(list(_faults(evidence, 1.0)))
     if not said and score < 1.0:
         said = _ranked(list(_faults(evidence, 1 / 16))) or _area(evidence)
@@ -54,21 +54,13 @@ def _faults(evidence: Evidence, least: float) -> Iterator[Fault]:
     yield from _probes(evidence)
 
 
-def _substituted(evidence: Evidence) -> Evidence:
-    """The evidence with more things matched, which are worth nothing as they are.
-
-    Equal texts and boxes that were not believed to be each other have moved. Then other texts stand for missing ones.
-    """
+def _reunited(evidence: Evidence) -> Evidence:
+    """The evidence with equal texts and boxes matched that were not believed to be each other: they have moved."""
     missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
-    reach = evidence.wanted.reach
     for wanted in evidence.missing:
         found = next((block for block in extra if block.text == wanted.text), None)
         if found is not None:
             _pair(found, wanted, 1.0, missing, extra, matches)
-    for wanted in missing[:MOST_SUBSTITUTES]:
-        found = max(extra, key=lambda block: _instead(block, wanted, reach), default=None)
-        if found is not None and _instead(found, wanted, reach) >= 0.5:
-            _pair(found, wanted, 0.0, missing, extra, matches)
     boxes, gone, more = list(evidence.boxes), list(evidence.missing_boxes), list(evidence.extra_boxes)
     for place in evidence.missing_boxes:
         twin = next((box for box in more if _twins(box, place)), None)
@@ -85,6 +77,43 @@ def _substituted(evidence: Evidence) -> Evidence:
         missing_boxes=tuple(gone),
         extra_boxes=tuple(more),
     )
+
+
+def _undivided(evidence: Evidence) -> Evidence:
+    """The evidence without what is only divided otherwise than in the reference.
+
+    A text that the page has as often as its reference, in pieces or within a larger one that is the reference's too,
+    is not asked for; nor is one asked to go that the reference has so.
+    """
+    mine, theirs = evidence.found.texts, evidence.wanted.texts
+    own, other = "".join(mine), "".join(theirs)
+    # A larger text that is the other page's too, for `Buy` is not there where `Buy it now` stands instead.
+    own, other = "".join(text for text in mine if text in other), "".join(text for text in theirs if text in own)
+
+    def there(block: TextBlock, have: str, want: str) -> bool:
+        text = "".join(block.text.split())
+        return have.count(text) >= max(1, want.count(text))
+
+    return replace(
+        evidence,
+        matches=tuple(
+            replace(pair, likeness=1.0) if there(pair.wanted, own, other) and there(pair.found, other, own) else pair
+            for pair in evidence.matches
+        ),
+        missing=tuple(block for block in evidence.missing if not there(block, own, other)),
+        extra=tuple(block for block in evidence.extra if not there(block, other, own)),
+    )
+
+
+def _substituted(evidence: Evidence) -> Evidence:
+    """The evidence with other texts that stand for missing ones matched to them, worth nothing as they are."""
+    missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
+    reach = evidence.wanted.reach
+    for wanted in evidence.missing[:MOST_SUBSTITUTES]:
+        found = max(extra, key=lambda block: _instead(block, wanted, reach), default=None)
+        if found is not None and _instead(found, wanted, reach) >= 0.5:
+            _pair(found, wanted, 0.0, missing, extra, matches)
+    return replace(evidence, matches=tuple(matches), missing=tuple(missing), extra=tuple(extra))
 
 
 def _pair(
