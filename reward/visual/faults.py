@@ -5,7 +5,7 @@ One cause, one fault: what only moved or grew because of another fault is left u
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, sqrt
 from os.path import commonprefix
 
@@ -104,26 +104,31 @@ def cut_apart(found: str, wanted: str) -> tuple[str, str]:
     return cut(f"…{found[start:]}"), cut(f"…{wanted[start:]}")
 
 
-def same_things(evidence: Evidence) -> list[tuple[Area, Area]]:
-    """The matched boxes without those that merely have the place of one another: their texts are other texts."""
-    places = [np.array([_middle(getattr(pair, side)) for pair in evidence.matches]) for side in ("found", "wanted")]
-    if not evidence.matches:
-        return list(evidence.boxes)
-    held = [[_held(rect(box), at) for box, at in zip(pair, places, strict=True)] for pair in evidence.boxes]
-    return [
-        pair
-        for pair, (mine, theirs) in zip(evidence.boxes, held, strict=True)
-        if np.array_equal(mine, theirs) or (mine & theirs).any()
+def same_things(evidence: Evidence) -> Evidence:
+    """The evidence without matched boxes that merely have the place of one another: their texts are other texts."""
+    held = [
+        _held([pair[side] for pair in evidence.boxes], _middles([texts[side] for texts in _both(evidence)]))
+        for side in (0, 1)
     ]
+    same = (held[0] == held[1]).all(axis=1) | (held[0] & held[1]).any(axis=1)
+    return replace(evidence, boxes=tuple(pair for pair, kept in zip(evidence.boxes, same, strict=True) if kept))
 
 
-def _middle(thing: Placed) -> tuple[float, float]:
-    return thing.x + thing.width / 2, thing.y + thing.height / 2
+def _both(evidence: Evidence) -> list[tuple[TextBlock, TextBlock]]:
+    """The matched texts: found, wanted."""
+    return [(pair.found, pair.wanted) for pair in evidence.matches]
 
 
-def _held(outer: Rect, places: Array) -> Array:
-    """bool [N]: which of the places, [N, 2], lie in a box."""
-    held: Array = np.all((places >= outer[:2]) & (places <= outer[2:]), axis=1)
+def _middles(things: Sequence[Placed]) -> Array:
+    """float [N, 2]."""
+    return np.array([(thing.x + thing.width / 2, thing.y + thing.height / 2) for thing in things]).reshape(-1, 2)
+
+
+def _held(boxes: Sequence[Placed], places: Array) -> Array:
+    """bool [boxes, N]: which of the places, [N, 2], lie in each box."""
+    left, top, right, bottom = np.array([rect(box) for box in boxes]).reshape(-1, 4).T[..., None]
+    x, y = places.T
+    held: Array = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
     return held
 
 
@@ -167,17 +172,18 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
     cost = WEIGHTS["layout"] / max(1.0, sum(sqrt(area(rect(thing))) for thing in things))
     texts = np.array([((left + right) / 2, (top + bottom) / 2) for left, top, right, bottom in flow.rows])
     texts = texts.reshape(-1, 2)
-    for box, gone in [(box, True) for box in evidence.missing_boxes] + [(box, False) for box in evidence.extra_boxes]:
-        if _held(rect(box), texts).any():
-            continue
+    single = [(box, True) for box in evidence.missing_boxes] + [(box, False) for box in evidence.extra_boxes]
+    around = _held([box for box, _ in single], texts).any(axis=1)
+    for box, gone in (pair for pair, full in zip(single, around, strict=True) if not full):
         flow.add(rect(box), box.height + MARGIN)
         words = sentences.missing_box if gone else sentences.extra_box
         said = words(box.tag, *percent(box, evidence))
         yield Fault(loss=cost * sqrt(area(rect(box))), said=said, cause=("box", gone, box.tag))
-    for found, wanted in same_things(evidence):
+    within = [_held([pair[side] for pair in evidence.boxes], texts).any(axis=1) for side in (0, 1)]
+    for (found, wanted), held in zip(evidence.boxes, within[0] | within[1], strict=True):
         wide, tall = abs(found.width - wanted.width), abs(found.height - wanted.height)
         follows = len(texts) and wanted.tag in CELLS
-        if max(wide, tall) <= MOVED or follows or any(_held(rect(box), texts).any() for box in (found, wanted)):
+        if max(wide, tall) <= MOVED or follows or held:
             continue
         flow.add(rect(wanted), tall)
         lost = 1.0 - overlap(rect(found), rect(wanted))
@@ -192,9 +198,7 @@ def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
     What changed places with another text is said to have; what only made room for it is left unsaid.
     """
     moved: list[tuple[TextBlock | Area, TextBlock | Area]] = [(pair.found, pair.wanted) for pair in evidence.matches]
-    moved += [
-        (a, b) for a, b in same_things(evidence) if max(abs(a.width - b.width), abs(a.height - b.height)) <= MOVED
-    ]
+    moved += [(a, b) for a, b in evidence.boxes if max(abs(a.width - b.width), abs(a.height - b.height)) <= MOVED]
     moved = [pair for pair in moved if distance(rect(pair[0]), rect(pair[1])) > MOVED * least]
     moved = [pair for pair in moved if not flow.explains(rect(pair[0]), rect(pair[1]))]
     moved = [pair for pair in moved if not (flow.rows and pair[1].tag in CELLS)]

@@ -28,7 +28,7 @@ PROBES = 0.2
 
 def sentences_for(evidence: Evidence, score: float) -> tuple[str, ...]:
     """What to change, worst first; empty only for a page that is right."""
-    evidence = _substituted(_undivided(_reunited(evidence)))
+    evidence = same_things(_substituted(_undivided(_reunited(evidence))))
     said = _ranked(list(_faults(evidence, 1.0)))
     if not said and score < 1.0:
         said = _ranked(list(_faults(evidence, 1 / 16))) or _area(evidence)
@@ -173,7 +173,7 @@ def _grounds(
 
 
 def _fills(evidence: Evidence) -> Iterator[tuple[tuple[Color, Color], float, str]]:
-    for found, wanted in same_things(evidence):
+    for found, wanted in evidence.boxes:
         if found.color and wanted.color and found.color != wanted.color:
             words = sentences.wrong_fill(wanted.tag, *percent(wanted, evidence), found.color, wanted.color)
             yield (found.color, wanted.color), area(rect(wanted)), words

@@ -46,21 +46,20 @@ def exchanged(paper: Paper) -> Paper:
     return replace(paper, texts=texts, fills=fills, canvas=paper.canvas[2:] + paper.canvas[:2])
 
 
+def idle(sentence: str, found: list[str], wanted: list[str]) -> bool:
+    """Whether a page with the texts that were found fulfils a sentence's wish already."""
+    read, asked, gone = READ.match(sentence), ASKED.search(sentence), GONE.match(sentence)
+    if read:
+        return read["found"] == read["wanted"] or found.count(read["wanted"]) >= wanted.count(read["wanted"])
+    if gone:
+        return found.count(gone["text"]) == wanted.count(gone["text"])
+    return asked is not None and asked["found"] == asked["wanted"]
+
+
 def asks_for_what_is_there(critique: Critique, found: Paper, wanted: Paper) -> list[str]:
     """The sentences whose wish the page fulfils already."""
     mine, theirs = ([text.text for text in paper.texts] for paper in (found, wanted))
-    idle = []
-    for sentence in critique.feedback:
-        read, asked, gone = READ.match(sentence), ASKED.search(sentence), GONE.match(sentence)
-        if read:
-            text = read["wanted"]
-            if read["found"] == text or mine.count(text) >= theirs.count(text):
-                idle.append(sentence)
-        elif gone and mine.count(gone["text"]) == theirs.count(gone["text"]):
-            idle.append(sentence)
-        elif asked and asked["found"] == asked["wanted"]:
-            idle.append(sentence)
-    return idle
+    return [sentence for sentence in critique.feedback if idle(sentence, mine, theirs)]
 
 
 @SOME
