@@ -18,7 +18,7 @@ MOST_BLOCKS = 300
 """The largest blocks of a page are compared; a page that is asked for has fewer."""
 MOST_FUZZY = 50
 """Blocks a side that may be matched by likeness; equal texts are matched however many they are."""
-CLOSEST = 4
+CLOSEST = 2
 """Wanted texts that each of those is compared with letter by letter."""
 MOST_CHARS = 200
 ALIKE = 0.5

@@ -1,6 +1,7 @@
 """How far colours are apart, as an eye sees it: CIEDE2000, of single colours and of whole pictures."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import pi
 
 import numpy as np
@@ -22,6 +23,7 @@ def distances(found: Sequence[Color], wanted: Sequence[Color]) -> Array:
     return apart(*(lab(np.asarray(colors, dtype=np.uint8)) for colors in (found, wanted)))
 
 
+@lru_cache(maxsize=4096)
 def distance(found: Color, wanted: Color) -> float:
     """CIEDE2000 of two colours."""
     return 0.0 if found == wanted else float(distances([found], [wanted])[0])

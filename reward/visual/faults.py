@@ -106,17 +106,10 @@ def cut_apart(found: str, wanted: str) -> tuple[str, str]:
 
 def same_things(evidence: Evidence) -> Evidence:
     """The evidence without matched boxes that merely have the place of one another: their texts are other texts."""
-    held = [
-        _held([pair[side] for pair in evidence.boxes], _middles([texts[side] for texts in _both(evidence)]))
-        for side in (0, 1)
-    ]
-    same = (held[0] == held[1]).all(axis=1) | (held[0] & held[1]).any(axis=1)
+    mine = _held([found for found, _ in evidence.boxes], _middles([pair.found for pair in evidence.matches]))
+    theirs = _held([wanted for _, wanted in evidence.boxes], _middles([pair.wanted for pair in evidence.matches]))
+    same = np.all(mine == theirs, axis=1) | np.any(mine & theirs, axis=1)
     return replace(evidence, boxes=tuple(pair for pair, kept in zip(evidence.boxes, same, strict=True) if kept))
-
-
-def _both(evidence: Evidence) -> list[tuple[TextBlock, TextBlock]]:
-    """The matched texts: found, wanted."""
-    return [(pair.found, pair.wanted) for pair in evidence.matches]
 
 
 def _middles(things: Sequence[Placed]) -> Array:
@@ -173,14 +166,14 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
     texts = np.array([((left + right) / 2, (top + bottom) / 2) for left, top, right, bottom in flow.rows])
     texts = texts.reshape(-1, 2)
     single = [(box, True) for box in evidence.missing_boxes] + [(box, False) for box in evidence.extra_boxes]
-    around = _held([box for box, _ in single], texts).any(axis=1)
+    around = np.any(_held([box for box, _ in single], texts), axis=1)
     for box, gone in (pair for pair, full in zip(single, around, strict=True) if not full):
         flow.add(rect(box), box.height + MARGIN)
         words = sentences.missing_box if gone else sentences.extra_box
         said = words(box.tag, *percent(box, evidence))
         yield Fault(loss=cost * sqrt(area(rect(box))), said=said, cause=("box", gone, box.tag))
-    within = [_held([pair[side] for pair in evidence.boxes], texts).any(axis=1) for side in (0, 1)]
-    for (found, wanted), held in zip(evidence.boxes, within[0] | within[1], strict=True):
+    within = [_held([pair[side] for pair in evidence.boxes], texts) for side in (0, 1)]
+    for (found, wanted), held in zip(evidence.boxes, np.any(within[0] | within[1], axis=1), strict=True):
         wide, tall = abs(found.width - wanted.width), abs(found.height - wanted.height)
         follows = len(texts) and wanted.tag in CELLS
         if max(wide, tall) <= MOVED or follows or held:
