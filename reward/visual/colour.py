@@ -10,7 +10,7 @@ from reward.visual.pictures import Array, Color, Picture, apart, dominant, lab
 
 FAR = 50.0
 """CIEDE2000 at which two colours have nothing in common."""
-PALE = 6.0
+PALE = 12.0
 """Mean chroma, in CIELAB, below which a page is white, grey or black with some colour on it."""
 VISIBLE = 1.0
 """CIEDE2000 below which a pixel does not stand out from the canvas."""
