@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import correlate1d
 
 from reward.visual.layout import Rect, overlap, rect
 from reward.visual.pictures import Array, dominant
@@ -28,6 +28,8 @@ SAME = 0.5
 TALL, WIDE = 16, 8
 """Size of a mark: rows, and columns a letter."""
 WIDEST = 256
+GAUSSIAN = np.exp(-(np.arange(-4, 5) ** 2) / 2) / np.exp(-(np.arange(-4, 5) ** 2) / 2).sum()
+"""A Gaussian of one pixel."""
 ALIKE = 0.1
 """Correlation of two marks below which one does not show what the other does; unrelated patterns stay within ±0.1."""
 LETTERS = 1
@@ -40,8 +42,8 @@ SAME_LINES = 1.3
 class Mark:
     """What the picture shows where a text is said to be: how far each pixel is from the ground of its row."""
 
-    shape: Array
-    """uint8 [16, 8 a letter, at most 256]."""
+    relief: Array
+    """float32 [16, 8 a letter, at most 256], smoothed (Gaussian, 1 pixel), each row without its mean."""
     lines: float
     """Height in font sizes."""
     strokes: int
@@ -65,12 +67,16 @@ def is_readable(block: TextBlock, pixels: Array) -> bool:
         return False
     if not any(letter.isalnum() for letter in block.text):
         return True  # signs and emoji may have colours of their own
-    ground, ink = np.array(dominant(crop), dtype=np.int16), np.array(block.color, dtype=np.int16)
-    contrast = int(np.abs(ink - ground).max())
-    near = _farthest(crop.astype(np.int16) - ink)
+    near = _farthest(crop, np.array(block.color, dtype=np.uint8))
+    contrast = _apart(block.color, dominant(crop))
     if contrast < FLAT:
         return float(np.mean(near < FLAT)) < MOSTLY
     return 2 * int(near.min()) < contrast
+
+
+def is_steady(block: TextBlock, pixels: Array, last: Array) -> bool:
+    """Whether a picture shows a text that can be read on the last one."""
+    return np.array_equal(_crop(block, pixels), _crop(block, last)) or is_readable(block, pixels)
 
 
 def is_beyond(block: TextBlock, pixels: Array) -> bool:
@@ -85,19 +91,20 @@ def mark(block: TextBlock, pixels: Array) -> Mark | None:
     sides = rect(block)
     if sum(map(str.isalnum, block.text)) < LETTERS or not crop.size or _outside(sides, pixels):
         return None
-    levels = crop.astype(np.int16)
     # A row's ground is its median: the ground may change from row to row, where a text hangs over an edge.
-    apart = _farthest(levels - np.median(levels, axis=1, keepdims=True).astype(np.int16))
+    middle = crop.shape[1] // 2
+    apart = _farthest(crop, np.partition(crop, middle, axis=1)[:, middle : middle + 1])
     size = min(WIDEST, WIDE * len(block.text)), TALL
-    shape = np.asarray(Image.fromarray(apart.astype(np.uint8)).resize(size, Image.Resampling.BOX))
-    strokes = int(np.abs(apart - apart.mean(axis=1, keepdims=True)).max())
-    return Mark(shape=shape, lines=block.height / max(1.0, block.font_px), strokes=strokes)
+    shape = np.asarray(Image.fromarray(apart).resize(size, Image.Resampling.BOX))
+    mean = apart.mean(axis=1)
+    strokes = int(max((apart.max(axis=1) - mean).max(), (mean - apart.min(axis=1)).max()))
+    return Mark(relief=_relief(shape), lines=block.height / max(1.0, block.font_px), strokes=strokes)
 
 
 def shows(found: Mark | None, wanted: Mark | None) -> bool:
     """Whether a mark may be the writing that the same text left on its reference; True where nobody can tell.
 
-    Marks are smoothed, freed of stripes (each row's mean) and correlated. A text keeps most of its correlation in
+    Marks are correlated, smoothed and without stripes (each row's mean). A text keeps most of its correlation in
     another size, colour or weight; something that merely covers its place has none.
     """
     if found is None or wanted is None or wanted.strokes < FLAT:
@@ -105,9 +112,9 @@ def shows(found: Mark | None, wanted: Mark | None) -> bool:
     if found.strokes < FLAT:
         return False
     low, high = sorted((found.lines, wanted.lines))
-    if high > SAME_LINES * low or found.shape.shape != wanted.shape.shape:
+    if high > SAME_LINES * low or found.relief.shape != wanted.relief.shape:
         return True
-    a, b = (_relief(each.shape) for each in (found, wanted))
+    a, b = found.relief, wanted.relief
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return scale == 0.0 or float((a * b).sum()) >= ALIKE * scale
 
@@ -129,9 +136,10 @@ def buried(found: Sequence[TextBlock], boxes: Sequence[Box], wanted: Sequence[Bo
     }
 
 
-def _farthest(differences: Array) -> Array:
-    """Of each pixel's differences, [..., 3], the largest without its sign."""
-    red, green, blue = _channels(np.abs(differences))
+def _farthest(pixels: Array, colors: Array) -> Array:
+    """uint8 [...]: by how many levels pixels, uint8 [..., 3], differ from colours in the channel that differs most."""
+    pairs = zip(_channels(pixels), _channels(colors), strict=True)
+    red, green, blue = (np.maximum(level, other) - np.minimum(level, other) for level, other in pairs)
     farthest: Array = np.maximum(np.maximum(red, green), blue)
     return farthest
 
@@ -146,7 +154,7 @@ def _same(box: Box, other: Box) -> bool:
 
 
 def _relief(shape: Array) -> Array:
-    smooth = gaussian_filter(shape.astype(np.float32), 1.0)
+    smooth = correlate1d(correlate1d(shape.astype(np.float32), GAUSSIAN, axis=0), GAUSSIAN, axis=1)
     relief: Array = smooth - smooth.mean(axis=1, keepdims=True)
     return relief
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from functools import lru_cache
+from unicodedata import category, normalize
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -16,31 +18,47 @@ MOST_BLOCKS = 300
 """The largest blocks of a page are compared; a page that is asked for has fewer."""
 MOST_FUZZY = 50
 """Blocks a side that may be matched by likeness; equal texts are matched however many they are."""
-CLOSEST = 4
+CLOSEST = 2
 """Wanted texts that each of those is compared with letter by letter."""
 MOST_CHARS = 200
 ALIKE = 0.5
 """Likeness below which two texts in one place are not the same text gone wrong; elsewhere it takes more."""
 PLACE = 0.3
 """Likeness that two texts far apart must have on top: `$3` is no `33` of another column."""
+EQUAL = 2.0
+"""What an equal text is worth on top: more than the two pairs by likeness that it stands in the way of."""
 
 Pairs = list[tuple[int, int, float]]
 """Index of a found block, of the wanted one it is, and their likeness in [0.5, 1]."""
 
 
 def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
-    """Joins neighbours that read as one text: `Pay <b>now</b>` is one block to an eye."""
+    """Joins neighbours that read as one text, in document order: `Pay <b>now</b>` is one block to an eye."""
     merged: list[TextBlock] = []
-    for block in blocks:
+    for block in (replace(block, text=plain(block.text)) for block in blocks):
         if merged and _continues(merged[-1], block):
             merged[-1] = _join(merged[-1], block)
         else:
             merged.append(block)
-    return sorted(merged, key=lambda block: -block.width * block.height)[:MOST_BLOCKS]
+    return merged
+
+
+def largest(blocks: Sequence[TextBlock]) -> list[int]:
+    """Which blocks are compared, largest first."""
+    return sorted(range(len(blocks)), key=lambda i: -blocks[i].width * blocks[i].height)[:MOST_BLOCKS]
+
+
+def plain(text: str) -> str:
+    """A text as its reader sees it: composed letters (Unicode NFC), single spaces, no characters without a picture."""
+    if not text.isascii():
+        text = "".join(letter for letter in normalize("NFC", text) if category(letter) != "Cf")
+    return " ".join(text.split())
 
 
 def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float, never: Array | None = None) -> Pairs:
-    """The best assignment of texts to texts, by likeness first and place second; `scale` as in `layout.distance`.
+    """The best assignment of texts to texts: as many equal ones as there are, then by likeness, then by place.
+
+    `scale` is the distance, in pixels, at which a place has lost 63 % of its worth.
 
     `never`, bool [found, wanted], says which pairs are out of the question.
     """
@@ -48,6 +66,7 @@ def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float,
         return []
     alike = _likeness(found, wanted)
     fit = alike - PLACE * (1 - np.exp(-distances(found, wanted) / scale))
+    fit[alike == 1.0] += EQUAL
     if never is not None:
         fit[never] = -1.0
     rows, columns = linear_sum_assignment(-fit)
@@ -58,14 +77,21 @@ def likeness(a: str, b: str) -> float:
     """2M/T of two texts, in [0, 1] (Ratcliff and Obershelp); 1 for equal texts alone, however long."""
     if a == b:
         return 1.0
-    a, b = a[:MOST_CHARS], b[:MOST_CHARS]
-    return min(0.99, SequenceMatcher(None, a, b, autojunk=False).ratio())
+    return min(0.99, _ratio(a[:MOST_CHARS], b[:MOST_CHARS]))
+
+
+@lru_cache(maxsize=8192)
+def _ratio(a: str, b: str) -> float:
+    """Pages of one task have most of their texts in common: many pairs are compared again and again."""
+    return SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
 def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
     """[found, wanted]; texts that both pages have equally often are compared with their equals alone."""
     have, want = Counter(block.text for block in found), Counter(block.text for block in wanted)
-    alike = np.array([[float(a.text == b.text) for b in wanted] for a in found])
+    numbers = {text: number for number, text in enumerate(want)}
+    codes = [numbers.get(block.text, -1) for block in found], [numbers[block.text] for block in wanted]
+    alike: Array = np.equal.outer(*map(np.array, codes)).astype(float)
     loose = [i for i, block in enumerate(found) if have[block.text] != want[block.text]][:MOST_FUZZY]
     short = [j for j, block in enumerate(wanted) if have[block.text] != want[block.text]][:MOST_FUZZY]
     if loose and short:

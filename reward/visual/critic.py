@@ -9,7 +9,7 @@ from reward.visual.feedback import sentences_for
 from reward.visual.pictures import size_of
 from rollout.records import Critique, Page, Render, Task
 
-JUDGE = "visual-3"
+JUDGE = "visual-4"
 """Counts up when the same page may get another score."""
 REMEMBERED = 128
 

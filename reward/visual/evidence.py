@@ -6,9 +6,9 @@ from math import exp, hypot
 
 import numpy as np
 
-from reward.visual.belief import Mark, buried, is_beyond, is_readable, mark, readable, shows
-from reward.visual.blocks import Pairs, match, merge
-from reward.visual.colour import FAR, color_map, distances
+from reward.visual.belief import Mark, buried, is_beyond, is_steady, mark, readable, shows
+from reward.visual.blocks import Pairs, largest, match, merge
+from reward.visual.colour import FAR, color_map, distances, palette
 from reward.visual.layout import Area, Placed, area, distance, match_boxes, overlaps, rect, visible
 from reward.visual.pictures import Array, Picture, decode, reduce, structure
 from rollout.records import Render, TextBlock
@@ -25,6 +25,8 @@ WEIGHTS = {
     "size": 0.04,
 }
 """What the parts of a score weigh; a part that does not apply leaves its weight to the others."""
+TINTED = 0.25
+"""Share of a score that a wrong palette takes. It can only take: no page earns anything by its tints alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +36,8 @@ class Scene:
     render: Render
     blocks: tuple[TextBlock, ...]
     """Readable texts, largest first."""
+    order: tuple[int, ...]
+    """Each one's place in the document."""
     marks: tuple[Mark | None, ...]
     """What each of them leaves on the last picture."""
     steady: tuple[float, ...]
@@ -49,6 +53,12 @@ class Scene:
     def reach(self) -> float:
         """Pixels by which a thing must be off for its place to lose most of its worth: 1/8 of the screen's diagonal."""
         return max(1.0, hypot(*self.render.viewport) / 8)
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts in document order, without white space."""
+        pairs = sorted(zip(self.order, self.blocks, strict=True), key=lambda pair: pair[0])
+        return ["".join(block.text.split()) for _, block in pairs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +91,8 @@ class Evidence:
     """`color_map` of each timed shot."""
     structures: tuple[float, ...]
     """`structure` of each timed shot."""
+    palettes: tuple[float, ...]
+    """`palette` of each timed shot."""
 
 
 def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> Scene:
@@ -98,10 +110,13 @@ def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> 
     pixels = {png: decode(png) for png in dict.fromkeys(pictures)}
     small = {png: reduce(decoded, size) for png, decoded in pixels.items()}
     last = pixels[pictures[-1]]
-    blocks = merge(readable(render.blocks, last))
+    merged = merge(readable(render.blocks, last))
+    order = largest(merged)
+    blocks = [merged[i] for i in order]
     return Scene(
         render=render,
         blocks=tuple(blocks),
+        order=tuple(order),
         marks=tuple(mark(block, last) for block in blocks),
         steady=tuple(_steady(block, pictures, pixels) for block in blocks),
         beyond=tuple(is_beyond(block, last) for block in blocks),
@@ -125,10 +140,10 @@ def compare(found: Scene, wanted: Scene, *, rasters: bool = False) -> Evidence:
     apart = distances([a for a, _ in colors], [b for _, b in colors])
     have, want = {i for i, _, _ in pairs}, {j for _, j, _ in pairs}
     looks = {(id(a), id(b)): (a, b) for a, b in zip(found.pictures, wanted.pictures, strict=True)}
-    seen = {key: (color_map(a, b), structure(a, b)) for key, (a, b) in looks.items()}
+    seen = {key: (color_map(a, b), structure(a, b), palette(a, b)) for key, (a, b) in looks.items()}
     shots = [seen[id(a), id(b)] for a, b in zip(found.pictures, wanted.pictures, strict=True)]
     if rasters:
-        shots = [(0.0, 0.0) for _ in shots]  # pixels that were brought along say nothing of the page
+        shots = [(0.0, 0.0, 1.0) for _ in shots]  # pixels that were brought along say nothing of the page
     return Evidence(
         found=found,
         wanted=wanted,
@@ -147,8 +162,9 @@ def compare(found: Scene, wanted: Scene, *, rasters: bool = False) -> Evidence:
         boxes=tuple((found.boxes[i], wanted.boxes[j]) for i, j in boxes),
         missing_boxes=tuple(box for j, box in enumerate(wanted.boxes) if j not in want_box),
         extra_boxes=tuple(box for i, box in enumerate(found.boxes) if i not in have_box),
-        colors=tuple(color for color, _ in shots),
-        structures=tuple(shape for _, shape in shots),
+        colors=tuple(color for color, _, _ in shots),
+        structures=tuple(shape for _, shape, _ in shots),
+        palettes=tuple(tints for _, _, tints in shots),
     )
 
 
@@ -172,6 +188,7 @@ def _without(scene: Scene, gone: set[int]) -> Scene:
     return replace(
         scene,
         blocks=tuple(scene.blocks[i] for i in kept),
+        order=tuple(scene.order[i] for i in kept),
         marks=tuple(scene.marks[i] for i in kept),
         steady=tuple(scene.steady[i] for i in kept),
         beyond=tuple(scene.beyond[i] for i in kept),
@@ -180,7 +197,8 @@ def _without(scene: Scene, gone: set[int]) -> Scene:
 
 def _steady(block: TextBlock, pictures: Sequence[bytes], pixels: Mapping[bytes, Array]) -> float:
     """Share of the pictures that show a text which the last one shows."""
-    shown = {png: png == pictures[-1] or is_readable(block, decoded) for png, decoded in pixels.items()}
+    last = pixels[pictures[-1]]
+    shown = {png: png == pictures[-1] or is_steady(block, decoded, last) for png, decoded in pixels.items()}
     return _mean([float(shown[png]) for png in pictures])
 
 
@@ -192,7 +210,11 @@ def parts(evidence: Evidence) -> dict[str, float]:
     """
     matches = evidence.matches
     # The worst moment counts: a page that is right for one picture alone is not the page.
-    pictures = {"color_map": min(evidence.colors), "structure": min(evidence.structures)}
+    pictures = {
+        "color_map": min(evidence.colors),
+        "structure": min(evidence.structures),
+        "palette": min(evidence.palettes),
+    }
     rest: list[Placed] = [*evidence.missing, *evidence.extra, *evidence.missing_boxes, *evidence.extra_boxes]
     pairs = [(rect(pair.found), rect(pair.wanted)) for pair in matches]
     pairs += [(rect(a), rect(b)) for a, b in evidence.boxes]
@@ -220,10 +242,13 @@ def parts(evidence: Evidence) -> dict[str, float]:
 
 
 def total(named: dict[str, float]) -> float:
-    """The score in [0, 1]: the weighted mean of the parts that apply, exactly 1 when all of them are."""
-    weight = sum(WEIGHTS[name] for name in named)
-    lost = sum(WEIGHTS[name] * (1.0 - part) for name, part in named.items()) / weight
-    return min(1.0, max(0.0, 1.0 - lost))
+    """The score in [0, 1]: the weighted mean of the parts that apply, less what a wrong palette takes of it.
+
+    Exactly 1 when all parts are.
+    """
+    weights = {name: WEIGHTS[name] for name in named if name in WEIGHTS}
+    lost = sum(weight * (1.0 - named[name]) for name, weight in weights.items()) / sum(weights.values())
+    return min(1.0, max(0.0, 1.0 - lost)) * (1.0 - TINTED * (1.0 - named["palette"]))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -3,13 +3,18 @@
 One cause, one fault: what only moved or grew because of another fault is left unsaid.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from math import exp, sqrt
+from os.path import commonprefix
+
+import numpy as np
 
 from reward.visual import sentences
 from reward.visual.evidence import WEIGHTS, Evidence
 from reward.visual.layout import Area, Placed, Rect, area, distance, offset, overlap, rect
+from reward.visual.pictures import Array
 from rollout.records import TextBlock
 
 MOST_CHARS = 80
@@ -60,6 +65,17 @@ class Flow:
         return beside and abs(dy) <= self.down + MOVED
 
 
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """Things that moved together."""
+
+    by: tuple[float, float]
+    """Pixels to the right and down, of the first of them."""
+    pairs: list[tuple[TextBlock | Area, TextBlock | Area]]
+    """Found and wanted, texts first, topmost first."""
+    loss: float
+
+
 def things(evidence: Evidence, least: float, flow: Flow) -> Iterator[Fault]:
     """All of them; `least` scales the thresholds, and `flow` learns what may have pushed other things."""
     yield from _texts(evidence, flow)
@@ -79,6 +95,36 @@ def cut(text: str) -> str:
     return text if len(text) <= MOST_CHARS else f"{text[: MOST_CHARS - 1]}…"
 
 
+def cut_apart(found: str, wanted: str) -> tuple[str, str]:
+    """Two texts that differ, short enough to be said, so that what is said differs."""
+    same = len(commonprefix([found, wanted]))
+    start = same - MOST_CHARS // 4
+    if same < MOST_CHARS // 2 or max(len(found), len(wanted)) <= MOST_CHARS:
+        return cut(found), cut(wanted)
+    return cut(f"…{found[start:]}"), cut(f"…{wanted[start:]}")
+
+
+def same_things(evidence: Evidence) -> Evidence:
+    """The evidence without matched boxes that merely have the place of one another: their texts are other texts."""
+    mine = _held([found for found, _ in evidence.boxes], _middles([pair.found for pair in evidence.matches]))
+    theirs = _held([wanted for _, wanted in evidence.boxes], _middles([pair.wanted for pair in evidence.matches]))
+    same = np.all(mine == theirs, axis=1) | np.any(mine & theirs, axis=1)
+    return replace(evidence, boxes=tuple(pair for pair, kept in zip(evidence.boxes, same, strict=True) if kept))
+
+
+def _middles(things: Sequence[Placed]) -> Array:
+    """float [N, 2]."""
+    return np.array([(thing.x + thing.width / 2, thing.y + thing.height / 2) for thing in things]).reshape(-1, 2)
+
+
+def _held(boxes: Sequence[Placed], places: Array) -> Array:
+    """bool [boxes, N]: which of the places, [N, 2], lie in each box."""
+    left, top, right, bottom = np.array([rect(box) for box in boxes]).reshape(-1, 4).T[..., None]
+    x, y = places.T
+    held: Array = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+    return held
+
+
 def _texts(evidence: Evidence, flow: Flow) -> Iterator[Fault]:
     """Missing, extra and wrong texts."""
     whole = sum(area(rect(block)) for scene in (evidence.found, evidence.wanted) for block in scene.blocks)
@@ -90,7 +136,7 @@ def _texts(evidence: Evidence, flow: Flow) -> Iterator[Fault]:
         loss = READ + WEIGHTS["text"] * (1.0 - pair.likeness) / len(evidence.matches)
         if pair.likeness == 0.0:
             loss += cost * (area(rect(pair.found)) + area(rect(pair.wanted)))
-        said = sentences.wrong_text(cut(pair.found.text), cut(pair.wanted.text))
+        said = sentences.wrong_text(*cut_apart(pair.found.text, pair.wanted.text))
         yield Fault(loss=loss, said=said, cause=("text", said))
     for block in evidence.missing:
         flow.add(rect(block), block.height + MARGIN)
@@ -117,22 +163,20 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
     a, b = evidence.found, evidence.wanted
     things: list[Placed] = [*a.blocks, *a.boxes, *b.blocks, *b.boxes]
     cost = WEIGHTS["layout"] / max(1.0, sum(sqrt(area(rect(thing))) for thing in things))
-    texts = list(flow.rows)
-    for box, gone in [(box, True) for box in evidence.missing_boxes] + [(box, False) for box in evidence.extra_boxes]:
-        if any(_holds(rect(box), row) for row in texts):
-            continue
+    texts = np.array([((left + right) / 2, (top + bottom) / 2) for left, top, right, bottom in flow.rows])
+    texts = texts.reshape(-1, 2)
+    single = [(box, True) for box in evidence.missing_boxes] + [(box, False) for box in evidence.extra_boxes]
+    around = np.any(_held([box for box, _ in single], texts), axis=1)
+    for box, gone in (pair for pair, full in zip(single, around, strict=True) if not full):
         flow.add(rect(box), box.height + MARGIN)
         words = sentences.missing_box if gone else sentences.extra_box
         said = words(box.tag, *percent(box, evidence))
         yield Fault(loss=cost * sqrt(area(rect(box))), said=said, cause=("box", gone, box.tag))
-    for found, wanted in evidence.boxes:
+    within = [_held([pair[side] for pair in evidence.boxes], texts) for side in (0, 1)]
+    for (found, wanted), held in zip(evidence.boxes, np.any(within[0] | within[1], axis=1), strict=True):
         wide, tall = abs(found.width - wanted.width), abs(found.height - wanted.height)
-        follows = texts and wanted.tag in CELLS
-        if (
-            max(wide, tall) <= MOVED
-            or follows
-            or any(_holds(rect(box), row) for row in texts for box in (found, wanted))
-        ):
+        follows = len(texts) and wanted.tag in CELLS
+        if max(wide, tall) <= MOVED or follows or held:
             continue
         flow.add(rect(wanted), tall)
         lost = 1.0 - overlap(rect(found), rect(wanted))
@@ -142,34 +186,81 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
 
 
 def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
-    """One sentence for all that moved together, named after the topmost text among it, or else the topmost box."""
+    """One sentence for all that moved together, named after the topmost text among it, or else the topmost box.
+
+    What changed places with another text is said to have; what only made room for it is left unsaid.
+    """
     moved: list[tuple[TextBlock | Area, TextBlock | Area]] = [(pair.found, pair.wanted) for pair in evidence.matches]
     moved += [(a, b) for a, b in evidence.boxes if max(abs(a.width - b.width), abs(a.height - b.height)) <= MOVED]
     moved = [pair for pair in moved if distance(rect(pair[0]), rect(pair[1])) > MOVED * least]
     moved = [pair for pair in moved if not flow.explains(rect(pair[0]), rect(pair[1]))]
     moved = [pair for pair in moved if not (flow.rows and pair[1].tag in CELLS)]
     moved.sort(key=lambda pair: (isinstance(pair[1], Area), pair[1].y, pair[1].x))
-    groups: list[tuple[tuple[float, float], str, float]] = []
+    groups: list[Group] = []
     for found, wanted in moved:
         by = offset(rect(found), rect(wanted))
         lost = 1.0 - exp(-distance(rect(found), rect(wanted)) / evidence.wanted.reach)
         loss = WEIGHTS["position"] * lost / max(1, len(evidence.matches))
-        for i, (other, name, sum_) in enumerate(groups):
-            if max(abs(by[0] - other[0]), abs(by[1] - other[1])) <= TOGETHER * max(least, 0.2):
-                groups[i] = other, name, sum_ + loss
+        for group in groups:
+            if max(abs(by[0] - group.by[0]), abs(by[1] - group.by[1])) <= TOGETHER * max(least, 0.2):
+                group.pairs.append((found, wanted))
+                group.loss += loss
                 break
         else:
-            groups.append((by, wanted.tag if isinstance(wanted, Area) else cut(wanted.text), loss))
-    for by, name, loss in groups:
-        yield Fault(loss=loss, said=sentences.moved(name, *by), cause=("moved", by))
+            groups.append(Group(by=by, pairs=[(found, wanted)], loss=loss))
+    known = Counter(block.text for block in evidence.found.blocks)
+    said: list[Group] = []
+    for group in sorted(groups, key=lambda group: -max(map(abs, group.by))):
+        if any(_swapped(*group.pairs[0], *other.pairs[0]) for other in said):
+            continue
+        others = [other for other in groups if other is not group]
+        words = _order(group, others, known)
+        if words:
+            said.append(group)
+        else:
+            found, wanted = group.pairs[0]
+            words = sentences.moved(found.tag if isinstance(found, Area) else cut(found.text), *group.by)
+        yield Fault(loss=group.loss, said=words, cause=("moved", group.by))
+
+
+def _order(group: Group, others: Sequence[Group], known: Counter[str]) -> str:
+    """Which text the first of a group must pass to be in order; empty where none is, or their names do not tell."""
+    found, wanted = group.pairs[0]
+    passed = [pair for other in others for pair in other.pairs if _swapped(found, wanted, *pair)]
+    passed.sort(key=lambda pair: distance(rect(pair[1]), rect(wanted)))
+    for mine, theirs in passed:
+        if isinstance(found, Area) or isinstance(mine, Area) or not any(map(str.isalnum, mine.text)):
+            continue
+        if known[found.text] != 1 or known[mine.text] != 1:
+            continue
+        if _before(rect(wanted), rect(theirs), 1) and _before(rect(mine), rect(found), 1):
+            return sentences.out_of_order(cut(found.text), "above", cut(mine.text))
+        if _before(rect(theirs), rect(wanted), 1) and _before(rect(found), rect(mine), 1):
+            return sentences.out_of_order(cut(found.text), "below", cut(mine.text))
+        left = _before(rect(wanted), rect(theirs), 0)
+        return sentences.out_of_order(cut(found.text), "to the left of" if left else "to the right of", cut(mine.text))
+    return ""
+
+
+def _swapped(found: Placed, wanted: Placed, mine: Placed, theirs: Placed) -> bool:
+    """Whether two things are the other way round than they should be, in a column or in a row."""
+    a, b, c, d = rect(found), rect(wanted), rect(mine), rect(theirs)
+    for axis in (0, 1):
+        # Things of one column, or of one row, have a part of the other axis in common.
+        beside = all(min(x[3 - axis], y[3 - axis]) > max(x[1 - axis], y[1 - axis]) for x, y in ((a, c), (b, d)))
+        forth = _before(b, d, axis) and _before(c, a, axis)
+        back = _before(d, b, axis) and _before(a, c, axis)
+        if beside and (forth or back):
+            return True
+    return False
+
+
+def _before(one: Rect, other: Rect, axis: int) -> bool:
+    """Whether a thing ends, left to right (0) or downwards (1), before another begins."""
+    return one[axis + 2] <= other[axis]
 
 
 def _resized(flow: Flow, found: TextBlock, wanted: TextBlock) -> None:
     wide, tall = abs(found.width - wanted.width), abs(found.height - wanted.height)
     if max(wide, tall) >= 1:
         flow.add(rect(wanted), 2 * tall + MOVED if tall >= 1 else 0.0)
-
-
-def _holds(outer: Rect, inner: Rect) -> bool:
-    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
-    return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]

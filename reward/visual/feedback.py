@@ -10,9 +10,10 @@ import numpy as np
 from reward.visual import sentences
 from reward.visual.colour import FAR, difference
 from reward.visual.colour import distance as color_distance
+from reward.visual.colour import distances as color_distances
 from reward.visual.evidence import WEIGHTS, Evidence, Match
-from reward.visual.faults import MOST_CHARS, MOVED, Fault, Flow, cut, percent, things
-from reward.visual.layout import area, distance, rect
+from reward.visual.faults import MOST_CHARS, MOVED, Fault, Flow, cut, percent, same_things, things
+from reward.visual.layout import Area, area, distance, rect
 from reward.visual.pictures import Color
 from rollout.records import TextBlock
 
@@ -27,7 +28,7 @@ PROBES = 0.2
 
 def sentences_for(evidence: Evidence, score: float) -> tuple[str, ...]:
     """What to change, worst first; empty only for a page that is right."""
-    evidence = _substituted(evidence)
+    evidence = same_things(_substituted(_undivided(_reunited(evidence))))
     said = _ranked(list(_faults(evidence, 1.0)))
     if not said and score < 1.0:
         said = _ranked(list(_faults(evidence, 1 / 16))) or _area(evidence)
@@ -53,6 +54,57 @@ def _faults(evidence: Evidence, least: float) -> Iterator[Fault]:
     yield from _probes(evidence)
 
 
+def _reunited(evidence: Evidence) -> Evidence:
+    """The evidence with equal texts and boxes matched that were not believed to be each other: they have moved."""
+    missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
+    for wanted in evidence.missing:
+        found = next((block for block in extra if block.text == wanted.text), None)
+        if found is not None:
+            _pair(found, wanted, 1.0, missing, extra, matches)
+    boxes, gone, more = list(evidence.boxes), list(evidence.missing_boxes), list(evidence.extra_boxes)
+    for place in evidence.missing_boxes:
+        twin = next((box for box in more if _twins(box, place)), None)
+        if twin is not None:
+            gone.remove(place)
+            more.remove(twin)
+            boxes.append((twin, place))
+    return replace(
+        evidence,
+        matches=tuple(matches),
+        missing=tuple(missing),
+        extra=tuple(extra),
+        boxes=tuple(boxes),
+        missing_boxes=tuple(gone),
+        extra_boxes=tuple(more),
+    )
+
+
+def _undivided(evidence: Evidence) -> Evidence:
+    """The evidence without what is only divided otherwise than in the reference.
+
+    A text that the page has as often as its reference, in pieces or within a larger one that is the reference's too,
+    is not asked for; nor is one asked to go that the reference has so.
+    """
+    mine, theirs = evidence.found.texts, evidence.wanted.texts
+    own, other = "".join(mine), "".join(theirs)
+    # A larger text that is the other page's too, for `Buy` is not there where `Buy it now` stands instead.
+    own, other = "".join(text for text in mine if text in other), "".join(text for text in theirs if text in own)
+
+    def there(block: TextBlock, have: str, want: str) -> bool:
+        text = "".join(block.text.split())
+        return have.count(text) >= max(1, want.count(text))
+
+    return replace(
+        evidence,
+        matches=tuple(
+            replace(pair, likeness=1.0) if there(pair.wanted, own, other) and there(pair.found, other, own) else pair
+            for pair in evidence.matches
+        ),
+        missing=tuple(block for block in evidence.missing if not there(block, own, other)),
+        extra=tuple(block for block in evidence.extra if not there(block, other, own)),
+    )
+
+
 def _substituted(evidence: Evidence) -> Evidence:
     """The evidence with other texts that stand for missing ones matched to them, worth nothing as they are."""
     missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
@@ -60,11 +112,27 @@ def _substituted(evidence: Evidence) -> Evidence:
     for wanted in evidence.missing[:MOST_SUBSTITUTES]:
         found = max(extra, key=lambda block: _instead(block, wanted, reach), default=None)
         if found is not None and _instead(found, wanted, reach) >= 0.5:
-            missing.remove(wanted)
-            extra.remove(found)
-            apart = color_distance(found.color, wanted.color)
-            matches.append(Match(found=found, wanted=wanted, likeness=0.0, color_distance=apart))
+            _pair(found, wanted, 0.0, missing, extra, matches)
     return replace(evidence, matches=tuple(matches), missing=tuple(missing), extra=tuple(extra))
+
+
+def _pair(
+    found: TextBlock,
+    wanted: TextBlock,
+    likeness: float,
+    missing: list[TextBlock],
+    extra: list[TextBlock],
+    matches: list[Match],
+) -> None:
+    missing.remove(wanted)
+    extra.remove(found)
+    apart = color_distance(found.color, wanted.color)
+    matches.append(Match(found=found, wanted=wanted, likeness=likeness, color_distance=apart))
+
+
+def _twins(one: Area, other: Area) -> bool:
+    """Whether two boxes may be one that has moved."""
+    return one.tag == other.tag and max(abs(one.width - other.width), abs(one.height - other.height)) <= MOVED
 
 
 def _colors(evidence: Evidence, least: float) -> Iterator[Fault]:
@@ -84,8 +152,10 @@ def _colors(evidence: Evidence, least: float) -> Iterator[Fault]:
                 loss=2 * loss, said=sentences.wrong_color(cut(pair.wanted.text), *colors), cause=("color", colors)
             )
     screen = max(1, evidence.wanted.render.viewport[0] * evidence.wanted.render.viewport[1])
-    for colors, size, words in [*_grounds(evidence.matches, canvas), *_fills(evidence)]:
-        off = 0.0 if colors in said else color_distance(*colors)
+    grounds = [*_grounds(evidence.matches, canvas), *_fills(evidence)]
+    apart = color_distances([colors[0] for colors, _, _ in grounds], [colors[1] for colors, _, _ in grounds])
+    for (colors, size, words), far in zip(grounds, map(float, apart), strict=True):
+        off = 0.0 if colors in said else far
         if off >= OFF_COLOR * least:
             said.add(colors)
             loss = WEIGHTS["color_map"] * min(1.0, off / FAR) * min(1.0, 0.1 + size / screen)

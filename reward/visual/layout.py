@@ -20,6 +20,8 @@ SAME_BOX = 0.2
 """Below this, two boxes are not the same box gone wrong: IoU, plus up to 0.25 each for nearness and a twin's size."""
 EDGE = 4
 """Levels by which a box must stand out from what is around it to be seen."""
+LINES = np.array([0.2, 0.5, 0.8])
+"""Where lines across a side are, as shares of its length."""
 SAMPLES = 24
 """Pixels a side that tell the colour of a box."""
 
@@ -109,8 +111,17 @@ def _sides(things: Sequence[Placed]) -> Array:
 
 def visible(boxes: Sequence[Box], pixels: Array) -> list[Area]:
     """The boxes that stand out from what is around them; those that reach beyond the picture are believed."""
-    seen = [_look(box, pixels) for box in boxes]
-    return sorted((box for box in seen if box is not None), key=lambda box: -box.width * box.height)[:MOST_BOXES]
+    if not boxes:
+        return []
+    height, width = pixels.shape[:2]
+    sides = np.rint(_sides(boxes)).astype(int)
+    seen = (sides[:, 2] > width) | (sides[:, 3] > height) | _stand_out(sides, pixels)
+    kept = [(box, corners) for box, corners, show in zip(boxes, sides, seen, strict=True) if show]
+    kept.sort(key=lambda pair: -pair[0].width * pair[0].height)
+    return [
+        Area(tag=box.tag, x=box.x, y=box.y, width=box.width, height=box.height, color=_fill(corners, pixels))
+        for box, corners in kept[:MOST_BOXES]
+    ]
 
 
 def match_boxes(found: Sequence[Area], wanted: Sequence[Area], scale: float) -> list[tuple[int, int]]:
@@ -120,7 +131,8 @@ def match_boxes(found: Sequence[Area], wanted: Sequence[Area], scale: float) -> 
     sizes = [np.array([area(rect(box)) for box in boxes]) for boxes in (found, wanted)]
     size = np.minimum.outer(*sizes) / np.maximum.outer(*sizes)
     near = size * np.exp(-distances(found, wanted) / scale)
-    twins = np.array([[a.tag == b.tag for b in wanted] for a in found]) * size**2
+    tags = (np.array([box.tag for box in boxes]) for boxes in (found, wanted))
+    twins = np.equal.outer(*tags) * size**2
     same = _overlaps(found, wanted) + 0.25 * near + 0.25 * twins
     rows, columns = linear_sum_assignment(-same)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if same[i, j] >= SAME_BOX]
@@ -149,29 +161,35 @@ def _least(low: float, high: float, wanted_low: float, wanted_high: float) -> fl
     return min((middle, low - wanted_low, high - wanted_high), key=abs)
 
 
-def _look(box: Box, pixels: Array) -> Area | None:
-    height, width = pixels.shape[:2]
-    left, top, right, bottom = (round(side) for side in rect(box))
-    color = None
-    inside = pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-    if inside.size:
-        color = dominant(inside[:: 1 + inside.shape[0] // SAMPLES, :: 1 + inside.shape[1] // SAMPLES])
-    if right <= width and bottom <= height and not _stands_out((left, top, right, bottom), pixels):
+def _fill(sides: Array, pixels: Array) -> Color | None:
+    """The commonest colour of a box; None beyond the picture."""
+    left, top, right, bottom = np.maximum(0, sides)
+    inside = pixels[top:bottom, left:right]
+    if not inside.size:
         return None
-    return Area(tag=box.tag, x=box.x, y=box.y, width=box.width, height=box.height, color=color)
+    return dominant(inside[:: 1 + inside.shape[0] // SAMPLES, :: 1 + inside.shape[1] // SAMPLES])
 
 
-def _stands_out(sides: tuple[int, int, int, int], pixels: Array) -> bool:
-    """Whether any side of a box is a visible edge: on a line across it, from 3 px outside to 2 px inside."""
+def _stand_out(sides: Array, pixels: Array) -> Array:
+    """bool [N]: whether any side of a box, int [N, 4], is a visible edge on a line across it.
+
+    Three lines a side, each from 3 px outside to 2 px inside.
+    """
     height, width = pixels.shape[:2]
-    left, top, right, bottom = sides
-    for share in (0.2, 0.5, 0.8):
-        x, y = round(left + share * (right - left - 1)), round(top + share * (bottom - top - 1))
-        lines = []
-        if 0 <= y < height:
-            lines += [pixels[y, at - 3 : at + 2] for at in (left, right + 1) if 3 <= at <= width - 2]
-        if 0 <= x < width:
-            lines += [pixels[at - 3 : at + 2, x] for at in (top, bottom + 1) if 3 <= at <= height - 2]
-        if any(int(np.ptp(line.astype(np.int16), axis=0).max()) >= EDGE for line in lines):
-            return True
-    return False
+    left, top, right, bottom = sides.T[..., None]
+    x, y = (np.rint(low + LINES * (high - low - 1)).astype(int) for low, high in ((left, right), (top, bottom)))
+    across, down = np.hstack([left, right + 1]), np.hstack([top, bottom + 1])
+    beside = _edges(pixels, y, across) & (y >= 0)[..., None] & (y < height)[..., None]
+    above = _edges(pixels.transpose(1, 0, 2), x, down) & (x >= 0)[..., None] & (x < width)[..., None]
+    seen: Array = (beside | above).any(axis=(1, 2))
+    return seen
+
+
+def _edges(pixels: Array, rows: Array, ends: Array) -> Array:
+    """bool [N, 3, 2]: whether pixels differ in rows, [N, 3], around places in them, [N, 2]; False near the margin."""
+    height, width = pixels.shape[:2]
+    places = ends[:, None, :, None] + np.arange(-3, 2)
+    lines = pixels[rows.clip(0, height - 1)[..., None, None], places.clip(0, width - 1)]
+    differ = (lines.max(axis=3) - lines.min(axis=3)).max(axis=-1) >= EDGE
+    inside: Array = differ & ((ends >= 3) & (ends <= width - 2))[:, None]
+    return inside

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,10 @@ class Picture:
 
     rgb: Array
     """uint8 [128, 128, 3]."""
-    lab: Array
-    """float32 [128, 128, 3], CIELAB."""
+    colors: Array
+    """float32 [N, 3]: CIELAB of the colours that occur."""
+    index: Array
+    """int [128, 128]: which of them each pixel has. Pages have few colours, so colours are computed, not pixels."""
     grey: Array
     """float32 [240, 320], 0 to 255."""
     edges: Array
@@ -39,7 +42,11 @@ class Picture:
     canvas: Color
     """The dominant colour."""
     contrast: Array
-    """float [128, 128]: CIEDE2000 of each pixel and the canvas."""
+    """float32 [128, 128]: CIEDE2000 of each pixel and the canvas."""
+    tints: Array
+    """float [4, 256]: shares of the picture up to -128, … 127 of CIELAB along a*, b* and the two diagonals."""
+    chroma: float
+    """The mean distance from grey, in CIELAB."""
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -51,49 +58,73 @@ def size_of(png: bytes) -> tuple[int, int]:
 def decode(png: bytes) -> Array:
     """uint8 [height, width, 3]."""
     with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture.convert("RGB"))
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def reduce(pixels: Array, size: tuple[int, int]) -> Picture:
     """A decoded picture made small, padded (never stretched) to `size` first."""
     height, width = pixels.shape[:2]
     picture = Image.fromarray(pixels)
-    canvas = dominant(np.asarray(picture.resize(COLORS, Image.Resampling.NEAREST)))
     if (width, height) != size:
-        padded = Image.new("RGB", size, canvas)
+        padded = Image.new("RGB", size, dominant(np.asarray(picture.resize(COLORS, Image.Resampling.NEAREST))))
         padded.paste(picture)
         picture = padded
     half = picture.reduce(2) if min(size) >= 2 * max(GREYS) else picture
     rgb = np.asarray(half.resize(COLORS, Image.Resampling.BOX))
     grey = np.asarray(half.convert("L").resize(GREYS, Image.Resampling.BOX))
-    lab, canvas = rgb2lab(rgb).astype(np.float32), dominant(rgb)
+    packed, index, counts = np.unique(_packed(rgb), return_inverse=True, return_counts=True)
+    colors, canvas = lab(_unpacked(packed)), packed[counts.argmax()]
     return Picture(
         rgb=rgb,
-        lab=lab,
+        colors=colors,
+        index=index.reshape(rgb.shape[:2]),
         grey=grey.astype(np.float32),
         edges=maximum_filter(grey, size=WINDOW) - minimum_filter(grey, size=WINDOW) > FAINT_GREY,
-        canvas=canvas,
-        contrast=contrast(rgb, lab, canvas),
+        canvas=_color(canvas),
+        contrast=apart(colors, lab(_unpacked(canvas)))[index.reshape(rgb.shape[:2])],
+        tints=_tints(colors, counts / counts.sum()),
+        chroma=float(np.hypot(colors[:, 1], colors[:, 2]) @ (counts / counts.sum())),
     )
 
 
-def contrast(rgb: Array, lab: Array, canvas: Color) -> Array:
-    """float [128, 128]: CIEDE2000 of each pixel and a canvas of that colour."""
-    apart = np.zeros(rgb.shape[:2])
-    drawn = (rgb != np.asarray(canvas, dtype=np.uint8)).any(axis=-1)
-    ground = rgb2lab(np.asarray([[canvas]], dtype=np.uint8))[0].astype(np.float32)
-    apart[drawn] = deltaE_ciede2000(lab[drawn], np.broadcast_to(ground, lab[drawn].shape))
-    return apart
+def lab(colors: Array) -> Array:
+    """float32 [..., 3]: CIELAB of uint8 [..., 3]."""
+    return np.asarray(rgb2lab(colors), dtype=np.float32)
+
+
+def apart(found: Array, wanted: Array) -> Array:
+    """float32 [...]: CIEDE2000 of CIELAB colours [..., 3], one to one or all to one."""
+    far: Array = deltaE_ciede2000(found, np.broadcast_to(wanted, found.shape))
+    return far
 
 
 def dominant(pixels: Array) -> Color:
     """The commonest colour of uint8 [..., 3]; black when there are no pixels."""
-    flat = pixels.reshape(-1, 3).astype(np.uint32)
-    if not len(flat):
-        return 0, 0, 0
-    packed, counts = np.unique((flat[:, 0] << 16) | (flat[:, 1] << 8) | flat[:, 2], return_counts=True)
-    color = int(packed[counts.argmax()])
-    return color >> 16, color >> 8 & 255, color & 255
+    packed, counts = np.unique(_packed(pixels), return_counts=True)
+    return _color(packed[counts.argmax()]) if len(packed) else (0, 0, 0)
+
+
+def _tints(colors: Array, shares: Array) -> Array:
+    across, up = colors[:, 1], colors[:, 2]
+    levels = (across, up, (across + up) / sqrt(2), (across - up) / sqrt(2))
+    places = [np.rint(level).clip(-128, 127).astype(int) + 128 for level in levels]
+    return np.cumsum([np.bincount(place, weights=shares, minlength=256) for place in places], axis=1)
+
+
+def _packed(pixels: Array) -> Array:
+    """uint32 [N]: the colours of uint8 [..., 3] as numbers."""
+    levels = pixels.astype(np.uint32)
+    packed: Array = (levels[..., 0] << 16) | (levels[..., 1] << 8) | levels[..., 2]
+    return packed.ravel()
+
+
+def _unpacked(packed: Array) -> Array:
+    """uint8 [..., 3]."""
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
+
+
+def _color(packed: int) -> Color:
+    return int(packed) >> 16, int(packed) >> 8 & 255, int(packed) & 255
 
 
 def structure(found: Picture, wanted: Picture) -> float:

@@ -3,7 +3,10 @@
 Colours are `#rrggbb`, lengths CSS pixels, places percent of the page's width and height.
 """
 
+from typing import Literal
+
 Color = tuple[int, int, int]
+Side = Literal["above", "below", "to the left of", "to the right of"]
 
 
 def hexadecimal(color: Color) -> str:
@@ -43,16 +46,23 @@ def wrong_canvas(found: Color, wanted: Color) -> str:
 
 def moved(text: str, dx: float, dy: float) -> str:
     """How far a text is from its place: positive is too far right, too low."""
-    across = f"{abs(dx):.0f} px too far {'right' if dx > 0 else 'left'}"
-    down = f"{abs(dy):.0f} px too {'low' if dy > 0 else 'high'}"
+    across = f"{_length(abs(dx))} px too far {'right' if dx > 0 else 'left'}"
+    down = f"{_length(abs(dy))} px too {'low' if dy > 0 else 'high'}"
     if abs(dx) >= 1 and abs(dy) >= 1:
         return f'"{text}" is {across} and {down}.'
     return f'"{text}" is {across if abs(dx) >= abs(dy) else down}.'
 
 
+def out_of_order(text: str, side: Side, other: str) -> str:
+    """A text that is on the wrong side of another one."""
+    return f'Move "{text}" {side} "{other}".'
+
+
 def wrong_font_size(text: str, found: float, wanted: float) -> str:
-    """The font size of a text."""
-    return f'"{text}" is set in {found:.0f} px; it should be {wanted:.0f} px.'
+    """The font size of a text, with as many decimals as tell the two apart, at most two."""
+    pairs = ((f"{found:.{digits}f}", f"{wanted:.{digits}f}") for digits in (0, 1, 2))
+    size, right = next(((a, b) for a, b in pairs if a != b), (f"{found:g}", f"{wanted:g}"))
+    return f'"{text}" is set in {size} px; it should be {right} px.'
 
 
 def missing_box(tag: str, x: float, y: float) -> str:
@@ -89,3 +99,7 @@ def wrong_motion(at_ms: int) -> str:
 def wrong_height(found: float, wanted: float) -> str:
     """The height of the whole page."""
     return f"The page is {found:.0f} px tall; it should be {wanted:.0f} px."
+
+
+def _length(pixels: float) -> str:
+    return f"{pixels:.0f}" if pixels >= 1 else f"{pixels:.1g}"

@@ -48,7 +48,7 @@ async def test_many_judgments_at_once_agree() -> None:
     critic = VisualCriticActor()
     judged = await asyncio.gather(*(critic.judge(TASK, PAGE, render(OTHER), render(SHOP)) for _ in range(8)))
     assert len({critique.score for critique in judged}) == 1
-    assert await critic.ping() == "visual-3"
+    assert await critic.ping() == "visual-4"
 
 
 @pytest.mark.parametrize("reference", [None, replace(render(SHOP), outcome="timeout", detail="slow")])

@@ -26,7 +26,7 @@ def settings(server: JudgeServer, **fields: Any) -> CriticsSettings:
 async def test_every_critic_is_heard_and_kept_under_its_name() -> None:
     async with JudgeServer() as server:
         critic = CriticActor(settings(server))
-        assert await critic.ping() == "visual-3 + judge-1 + judge-2"
+        assert await critic.ping() == "visual-4 + judge-1 + judge-2"
         critique = await critic.judge(PAGE_3, PAGE, MINE, REFERENCE)
         alone = await CriticActor(CriticsSettings()).judge(PAGE_3, PAGE, MINE, REFERENCE)
         await critic.stop()
@@ -77,7 +77,7 @@ async def test_the_embedded_critic_prefers_the_page_that_is_nearer_to_the_refere
     far, near = (PAGE, render(OTHER)), (PAGE, render(SHOP.change(0, x=80)))
     for old, new, wanted in ((far, near, "new"), (near, far, "old"), (near, near, "tie")):
         compared = await critic.compare(TASK, old, new, REFERENCE)
-        assert (compared.answers, compared.judge, compared.tokens) == ((wanted, wanted), "visual-3", 0)
+        assert (compared.answers, compared.judge, compared.tokens) == ((wanted, wanted), "visual-4", 0)
     with pytest.raises(CriticFault, match="needs a reference page"):
         await critic.compare(TASK, far, near, None)
 

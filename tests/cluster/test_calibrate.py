@@ -43,7 +43,7 @@ async def test_the_noise_of_several_critics_is_told_apart() -> None:
         also = {"dice": {"kind": "http", "base_url": server.url, "model": "noise", "judgments": 4}}
         settings: RunSettings = check_settings({"critic": {"weight": 3.0, "also": also}}, "test")
         figures = await asyncio.wait_for(calibrate(settings, tasks=1, repeats=3), 300)
-    assert figures["judge"] == "visual-3 + noise"
+    assert figures["judge"] == "visual-4 + noise"
     assert figures["members"]["visual"]["retest_sd"] == 0.0
     assert figures["retest_sd"] == pytest.approx(figures["members"]["dice"]["retest_sd"] / 4) != 0.0
     assert figures["pairs"]["accuracy"] == 1.0  # who weighs more decides

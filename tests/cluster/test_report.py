@@ -126,7 +126,7 @@ def attempt(kind: int, level: int, total: float, verdict: Any = "accepted", **fi
 def compared(old_first: Preference, new_first: Preference) -> Comparison:
     one = Comparison(answers=(old_first, new_first), judge="qwen", rubric="pair-1")
     other = replace(one, answers=("new", "new"))
-    return replace(one, judge="visual-3 + qwen", members={"visual": other, "http": one})
+    return replace(one, judge="visual-4 + qwen", members={"visual": other, "http": one})
 
 
 def film(step: int, kind: int, start: int) -> Film:
@@ -266,7 +266,7 @@ def test_a_finished_run_is_told_in_figures_curves_pairs_and_films(tmp_path: Path
 
 def test_what_several_critics_said_is_shown_with_their_names() -> None:
     mine = attempt(1, 2, 0.7, "not_preferred", round=1, comparison=compared("tie", "new"))
-    looks = Critique(score=0.8, feedback=(), judge="visual-3", parts={"blocks": 0.64})
+    looks = Critique(score=0.8, feedback=(), judge="visual-4", parts={"blocks": 0.64})
     assert mine.critique is not None
     mine = replace(mine, critique=replace(mine.critique, parts={"visual": 0.8}, members={"visual": looks}))
     turns = (Turn(round=0, attempts=(attempt(1, 1, 0.3),)), Turn(round=1, attempts=(mine,)))

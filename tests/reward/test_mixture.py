@@ -13,13 +13,13 @@ def said(score: float, *feedback: str, judge: str = "j", tokens: int = 0) -> Cri
 
 
 def test_the_weighted_mean_keeps_everyone_whole() -> None:
-    looks, model = said(0.9, "One.", "Two.", judge="visual-3"), said(0.5, "Three.", "One.", judge="m", tokens=70)
+    looks, model = said(0.9, "One.", "Two.", judge="visual-4"), said(0.5, "Three.", "One.", judge="m", tokens=70)
     mixed = mean_of({"visual": looks, "http": model}, {"visual": 3.0, "http": 1.0})
     assert mixed.score == pytest.approx(0.8)
     assert mixed.feedback == ("Three.", "One.", "Two.")  # the least content critic speaks first, nothing is said twice
     assert mixed.parts == {"visual": 0.9, "http": 0.5}
     assert mixed.members == {"visual": looks, "http": model}
-    assert (mixed.judge, mixed.tokens) == ("visual-3 + m", 70)
+    assert (mixed.judge, mixed.tokens) == ("visual-4 + m", 70)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 10)), min_size=1, max_size=5))

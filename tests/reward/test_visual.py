@@ -50,10 +50,10 @@ def test_an_empty_page_is_worth_nothing_and_another_page_little() -> None:
 
 def test_parts_are_named_and_bounded() -> None:
     critique = judge(OTHER)
-    assert set(critique.parts) == set(WEIGHTS)
+    assert set(critique.parts) == {*WEIGHTS, "palette"}
     assert all(0.0 <= part <= 1.0 for part in critique.parts.values())
     assert sum(WEIGHTS.values()) == pytest.approx(1.0)
-    assert critique.judge == "visual-3"
+    assert critique.judge == "visual-4"
 
 
 LADDERS = {
