@@ -45,10 +45,10 @@ check: setup ## formatting, lint, types, the rooms' contracts, the house rules
 	$(BIN)/python -m pytest -q tests/test_house.py
 
 kills: setup ## kill every component of a real run, and write what came of it into runs/kills.md (half an hour)
-	@PYTHONPATH=.:tests $(BIN)/python tests/faults/matrix.py $(ARGS)
+	@PYTHONPATH=.:tests/support $(BIN)/python tests/faults/matrix.py $(ARGS)
 
 resumes: setup ## kill a real run ten times, and compare it with an undisturbed one in runs/resumes.md (a quarter of an hour)
-	@PYTHONPATH=.:tests $(BIN)/python tests/faults/resumes.py $(ARGS)
+	@PYTHONPATH=.:tests/support $(BIN)/python tests/faults/resumes.py $(ARGS)
 
 bench: setup ## measure this machine into runs/bench.json; ONLY=render runs one part
 	@$(BIN)/python -m cluster.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from actors.address import normal
+from actors.judge_api.address import normal
 from rollout.settings import Settings
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.commands import program
-from cluster.inference import critic_at_hand
+from cluster.preflight.local_engines import critic_at_hand
 from cluster.settings import RunSettings, load_settings
 from reward import calibration
 from reward.calibration import Better
@@ -69,7 +69,7 @@ async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[
 @asynccontextmanager
 async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
     """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
-    from actors.browser import ChromiumRenderer
+    from actors.browser.renderer import ChromiumRenderer
 
     renderer = ChromiumRenderer(settings.renderer)
     async with critic_at_hand(settings) as critic:

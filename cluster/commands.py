@@ -13,7 +13,7 @@ COMMANDS = {
     "mirror": ("cluster.mirror", "build the folder of libraries that pages may load"),
     "doctor": ("cluster.doctor", "check machine, browser, engines, Ray and MLflow"),
     "plan": ("cluster.plan", "predict the time of a step, and pool sizes that balance it"),
-    "bench": ("cluster.bench.__main__", "measure this machine"),
+    "bench": ("cluster.experiments.bench.__main__", "measure this machine"),
     "reproduce": ("cluster.reproduce", "train all variants and write which claims hold"),
 }
 """Name to module and description, in the order of `relook --help`."""

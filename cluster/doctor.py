@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from cluster import machine
 from cluster.commands import program
-from cluster.connection import connect
-from cluster.home import at_home
-from cluster.machine import Finding
+from cluster.distributed.connection import connect
+from cluster.paths import at_home
+from cluster.preflight import machine
+from cluster.preflight.checks import check_judges
+from cluster.preflight.machine import Finding
 from cluster.settings import RunSettings, load_settings
-from cluster.start import check_judges
 from rollout.errors import BadInput, BrowserFault, CriticFault
 
 LOCK = Path(__file__).parent.parent / "requirements" / "cpu.lock"
@@ -93,7 +93,7 @@ def check_browser(settings: RunSettings) -> Finding:
     """Whether Chromium is there, and really renders a page."""
 
     async def see() -> str:
-        from actors.browser import CANARY, ChromiumRenderer
+        from actors.browser.renderer import CANARY, ChromiumRenderer
 
         renderer = ChromiumRenderer(settings.renderer)
         try:
@@ -135,7 +135,7 @@ def check_judge(settings: RunSettings) -> Finding:
 
 def check_model(settings: RunSettings) -> Finding:
     """Whether the learner computes exactly what the model of the settings does."""
-    from cluster.model_proof import prove_model
+    from cluster.preflight.model_proof import prove_model
 
     if settings.model == "builtin":
         return Finding(what="model", status="ok", detail="the built-in policy")

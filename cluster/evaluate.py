@@ -13,16 +13,16 @@ from functools import partial
 from pathlib import Path
 
 from cluster.commands import program
-from cluster.curriculum import Curriculum
-from cluster.exam import inference_table
-from cluster.home import at_home
-from cluster.inference import champion_of, critic_at_hand, tools
-from cluster.loop import EXAM_SEED
-from cluster.references import check_here
+from cluster.distributed.worker import EpisodeWorker
+from cluster.paths import at_home
+from cluster.preflight.checks import check_references
+from cluster.preflight.local_engines import champion_of, critic_at_hand, tools
+from cluster.preflight.references import check_here
 from cluster.settings import RunSettings, check_settings
-from cluster.start import check_references
-from cluster.store import Store
-from cluster.worker import EpisodeWorker
+from cluster.storage.store import Store
+from cluster.training.curriculum import Curriculum
+from cluster.training.exam import inference_table
+from cluster.training.loop import EXAM_SEED
 from reward.score import score
 from rollout.errors import BadInput, RelookError
 from rollout.ports import Cast

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 from cluster.commands import program
-from cluster.curriculum import libraries_of
-from cluster.home import at_home
-from cluster.inference import champion_of, tools
+from cluster.paths import at_home
+from cluster.preflight.local_engines import champion_of, tools
 from cluster.settings import RunSettings, check_settings
-from cluster.store import Store
+from cluster.storage.store import Store
+from cluster.training.curriculum import libraries_of
 from reward.validity import complaint
 from rollout.errors import BadInput, RelookError
 from rollout.files import write_aside

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from actors.mirror.folder import INDEX, Mirror
 from cluster.commands import program
-from cluster.home import at_home
+from cluster.paths import at_home
 from rollout.errors import BadInput, SettingsError
 
 LIST = Path(__file__).parent.parent / "deploy" / "libraries.toml"

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.advice import NOUNS, Costs, Forecast, advise, balance, forecast, measure
 from cluster.commands import program
-from cluster.home import at_home
-from cluster.metrics import mean, pool_metrics, pool_sizes, step_metrics
+from cluster.paths import at_home
 from cluster.settings import RunSettings, check_settings, load_settings
-from cluster.store import Store
+from cluster.storage.store import Store
+from cluster.training.bottleneck import NOUNS, Costs, Forecast, advise, balance, forecast, measure
+from cluster.training.metrics import mean, pool_metrics, pool_sizes, step_metrics
 from rollout.errors import BadInput, CheckpointError, SettingsError
 from rollout.settings import EpisodeSettings
 

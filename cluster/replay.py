@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.commands import program
-from cluster.home import at_home
-from cluster.inference import critic_at_hand
-from cluster.metrics import mean, update_metrics
-from cluster.rejudge import compare, judge_again, judged_pages, show
+from cluster.paths import at_home
+from cluster.preflight.local_engines import critic_at_hand
 from cluster.settings import RunSettings, apply_override, check_settings
-from cluster.store import Store
+from cluster.storage.store import Store
+from cluster.training.compare_judges import compare, judge_again, judged_pages, show
+from cluster.training.metrics import mean, update_metrics
 from learner.batch import build
 from rollout.errors import BadInput, CheckpointError, RelookError, SettingsError
 from rollout.files import write_aside
@@ -51,7 +51,7 @@ class OneRank:
     def __init__(self, model: Path, settings: RunSettings, *, packed: bool = True) -> None:
         from transformers.utils.logging import disable_progress_bar
 
-        from actors.learner import LearnerRank
+        from actors.learner.rank import LearnerRank
 
         disable_progress_bar()
         with socket.socket() as door:
@@ -112,7 +112,7 @@ PRINTED = ("step", "samples", "flat_groups", "loss", "entropy", "grad_norm", "ra
 
 async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> dict[str, Any]:
     """Renders and judges stored pages again; returns how the two judges compare, for `replay.json`."""
-    from actors.browser import ChromiumRenderer
+    from actors.browser.renderer import ChromiumRenderer
 
     pages = judged_pages(store, num, seed=settings.seed)
     renderer = ChromiumRenderer(settings.renderer)
@@ -143,7 +143,7 @@ def first_policy(settings: RunSettings) -> Path:
     """The model directory that a run began with: its own, or the built-in policy, pre-trained unless it is cached."""
     if settings.model != "builtin":
         return at_home(settings.model)
-    command = [sys.executable, "-m", "learner.warmstart", "--cache", str(at_home(settings.cache))]
+    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(at_home(settings.cache))]
     command += ["--settings", settings.warm_start.model_dump_json()]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent, check=False)
     if done.returncode:
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _learn(store: Store, settings: RunSettings, model: Path | None, folder: Path) -> dict[str, Any]:
-    from cluster.model_proof import prove_model
+    from cluster.preflight.model_proof import prove_model
 
     first = model or first_policy(settings)
     proof = await prove_model(settings, first)

@@ -13,9 +13,9 @@ from pydantic_core import ErrorDetails
 from actors.judge_settings import JudgeSettings
 from actors.mirror.folder import INDEX
 from actors.settings import FULL_PAGE_HEIGHT, BrowserSettings, CriticsSettings, PolicySettings
-from cluster.home import at_home
+from cluster.paths import at_home
+from learner.builtin.settings import WarmStartSettings
 from learner.settings import LearnerSettings
-from learner.warmstart_settings import WarmStartSettings
 from reward.settings import ScoreSettings
 from rollout.errors import SettingsError
 from rollout.settings import EpisodeSettings, Settings
@@ -260,7 +260,7 @@ class RunSettings(Settings):
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
     """Reads a TOML file and applies `a.b=value` overrides (TOML values). Raises SettingsError in one line."""
-    from cluster.lengths import check_settings_lengths
+    from cluster.preflight.lengths import check_settings_lengths
 
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))

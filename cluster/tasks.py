@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from cluster.commands import program
-from cluster.references import broken_references, browsers, proven_at
+from cluster.preflight.references import broken_references, browsers, proven_at
 from cluster.settings import RunSettings, load_settings
 from rollout.errors import BadInput, RelookError
 from rollout.fields import show

@@ -16,12 +16,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from cluster.begin import Plan, plan_new, plan_resume, saved_state
 from cluster.commands import program
-from cluster.display import Display
-from cluster.home import at_home
+from cluster.monitoring.display import Display
+from cluster.paths import at_home
+from cluster.preflight.requests import Plan, plan_new, plan_resume, saved_state
 from cluster.settings import RunSettings
-from cluster.state import RunState
+from cluster.training.state import RunState
 from rollout.errors import (
     BadInput,
     BudgetSpent,
@@ -41,14 +41,14 @@ SAVE_TIMEOUT_S = 2.0
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    from cluster import start
+    from cluster.preflight import checks
 
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         if options.resume:
             plan = plan_resume(options.resume, options.runs, options.changed_tasks)
-            start.check_judges(plan.settings)
+            checks.check_judges(plan.settings)
         else:
             plan = plan_new(options.settings, options.set)
     except (BadInput, StorageFault, CriticFault) as error:
@@ -103,7 +103,7 @@ class Session:
 
     async def work(self) -> None:
         """Everything, in order."""
-        from cluster.loop import train
+        from cluster.training.loop import train
 
         plan = self.plan
         model, curriculum = await self._prepare()
@@ -124,11 +124,11 @@ class Session:
 
     async def _prepare(self) -> tuple[Path, Any]:
         """MLflow, the model and its proof, Ray, the reference pages. Returns the model's directory and the tasks."""
-        from cluster import start
-        from cluster.connection import connect
-        from cluster.curriculum import Curriculum
-        from cluster.model_proof import prove_model
-        from cluster.references import check_with_actors
+        from cluster.distributed.connection import connect
+        from cluster.preflight import checks
+        from cluster.preflight.model_proof import prove_model
+        from cluster.preflight.references import check_with_actors
+        from cluster.training.curriculum import Curriculum
 
         plan, settings = self.plan, self.plan.settings
         self.display.stage("opening MLflow")
@@ -138,7 +138,7 @@ class Session:
         model = await self._model()
         curriculum = plan.curriculum or Curriculum(settings)
         if settings.model == "builtin":
-            await asyncio.to_thread(start.check_model, settings, model, curriculum)
+            await asyncio.to_thread(checks.check_model, settings, model, curriculum)
         self.display.stage("proving that the learner computes what the model does")
         with _timed(plan.state, "setup"):
             self.proof = await prove_model(settings, model)
@@ -151,7 +151,7 @@ class Session:
             self.display.note(f"Ray dashboard: http://{self.connection.dashboard}{key}")
         if plan.resumed:
             self.observer.note(f"resumed after step {plan.state.step}")
-        if files := start.files(settings, curriculum):
+        if files := checks.files(settings, curriculum):
             self.display.stage("checking the reference pages of task files")
             await check_with_actors(files, settings, self._checked)
         return model, curriculum
@@ -161,12 +161,12 @@ class Session:
 
     async def _assemble(self, model: Path, curriculum: Any) -> None:
         """Hires a crew that stands where the run does."""
-        from cluster import crew
-        from cluster.run import Run
+        from cluster.distributed import launch
+        from cluster.training.run import Run
 
         plan = self.plan
         with _timed(plan.state, "setup"):
-            self.crew = await crew.hire(plan.settings, model, plan.store, packed=self.proof.packed)
+            self.crew = await launch.hire(plan.settings, model, plan.store, packed=self.proof.packed)
             if plan.state.step:
                 await self.crew.learner.load(plan.store.checkpoint(plan.state.step))
             await self.crew.learner.sync()
@@ -190,8 +190,8 @@ class Session:
         self.display.stage("starting browsers, engines and learner again")
 
     def _observe(self) -> Any:
-        from cluster.tracking import Tracker, code_version
-        from cluster.watch import Observer
+        from cluster.monitoring.mlflow_tracker import Tracker, code_version
+        from cluster.monitoring.observer import Observer
 
         plan, runs = self.plan, self.plan.store.path.parent
 
@@ -220,7 +220,7 @@ class Session:
 
     async def save_if_whole(self) -> None:
         """A last checkpoint, unless the learner is in the middle of a step that will be learnt again anyway."""
-        from cluster.loop import save
+        from cluster.training.loop import save
 
         if self.run is None or self.plan.state.step in self.plan.store.saved_steps():
             return
@@ -250,7 +250,7 @@ class Session:
 
     def farewell(self, status: str) -> None:
         """Where everything is, for a person."""
-        from cluster.watch import where
+        from cluster.monitoring.observer import where
 
         store = self.plan.store
         print(f"\n{self.plan.run_id}: {status} after {time.monotonic() - self.started:.0f} s")
@@ -278,7 +278,7 @@ async def watched(work: Coroutine[Any, Any, None], guard: Coroutine[Any, Any, No
 async def warm_start(settings: RunSettings, display: Display) -> Path:
     """The built-in policy's directory, pre-trained by a process of its own unless the cache has it."""
     cache = at_home(settings.cache)
-    command = [sys.executable, "-m", "learner.warmstart", "--cache", str(cache)]
+    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
     # The display shows how far it is; the library's own bars would write across it.
     environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from learner.credit import credited
+from learner.losses.credit import credited
 from learner.settings import LearnerSettings
 from rollout.acceptance import violations
 from rollout.prompts import feedback_text, review

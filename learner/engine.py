@@ -22,13 +22,13 @@ from torch import distributed as dist
 from learner.batch import one_a_row, pack
 from learner.chat import Chat
 from learner.checkpoint import aside, verify, writing
-from learner.likelihood import likelihood
+from learner.checkpoint_names import as_saved, grouped
+from learner.interfaces import choose_interface
 from learner.lora import adapt, base_alone, weights_of
+from learner.losses.logprobs import likelihood
+from learner.losses.row_loss import SUMS, Scale, metrics_of, share, temperatures
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer, to_update_mode
-from learner.names import as_saved, grouped
-from learner.network import choose_interface
-from learner.objective import SUMS, Scale, metrics_of, share, temperatures
-from learner.rows import Family, Piece, Row, alone, families, lay_out, piece_of
+from learner.packing import Family, Piece, Row, alone, families, lay_out, piece_of
 from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError
 from rollout.records import Batch, Lesson, Update

@@ -68,7 +68,7 @@ def base_alone(model: Any) -> Iterator[None]:
 def weights_of(model: Any) -> Iterator[Weight]:
     """All weights in a fixed order, with adapters or without, and after them the buffers that a checkpoint holds.
 
-    A tied weight comes once, as in any checkpoint. Names are those of the model, see `learner.names`.
+    A tied weight comes once, as in any checkpoint. Names are those of the model, see `learner.checkpoint_names`.
     """
     for name, parameter in model.named_parameters():
         if ".lora_A." in name or ".lora_B." in name:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from learner.attention import NAME, register
-from learner.likelihood import likelihood
+from learner.losses.logprobs import likelihood
+from learner.packing import Piece, Row, alone, lay_out
 from learner.processor import has_bfloat16_units
-from learner.rows import Piece, Row, alone, lay_out
 from learner.settings import LearnerSettings
 
 MARKED = 256

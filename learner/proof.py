@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from learner.chat import Chat
-from learner.directory import length_of_rotary_change, read_config, read_whole, shortened
-from learner.likelihood import likelihood
+from learner.losses.logprobs import likelihood
 from learner.model import logits_of, read_model, read_tokenizer
-from learner.rows import Family, Piece, alone, families, lay_out
+from learner.model_directory import length_of_rotary_change, read_config, read_whole, shortened
+from learner.packing import Family, Piece, alone, families, lay_out
 from learner.settings import LearnerSettings
 from rollout.errors import ModelError
 

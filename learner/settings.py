@@ -70,7 +70,7 @@ class LearnerSettings(Settings):
     kl_weight: float = Field(default=0.0, ge=0)
     """Weight of the KL to the policy that training began with; at 0 no reference is loaded."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """How a token's KL is estimated and lowered, see `learner.kl`."""
+    """How a token's KL is estimated and lowered, see `learner.losses.kl`."""
     distill_weight: float = Field(default=0.1, ge=0)
     """Weight of feedback distillation beside the policy loss; 0 turns it off."""
     distill_form: Literal["words", "hindsight"] = "words"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from learner.network import VARIABLES
+from learner.interfaces import VARIABLES
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from cluster.commands import COMMANDS
 ROOT = Path(__file__).parent.parent
 ROOMS = ("rollout", "reward", "learner", "actors", "cluster")
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_LOOP = 40, 300, 150
-TABLES = {"cluster/rows.py:schema", "cluster/summary.py:summarise"}
+TABLES = {"cluster/storage/trajectory_table.py:schema", "cluster/monitoring/summary.py:summarise"}
 """Functions that are one long table: what is written where."""
 HEAVY = ("torch", "ray", "vllm", "deepspeed", "playwright", "mlflow", "transformers", "peft")
 # Homes of people and work folders; Ray's own images have theirs in /home/ray.
@@ -130,7 +130,7 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     assert imported(code) == set()
 
 
-@pytest.mark.parametrize("module", ["actors.learner", "learner.warmstart"])
+@pytest.mark.parametrize("module", ["actors.learner.rank", "learner.builtin.warmstart"])
 def test_a_process_that_trains_sets_the_threads_environment_before_torch_reads_it(module: str) -> None:
     assert imported(f"import {module}") == set()
 
@@ -187,7 +187,7 @@ def needed(paths: Iterable[Path]) -> dict[str, str]:
 
 
 DECLARED = declared("cpu", "gpu", "bench", "dev")
-BENCH = [path for path in modules("cluster") if name_of(path).startswith("cluster/bench/")]
+BENCH = [path for path in modules("cluster") if name_of(path).startswith("cluster/experiments/")]
 CODE = [path for path in modules(*ROOMS) if path not in BENCH]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.browser import ChromiumRenderer
+from actors.browser.renderer import ChromiumRenderer
 from actors.mirror.addresses import Nothing, Wanted, WantedFonts, parse
 from actors.mirror.folder import INDEX, Mirror
 from actors.mirror.versions import choose

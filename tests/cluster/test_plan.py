@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_store import groups
+from stored_groups import groups
 
-from cluster.advice import advise, forecast, measure
-from cluster.metrics import mean, pool_sizes
 from cluster.plan import attempts, from_bench, from_run, main, rescale
 from cluster.settings import check_settings
-from cluster.store import Store
+from cluster.storage.store import Store
+from cluster.training.bottleneck import advise, forecast, measure
+from cluster.training.metrics import mean, pool_sizes
 from rollout.errors import CheckpointError, SettingsError
 from rollout.settings import EpisodeSettings
 

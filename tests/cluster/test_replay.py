@@ -19,13 +19,13 @@ from doubles import (
     worker,
 )
 
-from cluster.loop import train
-from cluster.rejudge import Judgment, compare, judge_again, judged_pages
 from cluster.replay import changed_settings, judge, learn, main, retrain
-from cluster.run import Run
 from cluster.settings import RunSettings, check_settings
-from cluster.state import RunState
-from cluster.store import Store
+from cluster.storage.store import Store
+from cluster.training.compare_judges import Judgment, compare, judge_again, judged_pages
+from cluster.training.loop import train
+from cluster.training.run import Run
+from cluster.training.state import RunState
 from rollout.errors import CheckpointError, SettingsError
 from rollout.records import Batch, Critique, Group, Page, Trajectory, Turn, Update
 
@@ -174,7 +174,7 @@ async def test_stored_pages_are_rendered_and_judged_again(tmp_path: Path) -> Non
 def test_the_command_learns_again_on_the_real_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "learner"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))
     from played_groups import attempt, group
     from tiny_model import tiny_model
 

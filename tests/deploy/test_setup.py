@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from cluster import machine as checks
+from cluster.preflight import machine as checks
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

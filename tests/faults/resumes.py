@@ -22,9 +22,9 @@ from exact import differences
 from family import Family
 from world import World
 
-from cluster.metrics import batch_id
-from cluster.shelf import Shelf
-from cluster.store import Store, read_groups
+from cluster.storage.pending_groups import Shelf
+from cluster.storage.store import Store, read_groups
+from cluster.training.metrics import batch_id
 
 KILLS = 10
 STEPS = 6

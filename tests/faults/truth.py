@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from world import STEPS, World
 
-from actors.browser import ChromiumRenderer
+from actors.browser.renderer import ChromiumRenderer
 from cluster.settings import check_settings
-from cluster.store import Store, read_groups
+from cluster.storage.store import Store, read_groups
 from rollout.parsing import parse_page
 from rollout.records import Attempt, Group, Task
 

@@ -270,7 +270,7 @@ class Service:
         return True
 
     def _environment(self) -> dict[str, str]:
-        return {**self.world.environment, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "MLFLOW_TRACKING_URI": ""}
+        return {**self.world.environment, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/support", "MLFLOW_TRACKING_URI": ""}
 
 
 def alone(world: World, but: tuple[str, ...] = ()) -> None:

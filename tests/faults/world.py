@@ -15,7 +15,7 @@ import psutil
 from family import Family
 
 ROOT = Path(__file__).parent.parent.parent
-TINY = "tests/cluster/tiny.toml"
+TINY = "tests/support/tiny.toml"
 STEPS = 3
 STAGES = ("first exam", *(f"step {step}" for step in range(1, STEPS + 1)), "last exam", "inference table")
 READY = re.compile(r"\] (?:exam on|step \d+ of|inference table)")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from attacks import ATTACKS, INK
 
-from actors.browser import ChromiumRenderer
-from actors.chromium.launch import find_whole
+from actors.browser.chromium.launch import find_whole
+from actors.browser.renderer import ChromiumRenderer
 from actors.settings import BrowserSettings
 from rollout.records import Page, Render
 

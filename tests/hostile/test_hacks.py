@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from craft import HONEST, craft, names
 
-from actors.browser import ChromiumRenderer
-from actors.critic import VisualCriticActor
+from actors.browser.renderer import ChromiumRenderer
+from actors.critic.critic import VisualCriticActor
 from actors.settings import BrowserSettings
 from reward.designs import draw
 from rollout.records import Page, Render, Task

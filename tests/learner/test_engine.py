@@ -246,7 +246,7 @@ def test_an_exported_model_is_the_learners(model: Path, meeting: str, tmp_path: 
 @pytest.fixture(scope="module")
 def learnt(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
     """What one rank, and two, make of the updates in `two_ranks.py`."""
-    script, out = str(Path(__file__).with_name("two_ranks.py")), tmp_path_factory.mktemp("ranks")
+    script, out = str(Path(__file__).parents[1] / "support" / "two_ranks.py"), tmp_path_factory.mktemp("ranks")
     environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     running = []
     for ranks in (1, 2):

@@ -38,7 +38,12 @@ def test_plain_vllm_serves_a_champion_with_the_learners_log_probs(tmp_path: Path
 
 def served(folder: Path) -> list[float]:
     """vLLM's log-prob of each token after the first."""
-    command = [sys.executable, str(Path(__file__).with_name("plain_vllm.py")), str(folder), json.dumps(IDS)]
+    command = [
+        sys.executable,
+        str(Path(__file__).parents[1] / "support" / "plain_vllm.py"),
+        str(folder),
+        json.dumps(IDS),
+    ]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     found: list[float] = json.loads(shown.stdout.strip().splitlines()[-1])

@@ -7,7 +7,7 @@ import torch
 from tiny_families import change_json, tiny_family
 from tiny_model import tiny_model
 
-from learner.directory import read_config, shortened
+from learner.model_directory import read_config, shortened
 from learner.proof import BOUND, prove
 from learner.settings import LearnerSettings
 from rollout.errors import ModelError
@@ -64,7 +64,7 @@ def test_a_large_model_is_proven_by_layers_of_every_type(tmp_path: Path, monkeyp
     config = read_config(tmp_path)
     config.num_hidden_layers, config.layer_types = 8, ["sliding_attention", "full_attention"] * 4
     assert shortened(config, LONGEST).num_hidden_layers == 8
-    monkeypatch.setattr("learner.directory.WHOLE", 1000)
+    monkeypatch.setattr("learner.model_directory.WHOLE", 1000)
     small = shortened(config, LONGEST)
     assert (small.num_hidden_layers, small.layer_types) == (2, ["sliding_attention", "full_attention"])
     config.layer_types = ["sliding_attention"] * 5 + ["full_attention"] * 3

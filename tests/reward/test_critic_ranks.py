@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import spearmanr
 
-from actors.browser import ChromiumRenderer
-from actors.critic import VisualCriticActor
+from actors.browser.renderer import ChromiumRenderer
+from actors.critic.critic import VisualCriticActor
 from actors.settings import BrowserSettings
 from reward.designs import FAMILIES, draw
 from reward.designs.drawing import ALL

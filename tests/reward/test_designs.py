@@ -170,7 +170,7 @@ def test_a_look_reads_what_a_browser_computes() -> None:
 
 @pytest.mark.browser
 async def test_a_browser_agrees_with_designs_looks_and_probes() -> None:
-    from actors.browser import ChromiumRenderer
+    from actors.browser.renderer import ChromiumRenderer
     from actors.settings import BrowserSettings
 
     renderer = ChromiumRenderer(BrowserSettings())

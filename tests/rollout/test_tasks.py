@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.chromium import probes
-from actors.chromium.hands import KEY_CODES
+from actors.browser.chromium import probes
+from actors.browser.chromium.input import KEY_CODES
 from rollout.errors import TaskFileError
 from rollout.probes import KEYS, LONGEST_WAIT_MS
 from rollout.records import Probe, ProbeStep, Task, Viewport

@@ -1,0 +1,1 @@
+"""The renderer: Chromium and its render cache."""

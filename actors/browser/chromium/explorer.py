@@ -1,0 +1,128 @@
+"""Explores a page that nobody wrote probes for: operates what can be operated, and looks what comes of it.
+
+Controls are those of the page as it was loaded, in document order, each kind and name once. They are operated one
+after another on the same page, as a visitor would; one that is gone or covered by then is told, not forced. The mouse
+rests on a control, and the last one has lost the focus, before the first of two pictures is taken: neither is a change.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import TypedDict
+
+from actors.browser.chromium.input import Hands
+from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.page_monitor import Witness
+from actors.browser.chromium.scripts import TOOLS
+from actors.browser.chromium.virtual_clock import FrameClock
+from rollout.records import Exploration
+
+SETTLE_MS = 300.0
+"""Page time before each picture, for transitions to come to their end."""
+FIND = (
+    "(most => {"
+    + TOOLS
+    + """
+const matches = bind(Element, 'matches'), innerOf = get(HTMLElement, 'innerText');
+const named = 'button, a[href], input, select, textarea, summary, [onclick], [role=button], [role=tab],' +
+  '[role=switch], [role=checkbox], [role=menuitem], [role=option]';
+const hand = element => element && getComputedStyle(element).cursor === 'pointer';
+const typed = {text: 'Ada', search: 'Ada', email: 'ada@example.org', password: 'secret', tel: '5550100',
+  url: 'https://example.org/', number: '7'};
+const keys = {range: 'ArrowRight', date: 'ArrowUp', time: 'ArrowUp', month: 'ArrowUp', week: 'ArrowUp',
+  'datetime-local': 'ArrowUp'};
+const found = [], names = new Set(), elements = globalThis.relookControls = [];
+for (const [element, parent] of flat(rootOf(document))) {
+  if (found.length >= most) break;
+  if (!(element instanceof HTMLElement) || matches(element, ':disabled') || !seen(element)) continue;
+  if (!matches(element, named) && !(hand(element) && !hand(parent))) continue;
+  if (elements.some(other => Node.prototype.contains.call(other, element))) continue;
+  const box = rectOf(element), tag = tagOf(element).toLowerCase();
+  const type = tag === 'input' ? get(HTMLInputElement, 'type')(element) : tag === 'textarea' ? 'text' : '';
+  if (box.width < 1 || box.height < 1 || ['hidden', 'file', 'color'].includes(type)) continue;
+  const words = [tag === 'select' ? '' : innerOf(element), attribute(element, 'aria-label'),
+    attribute(element, 'placeholder'), attribute(element, 'value'), attribute(element, 'name'), element.id];
+  const said = words.map(word => typeof word === 'string' ? word.replace(/\\s+/g, ' ').trim() : '').find(Boolean);
+  const name = `${type || tag} ${JSON.stringify((said || '').slice(0, 40).toWellFormed())}`;
+  if (names.has(name)) continue;
+  names.add(name);
+  elements.push(element);
+  found.push({name, text: typed[type] || '', key: tag === 'select' ? 'ArrowDown' : keys[type] || ''});
+}
+return JSON.stringify(found);
+})"""
+)
+"""The first so many controls, which are kept in the world under their numbers."""
+REACH = (
+    "((number, focus) => {"
+    + TOOLS
+    + """
+const element = globalThis.relookControls[number];
+if (!get(Node, 'isConnected')(element) || !seen(element)) return JSON.stringify({problem: 'is no longer visible'});
+Element.prototype.scrollIntoView.call(element, {block: 'nearest', inline: 'nearest', behavior: 'instant'});
+let active = get(Document, 'activeElement')(document);
+for (let next = active; next; next = shadowOf(next) && get(ShadowRoot, 'activeElement')(shadowOf(next))) active = next;
+if (focus) HTMLElement.prototype.focus.call(element);
+else if (active instanceof HTMLElement && active !== element) HTMLElement.prototype.blur.call(active);
+const box = rectOf(element), x = box.left + box.width / 2, y = box.top + box.height / 2;
+let top = null;
+for (let next = Document.prototype.elementFromPoint.call(document, x, y); next && next !== top;) {
+  const shadow = shadowOf(top = next);
+  next = shadow && ShadowRoot.prototype.elementFromPoint.call(shadow, x, y);
+}
+const holds = (outer, inner) => { while (inner && inner !== outer) inner = aboveOf(inner); return Boolean(inner); };
+const covered = !top || !(holds(element, top) || holds(top, element));
+return JSON.stringify({x, y, problem: covered ? 'is covered by something else' : ''});
+})"""
+)
+"""Where a control is now, in view and with the focus where that is asked for, or why it cannot be reached."""
+
+
+class Control(TypedDict):
+    """What can be operated: clicked, unless there is a text to type into it or a key to press on it."""
+
+    name: str
+    text: str
+    key: str
+
+
+class Explorer:
+    """Operates one page's controls; `at` is the one that is in hand."""
+
+    def __init__(self, hands: Hands, clock: FrameClock, world: World, witness: Witness) -> None:
+        self.hands, self.clock, self.world, self.witness = hands, clock, world, witness
+        self.at = ""
+
+    async def explore(self, most: int) -> AsyncIterator[tuple[Exploration, bytes]]:
+        """What came of each of the first `most` controls, and the picture after it."""
+        controls: list[Control] = json.loads(await self.world(f"{FIND}({most})"))
+        for number, control in enumerate(controls):
+            self.at = control["name"]
+            seen = await self._try(number, control)
+            self.at = ""
+            yield seen
+
+    async def _try(self, number: int, control: Control) -> tuple[Exploration, bytes]:
+        place = json.loads(await self.world(f"{REACH}({number}, {json.dumps(bool(control['key']))})"))
+        if place["problem"]:
+            return Exploration(control=control["name"], detail=place["problem"]), await self.clock.picture()
+        await self.hands.point(place["x"], place["y"])
+        before = await self._settled()
+        thrown, blocked = len(self.witness.exceptions), len(self.witness.blocked)
+        if control["key"]:
+            await self.hands.press(control["key"])
+        else:
+            await self.hands.click(place["x"], place["y"])
+        if control["text"]:
+            await self.hands.type(control["text"])
+        after = await self._settled()
+        asked = self.witness.blocked[blocked:]
+        seen = Exploration(
+            control=control["name"],
+            changed=after != before,
+            thrown=tuple(self.witness.exceptions[thrown:]),
+            detail=f"asks for {asked[0]}" if asked else "",
+        )
+        return seen, after
+
+    async def _settled(self) -> bytes:
+        return await self.clock.picture_at(self.clock.now + SETTLE_MS)

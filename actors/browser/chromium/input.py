@@ -1,0 +1,71 @@
+"""Real input on a page: mouse and keys, each followed to the moment at which the page has seen it."""
+
+import asyncio
+from typing import Any
+
+from actors.browser.chromium.cdp import Answer, Session
+from actors.browser.chromium.virtual_clock import FrameClock
+
+LONGEST_TYPED = 200
+KEY_CODES = {
+    "Enter": 13,
+    "Tab": 9,
+    "Escape": 27,
+    "Backspace": 8,
+    "Delete": 46,
+    "Home": 36,
+    "End": 35,
+    "PageUp": 33,
+    "PageDown": 34,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    "Space": 32,
+}
+"""Windows virtual key codes, which Chromium wants, of the keys that have a name."""
+TYPED_BY_KEY = {"Enter": "\r", "Space": " "}
+
+
+class Hands:
+    """One page's mouse and keyboard. Page time stands still while they work."""
+
+    def __init__(self, session: Session, clock: FrameClock) -> None:
+        self.session, self.clock = session, clock
+
+    async def point(self, x: float, y: float) -> None:
+        """Moves the mouse to a place of the screen."""
+        await self._mouse("mouseMoved", x, y)
+
+    async def click(self, x: float, y: float) -> None:
+        """Moves the mouse there, presses and releases its left button."""
+        await self.point(x, y)
+        await self._mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+        await self._mouse("mouseReleased", x, y, button="left", buttons=0, clickCount=1)
+
+    async def type(self, text: str) -> None:
+        """Types into what has the focus, after what it holds; bounded."""
+        await self.press("End")
+        for character in text[:LONGEST_TYPED]:
+            key = {"key": character, "text": character, "unmodifiedText": character}
+            await self._acted(self.session.post("Input.dispatchKeyEvent", type="keyDown", **key))
+            await self._acted(self.session.post("Input.dispatchKeyEvent", type="keyUp", key=character))
+
+    async def press(self, key: str) -> None:
+        """Presses and releases a key. Raises KeyError for one that has no such name."""
+        text = TYPED_BY_KEY.get(key, key if len(key) == 1 else "")
+        code = 0 if text and key not in KEY_CODES else KEY_CODES[key]
+        codes = {"windowsVirtualKeyCode": code, "key": " " if key == "Space" else key, "code": key}
+        down = {"type": "keyDown", "text": text, "unmodifiedText": text} if text else {"type": "rawKeyDown"}
+        await self._acted(self.session.post("Input.dispatchKeyEvent", **down, **codes))
+        await self._acted(self.session.post("Input.dispatchKeyEvent", type="keyUp", **codes))
+
+    async def _mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
+        await self._acted(self.session.post("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more))
+
+    async def _acted(self, acknowledged: Answer) -> None:
+        """Input is handled when frames are: draws this moment, page time standing still, until the page has seen it."""
+        while not acknowledged.done():
+            await self.clock.draw()
+            await asyncio.wait({acknowledged}, timeout=0.002)
+        acknowledged.result()

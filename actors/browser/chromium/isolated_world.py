@@ -1,0 +1,29 @@
+"""A JavaScript world on a page's document that the page's scripts cannot reach."""
+
+from typing import Any
+
+from actors.browser.chromium.cdp import CommandRefused, Session
+from actors.browser.chromium.scripts import READER_WORLD
+
+
+class World:
+    """Evaluates our scripts; sees the document, but none of the page's variables and patches."""
+
+    def __init__(self, session: Session, context: int) -> None:
+        self.session, self.context = session, context
+
+    @classmethod
+    async def open(cls, session: Session, frame: str) -> "World":
+        """A new world on the document that `frame` shows now."""
+        answer = await session.post("Page.createIsolatedWorld", frameId=frame, worldName=READER_WORLD)
+        return cls(session, answer["executionContextId"])
+
+    async def __call__(self, expression: str) -> Any:
+        """The value of an expression, or of its promise, as JSON. Raises CommandRefused when the script throws."""
+        answer = await self.session.post(
+            "Runtime.evaluate", expression=expression, contextId=self.context, returnByValue=True, awaitPromise=True
+        )
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            raise CommandRefused(details.get("exception", {}).get("description", details.get("text", "")))
+        return answer["result"].get("value")

@@ -1,0 +1,222 @@
+"""Finds Chromium, its headless shell first, shuts it in, starts it and ends it with all its children."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.browser.chromium.cdp import BrowserLost, Pipe
+from actors.browser.chromium.flags import FENCE_FLAGS, FRAME_FLAGS, LOOK_FLAGS, QUIET_FLAGS, WHOLE_FLAGS
+from rollout.errors import BrowserFault
+
+SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
+WHOLE = (
+    "/usr/lib/chromium/chromium",
+    "/usr/lib/chromium-browser/chromium-browser",
+    "/usr/lib64/chromium-browser/chromium-browser",
+    "/opt/google/chrome/chrome",
+)
+"""Where whole browsers lie: what is on the PATH are scripts that add options of their own."""
+DOWNLOADED_SHELLS, DOWNLOADED = "chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome"
+"""Where Playwright puts them, below `~/.cache/ms-playwright`."""
+NOBODY = 65534
+START_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 5.0
+LARGEST_FILE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """One way of shutting the browser in."""
+
+    name: str
+    namespaces: bool
+    """Bubblewrap: own network (none), process table, file tree, users."""
+    sandbox: bool
+    """Chromium's own sandbox of its renderers."""
+
+
+FENCES = (
+    Fence(name="bubblewrap and sandbox", namespaces=True, sandbox=True),
+    Fence(name="sandbox alone", namespaces=False, sandbox=True),
+    Fence(name="bubblewrap alone", namespaces=True, sandbox=False),
+    Fence(name="none", namespaces=False, sandbox=False),
+)
+"""Best first; what a machine refuses (user namespaces, mostly) is left for the next."""
+
+
+class Process:
+    """A running Chromium and its pipe."""
+
+    def __init__(self, pid: int, pipe: Pipe, profile: Path | None) -> None:
+        self.pid, self.pipe, self.profile = pid, pipe, profile
+        self.version = ""
+
+    @property
+    def framed(self) -> bool:
+        """Whether it draws when told to: headless shells do, a whole Chromium draws when it likes."""
+        return self.version.startswith("Headless")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the browser still listens."""
+        return not self.pipe.lost
+
+    async def end(self) -> None:
+        """Kills the browser with all its children, and reaps it."""
+        try:
+            await _end(self.pid, wrapped=self.profile is None)
+        finally:
+            await self.pipe.close()
+            if self.profile is not None:
+                shutil.rmtree(self.profile, ignore_errors=True)
+
+
+def find_executable(wanted: Path | None) -> Path:
+    """The browser to start: a headless shell, else a whole Chromium. Raises BrowserFault that says what to install."""
+    if wanted is not None:
+        if not os.access(wanted, os.X_OK):
+            raise BrowserFault(f"browser.executable is {str(wanted)!r}, which is not an executable file")
+        return wanted
+    installed = (Path(path) for name in SHELLS if (path := shutil.which(name)))
+    found = next(installed, None) or _downloaded(DOWNLOADED_SHELLS) or find_whole()
+    if found is not None:
+        return found
+    raise BrowserFault(
+        "no Chromium is installed; looked on the PATH for "
+        f"{', '.join(SHELLS)}, in ~/.cache/ms-playwright and for {', '.join(WHOLE)}; install the headless shell with "
+        "`apt-get install chromium-headless-shell` or `playwright install chromium-headless-shell`, "
+        "or name a browser in browser.executable"
+    )
+
+
+def find_whole() -> Path | None:
+    """A whole Chromium, which draws when it likes; None where there is none."""
+    return next((Path(path) for path in WHOLE if os.access(path, os.X_OK)), None) or _downloaded(DOWNLOADED)
+
+
+def _downloaded(pattern: str) -> Path | None:
+    """The newest of Playwright's downloads."""
+    return max(Path.home().glob(f".cache/ms-playwright/{pattern}"), default=None)
+
+
+async def launch(executable: Path, *, memory_mb: int, fence: Fence, whole: bool = False) -> Process:
+    """Starts the browser behind `fence`. Raises BrowserFault when it does not come up.
+
+    `whole`: pages will be pictured beyond the screen.
+    """
+    profile = None if fence.namespaces else _profile()
+    command = _command(executable, memory_mb, fence, profile)
+    command += WHOLE_FLAGS if whole else ()
+    _check_installed(command)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pid = _spawn(command, theirs)
+    pipe = await Pipe.open(ours)
+    process = Process(pid, pipe, profile)
+    try:
+        answer = await asyncio.wait_for(pipe.post("Browser.getVersion"), START_TIMEOUT_S)
+    except (BrowserLost, TimeoutError) as error:
+        await process.end()
+        raise BrowserFault(f"{executable} did not start behind fence {fence.name!r}: {error!r}") from error
+    except BaseException:
+        await process.end()
+        raise
+    process.version = str(answer["product"])
+    return process
+
+
+def _command(executable: Path, memory_mb: int, fence: Fence, profile: Path | None) -> list[str]:
+    home = str(profile or "/tmp")
+    limits = f"--data={memory_mb << 20}", "--core=0", f"--fsize={LARGEST_FILE}"
+    command = ["prlimit", *limits, "--"]
+    if os.getuid() == 0 and (fence.namespaces or fence.sandbox):
+        command += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=KILL"]
+    else:
+        command += ["setpriv", "--pdeathsig=KILL"]
+    if fence.namespaces:
+        command += _bubblewrap(executable)
+    command += [str(executable), *QUIET_FLAGS, *LOOK_FLAGS, *FRAME_FLAGS, *FENCE_FLAGS]
+    command += [] if fence.sandbox else ["--no-sandbox"]
+    return [*command, "--remote-debugging-pipe", f"--user-data-dir={home}/profile"]
+
+
+def _bubblewrap(executable: Path) -> list[str]:
+    """Own namespaces, a read-only /usr, and files of its own in memory that vanish with it."""
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr"]
+    for link in ("/lib", "/lib64", "/bin"):
+        if Path(link).is_symlink():
+            command += ["--symlink", str(Path(link).readlink()), link]
+        else:
+            command += ["--ro-bind-try", link, link]
+    for path in ("/etc/fonts", "/etc/ld.so.cache", "/etc/alternatives", "/var/cache/fontconfig"):
+        command += ["--ro-bind-try", path, path]
+    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
+    if not executable.resolve().is_relative_to("/usr"):
+        command += ["--ro-bind", str(executable.resolve().parent), str(executable.resolve().parent)]
+    return command
+
+
+def _profile() -> Path:
+    profile = Path(tempfile.mkdtemp(prefix="relook-browser-"))
+    if os.getuid() == 0:
+        os.chown(profile, NOBODY, NOBODY)
+    return profile
+
+
+def _spawn(command: list[str], end: socket.socket) -> int:
+    """Starts `command` in a session of its own, `end` as descriptors 3 and 4, all other output discarded.
+
+    Chromium copies the page's console to stderr: discarded too, or a page could fill the disk.
+    """
+    quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    ends = [(os.POSIX_SPAWN_DUP2, end.fileno(), fd) for fd in (3, 4)]
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+    return os.posix_spawnp(command[0], command, environment, file_actions=[*quiet, *ends], setsid=True)
+
+
+def _check_installed(command: list[str]) -> None:
+    for word, package in (("prlimit", "util-linux"), ("setpriv", "util-linux"), ("bwrap", "bubblewrap")):
+        if word in command and shutil.which(word) is None:
+            raise BrowserFault(f"{word!r} is not on the PATH; install {package}")
+
+
+async def _end(pid: int, *, wrapped: bool) -> None:
+    """Ends a process with all its children and reaps it.
+
+    A bubblewrap that loses its child reaps it and leaves; one that is killed itself leaves the child to an init
+    that may not reap. So of a wrapped browser the children go first.
+    """
+    if wrapped:
+        for child in _children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        if await _gone(pid, END_TIMEOUT_S):
+            return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    if not await _gone(pid, END_TIMEOUT_S):
+        raise BrowserFault(f"browser process {pid} does not die")
+
+
+async def _gone(pid: int, patience: float) -> bool:
+    """Whether our child `pid` has ended, and is reaped, within `patience` seconds."""
+    for _ in range(int(patience / 0.01)):
+        try:
+            if os.waitpid(pid, os.WNOHANG) != (0, 0):
+                return True
+        except ChildProcessError:  # someone else in this process reaped it
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

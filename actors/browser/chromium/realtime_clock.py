@@ -1,0 +1,48 @@
+"""Page time in a whole Chromium, which draws when it likes: the portable engine's clock.
+
+Scripts and timers are on page time as with explicit frames; frames are not. Before each picture, and at each step
+towards it, one frame is waited for, so style, layout, observers and the start of transitions are up to date; what moves
+by frames alone (CSS and SVG animations, smooth scrolling) is shown within a frame of its page time.
+"""
+
+import asyncio
+import base64
+import contextlib
+
+from actors.browser.chromium.cdp import CommandRefused
+from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.virtual_clock import MOST_TRIES, FrameClock, NoPicture
+
+FRAME = "new Promise(requestAnimationFrame)"
+"""Evaluated in a world of ours: the page's own callbacks run on timers."""
+FIRST_FRAME_S = 5.0
+RETRY_S = 0.02
+
+
+class FreeClock(FrameClock):
+    """Virtual time of one target, without control of its frames."""
+
+    async def prime(self, ready: asyncio.Event) -> bool:
+        """Waits for the document's first frame; False when it does not come."""
+        await self._pass(1.0)
+        await self._settle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_FRAME_S):
+                await ready.wait()
+        tree = await self.session.post("Page.getFrameTree")
+        self._world = await World.open(self.session, tree["frameTree"]["frame"]["id"])
+        return ready.is_set()
+
+    async def picture(self) -> bytes:
+        """PNG of this moment. Right after a load the browser may have nothing to copy yet: asked again."""
+        await self.draw()
+        for _ in range(MOST_TRIES):
+            with contextlib.suppress(CommandRefused):
+                answer = await self.session.post("Page.captureScreenshot", format="png", optimizeForSpeed=True)
+                return base64.b64decode(answer["data"])
+            await asyncio.sleep(RETRY_S)
+        raise NoPicture(f"no picture at {self.now} ms, {MOST_TRIES} times")
+
+    async def draw(self) -> None:
+        """Waits for a frame, page time standing still."""
+        await self._world(FRAME)

@@ -1,0 +1,43 @@
+"""Hands closed shadow roots, which no script can ask for, to the world that reads the document."""
+
+import re
+from typing import Any
+
+from actors.browser.chromium.cdp import Session
+from actors.browser.chromium.isolated_world import World
+
+CLOSES = re.compile(r"attachShadow|shadowrootmode", re.IGNORECASE)
+"""Signs of shadow roots in a page's source; only then is the browser asked for closed ones."""
+MOST_ROOTS = 200
+GIVE = """function(...roots) {
+  const hostOf = Object.getOwnPropertyDescriptor(ShadowRoot.prototype, 'host').get;
+  globalThis.relookShadows = new Map(roots.map(root => [hostOf.call(root), root]));
+}"""
+
+
+def may_close(html: str) -> bool:
+    """Whether a page may have closed shadow roots."""
+    return bool(CLOSES.search(html)) and "closed" in html.lower()
+
+
+async def give_closed(session: Session, world: World) -> None:
+    """Makes the closed shadow roots of the document known to the scripts of `world`."""
+    tree = await session.post("DOM.getDocument", depth=-1, pierce=True)
+    closed = _closed(tree["root"])[:MOST_ROOTS]
+    answers = [session.post("DOM.resolveNode", backendNodeId=node, executionContextId=world.context) for node in closed]
+    roots = [{"objectId": (await answer)["object"]["objectId"]} for answer in answers]
+    await session.post(
+        "Runtime.callFunctionOn", functionDeclaration=GIVE, executionContextId=world.context, arguments=roots
+    )
+    await session.post("DOM.disable")
+
+
+def _closed(root: dict[str, Any]) -> list[int]:
+    """Backend ids of the closed shadow roots below a node, without those of frames."""
+    found, nodes = [], [root]
+    while nodes:
+        node = nodes.pop()
+        if node.get("shadowRootType") == "closed":
+            found.append(node["backendNodeId"])
+        nodes += [*node.get("children", ()), *node.get("shadowRoots", ())]
+    return found

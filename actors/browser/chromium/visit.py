@@ -1,0 +1,311 @@
+"""One page, from an empty browser context to a Render: load, timed pictures, reading, probes."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from actors.browser.chromium import scripts
+from actors.browser.chromium.cdp import Answer, BrowserLost, CommandRefused, Session
+from actors.browser.chromium.cpu_effort import Effort
+from actors.browser.chromium.dom_snapshot import Reading, read_document
+from actors.browser.chromium.explorer import Explorer
+from actors.browser.chromium.input import Hands
+from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.launch import Process
+from actors.browser.chromium.page_monitor import Witness
+from actors.browser.chromium.probes import Operator
+from actors.browser.chromium.realtime_clock import FreeClock
+from actors.browser.chromium.static_page import asks_stores, has_frames, has_transitions, is_still
+from actors.browser.chromium.virtual_clock import FrameClock
+from actors.browser.chromium.whole_page import WholePage
+from actors.mirror.folder import Mirror
+from actors.settings import BrowserSettings
+from reward.validity import blank_detail, is_blank
+from rollout.records import WHOLE_PAGE, Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
+
+LARGEST_HTML = 2_000_000
+LARGEST_SIDE = 100_000
+LOOK_EVERY_S = 0.25
+FAREWELL_S = 3.0
+AFTERSHOCK_S = 0.5
+IDLE_CPU_S = 0.5
+"""Seconds of CPU below which a page that is not done has not run: the slowest benign ones need as much."""
+
+
+class Stalled(Exception):
+    """The wall's clock ran out and the page's CPU budget did not: the page's fault, or the machine's."""
+
+    def __init__(self, wall_s: float, cpu_s: float, *, heavy: bool) -> None:
+        super().__init__(f"the page was not done after {wall_s:g} s, with {cpu_s:.1f} s of CPU used")
+        self.idle = cpu_s < IDLE_CPU_S
+        """Whether the page itself has hardly run, so that somebody else must have kept it waiting."""
+        self.heavy = heavy and not self.idle
+        """Whether its frames took the time."""
+
+
+class Visit:
+    """One page in a browser context of its own. Make it, `render` once, then `leave`."""
+
+    def __init__(
+        self,
+        browser: Process,
+        page: Page,
+        settings: BrowserSettings,
+        put: Callable[[bytes], Any],
+        frames_per_s: int = scripts.FRAMES_PER_S,
+        mirror: Mirror | None = None,
+    ) -> None:
+        self.browser, self.page, self.settings, self.put = browser, page, settings, put
+        self.frames_per_s = frames_per_s
+        self.started = time.monotonic()
+        self.outcome: Outcome = "ok"
+        self.detail = ""
+        self.shots: list[Shot] = []
+        self.blank: list[bool] = []
+        """Which of the timed pictures show nothing."""
+        self.last = b""
+        """The PNG of the last timed picture, which the reading belongs to."""
+        self.reading: Reading | None = None
+        self.results: list[ProbeResult] = []
+        self.explored: list[Exploration] = []
+        self.explorer: Explorer | None = None
+        self.judged = False
+        """The timed pictures and the reading are there: what goes wrong now costs probes, not validity."""
+        self.effort = Effort(browser.pipe)
+        self.context = self.frame = ""
+        self.session = Session(browser.pipe, "")
+        self.over = asyncio.Event()
+        self.witness = Witness(self.page.html or "", self.url, self.end, mirror)
+        self.clock = (FrameClock if browser.framed else FreeClock)(self.witness.settled)
+
+    @property
+    def url(self) -> str:
+        """A secure origin of the page's own, the same whenever the same page is rendered."""
+        return f"https://{self.page.sha256[:12]}.test/"
+
+    def end(self, outcome: Outcome, detail: str) -> None:
+        """The page must not go on. The first reason counts; pictures already judged stay valid."""
+        if self.over.is_set():
+            return
+        self.over.set()
+        self.detail = detail
+        if not self.judged:
+            self.outcome = outcome
+
+    async def render(self, probes: tuple[Probe, ...]) -> None:
+        """Raises BrowserLost, CommandRefused, NoPicture or Stalled: what may be the browser's own fault."""
+        work, watch = asyncio.create_task(self._work(probes)), asyncio.create_task(self._watch())
+        over = asyncio.create_task(self.over.wait())
+        try:
+            await asyncio.wait({work, watch, over}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and isinstance(work.exception(), CommandRefused):
+                await asyncio.wait({over}, timeout=AFTERSHOCK_S)  # the news of a crash may come after its first victim
+            if not self.over.is_set():
+                (work if work.done() else watch).result()
+        finally:
+            for task in (work, watch, over):
+                task.cancel()
+            await asyncio.gather(work, watch, over, return_exceptions=True)
+
+    async def leave(self) -> bool:
+        """Disposes of the context, and with it of a page that hangs; False when the browser did not manage."""
+        pipe = self.browser.pipe
+        pipe.forget(self.session.id)
+        if not self.context:
+            return self.browser.alive
+        try:
+            await asyncio.wait_for(
+                pipe.post("Target.disposeBrowserContext", {"browserContextId": self.context}), FAREWELL_S
+            )
+        except (TimeoutError, BrowserLost, CommandRefused):
+            return False
+        return True
+
+    def record(self, probes: tuple[Probe, ...], renderer: str) -> Render:
+        """All that was seen."""
+        size = (self.settings.viewport_width, self.settings.viewport_height)
+        reading: Any = self.reading or {}
+        missed = (ProbeResult(name=probe.name, held=False, detail=self.detail) for probe in probes)
+        if self.explorer is not None and self.explorer.at:
+            self.explored.append(Exploration(control=self.explorer.at, detail=self.detail))
+        return Render(
+            page_sha256=self.page.sha256,
+            outcome=self.outcome,
+            detail="" if self.outcome == "ok" else self.detail,
+            shots=tuple(self.shots),
+            viewport=size,
+            console=tuple(self.witness.console),
+            exceptions=tuple(self.witness.exceptions),
+            blocked=tuple(self.witness.blocked),
+            probes=(*self.results, *tuple(missed)[len(self.results) :]),
+            explored=tuple(self.explored),
+            flags=tuple(sorted(self.witness.flags)),
+            renderer=renderer,
+            seconds=time.monotonic() - self.started,
+            cpu_seconds=self.effort.cpu_s,
+            **reading,
+        )
+
+    async def _work(self, probes: tuple[Probe, ...]) -> None:
+        await self._open()
+        await self.browser.pipe.post("Page.navigate", {"url": self.url}, self.session.id)
+        if not await self.clock.prime(self.witness.ready):
+            self.witness.flags.add("nondeterministic")
+        if asks_stores(self.witness.html):
+            self.clock.stores = partial(await World.open(self.session, self.frame), scripts.ASK_STORES)
+        if has_transitions(self.witness.html):
+            self.clock.transition = partial(await World.open(self.session, self.frame), scripts.ASK_TRANSITION)
+        await self._look()
+        world = await World.open(self.session, self.frame)
+        self.reading = await read_document(self.session, world, self.witness.html)
+        self._judge_pictures()
+        self.judged = True
+        await self.effort.count()
+        if self.outcome == "ok":
+            await self._show_whole(world)
+            await (self._operate(world, probes) if probes else self._explore(world, self.settings.explore))
+
+    async def _look(self) -> None:
+        """The timed pictures; of a page that cannot move, the first again."""
+        first, *later = self.settings.shots_ms
+        png = await self.clock.picture_at(first)
+        self._keep(png, first)
+        self._judge_load()
+        if later and is_still(self.witness.html):
+            await self.clock.skip(later[-1])
+            for at_ms in later:
+                self._keep(png, at_ms)
+            return
+        for at_ms in later:
+            self._keep(await self.clock.picture_at(at_ms), at_ms)
+
+    async def _show_whole(self, world: World) -> None:
+        """One more picture of a page that is taller than the screen, unless it has used most of its CPU up by then."""
+        settings, most = self.settings, self.settings.full_page_height or 0
+        if not most or self.reading is None or self.effort.cpu_s > settings.cpu_budget_s / 2:
+            return
+        size = settings.viewport_width, settings.viewport_height
+        whole = await WholePage(self.clock, world, size, most).picture(self.last, still=is_still(self.witness.html))
+        if whole is not None:
+            png, reach = whole
+            self.reading["document"] = (self.reading["document"][0], reach)
+            self._keep(png, round(self.clock.now), WHOLE_PAGE, min(reach, most))
+
+    async def _operate(self, world: World, probes: tuple[Probe, ...]) -> None:
+        operator = Operator(Hands(self.session, self.clock), self.clock, world)
+        for probe in probes:
+            self.results.append(await operator.perform(probe))
+            if self.settings.probe_shots:
+                self._keep(await self.clock.picture(), round(self.clock.now), probe.name)
+
+    async def _explore(self, world: World, most: int) -> None:
+        """A link that leads away is what links are for, and no flag."""
+        flags = set(self.witness.flags)
+        self.explorer = Explorer(Hands(self.session, self.clock), self.clock, world, self.witness)
+        async for seen, png in self.explorer.explore(most):
+            self.explored.append(seen)
+            self._keep(png, round(self.clock.now), seen.control)
+            self.witness.flags -= {"nav_away"} - flags
+
+    async def _open(self) -> None:
+        """A new context, target and session, all listeners attached, time stopped."""
+        pipe, settings = self.browser.pipe, self.settings
+        await self.effort.start()
+        self.context = (await pipe.post("Target.createBrowserContext", {"disposeOnDetach": True}))["browserContextId"]
+        target = await pipe.post(
+            "Target.createTarget",
+            {
+                "url": "about:blank",
+                "browserContextId": self.context,
+                "width": settings.viewport_width,
+                "height": settings.viewport_height,
+                "enableBeginFrameControl": True,
+            },
+        )
+        attached = await pipe.post("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
+        self.session = session = Session(pipe, attached["sessionId"])
+        self.frame = target["targetId"]  # a target has the id of its main frame
+        self.witness.attend(session, self.frame)
+        commands = self._prepare(session)
+        await self.clock.start(session)
+        await asyncio.gather(*commands)
+
+    def _prepare(self, session: Session) -> list[Answer]:
+        """Everything that a page needs before it is navigated to, asked for at once."""
+        commands = [
+            session.post("Page.enable"),
+            session.post("Runtime.enable"),
+            session.post("Inspector.enable"),
+            session.post("Network.enable"),
+            session.post("Fetch.enable", patterns=[{"urlPattern": "*"}]),
+            session.post("Emulation.setLocaleOverride", locale="en-US"),
+            session.post("Emulation.setTimezoneOverride", timezoneId="UTC"),
+            session.post("Runtime.addBinding", name=scripts.READY_BINDING, executionContextName=scripts.READY_WORLD),
+            session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.READY, worldName=scripts.READY_WORLD),
+            session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.shims(self.frames_per_s)),
+            session.pipe.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": self.context}),
+        ]
+        if not self.browser.framed:  # the whole browser's window is smaller within
+            size = {"width": self.settings.viewport_width, "height": self.settings.viewport_height}
+            commands.append(
+                session.post("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
+            )
+        return commands
+
+    def _keep(self, png: bytes, at_ms: int, label: str = "", height: int = 0) -> None:
+        digest = hashlib.sha256(png).hexdigest()
+        twin = next((i for i, shot in enumerate(self.shots) if shot.sha256 == digest), None)
+        if not label:
+            self.blank.append(is_blank(png) if twin is None else self.blank[twin])
+            self.last = png
+        self.shots.append(
+            Shot(
+                at_ms=at_ms,
+                sha256=digest,
+                width=self.settings.viewport_width,
+                height=height or self.settings.viewport_height,
+                picture=self.put(png) if twin is None else self.shots[twin].picture,
+                label=label,
+            )
+        )
+
+    def _judge_load(self) -> None:
+        """After the first picture: what was thrown before it makes the page invalid; the pictures go on."""
+        if self.witness.thrown:
+            self.outcome, self.detail = "exception", self.witness.thrown[0]
+
+    def _judge_pictures(self) -> None:
+        """After the timed pictures and the reading: whether they show a page, this page, and not too much of it."""
+        width, height = (self.reading or {"document": (0, 0)})["document"]
+        if self.outcome != "ok":
+            return
+        if "nav_away" in self.witness.flags:
+            self.outcome, self.detail = "blocked_navigation", f"the page tried to leave for {self.witness.left_for}"
+        elif max(width, height) > LARGEST_SIDE:
+            self.outcome, self.detail = "too_large", f"the document is {width} x {height} pixels"
+        elif said := blank_detail(self.shots, self.blank):
+            self.outcome, self.detail = "blank", said
+
+    async def _watch(self) -> None:
+        """Ends a page that has used up its CPU budget; raises Stalled when the wall's clock runs out before."""
+        budget, wall = self.settings.cpu_budget_s, self.settings.wall_s
+        while (passed := time.monotonic() - self.started) < wall:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if passed < 0.8 * budget:  # a page cannot have used more CPU than time, threads aside
+                continue
+            await self.effort.count()
+            if self.effort.cpu_s > budget:
+                used = f"the page used more than {budget:g} s of CPU"
+                frames = f", {self.frames_per_s} frames a second of page time"
+                return self.end("too_heavy", used + frames) if self._heavy() else self.end("timeout", used)
+        await self.effort.count()
+        raise Stalled(wall, self.effort.cpu_s, heavy=self._heavy())
+
+    def _heavy(self) -> bool:
+        """Whether it was frames that took the time: the GPU process's, or many, with page time going on."""
+        now = time.monotonic()
+        moving = now - self.clock.moved < (now - self.started) / 2 and has_frames(self.witness.html)
+        return self.effort.gpu_s > self.effort.cpu_s / 2 or moving

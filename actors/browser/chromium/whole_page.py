@@ -1,0 +1,108 @@
+"""The whole page in one picture: it is scrolled through once, then pictured screen by screen from the top.
+
+The screens are taken through an emulated viewport that the page does not observe: for them it is neither scrolled nor
+resized, so what is as tall as the screen keeps its height, and what is fixed to the screen is drawn once, on the first.
+The browser must have been started with `WHOLE_FLAGS`.
+"""
+
+import asyncio
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.scripts import TOOLS
+from actors.browser.chromium.virtual_clock import FrameClock
+
+LEAST_MORE = 48
+"""Pixels beyond the screen that are worth a picture: a margin or the gap below a canvas is not."""
+STOP_MS = 200.0
+"""Page time on each screen on the way down."""
+REST_MS = 1500.0
+"""Page time at the top before the picture, for what scrolling has begun to come to its end."""
+REACH = (
+    "(() => {"
+    + TOOLS
+    + """
+const root = rootOf(document), body = bodyOf(document), moves = get(Document, 'scrollingElement')(document) || root;
+const overflow = element => element ? getComputedStyle(element).overflowY : 'visible';
+const locked = ['hidden', 'clip'].includes(overflow(root) === 'visible' ? overflow(body) : overflow(root));
+return JSON.stringify([locked || !moves ? innerHeight : Math.max(innerHeight, get(Element, 'scrollHeight')(moves)),
+  scrollX, scrollY].map(Math.round));
+})()"""
+)
+"""How tall the page is as far as a visitor can scroll, and where it is scrolled to, all in CSS pixels."""
+
+
+class WholePage:
+    """Pictures a page of `width` x `height` CSS pixels a screen whole, up to `most` pixels from its top."""
+
+    def __init__(self, clock: FrameClock, world: World, size: tuple[int, int], most: int) -> None:
+        self.clock, self.world, self.most = clock, world, most
+        self.width, self.height = size
+
+    async def picture(self, first: bytes, *, still: bool) -> tuple[bytes, int] | None:
+        """A PNG and the height of the page, which may be more than the PNG's; None where the screen shows all of it.
+
+        `first` is the PNG of the screen as it is. A page that is `still` is not scrolled through: nothing can appear.
+        """
+        reach, *place = await self._reach()
+        if min(reach, self.most) < self.height + LEAST_MORE:
+            return None
+        if not still:
+            first = await self._scroll_through()
+            reach, *_ = await self._reach()
+        screens = [first]
+        tall = max(self.height, min(reach, self.most))
+        for top in range(self.height, tall, self.height):
+            await self._emulate(viewport={"x": 0, "y": top, "width": self.width, "height": self.height, "scale": 1})
+            screens.append(await self.clock.picture())
+        await self._emulate()
+        if any(place):
+            await self._scroll_to(*place)
+        return await asyncio.to_thread(stack, screens, tall), reach
+
+    async def _scroll_through(self) -> bytes:
+        """The PNG of the top after a stop on each screen. A page that grows meanwhile is followed, within bounds."""
+        at = 0
+        for _ in range(-(-self.most // self.height)):
+            reach, *_ = await self._reach()
+            last = min(reach, self.most) - self.height
+            if at >= last:
+                break
+            at = min(at + self.height, last)
+            await self._scroll_to(0, at)
+            await self.clock.run(STOP_MS)
+        await self._scroll_to(0, 0)
+        return await self.clock.picture_at(self.clock.now + REST_MS)
+
+    async def _scroll_to(self, left: int, top: int) -> None:
+        """Without any motion, and until the page has seen it."""
+        await self.world(f"void scrollTo({{left: {left}, top: {top}, behavior: 'instant'}})")
+        await self.clock.draw()
+
+    async def _reach(self) -> list[int]:
+        return list(json.loads(await self.world(REACH)))
+
+    async def _emulate(self, **viewport: Any) -> None:
+        size = {"width": self.width, "height": self.height}
+        await self.clock.session.post(
+            "Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False, **viewport
+        )
+
+
+def stack(screens: Sequence[bytes], tall: int) -> bytes:
+    """One PNG of some PNGs of the same size, one below the other, cut off after `tall` pixels."""
+    from PIL import Image
+
+    whole, top = None, 0
+    for png in screens:
+        with Image.open(io.BytesIO(png)) as screen:
+            whole = whole or Image.new("RGB", (screen.width, tall))
+            whole.paste(screen.convert("RGB"), (0, top))
+            top += screen.height
+    assert whole is not None, "a page has a screen"
+    data = io.BytesIO()
+    whole.save(data, "PNG", compress_level=1)
+    return data.getvalue()

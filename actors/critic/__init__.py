@@ -1,0 +1,1 @@
+"""Critic actors: the embedded critic and multimodal judges over HTTP."""

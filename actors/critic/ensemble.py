@@ -1,0 +1,87 @@
+"""All critics of a run in one actor: one that is asked alone, or several whose weighted mean counts."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from actors.critic.critic import Fetch, HttpCriticActor, VisualCriticActor
+from actors.judge_api.client import Find
+from actors.judge_api.usage import Ledger
+from actors.settings import CriticsSettings
+from reward.mixture import JOINED, mean_of, vote_of
+from rollout.ports import Shown
+from rollout.records import Comparison, Critique, Page, Render, Task
+from rollout.together import Answer, all_or_none
+
+Member = VisualCriticActor | HttpCriticActor
+
+
+class CriticActor:
+    """Asks every critic of the settings; the judgment of one alone is passed on as it is."""
+
+    def __init__(
+        self,
+        settings: CriticsSettings,
+        fetch: Fetch = bytes,
+        cache: Path | None = None,
+        ledger: Path | None = None,
+        find: Find | None = None,
+    ) -> None:
+        """`cache` is the folder of judgments that need not be paid for again, `ledger` the file of what was paid.
+
+        `find` says where the judge is that the run serves, for critics without an address.
+        """
+        self.ledger = Ledger(ledger)
+        self.weights = {name: judge.weight for name, judge in settings.members.items()}
+        self.members: dict[str, Member] = {
+            name: VisualCriticActor(fetch)
+            if judge.kind == "visual"
+            else HttpCriticActor(
+                judge, fetch, cache, self.ledger.account(name), settings.count, None if judge.base_url else find
+            )
+            for name, judge in settings.members.items()
+        }
+
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
+        """See `rollout.ports.Critic`. What one critic raises is raised: there is no judgment by some of them."""
+        started = time.monotonic()
+        try:
+            asked = (one.judge(task, page, render, reference, fresh=fresh) for one in self.members.values())
+            judged = self._named(await all_or_none(*asked))
+        finally:
+            await asyncio.to_thread(self.ledger.save)
+        if len(judged) == 1:
+            return next(iter(judged.values()))
+        return replace(mean_of(judged, self.weights), seconds=time.monotonic() - started)
+
+    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+        """See `rollout.ports.Critic`. What one critic raises is raised."""
+        started = time.monotonic()
+        try:
+            asked = (one.compare(task, old, new, reference) for one in self.members.values())
+            compared = self._named(await all_or_none(*asked))
+        finally:
+            await asyncio.to_thread(self.ledger.save)
+        if len(compared) == 1:
+            return next(iter(compared.values()))
+        return replace(vote_of(compared, self.weights), seconds=time.monotonic() - started)
+
+    async def ping(self) -> str:
+        """Who judges here. Raises what a critic raises that cannot judge."""
+        return JOINED.join([await one.ping() for one in self.members.values()])
+
+    def news(self) -> tuple[str, ...]:
+        """What critics lost and found again since this was last asked, for a person."""
+        return tuple(words for one in self.members.values() for words in one.news())
+
+    async def stop(self) -> None:
+        """Ends all connections, and writes down what was asked for and not waited for."""
+        for one in self.members.values():
+            await one.stop()
+        await asyncio.to_thread(self.ledger.save)
+
+    def _named(self, answers: list[Answer]) -> dict[str, Answer]:
+        return dict(zip(self.members, answers, strict=True))

@@ -1,0 +1,1 @@
+"""A judge's vLLM server that the run starts itself."""

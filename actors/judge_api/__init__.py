@@ -1,0 +1,1 @@
+"""The client of a judge's OpenAI-compatible server: address, concurrency, retries, usage."""

@@ -1,0 +1,341 @@
+"""An OpenAI-compatible endpoint asked with patience.
+
+A server that is busy or gone is waited for until the deadline, and looked for again where it may have moved. An answer
+that is no judgment is asked for again a few times, in other words. A request that the server will never take is an
+error at once that says what to set.
+"""
+
+import asyncio
+import email.utils
+import os
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+
+from actors.judge_api.address import is_local, key_headers, proxy_words, request_url
+from actors.judge_api.concurrency_limiter import Gate, Turn
+from actors.judge_api.rejections import error_within, is_spent, refusal, spent
+from actors.settings import CriticSettings
+from reward.multimodal.answer import content, tokens
+from reward.multimodal.request import again
+from rollout.errors import AnswerFault, BudgetSpent, CriticFault, RelookError, SettingsError
+
+Read = TypeVar("Read")
+
+BUSY = frozenset({408, 409, 425, 429, 503, 529})
+"""Statuses that ask us to come back later."""
+BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 20.0
+LONGEST_REST_S = 120.0
+"""The longest Retry-After that is obeyed."""
+SHORTEST_HEDGE_S = 1.0
+HEDGE_FACTOR = 2.0
+"""A request is a straggler once it has taken this many times what 95 % of the recent ones took."""
+KNOWN = 20
+"""Answers that must be timed before stragglers are recognised."""
+TOKENS_PER_PICTURE = 1000
+"""Counted for a picture where the server does not say what a request cost."""
+AWAY = 2
+"""Requests without an answer in a row that make a server's absence news."""
+SHOWN = 200
+
+
+REFUSED = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server is, such as `http://judge:8000/v1`."""
+
+    url: str
+    key: str = field(default="", repr=False)
+    """What opens it; empty where none is wanted."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with every request."""
+        return key_headers(self.url, self.key)
+
+    def at(self, path: str) -> str:
+        """Where a request goes."""
+        return request_url(self.url, path)
+
+
+Find = Callable[[], Awaitable[Address]]
+"""Says where a server is now. Raises CriticFault while it is nowhere."""
+
+
+class Unanswered(Exception):
+    """There was no answer this time; another request may get one."""
+
+
+class Endpoint:
+    """One server, one model. Use it from one event loop."""
+
+    def __init__(
+        self,
+        settings: CriticSettings,
+        cost: Counter[str] | None = None,
+        copies: int = 1,
+        find: Find | None = None,
+    ) -> None:
+        """`cost` is what was counted before, and is added to; `copies` endpoints share `max_total_tokens`.
+
+        `find` says where the server is that has no `base_url`, for it may move whenever it does not answer.
+        """
+        self.settings, self.copies, self._find = settings, copies, find
+        self.name = settings.base_url or f"the judge {settings.model}"
+        self.gate = Gate(settings.in_flight)
+        self.cost: Counter[str] = Counter() if cost is None else cost
+        """`requests`, `retries`, `hedges` and `tokens`, see `actors.judge_api.usage`."""
+        self._key = os.environ.get(settings.key_env, "") if settings.key_env else ""
+        self._address = None if find else Address(url=settings.base_url, key=self._key)
+        self._client: httpx.AsyncClient | None = None
+        self._took: deque[float] = deque(maxlen=200)
+        self._draw = random.Random()
+        self._silent, self._silent_since = 0, 0.0
+        self._served = False
+        self._told: set[str] = set()
+        self.news: list[str] = []
+        """When the server went away and came back, and what it refuses, for a person."""
+
+    async def check(self) -> None:
+        """Raises SettingsError for a missing or refused key, CriticFault when nobody answers at the address."""
+        address = await self._where()
+        if self.settings.key_env and not address.key:
+            raise SettingsError(f"critic.key_env: the environment of this node has no {self.settings.key_env}")
+        try:
+            response = await self._ready().get(address.at("/models"), headers=address.headers)
+        except httpx.HTTPError as error:
+            self._forget()
+            raise CriticFault(f"{self.name} cannot be reached: {error!r}{proxy_words(address.url)}") from error
+        if response.status_code in REFUSED:
+            raise SettingsError(
+                f"critic.key_env: {self.name} refuses the key of {self.settings.key_env or 'nobody'} "
+                f"with status {response.status_code}"
+            )
+
+    async def ask(self, body: dict[str, Any], read: Callable[[str], Read]) -> tuple[Read, int]:
+        """What `read` makes of the answer to a chat request, and the tokens it cost.
+
+        Raises CriticFault, or BudgetSpent for a request that may not be paid for any more.
+        """
+        last: Exception | None = None
+        asked = body
+        tries = unread = cost = 0
+        try:
+            async with asyncio.timeout(self.settings.deadline_s):
+                while True:
+                    try:
+                        answer = await self._hedged(asked)
+                        cost += _cost(answer, asked)
+                        return read(content(answer)), cost
+                    except AnswerFault as fault:
+                        last, unread = fault, unread + 1
+                        if unread > self.settings.retries:
+                            raise
+                        # The same question, with the same seed, would have the same answer.
+                        asked = again(body, fault.hint, unread)
+                    except Unanswered as fault:
+                        last = fault
+                    tries += 1
+                    # Full jitter: clients that failed together must not come back together.
+                    rest = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(tries, 10))
+                    await asyncio.sleep(self._draw.uniform(0.0, rest))
+                    self.cost["retries"] += 1
+        except TimeoutError:
+            raise CriticFault(
+                f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s, the last of {tries} "
+                f"failures: {last}"
+            ) from last
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _hedged(self, body: dict[str, Any]) -> Any:
+        """One answer; a straggler is asked a second time, and whichever answers first counts."""
+        turns = [await self.gate.enter()]
+        running = {asyncio.create_task(self._send(body, turns[0]))}
+        try:
+            done, _ = await asyncio.wait(running, timeout=self._patience())
+            if not done and (second := self._hedge()) is not None:
+                turns.append(second)
+                running.add(asyncio.create_task(self._send(body, second)))
+            while True:
+                done, rest = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if task.exception() is None or not rest:
+                        return task.result()
+                running = rest
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for turn in turns:
+                turn.end("void")
+
+    async def _send(self, body: dict[str, Any], turn: Turn) -> Any:
+        """One request: the decoded answer. Raises Unanswered, AnswerFault or CriticFault."""
+        self._budget()
+        self.cost["requests"] += 1
+        try:
+            address = await self._where()
+            url = address.at("/chat/completions")
+            response = await self._ready().post(url, json=body, headers=address.headers)
+        except (httpx.HTTPError, CriticFault) as error:
+            turn.end("down")
+            self._forget()
+            self._unheard(self._plain(repr(error)))
+            raise Unanswered(self._plain(repr(error))) from error
+        self._heard()
+        answer = self._sift(response, turn)
+        self.cost["tokens"] += _cost(answer, body)
+        self._took.append(self.gate.now() - turn.started)
+        return answer
+
+    def _unheard(self, why: str) -> None:
+        """A request got no answer. One is no news, for any network loses one now and then."""
+        self._silent += 1
+        self._silent_since = self._silent_since if self._silent > 1 else self.gate.now()
+        if self._silent == AWAY:
+            self.news.append(f"{self.name} does not answer ({why}); judgments wait for it")
+
+    def _heard(self) -> None:
+        if self._silent >= AWAY:
+            away_s = self.gate.now() - self._silent_since
+            self.news.append(f"{self.name} answers again after {away_s:.0f} s")
+        self._silent = 0
+
+    def _sift(self, response: httpx.Response, turn: Turn) -> Any:
+        """The JSON of a good response; tells the gate how the others ended."""
+        status, said, answer = response.status_code, response.text, None
+        if status == 200:
+            answer = self._decoded(response, turn)
+            if (inner := error_within(answer)) is not None:
+                status, said = inner
+        said = self._plain(said)
+        if status in REFUSED and self._find is not None:
+            turn.end("down")
+            self._forget()
+            raise Unanswered(f"status {status}: somebody else is at its address")
+        wait = response.headers.get("retry-after", "")
+        if is_spent(status, said, bool(wait)):
+            turn.end("answered")
+            raise spent(status, said, self.settings.model)
+        if status in BUSY:
+            turn.end("busy", min(LONGEST_REST_S, _retry_after(wait)))
+            raise Unanswered(f"status {status}: {said}")
+        if status >= 500:
+            turn.end("down")
+            raise Unanswered(f"status {status}: {said}")
+        turn.end("answered")
+        if status == 0:
+            raise AnswerFault(f"the server answers with an error: {said}")
+        if status != 200:
+            location = self._plain(response.headers.get("location", ""))
+            raise self._refused(refusal(status, said, location, self.name, self.settings.model))
+        self._served = True
+        return answer
+
+    def _decoded(self, response: httpx.Response, turn: Turn) -> Any:
+        """The JSON of a response with status 200."""
+        try:
+            return response.json()
+        except ValueError as error:
+            turn.end("answered")
+            if response.headers.get("content-type", "").startswith("text/html"):
+                page = f"{self.name} answers with a web page instead of JSON: {self._plain(response.text)}"
+                wanted = "set critic.base_url to the address of its API"
+                raise self._refused(SettingsError(f"critic.base_url: {page}; {wanted}")) from error
+            raise AnswerFault(f"the response is not JSON: {self._plain(response.text)}") from error
+
+    def _refused(self, error: RelookError) -> RelookError:
+        """The error for a refusal that asking again cannot mend; a person is told once of those that stop no run.
+
+        A server that took requests before is not set up wrongly: what it refuses now is a fault.
+        """
+        fault = CriticFault(str(error)) if self._served and isinstance(error, SettingsError) else error
+        if isinstance(fault, CriticFault) and (kind := str(fault).partition(": ")[0]) not in self._told:
+            self._told.add(kind)
+            self.news.append(str(fault))
+        return fault
+
+    def _budget(self) -> None:
+        most, spent = self.settings.max_total_tokens, self.cost["tokens"]
+        if most is not None and spent >= most / self.copies:
+            raise BudgetSpent(
+                f"critic.max_total_tokens: {self.settings.model} has cost a critic {spent} tokens, whose share of "
+                f"{most} is {most / self.copies:g}; a run goes on with --resume once its run.json allows more"
+            )
+
+    def _patience(self) -> float | None:
+        """Seconds after which a request is a straggler; None while nobody can tell."""
+        if len(self._took) < KNOWN or not self.settings.hedge_share:
+            return None
+        return max(SHORTEST_HEDGE_S, HEDGE_FACTOR * sorted(self._took)[int(0.95 * len(self._took))])
+
+    def _hedge(self) -> Turn | None:
+        """A turn for a second request, where the share of those is not used up and the server has room."""
+        if self.cost["hedges"] >= self.settings.hedge_share * self.cost["requests"]:
+            return None
+        turn = self.gate.try_enter()
+        self.cost["hedges"] += turn is not None
+        return turn
+
+    async def _where(self) -> Address:
+        """The server's address. Raises CriticFault while it has none."""
+        if self._address is None:
+            assert self._find is not None, "without a base_url somebody says where the server is"
+            self._address = await self._find()
+            self._key = self._address.key
+        return self._address
+
+    def _forget(self) -> None:
+        """The address of a server that may move is asked for again."""
+        if self._find is not None:
+            self._address = None
+
+    def _ready(self) -> httpx.AsyncClient:
+        if self._client is None:
+            most, timeout_s = 2 * self.settings.in_flight, self.settings.timeout_s
+            self._client = httpx.AsyncClient(
+                # No proxy is between us and a judge of our own, or one on this machine.
+                trust_env=self._find is None and not is_local(self.settings.base_url),
+                timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
+                limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+            )
+        return self._client
+
+    def _plain(self, text: str) -> str:
+        """Words of a server, short and without the key, should it repeat it."""
+        text = " ".join(text.split())[:SHOWN]
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _cost(answer: Any, body: dict[str, Any]) -> int:
+    """Tokens of one request: as the server counts them, or about as many."""
+    told = tokens(answer)
+    if told is not None:
+        return told
+    parts = [part for message in body["messages"] for part in message["content"] if isinstance(part, dict)]
+    letters = sum(len(part.get("text", "")) for part in parts)
+    return letters // 4 + TOKENS_PER_PICTURE * sum(part["type"] == "image_url" for part in parts)
+
+
+def _retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks for: a number or a date; 0 for anything else."""
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0

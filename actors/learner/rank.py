@@ -1,0 +1,116 @@
+"""One learner rank: the engine in a process of its own, on threads that were chosen on purpose."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from learner.settings import LearnerSettings
+from rollout.errors import MachineError
+from rollout.records import Batch, Update
+
+logger = logging.getLogger(__name__)
+
+
+class LearnerRank:
+    """A rank of the learner. Every rank is asked everything; rank 0's answer counts."""
+
+    def __init__(
+        self,
+        model: str,
+        settings: LearnerSettings,
+        rank: int,
+        world_size: int,
+        init_method: str,
+        temperature: float = 1.0,
+        packed: bool = True,
+        template_arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Loads the Hugging Face directory `model` and waits for the other ranks at `init_method`."""
+        # Threads that spin long for each other take the cores from those they wait for, where cores are shared.
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+        import torch
+
+        from learner.engine import Engine
+
+        # Ray sets OMP_NUM_THREADS to the actor's CPUs, which are what it reserves, not what it may use.
+        torch.set_num_threads(settings.threads)
+        self.size = 0
+        self.rank, self.host = rank, urlsplit(init_method).hostname or "127.0.0.1"
+        self._source: Any = None
+        self._sender: Any = None
+        self.engine = Engine(
+            Path(model),
+            settings,
+            rank=rank,
+            world_size=world_size,
+            init_method=init_method,
+            temperature=temperature,
+            packed=packed,
+            template_arguments=template_arguments,
+        )
+        logger.info("learner rank %d of %d holds %s", rank, world_size, model)
+
+    def ping(self) -> None:
+        """Answers once the rank is ready."""
+
+    def get_version(self) -> int:
+        """Updates made so far."""
+        return self.engine.version
+
+    def update(self, batch: Batch) -> Update:
+        """One optimizer step on this rank's share of the batch; see `learner.engine`."""
+        return self.engine.update(batch)
+
+    def weights(self) -> bytes:
+        """All weights as safetensors bytes; empty on ranks other than 0."""
+        blob = self.engine.weights()
+        self.size = len(blob)
+        return blob
+
+    def weights_size(self) -> int:
+        """Bytes that `weights` gave last."""
+        return self.size
+
+    def send_weights(self, version: int, transfer: str, line: Any, workers: int, patience_s: float) -> int:
+        """Sends this rank's part of the weights to every engine of `line`. Returns the bytes of all weights.
+
+        A failure is an EngineFault, after which the next call meets the engines anew; a LearnerFault is for good.
+        """
+        from actors.transfer.sender import Sender, Source
+
+        if self._source is None:
+            self._source = Source(self.engine.tensors)
+        if self._sender is None:
+            self._sender = Sender(
+                transfer, self._source, line, rank=self.rank, host=self.host, workers=workers, patience_s=patience_s
+            )
+        try:
+            return int(self._sender.send(version))
+        except MachineError:
+            self._sender = None
+            raise
+
+    def logprobs(self, token_ids: Sequence[int]) -> tuple[float, ...]:
+        """[T-1] log-probs of a fixed sequence, to compare with an engine's."""
+        return self.engine.logprobs(token_ids)
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint. Raises StorageFault."""
+        self.engine.save(path)
+
+    def load(self, path: Path) -> None:
+        """Restores a checkpoint. Raises CheckpointError."""
+        self.engine.load(path)
+
+    def export(self, path: Path) -> None:
+        """Writes a Hugging Face directory. Raises StorageFault."""
+        self.engine.export(path)
+
+    def stop(self) -> None:
+        """Leaves the engines and the other ranks."""
+        if self._sender is not None:
+            self._sender.close()
+        self.engine.close()

@@ -1,0 +1,1 @@
+"""The policy engine: vLLM and its admission control."""

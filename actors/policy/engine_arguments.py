@@ -1,0 +1,42 @@
+"""The arguments of a vLLM policy engine, as the settings and the device ask for them."""
+
+from typing import Any
+
+from actors.settings import PolicySettings
+from actors.vllm_environment import backend_of
+
+EXTENSION = "actors.transfer.receiver.WeightsExtension"
+CPU_BLOCK = 32
+"""Tokens in a block of cached keys and values: vLLM's 128 would never cache a short prompt that siblings share."""
+
+
+def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dict[str, Any]:
+    """Keyword arguments of `AsyncEngineArgs`."""
+    from vllm.config import WeightTransferConfig
+    from vllm.platforms import current_platform
+
+    cpu = current_platform.is_cpu()
+    automatic = "float32" if cpu else "bfloat16"
+    arguments = {
+        "model": model_dir,
+        "seed": seed,
+        "dtype": automatic if settings.dtype == "auto" else settings.dtype,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "tensor_parallel_size": settings.tensor_parallel,
+        "distributed_executor_backend": "mp",
+        "logprobs_mode": "processed_logprobs",
+        "enable_prefix_caching": True,
+        "weight_transfer_config": WeightTransferConfig(backend=f"relook_{backend_of(settings)}"),
+        "worker_extension_cls": EXTENSION,
+        "use_tqdm_on_load": False,
+    }
+    if not cpu:
+        return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
+    return arguments | {
+        "enforce_eager": True,
+        "block_size": CPU_BLOCK,
+        "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
+        # A seeded request whose prompt is cut in two kills vLLM on CPU ("CPU Generator does not use offset").
+        "enable_chunked_prefill": False,
+    }

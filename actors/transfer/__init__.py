@@ -1,0 +1,1 @@
+"""Both ends of a weight transfer from the learner to the engines."""

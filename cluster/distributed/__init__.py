@@ -1,0 +1,1 @@
+"""Ray: actors, pools, routing and health."""

@@ -1,0 +1,278 @@
+"""The ports over pools of Ray actors: who plays, renders, judges and learns, wherever they run."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.settings import PolicySettings
+from cluster.distributed.permits import Permitting
+from cluster.distributed.pool import Line, Pool, answer
+from cluster.distributed.worker import Edited
+from rollout.errors import (
+    BrowserFault,
+    CriticFault,
+    EngineFault,
+    LearnerFault,
+    MachineError,
+    PictureLost,
+    StorageFault,
+    fault_line,
+)
+from rollout.ports import Shown
+from rollout.records import (
+    Batch,
+    Comparison,
+    Completion,
+    Critique,
+    Group,
+    Page,
+    Probe,
+    Render,
+    Request,
+    Sync,
+    Task,
+    Update,
+    Viewport,
+)
+
+logger = logging.getLogger(__name__)
+SHARED = 2
+"""Messages with which all prompts of one task begin: the system's and the brief."""
+GROUP_TRIES = 3
+"""Workers that may be lost over one group before its episodes count as dropped."""
+Content = tuple[str, tuple[Probe, ...], tuple[Viewport, ...]]
+"""What a render depends on: the page's hash, its probes and screens."""
+
+
+class PolicyPool:
+    """The Policy port over policy engines."""
+
+    def __init__(
+        self, handles: Sequence[Any], *, timeout_s: float, limit: int, permits: Permitting | None = None
+    ) -> None:
+        self.pool = Pool("policy", handles, fault=EngineFault, timeout_s=timeout_s, limit=limit, permits=permits)
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        """See `rollout.ports.Policy`."""
+        # All that is asked about a task begins alike; an engine that saw it has those keys and values.
+        near = _digest(request.messages[:SHARED])
+        completions: tuple[Completion, ...] = await self.pool.ask("complete", request, near=near)
+        return completions
+
+
+class RendererPool:
+    """The Renderer port over browsers: one page at a time each, each content rendered once.
+
+    With `permits` of a router, episode workers share renders: `find_worker` finds the one that has a render by its
+    number, and is asked for it.
+    """
+
+    def __init__(
+        self,
+        handles: Sequence[Any],
+        *,
+        timeout_s: float,
+        remember: int = 4096,
+        permits: Permitting | None = None,
+        find_worker: Callable[[int], Any] | None = None,
+    ) -> None:
+        self.pool = Pool("browser", handles, fault=BrowserFault, timeout_s=timeout_s, permits=permits)
+        self.renders: dict[Content, asyncio.Task[Render]] = {}
+        self.remember, self.find_worker = remember, find_worker
+
+    async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
+        """See `rollout.ports.Renderer`. Those who ask for the same content at once share one render."""
+        key = (page.sha256, probes, viewports)
+        task = self.renders.get(key)
+        if task is None:
+            task = self.renders[key] = asyncio.create_task(self._render(page, probes, viewports))
+            task.add_done_callback(lambda done: self._trim(key, done))
+        return await asyncio.shield(task)
+
+    async def _render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
+        name = _digest((page.sha256, probes, viewports)) if self.find_worker else ""
+        permit = await self.pool.permit("render", shared=name)
+        if self.find_worker and permit.worker >= 0:
+            call = self.find_worker(permit.worker).render.remote(page, probes, viewports)
+            shared: Render = await answer(call, f"worker-{permit.worker}.render", BrowserFault, self.pool.timeout_s)
+            return shared
+        render: Render = await self.pool.ask_with(permit, "render", page, probes, viewports)
+        return render
+
+    def forget(self, render: Render) -> None:
+        """Renders this page anew when it is asked for again: its pictures are lost."""
+        for key in [key for key in self.renders if key[0] == render.page_sha256]:
+            del self.renders[key]
+            self.pool.permits.forget(_digest(key))
+
+    def _trim(self, key: Content, done: asyncio.Task[Render]) -> None:
+        """Faults are not remembered, and what is remembered is bounded: the oldest goes first."""
+        if done.cancelled() or done.exception() is not None:
+            self.renders.pop(key, None)
+        while len(self.renders) > self.remember:
+            del self.renders[next(iter(self.renders))]
+
+
+class CriticPool:
+    """The Critic port over critics. `lost` hears of renders whose pictures are gone with the browser that took them."""
+
+    def __init__(
+        self,
+        handles: Sequence[Any],
+        *,
+        timeout_s: float,
+        limit: int = 2,
+        lost: Callable[[Render], None],
+        permits: Permitting | None = None,
+    ) -> None:
+        self.pool = Pool("critic", handles, fault=CriticFault, timeout_s=timeout_s, limit=limit, permits=permits)
+        self.lost = lost
+
+    async def judge(
+        self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
+    ) -> Critique:
+        """See `rollout.ports.Critic`."""
+        critique: Critique = await self._ask("judge", (render, reference), task, page, render, reference, fresh=fresh)
+        return critique
+
+    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+        """See `rollout.ports.Critic`."""
+        seen = (old[1], new[1], reference)
+        comparison: Comparison = await self._ask("compare", seen, task, old, new, reference)
+        return comparison
+
+    async def _ask(self, method: str, seen: Sequence[Render | None], *args: Any, **kwargs: Any) -> Any:
+        """Asks a critic, who looks at the pictures of some renders."""
+        try:
+            return await self.pool.ask(method, *args, **kwargs)
+        except PictureLost:
+            for render in filter(None, seen):
+                self.lost(render)
+            raise
+
+
+class PlayerPool:
+    """Episode workers behind one door."""
+
+    def __init__(self, handles: Sequence[Any], *, timeout_s: float, limit: int) -> None:
+        self.pool = Pool("worker", handles, fault=MachineError, timeout_s=timeout_s, limit=limit)
+
+    async def play_group(
+        self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
+    ) -> Group:
+        """See `EpisodeWorker.play_group`; another worker plays again what a worker that died was playing.
+
+        Raises StorageFault when its pictures cannot be kept: nobody else could."""
+        faults: list[str] = []
+        for _ in range(GROUP_TRIES):
+            try:
+                group: Group = await self.pool.ask("play_group", task, num=num, seed=seed, rounds=rounds, keep=keep)
+            except StorageFault:
+                raise
+            except MachineError as fault:
+                logger.warning("a worker was lost over a group of task %s: %r", task.id, fault)
+                faults.append(fault_line(fault))
+                continue
+            return group
+        return Group(task=task, trajectories=(), dropped=num, faults=tuple(faults))
+
+    async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
+        """See `cluster.distributed.worker.EpisodeWorker`."""
+        edited: Edited = await self.pool.ask("edit", task, rounds=rounds, seed=seed)
+        return edited
+
+    async def judge_anew(self, task: Task, page: Page) -> Critique:
+        """See `cluster.distributed.worker.EpisodeWorker`."""
+        critique: Critique = await self.pool.ask("judge_anew", task, page)
+        return critique
+
+    async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
+        """See `cluster.distributed.worker.EpisodeWorker`."""
+        said: tuple[str, ...] = await self.pool.ask("review", task, page, seed=seed)
+        return said
+
+
+class LearnerPool:
+    """The Learner port over learner ranks and the engines they feed.
+
+    Every rank does every call. Rank 0's answer counts, and its weights go to the engines as an object reference, or
+    past Ray from rank 0 itself: the driver never holds them.
+    """
+
+    def __init__(
+        self,
+        ranks: Sequence[Any],
+        engines: Sequence[Any],
+        *,
+        canary: tuple[int, ...],
+        max_gap: float,
+        timeout_s: float,
+        policy: PolicySettings | None = None,
+    ) -> None:
+        self.ranks = Pool("learner-rank", ranks, fault=LearnerFault, timeout_s=timeout_s, limit=1)
+        self.engines = Pool("policy", engines, fault=EngineFault, timeout_s=timeout_s, limit=1)
+        self.line = Line("policy", engines, fault=EngineFault, timeout_s=timeout_s)
+        self.canary, self.max_gap, self.policy = canary, max_gap, policy or PolicySettings()
+
+    async def update(self, batch: Batch) -> Update:
+        """See `rollout.ports.Learner`."""
+        updates: list[Update] = await self.ranks.ask_all("update", batch)
+        return updates[0]
+
+    async def version(self) -> int:
+        """Updates the learner has made."""
+        return int(await self.ranks.ask_one(0, "get_version"))
+
+    async def sync(self) -> Sync:
+        """Puts rank 0's weights into every engine, and has each prove it.
+
+        Raises SyncError for one that does not hold them: no such engine serves, and the run must stop. Before the first
+        sync, raises ModelError where engine and learner compute differently from the same files.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        version = await self.version()
+        # Before the swap, so that the engines wait for their own share of the proof alone. Under ZeRO-3 it is also the
+        # forward without which the first weights that are gathered would be none.
+        wanted = (await self.ranks.ask_all("logprobs", self.canary))[0]
+        if version == 0:
+            await self.engines.ask_all("prove_model", self.canary, wanted, self.max_gap)
+        try:
+            size = await self._carry(version)
+        except EngineFault as fault:
+            # Some engines may have got them and others not, or the learner's group is broken: all meet again.
+            logger.warning("a sync is made again: %s", fault)
+            size = await self._carry(version)
+        gaps = await self.engines.ask_all("prove", version, self.canary, wanted, self.max_gap)
+        return Sync(version=version, gap=max(gaps), bytes=size, seconds=loop.time() - started)
+
+    async def _carry(self, version: int) -> int:
+        """All weights to every engine. Returns their bytes."""
+        policy = self.policy
+        if policy.transfer in ("auto", "shared_memory"):
+            blobs = [rank.weights.remote() for rank in self.ranks.handles]
+            size = int(await self.ranks.ask_one(0, "weights_size"))
+            await self.engines.ask_all("update_weights", blobs[0], version)
+            return size
+        how = (version, policy.transfer, self.line, policy.tensor_parallel, policy.call_timeout_s)
+        return int((await self.ranks.ask_all("send_weights", *how))[0])
+
+    async def save(self, path: Path) -> None:
+        """See `rollout.ports.Learner`."""
+        await self.ranks.ask_all("save", path)
+
+    async def load(self, path: Path) -> None:
+        """See `rollout.ports.Learner`."""
+        await self.ranks.ask_all("load", path)
+
+    async def export(self, path: Path) -> None:
+        """See `rollout.ports.Learner`."""
+        await self.ranks.ask_all("export", path)
+
+
+def _digest(value: object) -> str:
+    """A name for a record that is the same in every process, as `hash` is not."""
+    return hashlib.sha256(repr(value).encode("utf-8", "backslashreplace")).hexdigest()[:32]

@@ -1,0 +1,417 @@
+"""Hiring: plain classes become Ray actors here, with names that read well in the Ray dashboard.
+
+One placement group a pool. The crew asks for resources, never for nodes; what cannot be placed in time is an
+error that names the bundle and what the cluster has.
+"""
+
+import asyncio
+import hashlib
+import inspect
+import json
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from actors.settings import CriticsSettings
+from cluster.distributed.clients import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
+from cluster.distributed.health import keep_vigil
+from cluster.distributed.pool import Pool, answer
+from cluster.distributed.router import Grant, Message, RoutedPermits, Router, RouterClient
+from cluster.distributed.worker import EpisodeWorker
+from cluster.paths import at_home
+from cluster.settings import RunSettings
+from cluster.storage.store import Store
+from reward.score import score
+from rollout.errors import BrowserFault, CapacityError, CriticFault, MachineError, PictureLost
+from rollout.ports import Cast
+from rollout.seeds import seed_of
+
+logger = logging.getLogger(__name__)
+CANARY_TOKENS = 48
+SMALLEST_VOCABULARY = 256
+"""Token ids that every model has, for configurations that leave the vocabulary's size to a default."""
+STOP_TIMEOUT_S = 10.0
+CALLS = 1024
+"""Calls that may wait in one asynchronous actor at once; Ray lets in twice as many, so that no ping waits for them."""
+
+
+@dataclass(kw_only=True)
+class Crew:
+    """Everyone who works on a run."""
+
+    players: PlayerPool
+    learner: LearnerPool
+    agency: "Agency"
+    helpers: list[Pool]
+    """Browsers, judges, critics and the router: episode workers call them, the crew only monitors them."""
+
+    async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
+        """Monitors all actors, without end; see `cluster.distributed.health`.
+
+        Raises MachineError when an actor is lost that no other can replace.
+        """
+        learner = self.learner
+        await keep_vigil([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note, tell)
+
+    async def close(self) -> None:
+        """Ends everyone, and the waiting for those who died."""
+        # A call to an actor after Ray has been left would quietly join a cluster again.
+        self.players.pool.close()
+        await self.agency.close()
+
+
+async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> Crew:
+    """Hires and starts everyone; `packed` is what the proof of the model says.
+
+    Raises CapacityError for what does not fit, MachineError for what cannot start.
+    """
+    agency = Agency(settings, packed=packed)
+    try:
+        return await _hire(agency, settings, model, store)
+    except BaseException:
+        await agency.close()
+        raise
+
+
+async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Store) -> Crew:
+    from actors.browser.renderer import ChromiumRenderer
+
+    cluster = settings.cluster
+    browser_bundle = agency.bundle("browser", cluster.browser_cpus)
+    screen = (settings.renderer, put, at_home(settings.cache) / "renders")
+    browsers = await agency.hire(
+        "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
+    )
+    small = agency.bundle("", cluster.small_cpus)
+    judges = await agency.hire_judges(store.path)
+    critics = await agency.hire_critics(small, store.costs)
+    learner = await agency.hire_learner(model)
+    workers, routers = await agency.hire_workers(small, store.path)
+    await asyncio.gather(
+        agency.begin("browser", browsers, "start"),
+        agency.begin("policy", learner.engines.handles, "start"),
+        agency.begin("learner-rank", learner.ranks.handles, "ping"),
+        agency.begin_in_turn(("judge", judges, "start"), ("critic", critics, "ping")),
+        agency.begin("worker", workers, "ping"),
+        agency.begin("router", routers, "ping"),
+    )
+    patience = cluster.call_timeout_s
+    return Crew(
+        players=PlayerPool(workers, timeout_s=patience, limit=CALLS),
+        learner=learner,
+        agency=agency,
+        helpers=[
+            Pool("browser", browsers, fault=BrowserFault, timeout_s=patience),
+            Pool("judge", judges, fault=CriticFault, timeout_s=patience),
+            Pool("critic", critics, fault=CriticFault, timeout_s=patience),
+            Pool("router", routers, fault=MachineError, timeout_s=patience),
+        ],
+    )
+
+
+@dataclass(kw_only=True)
+class Bundle:
+    """What one actor of a pool asks for."""
+
+    cpus: float
+    gpus: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def request(self) -> dict[str, float]:
+        """As a placement group wants it."""
+        asked = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
+        return {name: amount for name, amount in asked.items() if amount > 0}
+
+
+class Agency:
+    """Places and starts actors, and ends every one of them."""
+
+    def __init__(self, settings: RunSettings, *, packed: bool = True) -> None:
+        self.settings, self.packed = settings, packed
+        self.handles: list[Any] = []
+        self.groups: list[Any] = []
+        self.namespace = f"relook-{os.getpid()}-{secrets.token_hex(2)}"
+
+    def bundle(self, role: str, cpus: float, gpus: float = 0.0) -> Bundle:
+        """What an actor of a role asks for; custom resources only on clusters whose nodes offer them."""
+        resources = {role: 1.0} if role and self.settings.cluster.roles else {}
+        return Bundle(cpus=cpus, gpus=gpus, resources=resources)
+
+    async def hire(
+        self,
+        name: str,
+        kind: type,
+        seats: Sequence[tuple[Any, ...]],
+        bundle: Bundle,
+        *,
+        restarts: int = 0,
+        group: Any = None,
+    ) -> list[Any]:
+        """One actor a seat, named `name-0`, `name-1`, …; a seat is what its constructor is given.
+
+        `restarts` is how often Ray may make one again that died, -1 without end: for those that a constructor
+        makes whole again. They sit in a placement `group` of their own unless one is given.
+        """
+        group = await self._place(name, len(seats), bundle) if group is None else group
+        return self._seat(name, kind, seats, bundle, group, restarts)
+
+    async def hire_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
+        """Episode workers that write to the folder `path`; and the router, which several of them need."""
+        num = self.settings.cluster.workers
+        group = await self._place("worker", num, bundle)
+        seats = [(self.namespace, self.settings, path)] * num
+        workers = await self.hire("worker", RayEpisodeWorker, seats, bundle, restarts=-1, group=group)
+        if num == 1:
+            return workers, []
+        find, patience = partial(find_actor, self.namespace), self.settings.cluster.call_timeout_s
+        seat = (find, num, shared_pools(self.settings), patience)
+        return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
+
+    async def hire_learner(self, model: Path) -> LearnerPool:
+        """The learner's ranks and the engines they feed; nobody has begun yet."""
+        from actors.policy.engine import VLLMPolicy
+
+        settings, cluster = self.settings, self.settings.cluster
+        policy = settings.policy.model_copy(update={"transfer": settings.transfer})
+        seed, bundle = seed_of(settings.seed, "engine"), self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
+        seats = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
+        pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
+        engines = await self.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
+        ranks = await self.hire_ranks(model, group=pairs)
+        sequence, gap, patience = canary(model), cluster.max_logprob_gap, cluster.call_timeout_s
+        return LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
+
+    async def place_pairs(self, engine: Bundle) -> Any:
+        """A placement group in which engine i and learner rank i share a whole GPU."""
+        rank = self._rank_bundle()
+        pair = Bundle(cpus=engine.cpus + rank.cpus, gpus=1.0, resources=engine.resources | rank.resources)
+        return await self._place("policy and learner-rank", self.settings.learner.ranks, pair)
+
+    def _rank_bundle(self) -> Bundle:
+        return self.bundle("learner", self.settings.cluster.learner_cpus, self.settings.cluster.learner_gpus)
+
+    async def hire_ranks(self, model: Path, group: Any = None) -> list[Any]:
+        """The learner's ranks, which meet at an address on rank 0's node."""
+        from actors.learner.rank import LearnerRank
+
+        settings, num, bundle = self.settings, self.settings.learner.ranks, self._rank_bundle()
+        group = await self._place("learner-rank", num, bundle) if group is None else group
+        host, port = await self._meeting_point(group)
+        how = (settings.episode.temperature, self.packed, settings.policy.template_arguments)
+        seats = [(str(model), settings.learner, rank, num, f"tcp://{host}:{port}", *how) for rank in range(num)]
+        return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
+
+    async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
+        """Critic actors; what the models they ask say is kept in the cache, what that cost in the folder `costs`."""
+        from actors.critic.ensemble import CriticActor
+
+        critic, cache = self.settings.critic, at_home(self.settings.cache) / "judgments"
+        served = self.settings.served_judge
+        if served.model:  # Its name is the run's to choose, and would not tell it from another run's.
+            cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
+        seats = [
+            (critic, fetch, cache, costs / f"critic-{place}.json", self._judge_of(place))
+            for place in range(critic.count)
+        ]
+        return await self.hire("critic", CriticActor, seats, bundle, restarts=-1)
+
+    async def hire_judges(self, folder: Path) -> list[Any]:
+        """Judges that the run serves itself, if any; their servers' logs are in `folder`."""
+        from cluster.distributed.judge_servers import RayJudge
+
+        settings, cluster, judge = self.settings, self.settings.cluster, self.settings.served_judge
+        if not judge.model:
+            return []
+        bundle = self.bundle("judge", cluster.judge_cpus, cluster.judge_gpus)
+        logs = [folder / f"judge-{place}.log" for place in range(judge.count)]
+        seats = [(judge, settings.critic.served_as, log) for log in logs]
+        return await self.hire("judge", RayJudge, seats, bundle, restarts=-1)
+
+    def _judge_of(self, place: int) -> Any:
+        """How a critic finds its judge by name, for a judge may move; None where the run serves none."""
+        from cluster.distributed.judge_servers import find_judge
+
+        judge = self.settings.judge
+        return partial(find_judge, f"judge-{place % judge.count}", self.namespace) if judge.model else None
+
+    async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
+        """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
+        pool = Pool(name, handles, fault=MachineError, timeout_s=self.settings.cluster.start_timeout_s, limit=1)
+        await pool.ask_all(method)
+
+    async def begin_in_turn(self, *pools: tuple[str, Sequence[Any], str]) -> None:
+        """Starts pools of which each needs the one before."""
+        for name, handles, method in pools:
+            await self.begin(name, handles, method)
+
+    async def close(self) -> None:
+        """Asks every actor to stop what it started, then ends it; leaves no placement behind."""
+        import ray
+
+        stopping = [handle.stop.remote() for handle in self.handles if hasattr(handle, "stop")]
+        if stopping:
+            await asyncio.to_thread(ray.wait, stopping, num_returns=len(stopping), timeout=STOP_TIMEOUT_S)
+        for handle in self.handles:
+            ray.kill(handle)
+        for group in self.groups:
+            ray.util.remove_placement_group(group)
+        self.handles, self.groups = [], []
+
+    async def _place(self, name: str, num: int, bundle: Bundle) -> Any:
+        import ray
+
+        group = ray.util.placement_group([bundle.request] * num, strategy="PACK", name=name)
+        self.groups.append(group)
+        timeout_s = self.settings.cluster.placement_timeout_s
+        if not await asyncio.to_thread(group.wait, timeout_s):
+            asked, has = json.dumps(bundle.request), json.dumps(ray.cluster_resources())
+            raise CapacityError(
+                f"{num} × {asked} for {name!r} cannot be placed within {timeout_s:.0f} s; the cluster has {has}, "
+                f"of which free {json.dumps(ray.available_resources())}; ask for less in [cluster], or add nodes"
+            )
+        return group
+
+    def _seat(
+        self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, group: Any, restarts: int
+    ) -> list[Any]:
+        hired = [self._actor(f"{name}-{i}", i, kind, seat, bundle, group, restarts) for i, seat in enumerate(seats)]
+        self.handles += hired
+        return hired
+
+    def _actor(
+        self, name: str, place: int, kind: type, seat: tuple[Any, ...], bundle: Bundle, group: Any, restarts: int
+    ) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        return (
+            ray.remote(kind)
+            .options(
+                name=name,
+                namespace=self.namespace,
+                num_cpus=bundle.cpus,
+                num_gpus=bundle.gpus,
+                resources=bundle.resources,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place),
+                max_restarts=restarts,
+                max_concurrency=2 * CALLS if _is_asynchronous(kind) else None,
+            )
+            .remote(*seat)
+        )
+
+    async def _meeting_point(self, group: Any) -> tuple[str, int]:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+        task = ray.remote(_free_port).options(num_cpus=0, scheduling_strategy=strategy)
+        host, port = await answer(
+            task.remote(), "a learner rank's node", MachineError, self.settings.cluster.start_timeout_s
+        )
+        return str(host), int(port)
+
+
+class RayEpisodeWorker(EpisodeWorker):
+    """An episode worker whose cast are pools of actors, which it shares with the other workers."""
+
+    def __init__(self, namespace: str, settings: RunSettings, path: Path) -> None:
+        """Finds the others by name: handles among its arguments would not outlive a restart of this actor."""
+        find, patience = partial(find_actor, namespace), settings.cluster.call_timeout_s
+        self.router = RouterClient(patience) if settings.cluster.workers > 1 else None
+
+        def pool(name: str) -> dict[str, Any]:
+            num, _ = shared_pools(settings)[name]
+            permits = RoutedPermits(self.router, name) if self.router else None
+            return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": patience}
+
+        renderer = RendererPool(**pool("browser"), find_worker=lambda number: find(f"worker-{number}"))
+        cast = Cast(
+            policy=PolicyPool(**pool("policy"), limit=CALLS),
+            renderer=renderer,
+            critic=CriticPool(**pool("critic"), limit=critics_at_once(settings.critic), lost=renderer.forget),
+            score=partial(score, settings=settings.score),
+        )
+        super().__init__(cast, settings.episode, Store(path), fetch)
+
+    async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
+        """See `cluster.distributed.router.RouterClient`."""
+        assert self.router is not None, "only several workers have a router"
+        return await self.router.exchange(session, grants)
+
+    async def grant(self, session: str, grants: list[Grant]) -> None:
+        """See `cluster.distributed.router.RouterClient`."""
+        assert self.router is not None, "only several workers have a router"
+        await self.router.grant(session, grants)
+
+
+def shared_pools(settings: RunSettings) -> dict[str, tuple[int, int]]:
+    """The pools that all workers share: how many actors each has, and how many calls may run on one at once."""
+    return {
+        "policy": (settings.policy.engines, CALLS),
+        "browser": (settings.browser.count, 1),
+        "critic": (settings.critic.count, critics_at_once(settings.critic)),
+    }
+
+
+def find_actor(namespace: str, name: str) -> Any:
+    """An actor by its name. Raises MachineError when there is none."""
+    import ray
+
+    try:
+        return ray.get_actor(name, namespace)
+    except ValueError as error:
+        raise MachineError(f"{name} is not there: {str(error).partition('.')[0]}") from error
+
+
+def critics_at_once(settings: CriticsSettings) -> int:
+    """Judgments that may be asked of one critic at once: as its cores allow, or as its servers may."""
+    asks = any(judge.kind == "http" for judge in settings.members.values())
+    return 4 * settings.at_once if asks else 2
+
+
+def put(png: bytes) -> Any:
+    """Pixels into the object store; what comes back travels in a record."""
+    import ray
+
+    return ray.put(png)
+
+
+def fetch(picture: Any) -> bytes:
+    """Pixels from the object store. Raises PictureLost when the node or actor that held them is gone."""
+    import ray
+    from ray.exceptions import GetTimeoutError, ObjectLostError, OwnerDiedError
+
+    if isinstance(picture, bytes):
+        return picture
+    try:
+        return bytes(ray.get(picture, timeout=60))
+    except (ObjectLostError, OwnerDiedError, GetTimeoutError) as error:
+        raise PictureLost(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
+
+
+def canary(model: Path) -> tuple[int, ...]:
+    """The fixed token sequence that proves a weight sync: any ids will do, as long as they never change."""
+    config = json.loads((model / "config.json").read_text())
+    vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size", SMALLEST_VOCABULARY)
+    draw = random.Random(0)
+    return tuple(draw.randrange(vocabulary) for _ in range(CANARY_TOKENS))
+
+
+def _is_asynchronous(kind: type) -> bool:
+    return any(inspect.iscoroutinefunction(method) for _, method in inspect.getmembers(kind, inspect.isfunction))
+
+
+def _free_port() -> tuple[str, int]:
+    import ray
+
+    with socket.socket() as door:
+        door.bind(("", 0))
+        return ray.util.get_node_ip_address(), door.getsockname()[1]

@@ -1,0 +1,174 @@
+"""Permits: which actor of a pool takes the next call, at most so many calls on one, and none on one that failed.
+
+`Permits` decides, in the process it lives in. Where several episode workers share the actors, it lives in the router
+(`cluster.distributed.router`), and workers ask there.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cluster.distributed.call_counts import Loads
+from rollout.errors import MachineError
+
+logger = logging.getLogger(__name__)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
+"""Between two pings of an actor that fails."""
+SLACK = 4
+"""Calls that an actor may have more than the least loaded, or half as many again, and still get what it is near."""
+HOMES = 8192
+"""Actors remembered for what is near them; the least recently used is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to call one actor, or the number of the episode worker that has the answer already."""
+
+    place: int = -1
+    worker: int = -1
+
+
+class Permitting(Protocol):
+    """What a pool needs: permits, from this process or from the router."""
+
+    async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
+        """Waits until an actor may be called: the one that had the last call `near` the same thing, unless it is
+        clearly more loaded than the least loaded. Calls with the same `shared` name have the same answer.
+
+        Raises MachineError when no actor is well for as long as a call may take."""
+        ...
+
+    def release(self, place: int, *, failed: bool = False) -> None:
+        """Returns a permit; an actor that failed gets no call until it answers a ping."""
+        ...
+
+    def forget(self, shared: str) -> None:
+        """The answer of that name is lost: the next call makes it again."""
+        ...
+
+    def close(self) -> None:
+        """Stops waiting for actors that failed."""
+        ...
+
+
+class Permits:
+    """Permits for the actors of one pool, first come, first served.
+
+    `ping` calls an actor, and raises MachineError when it does not answer.
+    """
+
+    def __init__(
+        self, name: str, num: int, *, limit: int, timeout_s: float, ping: Callable[[int], Awaitable[object]]
+    ) -> None:
+        self.name, self.limit, self.timeout_s, self.ping = name, limit, timeout_s, ping
+        self.loads = Loads(num)
+        self.homes: OrderedDict[Hashable, int] = OrderedDict()
+        self.waiting: deque[tuple[asyncio.Future[int], Hashable]] = deque()
+        self.recovering: dict[int, asyncio.Task[None]] = {}
+        """Actors that failed, each with the task that pings it."""
+        self.closed = False
+
+    async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
+        """See `Permitting`."""
+        place = self.take(near)
+        return Permit(await self._wait(near) if place is None else place)
+
+    def take(self, near: Hashable = None) -> int | None:
+        """A permit that nobody has to wait for; None when there is none, or others wait already."""
+        return None if self.waiting else self._take(near)
+
+    def release(self, place: int, *, failed: bool = False) -> None:
+        """See `Permitting`."""
+        if failed:
+            self._rest(place)
+        self.loads.add(place, -1)
+        self._grant()
+
+    def hold(self, place: int) -> None:
+        """Counts a call that runs on an actor already."""
+        self.loads.add(place, 1)
+
+    def forget(self, shared: str) -> None:
+        """Nothing to do: no other process shares its answers."""
+
+    def close(self) -> None:
+        """See `Permitting`."""
+        self.closed = True
+        for task in self.recovering.values():
+            task.cancel()
+
+    async def _wait(self, near: Hashable) -> int:
+        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.waiting.append((turn, near))
+        try:
+            while not turn.done():
+                await asyncio.wait([turn], timeout=self.timeout_s)
+                if not turn.done() and self.loads.least() is None:
+                    num, seconds = len(self.loads), self.timeout_s
+                    raise MachineError(f"none of {num} {self.name} actors was well for {seconds:.0f} s")
+            return turn.result()
+        except BaseException:
+            if turn.done():
+                self.release(turn.result())
+            turn.cancel()
+            self._grant()
+            raise
+
+    def _grant(self) -> None:
+        """Gives permits to those that wait, in their order."""
+        while self.waiting:
+            turn, near = self.waiting[0]
+            if not turn.cancelled():
+                place = self._take(near)
+                if place is None:
+                    return
+                turn.set_result(place)
+            self.waiting.popleft()
+
+    def _take(self, near: Hashable) -> int | None:
+        place = self.loads.least()
+        if place is None or self.loads.counts[place] >= self.limit:
+            return None
+        place = place if near is None else self._home(near, place)
+        self.loads.add(place, 1)
+        return place
+
+    def _home(self, near: Hashable, least: int) -> int:
+        """The actor of the last call near the same thing; the least loaded from now on, where that one has failed, is
+        full or is clearly more loaded."""
+        home, counts = self.homes.pop(near, least), self.loads.counts
+        most = min(self.limit - 1, counts[least] + max(SLACK, counts[least] // 2))
+        if home in self.recovering or counts[home] > most:
+            home = least
+        self.homes[near] = home
+        if len(self.homes) > HOMES:
+            self.homes.popitem(last=False)
+        return home
+
+    def _rest(self, place: int) -> None:
+        if place not in self.recovering and not self.closed:
+            self.loads.close(place)
+            task = asyncio.create_task(self._recover(place), name=f"recovery of {self.name}-{place}")
+            task.add_done_callback(lambda _: self._return(place))
+            self.recovering[place] = task
+
+    def _return(self, place: int) -> None:
+        del self.recovering[place]
+        self.loads.open(place)
+        if not self.closed:
+            self._grant()
+
+    async def _recover(self, place: int) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                await self.ping(place)
+            except MachineError as fault:
+                logger.warning("%s-%d is not well: %s", self.name, place, fault)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            else:
+                return

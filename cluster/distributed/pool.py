@@ -1,0 +1,138 @@
+"""A pool of Ray actors: least-loaded routing, deadlines, health, and Ray's errors in our own words.
+
+A pool gets a permit for one of its handles (`cluster.distributed.permits`), calls a method of it and waits for the
+answer; it does not know what the actor does. A handle that fails leaves the pool at once, because an idle handle that
+fails fast would draw every call, and comes back when it answers a ping.
+"""
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from cluster.distributed.permits import Permit, Permits, Permitting
+from rollout.errors import MachineError, RelookError, StorageFault
+
+PING_TIMEOUT_S = 30.0
+
+
+class Pool:
+    """Handles of one kind of actor. `limit` calls run on one handle at a time, the others wait here in order.
+
+    With `permits` from elsewhere, others that call the same actors count too, and `limit` is theirs to keep.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        handles: Sequence[Any],
+        *,
+        fault: type[MachineError],
+        timeout_s: float,
+        limit: int = 1,
+        permits: Permitting | None = None,
+    ) -> None:
+        self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
+        self.permits = permits or Permits(name, len(self.handles), limit=limit, timeout_s=timeout_s, ping=self._ping)
+        self.closed = False
+
+    async def ask(self, method: str, *args: Any, near: Hashable = None, **kwargs: Any) -> Any:
+        """Asks the handle that `permit` chooses. Raises the pool's fault when the actor dies or does not answer in
+        time, when none is well for as long as one may take to answer, or the pool is closed."""
+        permit = await self.permit(method, near=near)
+        return await self.ask_with(permit, method, *args, **kwargs)
+
+    async def permit(self, method: str, near: Hashable = None, shared: str = "") -> Permit:
+        """The right to make one call, which `ask_with` uses up; see `Permitting.acquire`."""
+        if not self.closed:
+            try:
+                permit = await self.permits.acquire(near, shared)
+            except MachineError as fault:
+                raise self.fault(str(fault)) from None
+            if not self.closed:
+                return permit
+            if permit.place >= 0:
+                self.permits.release(permit.place)
+        raise self.fault(f"the {self.name} pool is closed: nobody is there to {method}")
+
+    async def ask_with(self, permit: Permit, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Asks the handle that a permit is for, and returns the permit."""
+        failed = False
+        try:
+            return await self.ask_one(permit.place, method, *args, **kwargs)
+        except StorageFault:  # the handle is well
+            raise
+        except MachineError:
+            failed = True
+            raise
+        finally:
+            self.permits.release(permit.place, failed=failed)
+
+    def close(self) -> None:
+        """Asks nobody any more, and waits for nobody to come back."""
+        self.closed = True
+        self.permits.close()
+
+    async def ask_all(self, method: str, *args: Any, **kwargs: Any) -> list[Any]:
+        """Asks every handle at once."""
+        places = range(len(self.handles))
+        return await asyncio.gather(*(self.ask_one(place, method, *args, **kwargs) for place in places))
+
+    async def ask_one(self, place: int, method: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Any:
+        """Asks one handle."""
+        patience = self.timeout_s if timeout_s is None else timeout_s
+        call = getattr(self.handles[place], method).remote(*args, **kwargs)
+        return await answer(call, f"{self.name}-{place}.{method}", self.fault, patience)
+
+    async def _ping(self, place: int) -> None:
+        await self.ask_one(place, "ping", timeout_s=PING_TIMEOUT_S)
+
+
+class Line:
+    """The way from one actor to all actors of a pool: blocking, where `Pool` is for those who wait for many things."""
+
+    def __init__(self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float) -> None:
+        self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
+        self.num = len(self.handles)
+
+    def ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+        """Calls a method of every actor at once, each with its own arguments, and waits until all are done or one
+        failed. Raises the pool's fault, as `Pool` does."""
+        asyncio.run(self._ask_all(method, arguments))
+
+    async def _ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+        calls = [getattr(handle, method).remote(*its) for handle, its in zip(self.handles, arguments, strict=True)]
+        names = [f"{self.name}-{place}.{method}" for place in range(self.num)]
+        await asyncio.gather(
+            *(answer(call, name, self.fault, self.timeout_s) for call, name in zip(calls, names, strict=True))
+        )
+
+
+async def answer(call: Any, what: str, fault: type[MachineError], timeout_s: float) -> Any:
+    """What a Ray call comes to. Raises `fault` when there is no answer in time, or Ray itself is why there is none."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        # Not `wait_for`: before Python 3.12 that forgets a cancellation that comes together with the answer.
+        async with asyncio.timeout(timeout_s):
+            return await call
+    except (TimeoutError, RayError) as error:
+        # What was raised on purpose crosses the wire as what it was; a bug keeps its remote traceback.
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, RelookError):
+            raise cause from None
+        if isinstance(cause, TimeoutError | RayError):
+            raise fault(f"{what}: {_why(cause, timeout_s)}") from error
+        raise
+
+
+def _why(error: BaseException, timeout_s: float) -> str:
+    from ray.exceptions import RayActorError
+
+    if isinstance(error, TimeoutError):
+        return f"no answer in {timeout_s:.0f} s"
+    first, *rest = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if not isinstance(error, RayActorError):
+        return first
+    # Of an actor that its constructor ended, the last line says with what.
+    raised = f": {rest[-1].strip()}" if rest and "creation task" in first else ""
+    return f"the actor is gone ({first}{raised})"

@@ -1,0 +1,227 @@
+"""The driver: what it costs a trajectory with 2,000 of them in flight, and whether its memory stays flat over 50,000.
+
+The driver is this process: the loop, the stream, its pools, the vigil over 1,411 actors, the step files, MLflow and the
+report, all through a real Ray. Episodes are played in worker actors, as in a run, on pools of 256 engines, 1,024
+browsers and 128 critics that sleep, and share a router. All times are those of a cluster divided by SPEED, the vigil's
+too.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cluster.distributed.clients import LearnerPool, PlayerPool
+from cluster.distributed.health import keep_vigil, pause_s
+from cluster.distributed.pool import Pool
+from cluster.distributed.router import Grant, Message, Router, RouterClient
+from cluster.distributed.worker import EpisodeWorker
+from cluster.experiments.bench.part import Figures
+from cluster.experiments.bench.training_loop.simulated_actors import (
+    CANARY,
+    Cluster,
+    SleepingEngine,
+    SleepingRank,
+    Times,
+)
+from cluster.monitoring.display import Display
+from cluster.monitoring.mlflow_tracker import Tracker
+from cluster.monitoring.observer import Observer
+from cluster.settings import RunSettings, check_settings
+from cluster.storage.store import Store
+from cluster.training.curriculum import Curriculum
+from cluster.training.loop import one_step, play_group
+from cluster.training.run import Run
+from cluster.training.state import RunState
+from cluster.training.stream import Stream
+from rollout.errors import BrowserFault, CriticFault
+from rollout.records import Group
+
+TRAJECTORIES = int(os.environ.get("DRIVER_TRAJECTORIES", "50000"))
+SPEED = float(os.environ.get("DRIVER_SPEED", "40"))
+WORKERS = 2
+STAND_INS = 4
+"""Actors that the vigil looks at, and weights go to, again and again, in place of 1,408."""
+SIZES: dict[str, Any] = {
+    "steps": 10**6,
+    "groups": 128,
+    "group_size": 8,
+    "in_flight": 2000,
+    "max_staleness": 8,
+    "refill": 0,
+    "episode": {"rounds": 1, "attempts": 2, "speculate": 1, "max_tokens": 8000},
+    "policy": {"engines": 256},
+    "browser": {"count": 1024},
+    "critic": {"count": 128},
+    "cluster": {"workers": WORKERS},
+}
+
+
+class SleepingWorker:
+    """An episode worker in a process of its own, with the whole sleeping cluster in it."""
+
+    def __init__(self, settings: RunSettings, times: Times, path: Path) -> None:
+        self.settings, self.times, self.path = settings, times, path
+        self.worker: EpisodeWorker | None = None
+        self.router = RouterClient(600)
+
+    async def play_group(self, *args: Any, **kwargs: Any) -> Group:
+        """See `cluster.distributed.worker.EpisodeWorker`."""
+        if self.worker is None:  # Its pools belong to the loop that this runs in.
+            self.worker = Cluster.of(self.settings, self.times).worker(self.settings, self.path, self.router)
+        return await self.worker.play_group(*args, **kwargs)
+
+    async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
+        """See `cluster.distributed.router.RouterClient`."""
+        return await self.router.exchange(session, grants)
+
+    async def grant(self, session: str, grants: list[Grant]) -> None:
+        """See `cluster.distributed.router.RouterClient`."""
+        await self.router.grant(session, grants)
+
+    async def ping(self) -> None:
+        """Answers."""
+
+    async def cpu(self) -> float:
+        """Seconds of processor time this process has used."""
+        return time.process_time()
+
+
+class Ledger(Observer):
+    """The watcher of a real run, which also writes down what the driver has used at the end of each step."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.rows: list[tuple[float, float, float]] = []
+        """Trajectories so far, CPU seconds of this process, MB of its own memory."""
+
+    def step(self, state: RunState, groups: list[Group]) -> None:
+        """A step is finished."""
+        super().step(state, groups)
+        before = self.rows[-1][0] if self.rows else 0.0
+        self.rows.append((before + sum(len(g.trajectories) for g in groups), time.process_time(), own_mb()))
+        done, cpu_s, mb = self.rows[-1]
+        print(f"driver … {done:.0f} trajectories, {cpu_s:.1f} s, {mb:.0f} MB", file=sys.stderr, flush=True)
+
+
+def bench_driver() -> Figures:
+    """CPU milliseconds of driver and workers a trajectory, and MB by which the driver's own memory grew."""
+    settings = check_settings(SIZES, "the driver's bench")
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_drive(settings, Times().faster(SPEED), Path(folder)))
+
+
+def own_mb() -> float:
+    """Memory that is this process's own, without the object store it maps, in MB."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
+
+
+async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
+    from cluster.distributed import launch
+    from cluster.distributed.connection import connect
+
+    connection = await asyncio.to_thread(connect)
+    agency = launch.Agency(settings)
+    small = agency.bundle("", settings.cluster.small_cpus)
+    try:
+        workers = await agency.hire("worker", SleepingWorker, [(settings, times, folder)] * WORKERS, small)
+        seats = [(times, place, settings.policy.max_num_seqs) for place in range(STAND_INS)]
+        find, pools = partial(launch.find_actor, agency.namespace), launch.shared_pools(settings)
+        (router,) = await agency.hire("router", Router, [(find, WORKERS, pools, 600)], small)
+        others = await agency.hire("sleeper", SleepingEngine, seats, small)
+        ranks = await agency.hire("learner-rank", SleepingRank, [(times, 0)], small)
+        players = PlayerPool(workers, timeout_s=600, limit=launch.CALLS)
+        engines = [others[place % STAND_INS] for place in range(settings.policy.engines)]
+        learner = LearnerPool(ranks, engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
+        await players.pool.ask_all("ping")
+        vigil = asyncio.create_task(_vigil(settings, learner, players.pool, others))
+        figures = await _measure(settings, Store(folder), learner, players, router)
+        vigil.cancel()
+        await asyncio.gather(vigil, return_exceptions=True)
+        return figures
+    finally:
+        await agency.close()
+        await asyncio.to_thread(connection.leave)
+
+
+async def _vigil(settings: RunSettings, learner: LearnerPool, workers: Pool, others: list[Any]) -> None:
+    """What `cluster.distributed.launch.Crew.guard` does, at the bench's pace."""
+
+    def pool(name: str, num: int, fault: Any) -> Pool:
+        return Pool(name, [others[place % STAND_INS] for place in range(num)], fault=fault, timeout_s=600, limit=1)
+
+    browsers = pool("browser", settings.browser.count, BrowserFault)
+    critics = pool("critic", settings.critic.count, CriticFault)
+    few, many = [learner.ranks, learner.engines], [workers, browsers, critics]
+    actors = sum(len(one.handles) for one in (*few, *many))
+    await keep_vigil(few, many, lambda _: None, lambda *_: None, pause_s(actors) / SPEED)
+
+
+async def _measure(
+    settings: RunSettings, store: Store, learner: LearnerPool, players: PlayerPool, router: Any
+) -> Figures:
+    """Steps until so many trajectories were learnt from, after those that were in flight at first."""
+    tracker = Tracker(settings, store.path, "bench")
+    ledger = Ledger(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
+    run = Run(
+        settings=settings,
+        curriculum=Curriculum(settings),
+        store=store,
+        players=players,
+        learner=learner,
+        watcher=ledger,
+        state=ledger.state,
+    )
+    stream = Stream(lambda step, place: play_group(run, step, place), settings)
+    # By then as much is played ahead as the learner may still use.
+    warm = (2 + settings.max_staleness) * settings.groups * settings.group_size
+    begun: tuple[float, list[float]] | None = None
+    while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:
+        await one_step(run, stream)
+        if begun is None and ledger.rows[-1][0] >= warm:
+            begun = time.perf_counter(), await players.pool.ask_all("cpu")
+            routed = await router.__ray_call__.remote(_cpu)
+            first = len(ledger.rows) - 1
+    assert begun is not None, "there is a step that ends the warm-up"
+    wall_s, spent = time.perf_counter() - begun[0], await players.pool.ask_all("cpu")
+    routed_s = await router.__ray_call__.remote(_cpu) - routed
+    await stream.close()
+    ledger.clerk.shutdown(wait=True)
+    return _figures(ledger.rows[first:], wall_s, sum(spent) - sum(begun[1]), routed_s) | _load(run)
+
+
+def _cpu(_: Any) -> float:
+    return time.process_time()
+
+
+def _figures(rows: list[tuple[float, float, float]], wall_s: float, workers_s: float, router_s: float) -> Figures:
+    num = rows[-1][0] - rows[0][0]
+    memory, few = [mb for _, _, mb in rows], max(1, len(rows) // 10)
+    return {
+        "cpu_ms_per_trajectory": 1000 * (rows[-1][1] - rows[0][1]) / num,
+        "memory_growth_mb": median(memory[-few:]) - median(memory[:few]),
+        "worker_cpu_ms_per_trajectory": 1000 * workers_s / num,
+        "router_cpu_ms_per_trajectory": 1000 * router_s / num,
+        "trajectories": num,
+        "trajectories_per_s": num / wall_s,
+        "memory_mb_first": memory[0],
+        "memory_mb_last": memory[-1],
+        "speed": SPEED,
+    }
+
+
+def _load(run: Run) -> Figures:
+    """What the stream had to carry."""
+    rows = run.state.history[len(run.state.history) // 4 :]
+    return {
+        "in_flight": median(row["in_flight"] for row in rows),
+        "tokens_a_page": median(row["tokens_mean"] for row in rows),
+        "pages_a_trajectory": median(row["pages"] / row["trajectories"] for row in rows),
+        "groups_given_up_a_step": median(row["groups_given_up"] for row in rows),
+    }

@@ -1,0 +1,142 @@
+"""The learner: tokens a second on first pages and revisions, beside plain PyTorch loops in the same run."""
+
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cluster.experiments.bench.part import Figures, built_in_policy
+from learner.settings import LearnerSettings
+from reward.designs import tasks
+from rollout.prompts import answer, first, revise
+from rollout.records import Batch, Page, Sample
+
+TASKS = 24
+GROUP_SIZE = 8
+TURNS = 5
+"""How often each side is measured, in turn, after a first time that does not count."""
+
+
+def bench_learner() -> Figures:
+    """Tokens a second of the built-in policy's updates, beside plain loops; on a GPU, of models of 0.5 B and 7 B too.
+
+    `ratio_plain_torch`: over a loop in plain PyTorch on the same packed rows. `ratio_packed`: packed rows over padded
+    micro-batches, both in plain PyTorch; `_sorted` where those are of samples sorted by length. `ratio_siblings`: the
+    learner over the plain loop where samples come in groups, whose prompt the plain loop reads for each of them.
+    """
+    import torch
+
+    settings = LearnerSettings(lr=1e-5)
+    torch.set_num_threads(settings.threads)
+    model = built_in_policy()
+    written = pages(model, settings)
+    figures = measure(model, settings, written, padded=True)
+    figures["ratio_siblings"] = measure(model, settings, siblings(written))["ratio_plain_torch"]
+    if torch.cuda.is_available():
+        from cluster.experiments.bench.shapes import bench_shapes
+
+        return figures | bench_shapes()
+    print("learner: no GPU here, so models of 0.5 B and 7 B are not measured", file=sys.stderr)
+    return figures
+
+
+def measure(model_dir: Path, settings: LearnerSettings, samples: Sequence[Sample], *, padded: bool = False) -> Figures:
+    """The learner and plain loops on the same samples, in turn."""
+    import torch
+
+    from cluster.experiments.bench.plain import PlainLoop
+    from learner.batch import pack
+    from learner.engine import Engine
+    from learner.lora import adapt
+    from learner.model import read_model
+    from learner.packing import alone, piece_of
+
+    engine = Engine(model_dir, settings, init_method=_address())
+    own = read_model(model_dir, settings, engine.device)
+    if settings.lora_rank:
+        adapt(own, settings)
+    plain = PlainLoop(own, settings, engine.device)
+    pieces = [piece_of(sample) for sample in samples]
+    lengths, waste = [piece.length for piece in pieces], []
+
+    def update() -> None:
+        waste.append(engine.update(Batch(samples=tuple(samples))).metrics["padding_waste"])
+
+    def packed() -> None:
+        plain.update_packed([alone(pieces[i] for i in row) for row in pack(lengths, settings.token_budget)])
+
+    sides: dict[str, Callable[[], Any]] = {"learner": update, "plain": packed}
+    if padded:
+        batched = read_model(model_dir, settings, engine.device)
+        batched.set_attn_implementation("sdpa")
+        loop, ordered = PlainLoop(batched, settings, engine.device), sorted(pieces, key=lambda piece: piece.length)
+        sides["padded"] = lambda: loop.update_padded(pieces)
+        sides["padded_sorted"] = lambda: loop.update_padded(ordered)
+    seconds = {name: median(taken) for name, taken in in_turn(sides, torch.cuda.synchronize, engine.device).items()}
+    tokens = float(sum(lengths))
+    figures = {"tokens": tokens, "tokens_per_s": tokens / seconds["learner"], "padding_waste": waste[-1]}
+    figures["ratio_plain_torch"] = seconds["plain"] / seconds["learner"]
+    if padded:
+        figures["ratio_packed"] = seconds["padded"] / seconds["plain"]
+        figures["ratio_packed_sorted"] = seconds["padded_sorted"] / seconds["plain"]
+    return figures | {f"{name}_s": taken for name, taken in seconds.items()}
+
+
+def in_turn(sides: dict[str, Callable[[], Any]], synchronize: Callable[[], Any], device: str) -> dict[str, list[float]]:
+    """Seconds of each side, one after the other, again and again; what warms them up does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(TURNS + 1):
+        for name, side in sides.items():
+            started = time.perf_counter()
+            side()
+            if device == "cuda":
+                synchronize()
+            if turn:
+                taken[name].append(time.perf_counter() - started)
+    return taken
+
+
+def pages(model_dir: Path, settings: LearnerSettings) -> list[Sample]:
+    """A first page and a revision of built-in tasks, as the model's tokenizer cuts them, in the order of play."""
+    from learner.model import read_tokenizer
+
+    tokenizer, draw = read_tokenizer(model_dir), random.Random(0)
+    samples = []
+    for task in tasks(TASKS, seed=0, split="train"):
+        page = Page(html=task.reference_html or "")
+        for messages in (first(task), revise(task, page, ("The title is too small.", "The button does nothing."))):
+            told = [{"role": message.role, "content": message.content} for message in messages]
+            prompt = tokenizer.apply_chat_template(told, add_generation_prompt=True, return_dict=False)
+            written = tokenizer(answer(page.html or ""), add_special_tokens=False)["input_ids"]
+            some = tuple(written[: settings.token_budget - len(prompt)])
+            samples.append(
+                Sample(
+                    prompt_ids=tuple(prompt), token_ids=some, logprobs=(-1.0,) * len(some), advantage=draw.gauss(0, 1)
+                )
+            )
+    return samples
+
+
+def siblings(samples: Sequence[Sample]) -> list[Sample]:
+    """As many samples in groups that share their prompt, first pages and revisions; each is cut in its second half."""
+    draw = random.Random(0)
+    chosen = samples[:: GROUP_SIZE - 1]  # an odd step, which meets both kinds
+    found = []
+    for sample in [sample for sample in chosen for _ in range(GROUP_SIZE)][: len(samples)]:
+        end = draw.randint(len(sample.token_ids) // 2, len(sample.token_ids))
+        some, logprobs = sample.token_ids[:end], sample.logprobs[:end]
+        found.append(replace(sample, token_ids=some, logprobs=logprobs, advantage=draw.gauss(0, 1)))
+    return found
+
+
+def _address() -> str:
+    """Where the only rank meets itself."""
+    import socket
+
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{door.getsockname()[1]}"

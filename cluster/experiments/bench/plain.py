@@ -1,0 +1,94 @@
+"""A plain PyTorch loop: what the learner's tokens a second are compared with."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learner.model import logits_of
+from learner.packing import Family, Piece, alone, lay_out
+from learner.settings import LearnerSettings
+
+
+class PlainLoop:
+    """The learner's update as one writes it by hand: the same model and loss, AdamW, no DeepSpeed and no metrics.
+
+    Weights of bfloat16 have float32 masters, in the GPU's memory or, where the learner's are, in the machine's.
+    """
+
+    def __init__(self, model: Any, settings: LearnerSettings, device: str) -> None:
+        """Takes a model of `learner.model.read_model`, with adapters or without."""
+        self.model, self.settings, self.device = model.to(device), settings, device
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        there = "cpu" if settings.offload != "none" else device
+        rough = self.weights[0].dtype != torch.float32
+        self.masters = [weight.detach().to(there, torch.float32) for weight in self.weights] if rough else self.weights
+        self.optimizer = torch.optim.AdamW(
+            self.masters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        )
+
+    def update_packed(self, rows: Sequence[Sequence[Family]]) -> float:
+        """One update from rows that are packed as the learner packs them; returns the gradient's norm."""
+        num = sum(len(piece.token_ids) for row in rows for family in row for piece in family.pieces)
+        for families in rows:
+            row = lay_out(families, self.device)
+            logits_TV = logits_of(self.model, row).float()
+            self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
+        return self._step()
+
+    def update_padded(self, pieces: Sequence[Piece]) -> float:
+        """One update from micro-batches that are padded to their longest piece, in the order given.
+
+        Wants a model whose attention takes batches; the head runs on learnt tokens alone, as in a packed row.
+        """
+        num = sum(len(piece.token_ids) for piece in pieces)
+        for some in micro_batches(pieces, self.settings.token_budget):
+            ids_BL, learnt_BL = _padded(some, self.device)
+            hidden_TD = self.model.model(input_ids=ids_BL, use_cache=False).last_hidden_state[learnt_BL]
+            logits_TV = self.model.lm_head(hidden_TD).float()
+            row = lay_out(alone(some), self.device)
+            self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
+        return self._step()
+
+    def _backward(self, logits_TV: Tensor, targets_T: Tensor, engine_T: Tensor, advantages_T: Tensor, num: int) -> None:
+        logprobs_T = logits_TV.log_softmax(-1).gather(-1, targets_T[:, None])[:, 0]
+        constant_T = logprobs_T.detach()
+        weights_T = (constant_T - engine_T).exp().clamp(max=self.settings.rollout_cap)
+        loss = -(weights_T * advantages_T * (logprobs_T - constant_T).exp()).sum() / num
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def _step(self) -> float:
+        apart = self.masters is not self.weights
+        for master, weight in zip(self.masters, self.weights, strict=True) if apart else ():
+            master.grad = None if weight.grad is None else weight.grad.to(master.device, torch.float32)
+        norm = torch.nn.utils.clip_grad_norm_(self.masters, self.settings.grad_clip).item()
+        self.optimizer.step()
+        with torch.no_grad():
+            for master, weight in zip(self.masters, self.weights, strict=True) if apart else ():
+                weight.copy_(master)
+        for weight in (*self.masters, *self.weights):
+            weight.grad = None
+        return norm
+
+
+def micro_batches(pieces: Sequence[Piece], budget: int) -> Iterator[list[Piece]]:
+    """Pieces in their order, as many at once as fit into `budget` tokens when all are as long as the longest."""
+    some: list[Piece] = []
+    for piece in pieces:
+        if some and max(piece.length, *(one.length for one in some)) * (len(some) + 1) > budget:
+            yield some
+            some = []
+        some.append(piece)
+    yield some
+
+
+def _padded(pieces: Sequence[Piece], device: str) -> tuple[Tensor, Tensor]:
+    """[B, L] ids, padded on the right, where causal attention needs no mask; [B, L] where learnt tokens are read."""
+    length = max(piece.length for piece in pieces)
+    ids_BL = torch.zeros((len(pieces), length), dtype=torch.long)
+    learnt_BL = torch.zeros((len(pieces), length), dtype=torch.bool)
+    for b, piece in enumerate(pieces):
+        ids_BL[b, : piece.length] = torch.tensor([*piece.prompt_ids, *piece.token_ids[:-1]])
+        learnt_BL[b, len(piece.prompt_ids) - 1 : piece.length] = True
+    return ids_BL.to(device), learnt_BL.to(device)

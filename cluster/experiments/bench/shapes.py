@@ -1,0 +1,166 @@
+"""The learner on a GPU: models shaped like ones of 0.5 B and 7 B parameters with random weights, beside plain loops.
+
+`python -m cluster.experiments.bench.shapes CASE` measures one, in a process of its own: what it held is free after it.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from cluster.experiments.bench.learner import measure
+from cluster.experiments.bench.part import Figures, built_in_policy
+from learner.model import read_tokenizer
+from learner.settings import LearnerSettings
+from rollout.records import Sample
+
+GIB = 2**30
+PEAKS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
+"""Dense bfloat16 operations a second that the makers' data sheets promise, by a part of the device's name."""
+PAGES = 32
+PROMPT, SHORTEST, LONGEST = 512, 512, 3072
+"""Tokens: a brief with a page under revision, and what is written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What decides a model's work; layers are Qwen2's."""
+
+    hidden: int
+    inner: int
+    layers: int
+    heads: int
+    key_heads: int
+    vocab: int
+    tied: bool
+
+
+SMALL = Shape(hidden=896, inner=4864, layers=24, heads=14, key_heads=2, vocab=151936, tied=True)
+LARGE = Shape(hidden=3584, inner=18944, layers=28, heads=28, key_heads=4, vocab=152064, tied=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A model and how it is trained; what it needs beside the weights decides where it is measured."""
+
+    name: str
+    shape: Shape
+    gpu_gib: int
+    ram_gib: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = (
+    Case(name="0.5b", shape=SMALL, gpu_gib=70, ram_gib=16),
+    Case(name="7b_lora", shape=LARGE, gpu_gib=70, ram_gib=40, settings={"lora_rank": 16, "recompute": True}),
+    # Float32 masters, gradients and AdamW's two means: 16 bytes a weight in the machine's memory.
+    Case(
+        name="7b",
+        shape=LARGE,
+        gpu_gib=70,
+        ram_gib=260,  # the plain loop's too
+        settings={"offload": "optimizer", "zero_stage": 2, "recompute": True},
+    ),
+)
+
+
+def bench_shapes() -> Figures:
+    """Tokens a second, their ratio to a plain loop, and the share of the GPU's peak, of each case that fits."""
+    gpu = torch.cuda.get_device_properties(0)
+    peak = next((peak for name, peak in PEAKS.items() if name in gpu.name), None)
+    if peak is None:
+        print(f"learner: the peak of {gpu.name} is not known, so no utilisation is given", file=sys.stderr)
+    figures: Figures = {}
+    for case in CASES:
+        have = gpu.total_memory // GIB, psutil.virtual_memory().available // GIB
+        if have[0] < case.gpu_gib or have[1] < case.ram_gib:
+            wants = f"{case.gpu_gib} GiB on the GPU and {case.ram_gib} GiB beside it"
+            print(f"learner: {case.name} wants {wants}, here are {have[0]} and {have[1]}: skipped", file=sys.stderr)
+            continue
+        shown = subprocess.run(
+            [sys.executable, "-m", __name__, case.name], stdout=subprocess.PIPE, text=True, check=True
+        )
+        found: Figures = json.loads(shown.stdout.strip().splitlines()[-1])
+        if peak is not None:
+            found["mfu"] = found["tokens_per_s"] * found["flops_per_token"] / peak
+            found["mfu_plain"] = found["mfu"] / found["ratio_plain_torch"]
+        figures |= {f"{case.name}_{key}": value for key, value in found.items()}
+    return figures
+
+
+def bench_case(case: Case) -> Figures:
+    """The learner and a plain loop on one model, in this process."""
+    settings = LearnerSettings(lr=1e-6, token_budget=8192, distill_weight=0, **case.settings)
+    samples = _samples(case.shape)
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder), case.shape)
+        # The engine wants one; what is measured is no text.
+        read_tokenizer(built_in_policy()).save_pretrained(folder)
+        figures = measure(Path(folder), settings, samples)
+    return figures | {"flops_per_token": flops_per_token(case, samples)}
+
+
+def write_model(folder: Path, shape: Shape) -> None:
+    """A model with random weights in bfloat16, without a tokenizer."""
+    from transformers import Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        Qwen2ForCausalLM(config_of(shape)).to(torch.bfloat16).save_pretrained(folder)
+
+
+def config_of(shape: Shape) -> Any:
+    """The shape as transformers is told it."""
+    from transformers import Qwen2Config
+
+    return Qwen2Config(
+        vocab_size=shape.vocab,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_heads,
+        tie_word_embeddings=shape.tied,
+        dtype=torch.bfloat16,
+    )
+
+
+def flops_per_token(case: Case, samples: list[Sample]) -> float:
+    """Operations that a token needs on average, without those that recomputing adds.
+
+    2 a weight forward, as much for the activations' gradients, and again for the weights' own where those are
+    trained; of attention 4 · width a token that is looked back on, half of its sample's on average, and thrice that
+    with the backward pass. The head runs on learnt tokens only. Embeddings are looked up.
+    """
+    shape, lora = case.shape, bool(case.settings.get("lora_rank"))
+    width = shape.hidden // shape.heads
+    layer = shape.hidden * (2 * shape.hidden + 2 * shape.key_heads * width) + 3 * shape.hidden * shape.inner
+    lengths = [len(sample.prompt_ids) + len(sample.token_ids) - 1 for sample in samples]
+    learnt = sum(len(sample.token_ids) for sample in samples) / sum(lengths)
+    weights = shape.layers * layer + learnt * shape.hidden * shape.vocab
+    looks = shape.layers * 4 * shape.hidden * sum(length**2 / 2 for length in lengths) / sum(lengths)
+    return (4 if lora else 6) * weights + 3 * looks
+
+
+def _samples(shape: Shape) -> list[Sample]:
+    draw = random.Random(0)
+    return [
+        Sample(
+            prompt_ids=tuple(draw.randrange(shape.vocab) for _ in range(PROMPT)),
+            token_ids=(written := tuple(draw.randrange(shape.vocab) for _ in range(draw.randint(SHORTEST, LONGEST)))),
+            logprobs=(-12.0,) * len(written),
+            advantage=draw.gauss(0, 1),
+        )
+        for _ in range(PAGES)
+    ]
+
+
+if __name__ == "__main__":
+    print(json.dumps(bench_case(next(case for case in CASES if case.name == sys.argv[1]))))

@@ -1,0 +1,60 @@
+"""Weight syncs: seconds of one, from the learner's weights to engines that have proven them, beside a mere copy."""
+
+import asyncio
+import time
+from statistics import median
+
+from cluster.experiments.bench.part import Figures, built_in_policy
+from cluster.settings import RunSettings
+
+SYNCS = 20
+COPIES = 50
+
+
+def bench_sync() -> Figures:
+    """Seconds of a whole sync between a learner and an engine as a run hires them, and its share of the bandwidth with
+    which this machine copies as many bytes."""
+    syncs = asyncio.run(_syncs())
+    seconds, size = median(seconds for seconds, _ in syncs), syncs[0][1]
+    copy_s = _copy_s(size)
+    return {
+        "syncs": float(len(syncs)),
+        "bytes": float(size),
+        "seconds": seconds,
+        "bytes_per_s": size / seconds,
+        "copy_bytes_per_s": size / copy_s,
+        "share_of_copy_bandwidth": copy_s / seconds,
+    }
+
+
+async def _syncs() -> list[tuple[float, int]]:
+    """Seconds and bytes of each sync but the first, which connects."""
+    from cluster.distributed import launch
+    from cluster.distributed.connection import connect
+
+    model, settings = built_in_policy(), RunSettings()
+    connection, agency = connect(), launch.Agency(settings)
+    try:
+        learner = await agency.hire_learner(model)
+        await asyncio.gather(
+            agency.begin("policy", learner.engines.handles, "start"),
+            agency.begin("learner-rank", learner.ranks.handles, "ping"),
+        )
+        syncs = [await learner.sync() for _ in range(SYNCS + 1)]
+    finally:
+        await agency.close()
+        await asyncio.to_thread(connection.leave)
+    return [(sync.seconds, sync.bytes) for sync in syncs[1:]]
+
+
+def _copy_s(size: int) -> float:
+    """Seconds of a plain copy of `size` bytes from memory to memory."""
+    import torch
+
+    there, here = torch.ones(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
+    spent = []
+    for _ in range(COPIES):
+        started = time.perf_counter()
+        here.copy_(there)
+        spent.append(time.perf_counter() - started)
+    return median(spent)

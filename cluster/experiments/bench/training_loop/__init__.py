@@ -1,0 +1,1 @@
+"""Benches of the training loop: simulated, streaming, stage by stage, against TRL."""

@@ -1,0 +1,162 @@
+"""Streaming against the synchronous loop: the demo's settings on this machine, all ways in turn, each with new actors.
+
+Synchronous is ours with `max_staleness = 0`, whose episodes overlap within a step; `lockstep` is a loop without any
+overlap, stage by stage. Each way begins with the same weights and is measured from the end of its third step on, when
+as much is played ahead as may be: neither set-up nor exams count, nor what fills the stream, which stays full to the
+end. The learner that works beside the players has one thread: two that wait for each other at every operation, on
+cores that are not theirs, take twice as long.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from cluster.experiments.bench.part import Figures, warm_policy
+from cluster.experiments.bench.training_loop.stage_by_stage import in_lockstep
+from cluster.monitoring.observer import Processors
+from cluster.settings import RunSettings, load_settings
+from cluster.storage.store import Store
+from cluster.training.curriculum import Curriculum
+from cluster.training.loop import one_step, play_group
+from cluster.training.run import Run
+from cluster.training.stream import Stream
+from rollout.records import Group
+
+SETTINGS = Path("deploy/runs/demo.toml")
+STEPS = int(os.environ.get("STREAMING_STEPS", "7"))
+ROUNDS = int(os.environ.get("STREAMING_ROUNDS", "2"))
+START = "start"
+LOCKSTEP = "lockstep"
+SLOWER = ("synchronous", LOCKSTEP)
+STALENESS = {LOCKSTEP: 0, "synchronous": 0, "streaming": 2}
+WARM = 1 + max(STALENESS.values())
+"""Steps before the measured ones."""
+KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")
+
+
+class Bystander:
+    """A watcher who notes when steps end and how busy the processors were."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.ends, self.busy, self.processors = name, list[float](), list[float](), Processors()
+
+    def stage(self, text: str) -> None:
+        """Nothing to show."""
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Nothing to show."""
+
+    def note(self, text: str) -> None:
+        """Said aloud."""
+        print(f"\n{text}", file=sys.stderr)
+
+    def step(self, state: Any, groups: list[Group]) -> None:
+        """A step is finished."""
+        self.ends.append(time.perf_counter())
+        self.busy.append(self.processors.busy())
+        self.processors.start()
+        row = state.history[-1]
+        told = ", ".join(f"{name} {row[name]:.3g}" for name in (*KEPT, "trajectories", "reward_first") if name in row)
+        print(f"{self.name} step {state.step}: {told}, cores {self.busy[-1]:.0%}", file=sys.stderr, flush=True)
+
+    def exam(self, exam: Any, state: Any) -> None:
+        """None is sat."""
+
+    def rate(self, run: Run, warm: int = 1) -> float:
+        """Trajectories learnt from in a second of the steps after the first `warm`."""
+        learnt = sum(row["trajectories"] for row in run.state.history[warm:])
+        return float(learnt / (self.ends[-1] - self.ends[warm - 1]))
+
+
+def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
+    """Trajectories a second each way, medians over rounds, their ratios, and what the policies were worth at last."""
+    with tempfile.TemporaryDirectory() as folder:
+        quick = ("exam.tasks=2", "exam.inference_tasks=1", "browser.cache_mb=0", "report.films=0")
+        settings = load_settings(SETTINGS, [f"steps={WARM + STEPS + 8}", f"runs={folder}", *quick, *overrides])
+        return asyncio.run(_all(settings, Path(folder)))
+
+
+async def _all(settings: RunSettings, folder: Path) -> Figures:
+    runs: dict[str, list[tuple[Run, Bystander]]] = {name: [] for name in STALENESS}
+    for turn in range(ROUNDS):
+        for name, staleness in STALENESS.items():
+            learner = settings.learner.model_copy(update={"threads": 1} if staleness else {})
+            values = {"max_staleness": staleness, "seed": settings.seed + turn, "learner": learner}
+            chosen, place = settings.model_copy(update=values), folder / f"{name}-{turn}"
+            async with crewed(chosen, place) as crew:
+                players = _lockstep(chosen, crew, place / "run") if name == LOCKSTEP else crew.players
+                runs[name].append(await played(chosen, crew, place / "run", name, WARM + STEPS, players))
+    return _figures(runs)
+
+
+@asynccontextmanager
+async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
+    """A crew on a Ray of its own, whose first weights are kept in the folder."""
+    from cluster.distributed import launch
+    from cluster.distributed.connection import connect
+
+    connection = await asyncio.to_thread(connect)
+    try:
+        hired = await launch.hire(settings, warm_policy(settings), Store(folder / "crew"))
+        try:
+            await hired.learner.sync()
+            await hired.learner.save(folder / "crew" / START)
+            yield hired
+        finally:
+            await hired.close()
+    finally:
+        await asyncio.to_thread(connection.leave)
+
+
+def _lockstep(settings: RunSettings, crew: Any, path: Path) -> Any:
+    """A worker of the crew in this process, whose episodes wait for each other."""
+    from cluster.distributed.launch import RayEpisodeWorker
+
+    worker = RayEpisodeWorker(crew.agency.namespace, settings, path)
+    worker.cast = in_lockstep(worker.cast)
+    return worker
+
+
+async def played(
+    settings: RunSettings, crew: Any, path: Path, name: str, steps: int, players: Any = None
+) -> tuple[Run, Bystander]:
+    """Steps from the first weights on, without exams."""
+    await crew.learner.load(path.parent / "crew" / START)
+    await crew.learner.sync()
+    watcher = Bystander(name)
+    run = Run(
+        settings=settings,
+        curriculum=Curriculum(settings),
+        store=Store(path),
+        players=players or crew.players,
+        learner=crew.learner,
+        watcher=watcher,
+    )
+    stream = Stream(lambda step, place: play_group(run, step, place), settings)
+    try:
+        for _ in range(steps):
+            await one_step(run, stream)
+    finally:
+        await stream.close()
+    return run, watcher
+
+
+def _figures(runs: dict[str, list[tuple[Run, Bystander]]]) -> Figures:
+    figures: Figures = {"steps": float(STEPS), "rounds": float(ROUNDS)}
+    for name, several in runs.items():
+        rows = [row for run, _ in several for row in run.state.history[WARM:]]
+        figures[f"{name}_trajectories_per_s"] = median(watcher.rate(run, WARM) for run, watcher in several)
+        figures[f"{name}_cores_busy"] = fmean(share for _, watcher in several for share in watcher.busy[WARM:])
+        figures[f"{name}_reward_last"] = fmean(run.state.history[-1]["reward_first"] for run, _ in several)
+        figures[f"{name}_valid_last"] = fmean(run.state.history[-1]["valid_render_rate"] for run, _ in several)
+        figures |= {f"{name}_{key}": fmean(row[key] for row in rows) for key in KEPT}
+    rate = figures["streaming_trajectories_per_s"]
+    ratios = {f"ratio_streaming_over_{name}": rate / figures[f"{name}_trajectories_per_s"] for name in SLOWER}
+    return {**ratios, **figures}

@@ -1,0 +1,1 @@
+"""The claims of the method, computed from finished runs."""

@@ -1,0 +1,262 @@
+"""Shows which of the method's claims hold here: `python -m cluster.reproduce [--quick]`, or `make reproduce`.
+
+Trains every variant of a table with every seed, each in a process of its own, then writes the page of claims. A run
+that is finished is not done again, one that was stopped goes on: what is finished is found by its settings, among the
+runs and among the results kept beside the page, which other machines may have brought.
+Exit codes: 0 all is done; 2 bad input; 1 some run failed, and the page says which claims lack it; 130 stopped.
+"""
+
+import argparse
+import fcntl
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from cluster.commands import program
+from cluster.experiments.claims.page import write_claims
+from cluster.experiments.claims.result_files import NOT_COMPARED, KeptResults, same_run
+from cluster.experiments.claims.results import Result, read_result
+from cluster.monitoring.mlflow_tracker import flat
+from cluster.paths import at_home
+from cluster.settings import RunSettings, load_settings
+from rollout.errors import BadInput, RelookError, SettingsError
+from rollout.settings import Settings
+
+TABLE = Path("deploy/reproduce.toml")
+STOPPED, BAD_INPUT = 130, 2
+Train = Callable[[Sequence[str]], int]
+"""Runs `python -m cluster.train` with these arguments; returns its exit code."""
+
+
+class Variant(Settings):
+    """A way to train that is compared with the others."""
+
+    title: str
+    """What it is called on the page."""
+    set: dict[str, Any] = {}
+    """Settings of a run that are different, nested as in its file."""
+
+
+class Quick(Settings):
+    """A look whether all of it runs, which says nothing about the claims."""
+
+    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    """Seeds of the quick runs."""
+    variants: tuple[str, ...] = ()
+    """Variants that are run."""
+    set: dict[str, Any] = {}
+    """Settings on top of all others."""
+
+
+class Table(Settings):
+    """What is run."""
+
+    settings: Path
+    """The run that all variants are variants of."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    """Seeds that every variant is trained with."""
+    set: dict[str, Any] = {}
+    """Settings of all variants."""
+    variants: dict[str, Variant] = Field(min_length=1)
+    """By the name that begins a run's id."""
+    quick: Quick = Quick()
+    """What `--quick` runs instead."""
+
+    @model_validator(mode="after")
+    def _quick_ones_exist(self) -> "Table":
+        unknown = sorted(set(self.quick.variants) - self.variants.keys())
+        if unknown:
+            raise ValueError(f"quick.variants must be variants, got {', '.join(unknown)}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run to be done: a variant with a seed."""
+
+    variant: str
+    seed: int
+    settings: Path
+    overrides: tuple[str, ...]
+    runs: Path
+
+    @property
+    def name(self) -> str:
+        """Begins the run's id."""
+        return f"{self.variant}-{self.seed}"
+
+    @property
+    def wanted(self) -> RunSettings:
+        """What the run must have been told."""
+        return load_settings(self.settings, self.overrides)
+
+    def find(self) -> tuple[Path | None, bool]:
+        """The newest run of exactly these settings, if there is one, and whether it is finished."""
+        wanted = self.wanted
+        newest: Path | None = None
+        for about in sorted(self.runs.glob(f"{self.name}-*/run.json")):
+            if same_run(json.loads(about.read_bytes()).get("settings", {}), wanted):
+                newest = about.parent
+                summary = newest / "summary.json"
+                if summary.is_file() and json.loads(summary.read_bytes())["status"] == "finished":
+                    return newest, True
+        return newest, False
+
+    def arguments(self) -> list[str]:
+        """What `cluster.train` is told to do this, or to go on with it."""
+        found, _ = self.find()
+        if found is not None:
+            return ["--resume", str(found)]
+        return [str(self.settings), *(word for override in self.overrides for word in ("--set", override))]
+
+
+def read_table(path: Path) -> Table:
+    """The table of variants. Raises SettingsError in one line."""
+    try:
+        return Table.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def jobs_of(table: Table, runs: Path, *, quick: bool = False) -> Iterator[Job]:
+    """All runs, a seed after the other, so that what is done when time is up can be compared. Raises SettingsError."""
+    chosen = table.quick.variants if quick else tuple(table.variants)
+    for seed in table.quick.seeds if quick else table.seeds:
+        for name in chosen:
+            own = {"name": f"{name}-{seed}", "seed": seed, "runs": str(runs)}
+            layers = (table.set, table.variants[name].set, table.quick.set if quick else {}, own)
+            values = {key: value for layer in layers for key, value in flat(layer).items()}
+            overrides = tuple(f"{key}={json.dumps(value)}" for key, value in values.items())
+            job = Job(variant=name, seed=seed, settings=table.settings, overrides=overrides, runs=runs)
+            load_settings(job.settings, job.overrides)
+            yield job
+
+
+def reproduce(jobs: Sequence[Job], train: Train, kept: KeptResults) -> int:
+    """Does what is not done yet. Returns 0, 1 when some runs failed, or 130 when one was stopped.
+
+    The result of each run is kept as soon as it is finished. Raises SettingsError for a run that was
+    refused: the others would be too.
+    """
+    failed = []
+    for place, job in enumerate(jobs, start=1):
+        if find_result(job, kept) is not None:
+            print(f"[{place}/{len(jobs)}] {job.name}: finished before", flush=True)
+            continue
+        print(f"[{place}/{len(jobs)}] {job.name}", flush=True)
+        code = train(job.arguments())
+        if code == STOPPED:
+            return STOPPED
+        if code == BAD_INPUT:
+            raise SettingsError(f"{job.name} was refused, see above; mend {job.settings} or the table of variants")
+        if code:
+            failed.append(job.name)
+        else:
+            find_result(job, kept)
+    if failed:
+        print(f"relook: these runs failed, and go on when this is called again: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@contextmanager
+def alone_in(runs: Path) -> Iterator[None]:
+    """Holds the folder of runs: a second command would take what is under way for stopped, and go on with it too.
+
+    Raises SettingsError when another process holds it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"{runs} is in use by another `cluster.reproduce`; wait for it, or give --runs"
+            ) from None
+        yield
+
+
+def find_result(job: Job, kept: KeptResults) -> Result | None:
+    """What a run came to, where it is finished: from its folder, and then kept, or kept before.
+
+    Raises CheckpointError for a damaged one.
+    """
+    wanted = job.wanted
+    known = kept.find(job.variant, job.seed, wanted)
+    if known is None:
+        path, done = job.find()
+        if path is not None and done:
+            known = read_result(path, job.variant, job.seed)
+            kept.keep(known, wanted.model_dump(mode="json", exclude=set(NOT_COMPARED)))
+    return known
+
+
+def finished(jobs: Sequence[Job], kept: KeptResults) -> dict[str, dict[int, Result]]:
+    """The results of all finished runs, by variant and seed. Raises CheckpointError for a damaged one."""
+    results: dict[str, dict[int, Result]] = {}
+    for job in jobs:
+        result = find_result(job, kept)
+        if result is not None:
+            results.setdefault(job.variant, {})[job.seed] = result
+    return results
+
+
+def run_training(arguments: Sequence[str]) -> int:
+    """`cluster.train` in a process of its own. Ctrl-C reaches it too: it is left to save what it has."""
+    with subprocess.Popen([sys.executable, "-m", "cluster.train", *arguments]) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+def main(argv: list[str] | None = None, train: Train = run_training) -> int:
+    """The command. Returns its exit code."""
+    options = _parse(argv)
+    runs = at_home(options.runs or ("runs/reproduce-quick" if options.quick else "runs/reproduce"))
+    # A quick look must not overwrite what was found in earnest.
+    out = at_home(options.out or (runs / "claims.md" if options.quick else "docs/claims.md"))
+    try:
+        table = read_table(options.table)
+        jobs = list(jobs_of(table, runs, quick=options.quick))
+        kept = KeptResults(out.with_suffix("") / "runs")
+        code = 0
+        if not options.report:
+            with alone_in(runs):
+                code = reproduce(jobs, train, kept)
+        chosen = {job.variant: table.variants[job.variant].title for job in jobs}
+        write_claims(out, finished(jobs, kept), chosen)
+    except RelookError as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, BadInput) else 1
+    print(f"{out}")
+    return code
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=program("reproduce"), description="Trains all variants and says which claims hold."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a few minutes: does it run? Says nothing about the claims"
+    )
+    parser.add_argument("--report", action="store_true", help="write the page from the runs that are finished")
+    parser.add_argument("--table", type=Path, default=TABLE, help="the variants")
+    parser.add_argument("--runs", type=Path, help="folder of these runs")
+    parser.add_argument("--out", type=Path, help="the page; docs/claims.md, or beside the runs with --quick")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""What a finished run says about the method: read from its folder, by one ruler for all variants.
+
+A variant may have been paid by other rules than the published ones (without the zero rule, a broken page keeps part of
+its reward). To compare variants, every reward here is under the zero rule: nothing for a page whose gate is 0.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.monitoring.summary import LAST_STEPS
+from cluster.storage.store import Store, read_groups
+from cluster.training.metrics import mean
+from rollout.errors import CheckpointError
+from rollout.records import Attempt, Trajectory
+
+CURVES = ("step", "valid_render_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """One sitting: by task, the reward of the first page and whether it rendered validly."""
+
+    rewards: Mapping[str, float]
+    valid: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revised:
+    """First pages and their revisions before any is selected, in mean reward over the last LAST_STEPS steps."""
+
+    page: float
+    """The first pages that were revised."""
+    attempt: float
+    """The first attempt to revise each."""
+    best: float
+    """The best of all attempts at it."""
+    better: float
+    """Share of first attempts that are better than their page."""
+    after_zero: float | None
+    """The first attempts to revise pages that earned nothing; None where there were none. A policy that writes anew
+    instead of revising does as well here as anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished run of a variant with a seed."""
+
+    variant: str
+    seed: int
+    summary: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    """Metrics that are drawn as curves, one dict a step."""
+    before: Exam
+    """Held-out tasks before training: the base policy."""
+    after: Exam
+    """Held-out tasks after the last step. Not the champion's, which was chosen by these very tasks."""
+    rounds: Sequence[float]
+    """Mean reward of the page that stood after each round, over the episodes of the last LAST_STEPS steps."""
+    revised: Revised | None
+    """None where nothing was revised."""
+    code_version: str = "unknown"
+
+    @property
+    def edit_rounds(self) -> int:
+        """Rounds of self-edit in the inference table."""
+        return sum(name.startswith("reward_") for name in self.summary["inference"]["self_edit"])
+
+    def inference(self, row: str, column: str = "reward") -> float:
+        """A figure of the inference table."""
+        return float(self.summary["inference"][row][column])
+
+
+def read_result(path: Path, variant: str, seed: int) -> Result:
+    """The result in the folder of a finished run. Raises CheckpointError where something is missing or damaged."""
+    store = Store(path)
+    summary, about = store.read_json("summary.json"), store.read_json("run.json")
+    try:
+        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        history = [{name: line[name] for name in CURVES} for line in lines]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path / 'metrics.jsonl'}: not readable ({error})") from None
+    steps = int(summary["steps"])
+    last = range(max(1, steps - LAST_STEPS + 1), steps + 1)
+    played = [group for step in last for group in store.read_groups(step) or ()]
+    episodes = [trajectory for group in played for trajectory in group.trajectories]
+    return Result(
+        variant=variant,
+        seed=seed,
+        summary=summary,
+        history=history,
+        before=read_exam(store.exam_file(0)),
+        after=read_exam(store.exam_file(steps)),
+        rounds=standing(episodes, int(about["settings"]["episode"]["rounds"])),
+        revised=first_revisions(episodes),
+        code_version=str(about.get("code_version", "unknown")),
+    )
+
+
+def read_exam(path: Path) -> Exam:
+    """One sitting of the exam. Raises CheckpointError."""
+    sat = {group.task.id: group.trajectories[0].turns[0].attempts[0] for group in read_groups(path)}
+    return Exam(
+        rewards={task: strict(attempt) for task, attempt in sat.items()},
+        valid={task: float(attempt.outcome == "ok") for task, attempt in sat.items()},
+    )
+
+
+def standing(episodes: Sequence[Trajectory], rounds: int) -> list[float]:
+    """Mean reward of the page that stood after round 0, 1, … `rounds`.
+
+    A round that admitted nothing, or was not played since nothing improved in the one before, leaves what stood.
+    """
+    rows: list[list[float]] = []
+    for episode in episodes:
+        stood: list[float] = []
+        for number in range(rounds + 1):
+            turn = episode.turns[number] if number < len(episode.turns) else None
+            accepted = turn.accepted if turn is not None else None
+            stood.append(strict(accepted) if accepted is not None else stood[-1])
+        rows.append(stood)
+    return [mean(column) for column in zip(*rows, strict=True)]
+
+
+def first_revisions(episodes: Sequence[Trajectory]) -> Revised | None:
+    """What the attempts at the first revision came to. Later ones revise what was selected, which flatters the page."""
+    pairs = []
+    for episode in episodes:
+        first, attempts = episode.turns[0].accepted, episode.turns[1].attempts if len(episode.turns) > 1 else ()
+        if first is not None and attempts:
+            pairs.append((strict(first), [strict(attempt) for attempt in attempts]))
+    if not pairs:
+        return None
+    after_zero = [rewards[0] for page, rewards in pairs if page == 0]
+    return Revised(
+        page=mean([page for page, _ in pairs]),
+        attempt=mean([rewards[0] for _, rewards in pairs]),
+        best=mean([max(rewards) for _, rewards in pairs]),
+        better=mean([float(rewards[0] > page) for page, rewards in pairs]),
+        after_zero=mean(after_zero) if after_zero else None,
+    )
+
+
+def strict(attempt: Attempt) -> float:
+    """The reward of a judged page under the zero rule."""
+    return attempt.total if attempt.reward is not None and attempt.reward.gate else 0.0

@@ -1,0 +1,1 @@
+"""Checks before a run starts: lengths, reference pages, the model, this machine."""

@@ -1,0 +1,169 @@
+"""Lengths that must agree before a run: prompts, pages, the model's context and the learner's token budget."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.settings import RunSettings
+from rollout import prompts
+from rollout.errors import SettingsError, TaskFileError
+from rollout.fields import show
+from rollout.records import Message, Task
+
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
+"""Names that models' configurations give to the tokens they can read."""
+TEMPLATE_TOKENS = 256
+"""More than chat templates add to a conversation."""
+FEEDBACK_TOKENS = 512
+"""Room for a critic's five sentences and the marks around them."""
+MOST_BUILTIN = 1000
+"""Built-in training tasks that are measured: their briefs are alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A task's first prompt, and its length in tokens or an upper bound of it."""
+
+    task: Task
+    tokens: int
+
+
+def context_of(settings: RunSettings, model: Path | None) -> int | None:
+    """Tokens that prompt and completion may have together; None where neither settings nor model set a limit."""
+    own = model_context(model) if model is not None and settings.model != "builtin" else None
+    if settings.model == "builtin" and settings.policy.max_model_len is None:
+        own = own or settings.warm_start.context
+    if settings.policy.max_model_len is None:
+        return own
+    return min(settings.policy.max_model_len, own or settings.policy.max_model_len)
+
+
+def model_context(model: Path) -> int | None:
+    """Tokens that a model directory's configuration allows; None where it does not say, or scales positions."""
+    try:
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # loading the model reports what is wrong with it
+    if not isinstance(config, dict):
+        return None
+    text: dict[str, Any] = config | (config.get("text_config") or {})
+    scaled = text.get("rope_scaling") or text.get("rope_parameters") or {}
+    if isinstance(scaled, dict) and "factor" in scaled:
+        return None
+    found = [text[name] for name in CONTEXT_NAMES if isinstance(text.get(name), int)]
+    return min(found) if found else None
+
+
+def check_settings_lengths(settings: RunSettings) -> None:
+    """What no prompt could make right. Raises SettingsError."""
+    model = None if settings.model == "builtin" else Path(settings.model)
+    context, page = context_of(settings, model), _room(settings)
+    if context is not None and context <= page:
+        raise SettingsError(_too_short(settings, context, f"a page alone may have {page} (episode.max_tokens)"))
+    sample = _pages(settings) * settings.episode.max_tokens
+    if context is None or context > settings.learner.token_budget:
+        _check_budget(settings, sample if context is None else min(sample, context), "without its brief")
+
+
+def check_prompts(settings: RunSettings, model: Path, measured: Sequence[Prompt]) -> None:
+    """Prompts against all limits. Raises TaskFileError for some briefs that are too long, else SettingsError."""
+    context, page = context_of(settings, model), _room(settings)
+    longest = max(measured, key=lambda prompt: prompt.tokens)
+    if context is not None and longest.tokens + page > context:
+        long = [prompt for prompt in measured if prompt.tokens + page > context]
+        said = f"the prompt of task {show(longest.task.id)} has {longest.tokens} tokens and a page may have {page}"
+        if len(long) == len(measured):
+            raise SettingsError(_too_short(settings, context, said))
+        raise TaskFileError(
+            f"{len(long)} of {len(measured)} briefs are too long: {said} (episode.max_tokens), together more than "
+            f"{_context_name(settings)} = {context}; shorten or remove {_ids(long)}, lower episode.max_tokens, or "
+            "raise the limit"
+        )
+    sample = (
+        longest.tokens
+        + _pages(settings) * settings.episode.max_tokens
+        + (FEEDBACK_TOKENS if settings.episode.rounds else 0)
+    )
+    most = sample if context is None else min(sample, context)
+    _check_budget(settings, most, f"with the prompt of task {show(longest.task.id)}, {longest.tokens} tokens")
+
+
+def measure(settings: RunSettings, model: Path, tasks: Sequence[Task]) -> list[Prompt]:
+    """The prompts of tasks. Those that cannot be too long are not counted: a token is at least one byte of text.
+
+    Raises SettingsError for a model whose tokenizer, chat template or layers cannot do what the settings ask.
+    """
+    first = [prompts.first(task) for task in tasks]
+    bounds = [
+        TEMPLATE_TOKENS + sum(len(message.content.encode("utf-8", "replace")) for message in one) for one in first
+    ]
+    adapts = settings.learner.lora_rank > 0
+    bounded = [Prompt(task=task, tokens=bound) for task, bound in zip(tasks, bounds, strict=True)]
+    try:
+        check_prompts(settings, model, bounded)
+    except (SettingsError, TaskFileError):
+        counted = _ask(model, first, settings if adapts else None)
+        return [Prompt(task=task, tokens=tokens) for task, tokens in zip(tasks, counted, strict=True)]
+    if adapts:
+        _ask(model, [], settings)
+    return bounded
+
+
+def _ask(model: Path, conversations: Sequence[tuple[Message, ...]], settings: RunSettings | None) -> list[int]:
+    """What `learner.prompt_lengths` says, in a process of its own: this one loads neither torch nor a tokenizer."""
+    asked = {
+        "model": str(model),
+        "prompts": [[[message.role, message.content] for message in one] for one in conversations],
+        "learner": settings.learner.model_dump(mode="json") if settings else None,
+    }
+    command, root = [sys.executable, "-m", "learner.prompt_lengths"], Path(__file__).parents[2]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, cwd=root, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        raise SettingsError(f"model {model}: its tokenizer cannot be loaded ({last}); give a whole model directory")
+    found = json.loads(done.stdout.splitlines()[-1])
+    if found["fault"]:
+        fault = str(found["fault"])
+        raise SettingsError(f"learner.{fault}" if fault.startswith("lora_") else f"model {model}: {fault}")
+    return list(found["tokens"])
+
+
+def _room(settings: RunSettings) -> int:
+    """Tokens that a prompt must leave for a page. The built-in policy's short context may cut a page off: its pages
+    are short, and by default `episode.max_tokens` is what larger models want."""
+    chosen = settings.model != "builtin" or settings.policy.max_model_len is not None
+    return settings.episode.max_tokens if chosen else 1
+
+
+def _pages(settings: RunSettings) -> int:
+    """Whole pages in one sample: a revision shows the page before and writes another."""
+    return 2 if settings.episode.rounds else 1
+
+
+def _check_budget(settings: RunSettings, sample: int, why: str) -> None:
+    budget = settings.learner.token_budget
+    if sample > budget:
+        shown = "the page it revises, the feedback and the page it writes" if settings.episode.rounds else "its page"
+        raise SettingsError(
+            f"learner.token_budget is {budget}, but a sample may have {sample} tokens {why}: {shown}, of "
+            f"episode.max_tokens = {settings.episode.max_tokens} each; raise the budget to at least {sample}, or lower "
+            "episode.max_tokens or policy.max_model_len"
+        )
+
+
+def _too_short(settings: RunSettings, context: int, why: str) -> str:
+    name = _context_name(settings)
+    return f"{name} is {context} tokens, but {why}; raise it, or lower episode.max_tokens"
+
+
+def _context_name(settings: RunSettings) -> str:
+    return "the model's context" if settings.policy.max_model_len is None else "policy.max_model_len"
+
+
+def _ids(long: Sequence[Prompt]) -> str:
+    named = ", ".join(show(prompt.task.id) for prompt in long[:3])
+    return f"{named} and {len(long) - 3} more" if len(long) > 3 else named

@@ -1,0 +1,62 @@
+"""Inference without a cluster's worth of actors: one engine and one browser in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.paths import at_home
+from cluster.settings import RunSettings
+from rollout.errors import CheckpointError
+from rollout.ports import Policy, Renderer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What critic-free inference needs."""
+
+    policy: Policy
+    renderer: Renderer
+
+
+@asynccontextmanager
+async def tools(settings: RunSettings, model: Path) -> AsyncIterator[Tools]:
+    """Starts an engine on a model directory and a browser; stops both."""
+    from actors.browser.renderer import ChromiumRenderer
+    from actors.policy.engine import VLLMPolicy
+
+    policy = VLLMPolicy(str(model), settings.policy, settings.seed, 0)
+    renderer = ChromiumRenderer(settings.renderer, cache=at_home(settings.cache) / "renders")
+    try:
+        await asyncio.gather(policy.start(), renderer.start())
+        yield Tools(policy=policy, renderer=renderer)
+    finally:
+        await asyncio.gather(policy.stop(), renderer.stop())
+
+
+def champion_of(runs: Path, run: str | None) -> Path:
+    """The folder of a run that has a champion: the one named, or the newest. Raises CheckpointError."""
+    wanted = [runs / run, Path(run)] if run else sorted(runs.glob("*/"), key=lambda path: path.name, reverse=True)
+    finished = [path for path in wanted if (path / "champion" / "config.json").is_file()]
+    if run is None:
+        finished.sort(key=lambda path: (path / "champion" / "config.json").stat().st_mtime, reverse=True)
+    if not finished:
+        raise CheckpointError(f"no champion of {run or 'any run'} under {runs}; train one first: make demo")
+    return finished[0].resolve()
+
+
+@asynccontextmanager
+async def critic_at_hand(settings: RunSettings) -> AsyncIterator[Any]:
+    """The critic of the settings in this process, and the judge that is served for it, if any; it remembers nothing."""
+    from actors.critic.ensemble import CriticActor
+    from actors.judge.server import served
+
+    log = at_home(settings.cache) / "judge.log"
+    async with served(settings.served_judge, settings.critic.served_as, log) as find:
+        critic = CriticActor(settings.critic, find=find)
+        try:
+            yield critic
+        finally:
+            await critic.stop()

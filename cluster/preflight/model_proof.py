@@ -1,0 +1,105 @@
+"""Has the model of a run proven before anything is started: in a process of its own, for the driver imports no torch.
+
+A proof is kept in the cache: it depends on the model's files, the settings it was asked with, the code that proves and
+the libraries that compute.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from cluster.paths import at_home
+from cluster.settings import RunSettings
+from rollout.errors import ModelError
+from rollout.files import write_aside
+
+logger = logging.getLogger(__name__)
+ROOT = Path(__file__).parents[2]
+SOURCES = ("attention", "chat", "directory", "likelihood", "model", "proof", "rows")
+LIBRARIES = ("torch", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenModel:
+    """How the learner reads a model's samples: what `learner.proof` found."""
+
+    model_type: str
+    packed: bool
+    """Whether samples are packed; else one is read a row, with the model's own attention."""
+    gap: float
+    """Largest difference of a log-prob from transformers', in nats."""
+    gradient: float
+    """Difference of the gradient from transformers', as a share of its norm."""
+    packed_gap: float
+    """The difference of log-probs that packed samples have, in nats."""
+
+    def __str__(self) -> str:
+        exact = f"{self.gap:.0e} nats from transformers"
+        if self.packed:
+            return f"model {self.model_type}: packed samples are exact ({exact})"
+        return (
+            f"model {self.model_type}: packed samples are {self.packed_gap:.2g} nats off, so the learner reads one "
+            f"sample a row with the model's own attention, which is exact ({exact}) and slower"
+        )
+
+
+async def prove_model(settings: RunSettings, model: Path) -> ProvenModel:
+    """The proof of a model directory, from the cache or made now, which takes seconds. Raises ModelError."""
+    learner, arguments = settings.learner, settings.policy.template_arguments
+    longest = min(learner.token_budget, settings.policy.max_model_len or learner.token_budget)
+    asked = [
+        *("--learner", learner.model_dump_json(include={"recompute", "threads"})),
+        *("--longest", str(longest), "--template", json.dumps(arguments, sort_keys=True)),
+    ]
+    kept = at_home(settings.cache) / "proofs" / f"{await asyncio.to_thread(_key, model, asked)}.json"
+    if kept.is_file():
+        return ProvenModel(**json.loads(kept.read_bytes()))
+    command = [sys.executable, "-m", "learner.proof", str(model), *asked]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    try:
+        said, complaints = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    proof = _read(model, said.decode(), complaints.decode(errors="replace"), process.returncode)
+    await asyncio.to_thread(write_aside, kept, json.dumps(asdict(proof)).encode())
+    return proof
+
+
+def _read(model: Path, said: str, complaints: str, code: int | None) -> ProvenModel:
+    """What a proof printed. Raises ModelError."""
+    lines = said.strip().splitlines()
+    if code == 0 and lines:
+        return ProvenModel(**json.loads(lines[-1]))
+    if code == 2 and lines:
+        raise ModelError(json.loads(lines[-1])["refused"])
+    logger.debug("the proof of %s failed: %s", model, complaints)
+    last = (complaints.strip().splitlines() or ["it printed nothing"])[-1]
+    raise ModelError(
+        f"{model}: this model cannot be used: its proof ended with exit code {code} ({last[:300]}); "
+        f"`python -m learner.proof {model}` shows all of it"
+    )
+
+
+def _key(model: Path, asked: list[str]) -> str:
+    """Names what a proof depends on. Weights count by size and time of change: they may be large."""
+    digest = hashlib.sha256(json.dumps(asked).encode())
+    for path in sorted(path for path in model.iterdir() if path.is_file()):
+        digest.update(path.name.encode())
+        if path.suffix in (".json", ".jinja", ".model", ".txt"):
+            digest.update(path.read_bytes())
+        else:
+            about = path.stat()
+            digest.update(f"{about.st_size} {about.st_mtime_ns}".encode())
+    for name in SOURCES:
+        digest.update((ROOT / "learner" / f"{name}.py").read_bytes())
+    for library in LIBRARIES:
+        digest.update(f"{library}=={version(library)}".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,286 @@
+"""Shows pages to a person: filmstrips of episodes, and held-out tasks before and after training."""
+
+import base64
+import difflib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from PIL import Image, UnidentifiedImageError
+
+from cluster.report.charts import share
+from cluster.report.html import Html, el, join
+from cluster.training.diagnosis import page_reason, words_of
+from rollout.records import Attempt, Critique, Preference, Render, Shot, Task, Trajectory, Turn
+
+PICTURE_WIDTH = 720
+MAX_PICTURE_HEIGHT = 1440
+MAX_SOURCE_CHARS = 16_000
+MAX_DIFF_LINES = 240
+MAX_LINES = 800
+"""Lines of a source that are compared: the comparison takes time in their square."""
+MAX_FEEDBACK = 5
+PREFERRED: dict[Preference, str] = {"new": "better", "old": "worse", "tie": "no better"}
+"""What a comparison with the best so far says of an attempt."""
+WORDS = {
+    "ok": "renders",
+    "no_page": "no page in the answer",
+    "blank": "blank page",
+    "exception": "threw an exception",
+    "timeout": "timed out",
+    "crash": "crashed its renderer",
+    "too_large": "too large",
+    "too_heavy": "too heavy to draw",
+    "blocked_navigation": "navigated away",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """One episode of one training step, whose pictures were kept."""
+
+    step: int
+    trajectory: Trajectory
+    reference: Render | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One held-out task: what the policy wrote before training, and after."""
+
+    task: Task
+    before: Attempt
+    after: Attempt
+    reference: Render | None
+
+
+class Album:
+    """The run's pictures, as elements that hold their own pixels."""
+
+    def __init__(self, picture: Callable[[str], bytes | None]) -> None:
+        self.picture = picture
+
+    def shot(self, shot: Shot, caption: str) -> Html:
+        """A picture that enlarges on a click, or a note in its place when it was not kept or cannot be read."""
+        png = self.picture(shot.sha256)
+        data = embedded(png) if png else None
+        if data is None:
+            return el("div", "picture not kept" if png is None else "picture not readable", class_="nopic")
+        return el("img", class_="shot", src=data, alt=caption, title=caption, loading="lazy", tabindex=0)
+
+    def render(self, render: Render | None, caption: str, missing: str = "nothing to show") -> Html:
+        """The settled picture of a page, and the other timed or probed ones where they differ from it."""
+        if render is None or not render.shots:
+            return el("div", missing, class_="nopic")
+        timed = [shot for shot in render.shots if not shot.label] or list(render.shots)
+        main = timed[-1]
+        others = {shot.sha256: shot for shot in reversed(render.shots) if shot.sha256 != main.sha256}
+        small = [el("figure", self.shot(shot, f"{caption}, {_moment(shot)}"), el("figcaption", _moment(shot)))
+                 for shot in reversed(others.values())]  # fmt: skip
+        return join(self.shot(main, caption), small and el("div", *small[:4], class_="moments") or None)
+
+
+@lru_cache(maxsize=256)
+def embedded(png: bytes) -> str | None:
+    """A PNG as a data URI of a smaller picture, or None when it cannot be read. Cached: reports are refreshed."""
+    try:
+        with Image.open(io.BytesIO(png)) as opened:
+            image = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return None
+    if image.width > PICTURE_WIDTH:
+        size = (PICTURE_WIDTH, max(1, round(image.height * PICTURE_WIDTH / image.width)))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    image = image.crop((0, 0, image.width, min(image.height, MAX_PICTURE_HEIGHT)))
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=80, subsampling=0, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
+
+
+def pair_card(pair: Pair, album: Album) -> Html:
+    """A held-out task: its brief, the reference, the first page before training and the champion's."""
+    frames = [_frame("before training", pair.before, album), _frame("after training", pair.after, album)]
+    if pair.reference is not None:
+        frames.insert(0, el("figure", album.render(pair.reference, "reference design"), el("figcaption", "reference")))
+    return el(
+        "article",
+        el("p", pair.task.brief, class_="brief"),
+        el("div", *frames, class_="trio"),
+        class_="card pair",
+        data_task=pair.task.id,
+    )
+
+
+def film_card(film: Film, album: Album, *, unfolded: bool) -> Html:
+    """An episode: its rounds in order, each with every attempt that was judged."""
+    trajectory = film.trajectory
+    path = " → ".join(share(attempt.total) for attempt in trajectory.accepted)
+    title = el(
+        "summary",
+        el("span", f"step {film.step}", class_="when"),
+        el("span", trajectory.task.brief, class_="line-brief"),
+        el("span", path or "nothing accepted", class_="path"),
+    )
+    strip = el("div", *_rounds(film, album), class_="strip", tabindex=0)
+    return el(
+        "details", title, el("p", trajectory.task.brief, class_="brief"), strip, class_="card film", open=unfolded
+    )
+
+
+def _rounds(film: Film, album: Album) -> Iterator[Html]:
+    """The strip from left to right: the reference, the first page, the revisions."""
+    if film.reference is not None:
+        frame = el("div", album.render(film.reference, "reference design"), class_="attempt reference")
+        yield el("section", el("h4", "Reference"), el("div", frame, class_="frames"), class_="round")
+    best: Attempt | None = None
+    for turn in film.trajectory.turns:
+        frames = [_attempt_card(attempt, best, album) for attempt in turn.attempts if attempt.verdict != "unused"]
+        yield el("section", el("h4", *_round_title(turn)), el("div", *frames, class_="frames"), class_="round")
+        best = turn.accepted or best
+
+
+def _round_title(turn: Turn) -> Iterator[object]:
+    judged = sum(attempt.verdict != "unused" for attempt in turn.attempts)
+    unused = len(turn.attempts) - judged
+    yield "First page" if turn.round == 0 else f"Revision {turn.round}"
+    if turn.round > 0 and turn.accepted is None:
+        yield el("small", "none accepted: the episode keeps its best")
+    if unused:
+        words = f"{unused} more sampled past the accepted one, never judged"
+        yield el("small", f"+ {unused} unused", title=words)
+
+
+def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
+    accepted = attempt.verdict == "accepted"
+    css = "start" if attempt.round == 0 else "accepted" if accepted else "rejected"
+    refused = "✕ not preferred" if attempt.verdict == "not_preferred" else "✕ not better"
+    label = {"start": "where it starts", "accepted": "✓ accepted", "rejected": refused}[css]
+    against = f"best so far was {share(best.total)}" if best is not None else None
+    return el(
+        "div",
+        el("div", el("b", label), el("span", against, class_="against") if against else None, class_="verdict"),
+        _screen(attempt, album),
+        _score(attempt),
+        _comparison(attempt),
+        _feedback(attempt),
+        *_sources(attempt, best),
+        class_=f"attempt {css}",
+    )
+
+
+def _frame(name: str, attempt: Attempt, album: Album) -> Html:
+    caption = el("figcaption", el("span", name), _total(attempt))
+    return el("figure", _screen(attempt, album), caption, _problem(attempt))
+
+
+def _screen(attempt: Attempt, album: Album) -> Html:
+    """The screenshot, or why there is none."""
+    why = WORDS.get(attempt.outcome, attempt.outcome)
+    return el(
+        "div", album.render(attempt.render, why, missing=why), class_="screen" if _valid(attempt) else "screen bad"
+    )
+
+
+def _valid(attempt: Attempt) -> bool:
+    return attempt.render is not None and attempt.render.valid
+
+
+def _total(attempt: Attempt) -> Html:
+    return el("b", share(attempt.reward.total) if attempt.reward else "not judged", class_="total")
+
+
+def _problem(attempt: Attempt) -> Html | None:
+    """What kept the page from rendering, in its own words."""
+    if _valid(attempt):
+        return None
+    detail = attempt.render.detail if attempt.render is not None else words_of(page_reason(attempt))
+    return el(
+        "p", el("b", WORDS.get(attempt.outcome, attempt.outcome)), detail and f": {detail[:200]}", class_="problem"
+    )
+
+
+def _score(attempt: Attempt) -> Html:
+    """The reward and what it is made of, as small bars."""
+    parts: dict[str, float] = {}
+    if attempt.reward is not None and attempt.reward.gate:
+        parts = {"visual": attempt.reward.visual, "interaction": attempt.reward.interaction or 0.0,
+                 "format": attempt.reward.format}  # fmt: skip
+        if attempt.reward.interaction is None:
+            del parts["interaction"]
+    rows = [_meter(name, value, "own") for name, value in parts.items()]
+    rows += _critique_meters(attempt.critique) if attempt.critique is not None else ()
+    meters = el("div", *rows, class_="meters") if rows else None
+    return join(
+        el("div", "reward ", _total(attempt), class_="score"), None if attempt.feedback else _problem(attempt), meters
+    )
+
+
+def _critique_meters(critique: Critique) -> Iterator[Html]:
+    """The critic's parts; of several critics, each one's score and below it its parts."""
+    for name, value in critique.parts.items():
+        yield _meter(name, value, "sub")
+        if name in critique.members:
+            yield from (_meter(part, one, "sub of") for part, one in critique.members[name].parts.items())
+
+
+def _comparison(attempt: Attempt) -> Html | None:
+    """What the critics said when this page and the best so far were shown side by side."""
+    compared = attempt.comparison
+    if compared is None:
+        return None
+    said = (compared.members or {compared.judge: compared}).items()
+    lines = [
+        f"{name}: {PREFERRED[one.answers[1]]} when shown first, {PREFERRED[one.answers[0]]} when shown second"
+        for name, one in said
+    ]
+    return el("p", f"Beside the best so far, {'; '.join(lines)}.", class_="compared")
+
+
+def _meter(name: str, value: float, css: str) -> Html:
+    filled = 100 * min(1.0, max(0.0, value))
+    bar = el("i", el("i", style=f"width:{filled:.0f}%"))
+    return el("div", el("span", name.replace("_", " ")), bar, el("span", f"{value:.2f}"), class_=f"meter {css}")
+
+
+def _feedback(attempt: Attempt) -> Html | None:
+    sentences = attempt.feedback[:MAX_FEEDBACK]
+    return el("ul", *(el("li", sentence) for sentence in sentences), class_="feedback") if sentences else None
+
+
+def _sources(attempt: Attempt, best: Attempt | None) -> Iterator[Html]:
+    if attempt.page.thought:
+        yield _fold("thought", el("p", attempt.page.thought[:MAX_SOURCE_CHARS], class_="thought"))
+    source = attempt.page.html if attempt.page.html is not None else attempt.completion.text
+    yield _fold("page source" if attempt.page.html is not None else "what it wrote", _source(source))
+    if best is not None and best.page.html is not None and attempt.page.html is not None:
+        yield _fold("changes against the best so far", diff(best.page.html, attempt.page.html))
+
+
+def _fold(name: str, body: Html) -> Html:
+    return el("details", el("summary", name), body, class_="fold")
+
+
+def _source(text: str) -> Html:
+    cut = f"\n… {len(text) - MAX_SOURCE_CHARS:,} more characters" if len(text) > MAX_SOURCE_CHARS else ""
+    return el("pre", text[:MAX_SOURCE_CHARS] + cut)
+
+
+def diff(old: str, new: str) -> Html:
+    """A coloured unified diff of two sources, bounded."""
+    tones = {"+": "plus", "-": "minus", "@": "at"}
+    changed = list(difflib.unified_diff(_lines(old), _lines(new), lineterm="", n=2))[2:]
+    rows = [el("span", line, class_=tones.get(line[:1], "same")) for line in changed[:MAX_DIFF_LINES]]
+    if len(changed) > MAX_DIFF_LINES:
+        rows.append(el("span", f"… {len(changed) - MAX_DIFF_LINES} more lines", class_="at"))
+    return el("pre", *rows, class_="diff") if rows else el("p", "The same source.", class_="empty")
+
+
+def _lines(source: str) -> list[str]:
+    """Lines of a bounded source; a page written in one line is broken between its tags."""
+    source = source[:MAX_SOURCE_CHARS]
+    return (source if source.count("\n") > 3 else source.replace("><", ">\n<")).split("\n")[:MAX_LINES]
+
+
+def _moment(shot: Shot) -> str:
+    return shot.label or f"+{shot.at_ms / 1000:g} s"

@@ -1,0 +1,245 @@
+"""Writes `report.html`: what a run came to, for a person, in one file that needs nothing else.
+
+Everything that came out of a policy, a page or a critic is untrusted: it enters through `markup.el`, which escapes
+it, and the page's own policy (CSP) lets no script run but the one in `report.js`.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.report.charts import number, percent
+from cluster.report.curves import curves
+from cluster.report.filmstrips import Album, Film, Pair, film_card, pair_card
+from cluster.report.headline import headline, lead
+from cluster.report.html import Html, el, join
+from cluster.report.reasons import WORDS, alarm, reasons
+from cluster.training.diagnosis import Finding
+from rollout.files import write_aside
+
+__all__ = ["Film", "Pair", "Report", "write_report"]
+
+MAX_BYTES = 15_000_000
+UNFOLDED_FILMS = 4
+SHOWN_PAIRS = 6
+INFERENCE = {
+    "base": ("base decode", "the first page, as it is"),
+    "self_edit": ("self-edit", "the policy reviews and revises its own page; no critic is called"),
+    "with_critic": ("full loop", "the critic's feedback, and only improving revisions"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the report shows. Any of it may be empty: a run that has just begun has a report too."""
+
+    run_id: str
+    title: str
+    status: str
+    """`running`, `finished`, `stopped` or `failed`."""
+    settings: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    """The contract of `summary.json`."""
+    history: Sequence[Mapping[str, float]]
+    """Metrics, one mapping a step; keys may be missing."""
+    exams: Sequence[Mapping[str, float]] = ()
+    """`step`, `mean`, `valid`, where it was measured `agreement` and `agreement_by_chance`, and against the first exam
+    `gain`, `low`, `high`."""
+    films: Sequence[Film] = ()
+    pairs: Sequence[Pair] = ()
+    """In the exam's order, not picked."""
+    inference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """`base`, `self_edit`, `with_critic`: each `reward`, `valid`, `tokens`, `seconds`."""
+    events: Sequence[str] = ()
+    advice: str = ""
+    """What would make a step faster, in one line; see `cluster.training.bottleneck`."""
+    alarm: str = ""
+    """Why the last step's pages earned nothing or alike, in one line; see `cluster.training.diagnosis.explain`."""
+    remedy: str = ""
+    """What usually helps against that."""
+    findings: Sequence[Finding] = ()
+    """The reasons in the last step, each with an example."""
+    picture: Callable[[str], bytes | None] = lambda sha256: None
+    """The PNG of a screenshot by its content hash, or None when it was not kept."""
+
+
+def write_report(path: Path, report: Report, *, max_bytes: int = MAX_BYTES) -> None:
+    """Writes the report aside and renames it. Raises StorageFault.
+
+    At most `max_bytes` long: films are left out, oldest first, and then pairs, last first; the report says how many.
+    """
+    write_aside(path, render(report, max_bytes).encode("utf-8", "replace"))
+
+
+def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
+    """The report as HTML."""
+    album = Album(report.picture)
+    parts = [
+        _section(
+            "How training went",
+            "Thin lines are single steps, bold ones their moving mean.",
+            join(
+                report.advice and el("p", f"Speed: {report.advice}.", class_="words"),
+                curves(report.history, report.exams),
+            ),
+        ),
+        _section("Writing without the critic", *_inference(report.inference)),
+        _section("What happened", "Faults, exams and other events, oldest first.", _events(report.events)),
+        _section("Settings", "What this run was told.", _settings(report.settings)),
+    ]
+    top = join(
+        _masthead(report), alarm(report.alarm, report.remedy), headline(report.summary, report.history, report.exams)
+    )
+    found = _section("Why pages earn nothing", WORDS, reasons(report.findings))
+    left = max_bytes - sum(map(_size, [top, found, *parts])) - 30_000
+    pairs, left = _fitting((pair_card(pair, album) for pair in report.pairs), left)
+    order = sorted(range(len(report.films)), key=lambda place: -report.films[place].step)
+    cards = (film_card(report.films[place], album, unfolded=rank < UNFOLDED_FILMS) for rank, place in enumerate(order))
+    films, _ = _fitting(cards, left)
+    parts.insert(0, _pairs(pairs, len(report.pairs)))
+    parts.insert(2, _films(films, len(report.films)))
+    if report.findings:
+        parts.insert(0 if report.alarm else 2, found)
+    return _page(report.title, join(top, *parts))
+
+
+def _fitting(cards: Iterator[Html], left: int) -> tuple[list[Html], int]:
+    """The first cards that fit in so many bytes, and the bytes that are left."""
+    fitting: list[Html] = []
+    for card in cards:
+        if _size(card) > left:
+            break
+        fitting.append(card)
+        left -= _size(card)
+    return fitting, left
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _page(title: str, body: Html) -> str:
+    here = Path(__file__)
+    script = here.with_name("report.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=policy),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", f"{title} · ReLook"),
+        el("link", rel="icon", href="data:,"),
+        el("style", Html(here.with_name("report.css").read_text("utf-8"))),
+    )
+    stage = el("dialog", el("img", src="data:,", alt=""), el("p"))
+    return "<!doctype html>\n" + el(
+        "html", head, el("body", el("main", body), stage, el("script", Html(script))), lang="en"
+    )
+
+
+def _section(title: str, words: str, body: Html) -> Html:
+    return el("section", el("h2", title), el("p", words, class_="words"), body)
+
+
+def _masthead(report: Report) -> Html:
+    status = el("span", report.status, class_=f"pill {report.status if report.status.isalpha() else ''}")
+    return el(
+        "header",
+        el("p", "ReLook", class_="mark"),
+        el("h1", report.title, status),
+        el("p", lead(report.summary, report.exams), class_="lead"),
+        el("p", el("code", report.run_id), class_="run"),
+    )
+
+
+def _pairs(cards: Sequence[Html], total: int) -> Html:
+    if not total:
+        words = "Pairs appear here when an exam has been beaten by a later one."
+        return _section("Before and after", words, Html(""))
+    shown = f" {total - len(cards)} more would not fit in this file." if len(cards) < total else ""
+    words = (
+        "Held-out tasks that no training step saw: the first page the policy wrote before training and the one the "
+        f"trained champion writes, same seed, no revision. In the exam's order, not picked; click to enlarge.{shown}"
+    )
+    more = cards[SHOWN_PAIRS:]
+    folded = el("details", el("summary", f"{len(more)} more"), el("div", *more, class_="pairs"), class_="more")
+    return _section(
+        "Before and after", words, join(el("div", *cards[:SHOWN_PAIRS], class_="pairs"), more and folded or None)
+    )
+
+
+def _films(cards: Sequence[Html], total: int) -> Html:
+    if not total:
+        return _section("Episodes", "No episode's pictures were kept yet.", Html(""))
+    left_out = f" The {total - len(cards)} oldest were left out to keep this file small." if len(cards) < total else ""
+    words = (
+        "Forced Optimization at work, newest first. Each revision must beat the best page so far, or it is thrown "
+        f"away and sampled again; the accepted rewards of an episode therefore rise strictly.{left_out}"
+    )
+    return _section("Episodes", words, el("div", *cards, class_="films"))
+
+
+def _inference(table: Mapping[str, Mapping[str, float]]) -> tuple[str, Html]:
+    rows = {name: table[name] for name in INFERENCE if table.get(name)}
+    if not rows:
+        return "The comparison is made at the end of the run.", Html("")
+    words = (
+        "The trained policy on held-out tasks, three ways. Self-edit costs no critic; the full loop asks it each round."
+    )
+    base = rows.get("base", {}).get("reward")
+    head = el(
+        "tr", *(el("th", name) for name in ("", "reward", "against base", "renders", "tokens a task", "seconds a task"))
+    )
+    body = [el("tr", *_inference_row(name, row, base)) for name, row in rows.items()]
+    return words, el("div", el("table", el("thead", head), el("tbody", *body)), class_="card table")
+
+
+def _inference_row(name: str, row: Mapping[str, float], base: float | None) -> Iterator[Html]:
+    title, words = INFERENCE[name]
+    reward = row.get("reward")
+    share = 100 * min(1.0, max(0.0, reward or 0.0))
+    yield el("th", title, el("small", words), scope="row")
+    yield el("td", el("i", el("i", style=f"width:{share:.0f}%"), class_="bar"), _cell(reward, lambda v: f"{v:.3f}"))
+    gain = reward - base if reward is not None and base is not None and name != "base" else None
+    yield el("td", _cell(gain, lambda v: f"{v:+.3f}"), class_=gain is not None and ("good" if gain > 0 else "bad"))
+    yield el("td", _cell(row.get("valid"), percent))
+    yield el("td", _cell(row.get("tokens"), number))
+    yield el("td", _cell(row.get("seconds"), number))
+
+
+def _cell(value: float | None, show: Callable[[float], str]) -> str:
+    return "–" if value is None else show(value)
+
+
+def _events(events: Sequence[str]) -> Html:
+    if not events:
+        return el("p", "Nothing out of the ordinary.", class_="empty")
+    return el("ol", *(el("li", event) for event in events), class_="card events")
+
+
+def _settings(settings: Mapping[str, Any]) -> Html:
+    plain = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
+    rooms = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
+    folds = [
+        el("details", el("summary", name), _values(values), class_="fold")
+        for name, values in ({"run": plain} | rooms).items()
+        if values
+    ]
+    return el("div", *folds, class_="card settings")
+
+
+def _values(values: Mapping[str, Any], prefix: str = "") -> Html:
+    return el("dl", *_value_rows(values, prefix)) if not prefix else join(*_value_rows(values, prefix))
+
+
+def _value_rows(values: Mapping[str, Any], prefix: str) -> Iterator[Html]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield _values(value, f"{prefix}{name}.")
+        else:
+            yield el("div", el("dt", f"{prefix}{name}"), el("dd", str(value)))

@@ -1,0 +1,59 @@
+"""Watches the critics: a fixed set of pages is judged anew now and then, and compared with the run's first judgment."""
+
+import asyncio
+from collections import defaultdict
+
+from cluster.training.run import Run
+from reward.drift import canaries, drift
+from rollout.errors import MachineError
+from rollout.records import Critique, Page, Task
+
+TRIES = 3
+Scores = dict[str, dict[str, float]]
+"""Of each critic by its name, its scores of the fixed pages by task."""
+
+
+async def watch_judge(run: Run, step: int) -> dict[str, float]:
+    """The metrics of a step's look at the critics, none where none is due; a drift beyond the limit is noted.
+
+    A critic's first judgment is the one that all later ones are compared with, resumes included. Of several critics
+    each is watched by itself: what drifts in one must not hide in the mean. Critics that give no judgment now are
+    looked at another time: their faults over pages are counted elsewhere.
+    """
+    settings, first = run.settings.critic, run.state.canaries
+    if not settings.drift_every or (first and step % settings.drift_every):
+        return {}
+    try:
+        now = await look(run)
+    except MachineError as fault:
+        run.watcher.note(f"step {step}: whether a critic has drifted is not known: {fault}")
+        return {}
+    apart = {name: drift(first.setdefault(name, scores), scores) for name, scores in now.items()}
+    for name, far in apart.items():
+        if far > settings.drift_limit:
+            run.watcher.note(
+                f"step {step}: the critic {name!r} has drifted: its scores of {len(now[name])} fixed pages are on "
+                f"average {far:.3f} from its first ones, wanted at most {settings.drift_limit:g} "
+                "(critic.drift_limit); rewards from before and after cannot be compared"
+            )
+    return {"judge_drift": max(apart.values())}
+
+
+async def look(run: Run) -> Scores:
+    """What the critics say of the fixed pages now. Raises MachineError."""
+    found: Scores = defaultdict(dict)
+    pages = list(canaries())
+    judged = await asyncio.gather(*(_judge(run, task, page) for task, page in pages))
+    for (task, _), critique in zip(pages, judged, strict=True):
+        for name, one in (critique.members or {run.settings.critic.kind: critique}).items():
+            found[name][task.id] = one.score
+    return dict(found)
+
+
+async def _judge(run: Run, task: Task, page: Page) -> Critique:
+    for _ in range(TRIES - 1):
+        try:
+            return await run.players.judge_anew(task, page)
+        except MachineError:
+            continue
+    return await run.players.judge_anew(task, page)

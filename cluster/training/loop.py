@@ -1,0 +1,142 @@
+"""The whole run, top to bottom.
+
+    play groups → store them → batch → learner update → verified weight sync → measure
+        → exam and promotion → checkpoint → … → inference table
+
+Knows neither Ray nor torch: a crew of test doubles runs the same lines as a cluster.
+A run that resumes plays nothing twice that was finished: it learns from the stored trajectories of the steps since its
+checkpoint, and goes on with the groups on the shelf.
+"""
+
+from cluster.training.diagnosis import signal_metrics
+from cluster.training.drift import watch_judge
+from cluster.training.exam import inference_table, sit
+from cluster.training.metrics import pool_metrics, step_metrics, update_metrics
+from cluster.training.run import Run
+from cluster.training.stage_times import Clock
+from cluster.training.stream import Stream
+from learner.batch import build
+from learner.promotion import promote, regressed
+from rollout.records import Group
+from rollout.seeds import seed_of
+
+EXAM_SEED = 20_251_013
+"""One seed for every exam, so that two sittings differ by the policy alone."""
+
+
+async def train(run: Run) -> None:
+    """Trains to the last step, sits the last exam and fills the inference table."""
+    settings, state = run.settings, run.state
+    stream = Stream(lambda step, place: play_group(run, step, place), settings, run.shelf.places())
+    try:
+        await between_steps(run, stream)
+        while state.step < settings.steps:
+            await one_step(run, stream)
+            await between_steps(run, stream)
+        run.shelf.clear()
+        if not state.inference:
+            await compare_inference(run)
+            await save(run)
+    finally:
+        await stream.close()
+
+
+async def between_steps(run: Run, stream: Stream) -> None:
+    """What is due once a step is learnt: the exam, the way back to the champion, the checkpoint."""
+    settings, state, changed = run.settings, run.state, False
+    last, step, reverts = state.step == settings.steps, state.step, settings.exam.on_regression == "revert"
+    if (last or step % settings.exam.every == 0) and (not state.exams or state.exams[-1].step < step):
+        await examine(run)
+        changed = True
+    if reverts and lost_ground(run):
+        await stream.close()  # What is in flight or finished was begun by the policy that is given up.
+        run.shelf.clear()
+        await go_back(run)
+        changed = True
+    due = last or (step > 0 and step % settings.checkpoint.every == 0) or (reverts and state.champion_step == step)
+    if due and (changed or step not in run.store.saved_steps()):
+        await save(run)
+
+
+async def one_step(run: Run, stream: Stream) -> None:
+    """One update: from played groups to proven weights in every engine."""
+    settings, state, step, clock = run.settings, run.state, run.state.step + 1, Clock()
+    run.watcher.stage(f"step {step} of {settings.steps}")
+    with clock("play"):
+        groups = run.store.read_groups(step)
+        if groups is None:
+            groups = await stream.collect(step, lambda done, total: run.watcher.progress(done, total, "groups"))
+            run.store.write_groups(step, groups)
+            run.shelf.clear(keep=stream.unlearnt())
+    with clock("learn"):
+        seed = seed_of(settings.seed, "batch", step)
+        batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
+        update = await run.learner.update(batch)
+    with clock("sync"):
+        async with stream.swap():
+            sync = await run.learner.sync()
+    metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
+    metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
+    metrics |= signal_metrics(groups, settings.learner)
+    metrics |= pool_metrics(metrics, settings) | stream.metrics() | await watch_judge(run, step)
+    state.step, state.version = step, update.version
+    state.history.append({"step": step, **metrics})
+    run.watcher.step(state, groups)
+    run.store.write_history(state.history)
+
+
+async def play_group(run: Run, step: int, place: int) -> Group:
+    """The group at a place of a step: its task and its seed depend on nothing else."""
+    shelf, begun = run.shelf, (step, place)
+    group = shelf.take(begun)
+    if group is None:
+        shelf.begin(begun)
+        task, keep = run.curriculum.task(step, place), place < run.settings.report.films
+        group = await run.players.play_group(task, num=run.settings.group_size, seed=shelf.seed_of(begun), keep=keep)
+        shelf.put(begun, group)
+    return group
+
+
+async def examine(run: Run) -> None:
+    """The policy sits the exam; the champion moves only to a strictly better one."""
+    state, tasks = run.state, run.curriculum.held_out(run.settings.exam.tasks)
+    run.watcher.stage(f"exam on {len(tasks)} held-out tasks")
+    exam = await sit(run.players, run.store, tasks, step=state.step, seed=EXAM_SEED)
+    first = not state.exams
+    better = first or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
+    state.exams.append(exam)
+    if better:
+        state.champion_step, state.champion_version = exam.step, state.version
+        await run.learner.export(run.champion)
+    run.watcher.exam(exam, state)
+
+
+def lost_ground(run: Run) -> bool:
+    """Whether this step's exam was worse than the champion's, and the learner does not hold the champion yet."""
+    state, exam = run.state, run.state.exams[-1]
+    fresh = exam.step == state.step and state.version != state.champion_version
+    return fresh and regressed(exam.rewards, state.champion.rewards, run.settings.exam.margin)
+
+
+async def go_back(run: Run) -> None:
+    """The learner and the engines hold the champion again: its weights, its optimizer state, its version."""
+    state = run.state
+    await run.learner.load(run.store.checkpoint(state.champion_step))
+    await run.learner.sync()
+    state.version = state.champion_version
+    run.watcher.note(f"the exam after step {state.step} was worse: back to the champion of step {state.champion_step}")
+
+
+async def compare_inference(run: Run) -> None:
+    """Base decode, critic-free self-edit and the full loop, side by side on held-out tasks."""
+    run.watcher.stage("inference table: base, self-edit, with critic")
+    tasks = run.curriculum.held_out(run.settings.exam.inference_tasks)
+    rounds = run.settings.exam.edit_rounds
+    run.state.inference = await inference_table(run.players, tasks, rounds=rounds, seed=EXAM_SEED)
+
+
+async def save(run: Run) -> None:
+    """A checkpoint of the learner, and beside it the state of the run; the state comes last and makes it whole."""
+    await run.learner.save(run.store.checkpoint(run.state.step))
+    spare = run.state.champion_step if run.settings.exam.on_regression == "revert" else None
+    run.store.write_state(run.state.step, run.state.to_json(), keep=run.settings.checkpoint.keep, spare=spare)

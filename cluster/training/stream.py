@@ -1,0 +1,182 @@
+"""The stream of groups: played without a pause, handed over as soon as a step has enough of them.
+
+A step may learn from groups that were begun while the `max_staleness` steps before it were collected or learnt from,
+and takes those that are finished, the earliest begun first. So a group that takes long holds no step back: a later
+step gets it, or, once it is too stale for any, nobody does. With 0 nothing is played ahead and training is on-policy.
+
+    begun in step s           learnt from in step s … s + max_staleness, or given up
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cluster.settings import RunSettings
+from cluster.training.concurrency import Pace
+from learner.losses.credit import teaches
+from rollout.errors import MachineError, fault_summary
+from rollout.records import Group
+
+PlayGroup = Callable[[int, int], Awaitable[Group]]
+"""Plays the group at `(step, place)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """A group that was begun."""
+
+    step: int
+    place: int
+    task: asyncio.Task[Group]
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error, which must not wait behind groups that went well."""
+        return self.task.cancelled() or self.task.exception() is not None
+
+
+class Stream:
+    """Groups that are played and groups that wait for a step. Bounded: by `in_flight`, and by what steps can use."""
+
+    def __init__(self, play: PlayGroup, settings: RunSettings, begun: Iterable[tuple[int, int]] = ()) -> None:
+        """`begun` are the places of groups that the run left when it was cut short: they are begun again."""
+        self.play, self.settings, self.pace = play, settings, Pace(settings)
+        self.begun = set(begun)
+        self.playing: dict[asyncio.Task[Group], Flight] = {}
+        self.done: list[Flight] = []
+        """Finished, in that order, and not handed over yet."""
+        self.given_up = 0
+        self._step, self._place, self._left = 0, 0, 0
+        self._moved = asyncio.Event()
+        self._open = True
+        self._handed_s: float | None = None
+
+    async def collect(self, step: int, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Group]:
+        """The groups of a step in the order they were begun, refilled (bounded) for those that teach nothing.
+
+        Raises MachineError when too many episodes were lost to machine faults.
+        """
+        settings = self.settings
+        self._begin(step)
+        taken: list[tuple[Flight, Group]] = []
+        wanted, most = settings.groups, settings.groups + math.floor(settings.groups * settings.refill)
+        while len(taken) < wanted:
+            flight = await self._next()
+            group = flight.task.result()
+            taken.append((flight, group))
+            if wanted < most and not teaches(group, settings.learner):
+                wanted += 1
+                self._left += 1
+                self._fill()
+            progress(len(taken), wanted)
+        self._handed_s = time.monotonic()
+        groups = [group for _, group in sorted(taken, key=lambda pair: (pair[0].step, pair[0].place))]
+        self._check_losses(groups)
+        return groups
+
+    @asynccontextmanager
+    async def swap(self) -> AsyncIterator[None]:
+        """A time for new weights: at once, or, where `swap` is `between_episodes`, once nothing is played."""
+        self._open = self.settings.swap == "in_flight"
+        while self.playing and not self._open:
+            await self._move()
+        yield
+        self._open = True
+        self._fill()
+
+    def unlearnt(self) -> set[tuple[int, int]]:
+        """The places of groups that a later step may learn from; those that are played, too: they may end right now."""
+        flights = [*self.done, *self.playing.values()]
+        return {(flight.step, flight.place) for flight in flights} | self.begun
+
+    def metrics(self) -> dict[str, float]:
+        """Episodes it would have in flight now, and groups that were given up since it was last asked."""
+        given_up, self.given_up = self.given_up, 0
+        return {"in_flight": self.pace.groups() * self.settings.group_size, "groups_given_up": given_up}
+
+    async def close(self) -> None:
+        """Cancels what is still in flight; what is collected after that is played anew."""
+        self.done.clear()
+        self.begun.clear()
+        self._left = 0
+        await self._cancel(list(self.playing))
+
+    def _begin(self, step: int) -> None:
+        """Gives up what is too stale for this step, and begins what it and the steps after it can use."""
+        settings = self.settings
+        if self._handed_s is not None and settings.max_staleness:
+            self.pace.learnt(time.monotonic() - self._handed_s)
+        self._step, self._place = step, 0
+        oldest = step - settings.max_staleness
+        stale = [flight for flight in self.playing.values() if flight.step < oldest]
+        for flight in stale:
+            flight.task.cancel()
+            del self.playing[flight.task]
+        fresh = [flight for flight in self.done if flight.step >= oldest or flight.failed]
+        self.given_up += len(stale) + len(self.done) - len(fresh)
+        self.done = fresh
+        usable = {place for place in self.begun if place[0] >= oldest}
+        self.given_up += len(self.begun) - len(usable)
+        self.begun = usable
+        for place in sorted(self.begun):
+            if place[0] < step:  # Those of this step come when it is their turn.
+                self._begin_group(*place)
+        steps = 1 + min(settings.max_staleness, settings.steps - step)
+        self._left = steps * settings.groups - len(self.playing) - len(self.done)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Begins groups, as many as may be played at once and are of use."""
+        most = self.pace.groups()
+        while self._open and self._left > 0 and len(self.playing) < most:
+            self._begin_group(self._step, self._place)
+            self._place += 1
+            self._left -= 1
+
+    def _begin_group(self, step: int, place: int) -> None:
+        self.begun.discard((step, place))
+        task = asyncio.ensure_future(self.play(step, place))
+        self.playing[task] = Flight(step=step, place=place, task=task)
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[Group]) -> None:
+        flight = self.playing.pop(task, None)
+        self._moved.set()
+        if flight is None:  # It was given up.
+            return
+        self.done.append(flight)
+        if not flight.failed:
+            self.pace.played(task.result())
+            self._fill()
+
+    async def _next(self) -> Flight:
+        """The earliest begun of the finished groups; waits for one."""
+        while not self.done:
+            await self._move()
+        flight = min(self.done, key=lambda one: (not one.failed, one.step))
+        self.done.remove(flight)
+        return flight
+
+    async def _move(self) -> None:
+        """Waits for a group to finish."""
+        self._moved.clear()
+        await self._moved.wait()
+
+    async def _cancel(self, tasks: list[asyncio.Task[Group]]) -> None:
+        for task in tasks:
+            self.playing.pop(task, None)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _check_losses(self, groups: list[Group]) -> None:
+        lost = sum(group.dropped for group in groups)
+        total = lost + sum(len(group.trajectories) for group in groups)
+        if total and lost > self.settings.max_fault_share * total:
+            faults = [fault for group in groups for fault in group.faults]
+            raise MachineError(
+                f"{lost} of {total} episodes of a step were lost to machine faults; wanted at most a share of "
+                f"{self.settings.max_fault_share} (max_fault_share); {fault_summary(faults)}; mend it and resume"
+            )

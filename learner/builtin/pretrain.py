@@ -1,0 +1,171 @@
+"""The pre-training of the built-in policy: a small Llama, from nothing, on the corpus."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learner.builtin.corpus import Conversation, conversations
+from learner.builtin.muon import Muon
+from learner.builtin.settings import WarmStartSettings
+from learner.builtin.tokenizer import END, PAD, learn_tokenizer
+
+VOCABULARY_SAMPLES = 600
+"""Conversations that the vocabulary is learnt from."""
+MICRO_TOKENS = 4096
+"""Tokens of one forward pass: enough to keep two cores busy."""
+POOL = 256
+"""Conversations that are sorted by length together, so that rows of a micro-batch need little padding."""
+HEAD = 64
+"""Width of an attention head."""
+WIDTH = 64
+"""Rows are padded to a multiple of this: every new shape costs the matrix library a kernel made for it."""
+WARMUP = 0.06
+"""Share of the steps in which the learning rate rises; then it falls in a line to zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One conversation as token ids; the loss is on the target alone."""
+
+    ids: list[int]
+    prompt: int
+    """Leading ids that carry no loss."""
+
+
+def pretrain(
+    settings: WarmStartSettings, precision: str, folder: Path, progress: Callable[[int, int, float], None] | None = None
+) -> None:
+    """Writes model and tokenizer to `folder`; `progress` hears `(step, steps, loss)`."""
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context)
+    model = build_model(settings, tokenizer)
+    optimizers = build_optimizers(model, settings, precision)
+    steps = training_steps(settings, tokenizer)
+    for step, batches in enumerate(islice(steps, settings.steps), start=1):
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * schedule(step / settings.steps)
+        loss = train_step(model, batches, precision)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if progress is not None:
+            progress(step, settings.steps, loss)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def schedule(done: float) -> float:
+    """Learning rate as a share of its peak, when this share of the steps is done."""
+    return min(done / WARMUP, (1 - done) / (1 - WARMUP) + 0.01)
+
+
+def train_step(model: Any, batches: list[tuple[Tensor, Tensor]], precision: str) -> float:
+    """Accumulates gradients of the mean loss per target token over micro-batches; returns that loss in nats."""
+    num_targets = sum(int((labels_BT >= 0).sum()) for _, labels_BT in batches)
+    total = 0.0
+    for ids_BT, labels_BT in batches:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            hidden_BTD = model.model(input_ids=ids_BT).last_hidden_state
+            targets_BT = labels_BT >= 0
+            logits_NV = model.lm_head(hidden_BTD[targets_BT])
+        loss = (
+            torch.nn.functional.cross_entropy(logits_NV.float(), labels_BT[targets_BT], reduction="sum") / num_targets
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
+
+
+def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
+    """A Llama with random weights; embeddings untied, because a head that is tied goes stale in vLLM on CPU."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    heads = settings.hidden // HEAD
+    config = LlamaConfig(
+        vocab_size=settings.vocab,
+        hidden_size=settings.hidden,
+        intermediate_size=settings.hidden * 11 // 4,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=settings.context,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.convert_tokens_to_ids(END),
+        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        attn_implementation="sdpa",
+    )
+    return LlamaForCausalLM(config).train()
+
+
+def build_optimizers(model: Any, settings: WarmStartSettings, precision: str) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, in `precision` as all else; AdamW for embeddings, head and norms."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "layers" in name]
+    others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "layers" in name)]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    muon = Muon([{"params": matrices, "peak": settings.lr}], lr=settings.lr, dtype=dtype)
+    adam = torch.optim.AdamW(
+        [{"params": others, "peak": settings.embedding_lr}],
+        lr=settings.embedding_lr,
+        betas=(0.9, 0.95),
+        weight_decay=0.0,
+    )
+    return [muon, adam]
+
+
+def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Steps without end, each a list of micro-batches of ids and labels, [B, T] both."""
+    rng = random.Random(settings.seed)
+    rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, settings.broken_share))
+    fitting = (row for row in rows if len(row.ids) <= settings.context)
+    step: list[tuple[Tensor, Tensor]] = []
+    while True:
+        pool = sorted(islice(fitting, POOL), key=lambda row: len(row.ids))
+        batches = list(_micro_batches(pool, max(MICRO_TOKENS, settings.context), tokenizer.pad_token_id))
+        rng.shuffle(batches)
+        for batch in batches:
+            step.append(batch)
+            if sum(ids.numel() for ids, _ in step) >= settings.batch_tokens - MICRO_TOKENS // 2:
+                yield step
+                step = []
+
+
+def encode(tokenizer: Any, talk: Conversation) -> Row:
+    """A conversation as ids: the chat template's prompt, the target, the end."""
+    messages = [{"role": message.role, "content": message.content} for message in talk.messages]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    target = tokenizer(talk.target, add_special_tokens=False)["input_ids"]
+    return Row(ids=[*prompt, *target, tokenizer.eos_token_id], prompt=len(prompt))
+
+
+def _micro_batches(pool: list[Row], tokens: int, pad: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for width, group in groupby(pool, key=lambda row: -(-(len(row.ids) - 1) // WIDTH) * WIDTH):
+        rows, most = list(group), max(1, tokens // width)
+        for start in range(0, len(rows), most):
+            yield _pad(rows[start : start + most], width, pad)
+
+
+def _pad(rows: list[Row], length: int, pad: int) -> tuple[Tensor, Tensor]:
+    # Rows are padded on the right and attention is causal, so no mask is needed.
+    ids_BT = torch.full((len(rows), length), pad)
+    labels_BT = torch.full((len(rows), length), -1)
+    for b, row in enumerate(rows):
+        ids_BT[b, : len(row.ids) - 1] = torch.tensor(row.ids[:-1])
+        labels_BT[b, row.prompt - 1 : len(row.ids) - 1] = torch.tensor(row.ids[row.prompt :])
+    return ids_BT, labels_BT
+
+
+def _texts(settings: WarmStartSettings) -> Iterator[str]:
+    for talk in islice(conversations(settings.seed, 0.0), VOCABULARY_SAMPLES):
+        yield from (message.content for message in talk.messages if message.role == "user")
+        yield talk.target

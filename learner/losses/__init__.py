@@ -1,0 +1,1 @@
+"""Advantages, losses and importance weights: formulas on tensors."""

@@ -1,0 +1,101 @@
+"""Who earned what: the advantage of each attempt of a group that carries a signal."""
+
+from collections.abc import Iterator, Sequence
+
+from learner.losses import advantage
+from learner.settings import LearnerSettings
+from rollout.records import Attempt, Group, Trajectory
+
+Credited = tuple[Attempt, float]
+
+
+def credited(group: Group, settings: LearnerSettings) -> list[Credited]:
+    """The attempts of a group that carry a signal, each with its advantage, credited as the settings say.
+
+    `outcome`, `turn` and `page` credit accepted attempts; `siblings` every attempt that was judged. An attempt is
+    worth its reward, less the penalty for its length where `overlong` is `soft`.
+    """
+    if settings.credit == "outcome":
+        return list(_outcome(group, settings))
+    if settings.credit == "siblings":
+        return list(_siblings(group, settings))
+    if settings.credit == "page":
+        return list(_pages(group, settings))
+    return list(_turns(group, settings))
+
+
+def teaches(group: Group, settings: LearnerSettings) -> bool:
+    """Whether a group carries a signal: what earned alike everywhere it is compared teaches nothing."""
+    return any(value != 0 for _, value in credited(group, settings))
+
+
+def worth(attempt: Attempt, settings: LearnerSettings) -> float:
+    """What an attempt counts for: its reward, less the penalty for its length."""
+    return attempt.total - settings.length_penalty(len(attempt.completion.token_ids))
+
+
+def _outcome(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
+    """Every accepted turn carries the advantage of its trajectory's best page."""
+    rewards = [worth(trajectory.accepted[-1], settings) for trajectory in group.trajectories]
+    shared = _compared(rewards, settings) or []
+    for trajectory, value in zip(group.trajectories, shared, strict=False):
+        yield from ((attempt, value) for attempt in trajectory.accepted)
+
+
+def _turns(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
+    """Each accepted turn carries the advantage of what it added, among what its round added to the siblings."""
+    gains_G = [_gains(trajectory, settings) for trajectory in group.trajectories]
+    shared = advantage.turn(gains_G, normalize_std=settings.normalize_std, baseline=_unordered(settings)) or []
+    for trajectory, values in zip(group.trajectories, shared, strict=False):
+        for turn, value in zip(trajectory.turns, values, strict=True):
+            if turn.accepted is not None and value is not None:
+                yield turn.accepted, value
+
+
+def _pages(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
+    """Accepted pages, each against all pages that the siblings wrote in its round, the rejected ones included."""
+    attempts = [attempt for trajectory in group.trajectories for turn in trajectory.turns for attempt in turn.attempts]
+    for number in range(max((attempt.round for attempt in attempts), default=-1) + 1):
+        judged = [attempt for attempt in attempts if attempt.round == number and attempt.reward is not None]
+        matched = _matched(judged, _compared([worth(attempt, settings) for attempt in judged], settings))
+        yield from ((attempt, value) for attempt, value in matched if attempt.verdict == "accepted")
+
+
+def _siblings(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
+    """Attempts at one prompt are a group: the first pages of all trajectories, and each round's revisions."""
+    firsts = [attempt for trajectory in group.trajectories for attempt in trajectory.turns[0].attempts]
+    yield from _matched(firsts, _compared([worth(attempt, settings) for attempt in firsts], settings))
+    for trajectory in group.trajectories:
+        best = trajectory.turns[0].accepted
+        for turn in trajectory.turns[1:]:
+            judged = [attempt for attempt in turn.attempts if attempt.reward is not None]
+            values = [worth(attempt, settings) for attempt in judged]
+            if settings.baseline == "earlier" and best is not None:
+                yield from _matched(judged, advantage.earlier(values, worth(best, settings)))
+            else:
+                yield from _matched(judged, _compared(values, settings))
+            best = turn.accepted or best
+
+
+def _matched(attempts: Sequence[Attempt], values: Sequence[float] | None) -> Iterator[Credited]:
+    if values is not None:
+        yield from zip(attempts, values, strict=True)
+
+
+def _compared(rewards: Sequence[float], settings: LearnerSettings) -> list[float] | None:
+    return advantage.outcome(rewards, normalize_std=settings.normalize_std, baseline=_unordered(settings))
+
+
+def _unordered(settings: LearnerSettings) -> advantage.Baseline:
+    """Pages that were not written one after another have none before them: the others stand in for those."""
+    return "mean" if settings.baseline == "mean" else "leave_one_out"
+
+
+def _gains(trajectory: Trajectory, settings: LearnerSettings) -> list[float]:
+    """What each round added: the first page's worth, then the rise, 0 where nothing was accepted."""
+    gains, best = [], 0.0
+    for turn in trajectory.turns:
+        level = worth(turn.accepted, settings) if turn.accepted is not None else best
+        gains.append(level - best)
+        best = level
+    return gains

@@ -1,0 +1,174 @@
+"""The policy's losses: what a token gains, and how the tokens of a batch are averaged. Suffix `_T`: one entry a token.
+
+| loss      | a token gains                            | averaged over                           |
+|-----------|------------------------------------------|-----------------------------------------|
+| `dapo`    | `clip_tokens`                            | `over_tokens`                           |
+| `grpo`    | `clip_tokens`                            | `over_sequences`                        |
+| `dr_grpo` | `clip_tokens`                            | `over_constant`                         |
+| `gspo`    | `clip_sequences`                         | `over_sequences`                        |
+| `cispo`   | `cut_weights`                            | `over_tokens`                           |
+
+Every average is a sum over tokens, divided by something that all rows and ranks know: shares of a batch add up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from learner.losses.importance_weights import rollout_weights, total_of_sample
+from learner.losses.kl import kl_terms
+from learner.settings import LearnerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The sampled tokens of one row, all [T]; all tokens of a sample are in one row."""
+
+    logprobs_T: Tensor
+    """Under the policy as it is, with a gradient."""
+    old_logprobs_T: Tensor
+    """Under the learner at the start of the update."""
+    engine_logprobs_T: Tensor
+    """Under the engine that sampled."""
+    advantages_T: Tensor
+    sample_T: Tensor
+    """Which sample of the row a token belongs to."""
+    reference_logprobs_T: Tensor | None = None
+    """Under the policy that training began with; None where no KL is wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLoss:
+    """A share of a batch's policy loss and what to know about it; sums over tokens, so that shares add up."""
+
+    loss: Tensor
+    """Scalar with a gradient."""
+    clipped: Tensor
+    """Tokens whose ratio was clipped."""
+    gap_sum: Tensor
+    """Sum of |learner − engine| log-prob."""
+    gap_max: Tensor
+    """Largest |learner − engine| log-prob; 0 of no tokens."""
+    tail: Tensor
+    """Tokens whose importance weight exceeded the cap."""
+    kl: Tensor
+    """Sum of the tokens' estimated KL to the reference; 0 without one."""
+
+
+def policy_loss(tokens: Tokens, settings: LearnerSettings, *, num_tokens: int, num_sequences: int) -> PolicyLoss:
+    """A row's share of `settings.loss`, over the trained tokens and samples of the whole batch on all ranks.
+
+        L = −average_t w_t · (gain_t − β · kl_t)
+
+    w_t: the importance weight of learner over engine (`learner.losses.importance_weights`), a constant. β: `kl_weight`,
+    see `learner.losses.kl`; without a reference there is no such term.
+    """
+    gain, average = LOSSES[settings.loss]
+    gains_T, clipped_T = gain(tokens, settings.clip_low, settings.clip_high)
+    with torch.no_grad():
+        gap_T = tokens.old_logprobs_T - tokens.engine_logprobs_T
+        gap_max = gap_T.abs().max() if gap_T.numel() else gap_T.new_zeros(())
+    weights_T, beyond_T = rollout_weights(
+        gap_T,
+        tokens.sample_T,
+        form=settings.rollout_correction,
+        level=settings.rollout_level,
+        cap=settings.rollout_cap,
+    )
+    kl = gap_T.new_zeros(())
+    if tokens.reference_logprobs_T is not None:
+        kl_T, penalties_T = kl_terms(tokens.logprobs_T, tokens.reference_logprobs_T, settings.kl_estimator)
+        gains_T, kl = gains_T - settings.kl_weight * penalties_T, kl_T.sum()
+    scale = Divisors(tokens=num_tokens, sequences=num_sequences, constant=settings.length_limit or 0)
+    return PolicyLoss(
+        loss=-average(weights_T * gains_T, tokens.sample_T, scale),
+        clipped=clipped_T.sum(),
+        gap_sum=gap_T.abs().sum(),
+        gap_max=gap_max,
+        tail=beyond_T.sum(),
+        kl=kl,
+    )
+
+
+def clip_tokens(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """[T] gains, and [T] whether a token was clipped.
+
+        r_t = exp(logπ_t − logπ_old,t)
+        g_t = min(r_t Â_t, clip(r_t, 1 − low, 1 + high) Â_t)
+
+    PPO (arXiv 1707.06347); two clips: DAPO (arXiv 2503.14476).
+    """
+    return _clip(tokens.logprobs_T - tokens.old_logprobs_T, tokens.advantages_T, low, high)
+
+
+def clip_sequences(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """`clip_tokens` with one ratio for all tokens of a sample, their geometric mean.
+
+        s_i = exp(1/|y_i| Σ_t (logπ_t − logπ_old,t))
+
+    GSPO (arXiv 2507.18071). Its ratios stay much nearer to 1: clips of 3e-4 and 4e-4 are published.
+    """
+    apart_T = tokens.logprobs_T - tokens.old_logprobs_T
+    mean_T = total_of_sample(apart_T, tokens.sample_T) / _lengths(tokens.sample_T)
+    return _clip(mean_T, tokens.advantages_T, low, high)
+
+
+def cut_weights(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Every token keeps a gradient, and only the weight of it is cut: g_t = sg(min(r_t, 1 + high)) Â_t logπ_t.
+
+    CISPO (MiniMax-M1, arXiv 2506.13585), which was published without a lower bound: `low` is not used.
+    """
+    with torch.no_grad():
+        ratio_T = (tokens.logprobs_T - tokens.old_logprobs_T).exp()
+    return ratio_T.clamp(max=1 + high) * tokens.advantages_T * tokens.logprobs_T, ratio_T > 1 + high
+
+
+def _clip(log_ratio_T: Tensor, advantages_T: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    ratio_T = log_ratio_T.exp()
+    bounded_T = ratio_T.clamp(1 - low, 1 + high)
+    with torch.no_grad():
+        clipped_T = bounded_T * advantages_T < ratio_T * advantages_T
+    return torch.minimum(ratio_T * advantages_T, bounded_T * advantages_T), clipped_T
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divisors:
+    """What sums over tokens are divided by, the same on all rows and ranks."""
+
+    tokens: int
+    sequences: int
+    constant: int
+    """Tokens a completion may have; 0 where the loss does not ask."""
+
+
+def over_tokens(values_T: Tensor, sample_T: Tensor, by: Divisors) -> Tensor:
+    """1/N Σ_i Σ_t x_it: each token counts the same, a long page more than a short one (DAPO, arXiv 2503.14476)."""
+    return values_T.sum() / by.tokens
+
+
+def over_sequences(values_T: Tensor, sample_T: Tensor, by: Divisors) -> Tensor:
+    """1/S Σ_i 1/|y_i| Σ_t x_it: each page counts the same, the tokens of a long one less (GRPO, arXiv 2402.03300)."""
+    return (values_T / _lengths(sample_T)).sum() / by.sequences
+
+
+def over_constant(values_T: Tensor, sample_T: Tensor, by: Divisors) -> Tensor:
+    """1/(S·C) Σ_i Σ_t x_it: whatever the lengths, the policy gradient's direction (Dr. GRPO, arXiv 2503.20783)."""
+    return values_T.sum() / (by.sequences * by.constant)
+
+
+def _lengths(sample_T: Tensor) -> Tensor:
+    """[T] tokens of each token's sample."""
+    return total_of_sample(torch.ones_like(sample_T), sample_T)
+
+
+Gain = Callable[[Tokens, float, float], tuple[Tensor, Tensor]]
+Average = Callable[[Tensor, Tensor, Divisors], Tensor]
+LOSSES: dict[str, tuple[Gain, Average]] = {
+    "dapo": (clip_tokens, over_tokens),
+    "grpo": (clip_tokens, over_sequences),
+    "dr_grpo": (clip_tokens, over_constant),
+    "gspo": (clip_sequences, over_sequences),
+    "cispo": (cut_weights, over_tokens),
+}

@@ -1,0 +1,121 @@
+"""What one packed row contributes to an update: its share of both losses, and of the sums that become metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from learner.losses.distill import distill_loss, hindsight_loss
+from learner.losses.logprobs import likelihood
+from learner.losses.loss import Tokens, policy_loss
+from learner.packing import Piece, Row
+from learner.settings import LearnerSettings
+
+SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
+"""What rows add up, over all ranks; the largest gap is kept beside them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What the losses of one update are normalised by: counts of the whole batch, on all ranks."""
+
+    tokens: int
+    sequences: int
+    distill_tokens: int
+    distill_weight: float
+
+    @classmethod
+    def of(cls, samples: Sequence[Piece], lessons: Sequence[Piece], distill_weight: float) -> "Scale":
+        """The scale of an update that learns from these."""
+        tokens, distill_tokens = (sum(len(piece.token_ids) for piece in pieces) for pieces in (samples, lessons))
+        return cls(tokens=tokens, sequences=len(samples), distill_tokens=distill_tokens, distill_weight=distill_weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One row's share of an update."""
+
+    loss: Tensor
+    """Scalar with a gradient."""
+    sums: Tensor
+    """[len(SUMS)] in float64."""
+    gap_max: Tensor
+    logprobs_T: Tensor
+    """Constant log-probs of all learnt tokens: after the first step on a batch, the old ones of the next."""
+
+
+def share(
+    logits_TV: Tensor,
+    row: Row,
+    scale: Scale,
+    settings: LearnerSettings,
+    temperature: float,
+    *,
+    old_T: Tensor | None = None,
+    reference_T: Tensor | None = None,
+    teacher_TV: Tensor | None = None,
+) -> Share:
+    """A row's share. `logits_TV` predict its learnt tokens; samples were drawn at `temperature`.
+
+    `old_T`: log-probs at the start of the update, None in its first step, where they are these. `reference_T`:
+    log-probs under the policy training began with, None where no KL is wanted. `teacher_TV`: log-probs of the lessons'
+    tokens under the policy that is shown the feedback, None where the feedback's words are taught.
+    """
+    logprobs_T, entropies_T = likelihood(logits_TV, row.targets_T, temperatures(row, temperature))
+    sampled_T = ~row.lesson_T
+    tokens = _tokens(row, logprobs_T, logprobs_T.detach() if old_T is None else old_T, reference_T)
+    counts = {"num_tokens": max(1, scale.tokens), "num_sequences": max(1, scale.sequences)}
+    policy = policy_loss(tokens, settings, **counts)
+    counted: dict[str, Any] = {"weight": scale.distill_weight, "num_tokens": max(1, scale.distill_tokens)}
+    if teacher_TV is None:
+        distill = distill_loss(logprobs_T[row.lesson_T], **counted)
+    else:
+        distill = hindsight_loss(logits_TV[row.lesson_T].float().log_softmax(-1), teacher_TV, **counted)
+    with torch.no_grad():
+        entropy = entropies_T[sampled_T].sum()
+        agreed = (logits_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
+        empty = 0 if row.targets_T.numel() else len(row.ids_L)
+        read = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
+        parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail, policy.kl, agreed)
+        sums = torch.cat([torch.stack([part.double() for part in parts]), read])
+    return Share(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max, logprobs_T=logprobs_T.detach())
+
+
+def _tokens(row: Row, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | None) -> Tokens:
+    """The sampled tokens of a row."""
+    sampled_T = ~row.lesson_T
+    return Tokens(
+        logprobs_T=logprobs_T[sampled_T],
+        old_logprobs_T=old_T[sampled_T],
+        engine_logprobs_T=row.engine_logprobs_T[sampled_T],
+        advantages_T=row.advantages_T[sampled_T],
+        sample_T=row.piece_T[sampled_T],
+        reference_logprobs_T=None if reference_T is None else reference_T[sampled_T],
+    )
+
+
+def temperatures(row: Row, temperature: float) -> Tensor:
+    """[T] what the model's logits are divided by: samples were drawn at `temperature`, lessons count as they are."""
+    return torch.where(row.lesson_T, 1.0, temperature)
+
+
+def metrics_of(sums: dict[str, float], scale: Scale, settings: LearnerSettings) -> dict[str, float]:
+    """The metrics of an update from the SUMS of all its rows."""
+    tokens = max(1, scale.tokens)
+    kl = {"kl": sums["kl"] / tokens} if settings.kl_weight else {}
+    return kl | {
+        "loss": sums["loss"],
+        "distill_loss": sums["distill"] / scale.distill_weight if scale.distill_weight else 0.0,
+        "distill_weight": scale.distill_weight,
+        "distill_tokens": scale.distill_tokens,
+        "distill_match": sums["agreed"] / max(1, scale.distill_tokens),
+        "entropy": sums["entropy"] / tokens,
+        "clip_share": sums["clipped"] / tokens,
+        "logprob_gap_mean": sums["gap"] / tokens,
+        "ratio_tail": sums["tail"] / tokens,
+        "tokens": scale.tokens,
+        "computed_tokens": sums["computed"],
+        "padding_waste": sums["empty"] / max(1.0, sums["computed"]),
+    }

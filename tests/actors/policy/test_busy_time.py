@@ -1,0 +1,30 @@
+"""Charges add up to the time in which anybody was served."""
+
+from actors.policy.busy_time import Meter
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_charges_add_up_to_the_busy_time() -> None:
+    watch = Watch()
+    meter = Meter(watch)
+    watch.now = 5.0  # nobody is there
+    first = meter.enter()
+    watch.now = 7.0
+    second = meter.enter()
+    watch.now = 11.0
+    charged = [meter.leave(first)]
+    watch.now = 12.0
+    charged.append(meter.leave(second))
+    watch.now = 20.0  # idle again
+    third = meter.enter()
+    watch.now = 20.5
+    charged.append(meter.leave(third))
+    assert charged == [2 + 4 / 2, 4 / 2 + 1, 0.5]
+    assert sum(charged) == (12 - 5) + 0.5

@@ -1,0 +1,81 @@
+"""The vigil: who was lost and came back is said once, and who cannot be replaced ends it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from cluster.distributed.health import LOOKS_A_S, WATCH_S, keep_vigil, pause_s
+from cluster.distributed.pool import Pool
+from rollout.errors import BrowserFault, EngineFault, MachineError
+
+
+class Actor:
+    """Lives, dies and is made again, as a test wants; answers as Ray's handles do."""
+
+    def __init__(self) -> None:
+        self.life, self.dead, self.told = 1, False, []
+
+    def __getattr__(self, method: str) -> Any:
+        return self
+
+    def remote(self, *_: Any) -> "asyncio.Future[tuple[int, tuple[str, ...]]]":
+        return asyncio.ensure_future(self._answer())
+
+    async def _answer(self) -> tuple[int, tuple[str, ...]]:
+        from ray.exceptions import ActorDiedError
+
+        if self.dead:
+            raise ActorDiedError
+        told, self.told = tuple(self.told), []
+        return self.life, told
+
+
+def pool(name: str, fault: type[MachineError], *actors: Actor) -> Pool:
+    return Pool(name, actors, fault=fault, timeout_s=5, limit=1)
+
+
+async def test_who_was_lost_and_came_back_is_said_once() -> None:
+    notes: list[str] = []
+    first, second = Actor(), Actor()
+    told: list[tuple[str, int, int]] = []
+
+    def tell(*health: Any) -> None:
+        told.append(health)
+
+    pools = [pool("browser", BrowserFault, first, second)]
+    vigil = asyncio.create_task(keep_vigil([], pools, notes.append, tell, 0.001))
+    await asyncio.sleep(0.05)
+    first.dead = True
+    await asyncio.sleep(0.05)
+    first.dead, first.life = False, 2
+    second.life = 7  # it died and was made again between two looks
+    second.told = ["Chromium was lost"]
+    await asyncio.sleep(0.05)
+    vigil.cancel()
+    lost, *others = notes
+    assert lost.startswith("lost browser-0: the actor is gone")
+    assert told == [("browser", 2, 0), ("browser", 1, 1), ("browser", 2, 0)]
+    assert sorted(others) == ["browser-0 was made again", "browser-1 was made again", "browser-1: Chromium was lost"]
+
+
+async def test_who_cannot_be_replaced_ends_the_vigil_and_all_its_watches() -> None:
+    engine, browser = Actor(), Actor()
+    pools = [pool("policy", EngineFault, engine)], [pool("browser", BrowserFault, browser)]
+    told: dict[str, tuple[int, int]] = {}
+
+    def tell(name: str, well: int, lost: int) -> None:
+        told[name] = well, lost
+
+    vigil = asyncio.create_task(keep_vigil(*pools, print, tell, 0.001))
+    await asyncio.sleep(0.05)
+    engine.dead = True
+    with pytest.raises(EngineFault, match="policy-0"):
+        await asyncio.wait_for(vigil, 10)
+    assert told == {"policy": (0, 1), "browser": (1, 0)}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_a_larger_cluster_is_looked_at_no_more_often_in_all() -> None:
+    assert pause_s(4) == WATCH_S
+    assert 1408 / pause_s(1408) == pytest.approx(LOOKS_A_S)

@@ -1,0 +1,46 @@
+"""A judge that Ray manages: hired with the crew, killed with its actor, made again, while critics wait."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from family import Family
+from tiny_vision import tiny_vision
+
+from reward.multimodal.rubric import SYSTEM
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_S = 600
+
+
+@pytest.fixture
+def family() -> Iterator[Family]:
+    with Family() as started:
+        yield started
+
+
+@pytest.mark.engine
+def test_critics_wait_for_a_judge_whose_actor_was_killed(tmp_path: Path, family: Family) -> None:
+    tiny_vision(tmp_path / "model", [SYSTEM])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "support" / "judged_crew.py"),
+        str(tmp_path / "model"),
+        str(tmp_path),
+    ]
+    shown = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    came = json.loads(shown.stdout.splitlines()[-1])
+    assert len(came["judged"]) == 20
+    assert all(0.0 <= score <= 1.0 and sentences for score, sentences in came["judged"])
+    assert "judge-0 was made again" in came["notes"]
+    assert (tmp_path / "judge-0.log").stat().st_size > 0
+    assert family.left_behind(("api_server", "VLLM", "RayJudge")) == []

@@ -1,0 +1,46 @@
+"""Learner ranks and engines that share GPUs sit in pairs, on a real Ray that believes in two GPUs."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+DRIVER = """
+import asyncio, json
+import ray
+from cluster.distributed.launch import Agency, Bundle
+from cluster.settings import check_settings
+
+ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+settings = check_settings(
+    {"policy": {"engines": 2}, "learner": {"ranks": 2}, "cluster": {"policy_gpus": 0.4, "learner_gpus": 0.5}}, "test"
+)
+
+class Seated:
+    def gpus(self):
+        return ray.get_gpu_ids()
+
+async def main():
+    agency = Agency(settings)
+    engine, rank = agency.bundle("policy", 0.2, 0.4), agency.bundle("learner", 0.2, 0.5)
+    pairs = await agency.place_pairs(engine)
+    engines = await agency.hire("policy", Seated, [(), ()], engine, group=pairs)
+    ranks = await agency.hire("learner-rank", Seated, [(), ()], rank, group=pairs)
+    print(json.dumps([await asyncio.gather(*(one.gpus.remote() for one in those)) for those in (engines, ranks)]))
+    await agency.close()
+
+asyncio.run(main())
+ray.shutdown()
+"""
+
+
+@pytest.mark.engine
+def test_engine_and_rank_of_one_number_are_on_one_gpu() -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", DRIVER], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    engines, ranks = json.loads(done.stdout.strip().splitlines()[-1])
+    assert engines == ranks
+    assert sorted(engines) == [[0], [1]]

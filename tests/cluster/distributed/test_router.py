@@ -1,0 +1,201 @@
+"""Four episode workers over shared actors, on a real Ray: limits, shared renders and affinity hold for all together."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.distributed import router
+from cluster.distributed.permits import Permit
+from cluster.distributed.router import Grant, Message, RoutedPermits, Router, RouterClient
+from cluster.experiments.bench.training_loop.simulated_actors import Handle
+from rollout.errors import MachineError
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_S = 900
+
+
+def counted(kind: str, folder: Path) -> dict[str, Any]:
+    """What the actors of `routed_crew.py` counted."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))
+    command = [sys.executable, str(ROOT / "tests" / "support" / "routed_crew.py"), kind, str(folder)]
+    shown = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert shown.returncode == 0, shown.stderr[-3000:]
+    found: dict[str, Any] = json.loads(shown.stdout.splitlines()[-1])
+    return found
+
+
+def nothing_is_held(leftover: dict[str, list[int]]) -> bool:
+    return leftover == {"policy": [0, 0], "browser": [0] * 4, "critic": [0, 0]}
+
+
+@pytest.mark.engine
+def test_four_workers_share_actors_and_lose_no_permits_with_those_that_die(tmp_path: Path) -> None:
+    found = counted("stubs", tmp_path)
+    peace = found["peace"]
+    assert peace["idle"] == [1] * 4, "four idle browsers get one page each"
+    assert (peace["most"], peace["pages"]) == ([1] * 4, 48)
+    assert peace["shared"] == 1, "all workers ask for one page, which is rendered once"
+    assert [most for most, _ in peace["engines"]] == [3, 3]
+    assert sum(calls for _, calls in peace["engines"]) == 48
+    assert [most for most, _ in peace["critics"]] == [2, 2]
+    assert all(sorted(calls) == [0, 3] for calls in peace["homes"]), "a prompt goes to the engine that has its prefix"
+    assert nothing_is_held(peace["leftover"])
+    for victim in ("worker", "router", "browser"):
+        assert found[victim]["outcomes"] == {"ok": 24}, victim
+        assert nothing_is_held(found[victim]["leftover"]), victim
+    assert found["router"]["most"] == [1] * 4, "a new router learns which calls run already"
+    assert found["afterwards"]["most"] == [1] * 4
+    assert nothing_is_held(found["afterwards"]["leftover"])
+
+
+@pytest.mark.engine
+@pytest.mark.browser
+def test_four_workers_share_four_real_browsers(tmp_path: Path) -> None:
+    found = counted("chromium", tmp_path)
+    assert found["idle"] == [1] * 4
+    assert (found["shared"], found["outcomes"]) == (1, ["ok"] * 4)
+    assert found["most"] == [1] * 4
+    assert nothing_is_held(found["leftover"])
+
+
+class Worker:
+    """A worker's side of the router in this process, which can die and be frozen."""
+
+    def __init__(self) -> None:
+        self.client = RouterClient(5.0)
+        self.dead = False
+
+    async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
+        return await self._alive(self.client.exchange(session, grants))
+
+    async def grant(self, session: str, grants: list[Grant]) -> None:
+        await self._alive(self.client.grant(session, grants))
+
+    def acquire(self, shared: str = "") -> "asyncio.Task[Permit]":
+        return asyncio.create_task(RoutedPermits(self.client, "browser").acquire(shared=shared))
+
+    async def _alive(self, call: Any) -> Any:
+        work = asyncio.ensure_future(call)
+        while not work.done():
+            await asyncio.wait([work], timeout=0.01)
+            if self.dead:
+                work.cancel()
+                raise MachineError("dead")
+        return work.result()
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["World"]:
+    monkeypatch.setattr(router, "PAUSE_S", 0.01)
+    monkeypatch.setattr(router, "HEARTBEAT_S", 0.05)
+    world = World()
+    yield world
+    world.end()
+    await asyncio.sleep(0)
+
+
+class World:
+    """Two workers and a router over two browsers."""
+
+    def __init__(self) -> None:
+        self.workers = [Worker(), Worker()]
+        self.start()
+
+    def start(self) -> None:
+        self.router = Router(self.find, 2, {"browser": (2, 1)}, 5.0)
+
+    def find(self, name: str) -> Any:
+        return Handle(self.workers[int(name.removeprefix("worker-"))])
+
+    def end(self) -> None:
+        for task in self.router.tasks:
+            task.cancel()
+
+    async def counts(self, wanted: list[int]) -> bool:
+        """Whether the router comes to count so many calls on the browsers."""
+        for _ in range(200):
+            if self.router.permits["browser"].loads.counts == wanted:
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+
+async def test_a_worker_that_dies_frees_its_permits_and_its_next_life_starts_with_none(world: World) -> None:
+    first, second = world.workers
+    held = [await first.acquire() for _ in range(2)]
+    assert {permit.place for permit in held} == {0, 1}
+    waiting = second.acquire()
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    first.dead = True
+    assert (await waiting).place >= 0
+    assert await world.counts([1, 0]) or await world.counts([0, 1])
+    world.workers[0] = Worker()
+    assert {(await world.workers[0].acquire()).place, waiting.result().place} == {0, 1}
+
+
+async def test_a_new_router_learns_what_is_held_and_what_is_wanted(world: World) -> None:
+    first, second = world.workers
+    held = [await first.acquire() for _ in range(2)]
+    waiting = second.acquire()
+    await asyncio.sleep(0.05)
+    world.end()
+    RoutedPermits(first.client, "browser").release(held[0].place)  # Nobody polls: the release is never sent as one.
+    await asyncio.sleep(0.05)
+    world.start()
+    assert (await waiting).place == held[0].place
+    assert await world.counts([1, 1])
+    assert not second.client.wanted
+
+
+async def test_a_worker_that_takes_a_session_for_another_is_counted_anew(world: World) -> None:
+    """Its life changed between two polls, or a late poll of an earlier session reached it."""
+    first, _ = world.workers
+    for _ in range(2):
+        await first.acquire()
+    world.workers[0].client = RouterClient(5.0)
+    assert await world.counts([0, 0])
+
+
+async def test_a_want_that_is_cancelled_leaves_no_permit_behind(world: World) -> None:
+    first, second = world.workers
+    held = [await first.acquire() for _ in range(2)]
+    wants = [second.acquire() for _ in range(3)]
+    await asyncio.sleep(0.05)
+    RoutedPermits(first.client, "browser").release(held[0].place)
+    for want in wants:
+        await asyncio.sleep(0)
+        want.cancel()
+    await asyncio.gather(*wants, return_exceptions=True)
+    RoutedPermits(first.client, "browser").release(held[1].place)
+    assert await world.counts([0, 0])
+    assert not +second.client.held
+
+
+async def test_one_answer_is_shared_until_it_is_lost_or_its_worker_is(world: World) -> None:
+    first, second = world.workers
+    assert (await first.acquire("page")).place >= 0
+    assert await second.acquire("page") == Permit(worker=0)
+    RoutedPermits(second.client, "browser").forget("page")
+    assert (await second.acquire("page")).place >= 0
+    assert await first.acquire("page") == Permit(worker=1)
+    second.dead = True
+    await asyncio.sleep(0.1)
+    assert (await first.acquire("page")).place >= 0
+
+
+async def test_nobody_waits_for_ever_for_a_router_that_does_not_poll() -> None:
+    client = RouterClient(0.05)
+    with pytest.raises(MachineError, match="the router did not ask for 0 s"):
+        await RoutedPermits(client, "browser").acquire()
+    assert client.wanted == {}

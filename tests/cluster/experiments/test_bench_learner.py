@@ -1,0 +1,132 @@
+"""What the learner is compared with does the same work, and its work is counted right."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_model import tiny_model
+
+from cluster.experiments.bench.learner import _address, measure
+from cluster.experiments.bench.plain import PlainLoop, micro_batches
+from cluster.experiments.bench.shapes import CASES, LARGE, SMALL, Case, Shape, config_of, flops_per_token, write_model
+from learner.batch import pack
+from learner.engine import Engine
+from learner.model import read_model
+from learner.packing import Piece, alone, lay_out, piece_of
+from learner.settings import LearnerSettings
+from rollout.records import Batch, Sample
+
+SETTINGS = LearnerSettings(lr=1e-3, token_budget=256, threads=1, autocast=False)
+
+
+def loud(test: Any) -> Any:
+    """A test of the real engine, and of what DeepSpeed and torch say of themselves."""
+    for kind in ("DeprecationWarning", "FutureWarning", "UserWarning"):
+        test = pytest.mark.filterwarnings(f"ignore::{kind}")(test)
+    return pytest.mark.engine(test)
+
+
+def samples(num: int = 12) -> list[Sample]:
+    draw = random.Random(3)
+    return [
+        Sample(
+            prompt_ids=tuple(draw.randrange(3, 259) for _ in range(draw.randint(2, 20))),
+            token_ids=(tokens := tuple(draw.randrange(3, 259) for _ in range(draw.randint(8, 90)))),
+            logprobs=tuple(draw.gauss(-5.6, 0.4) for _ in tokens),
+            advantage=draw.gauss(0, 1),
+        )
+        for _ in range(num)
+    ]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model(folder)
+    return folder
+
+
+@loud
+def test_plain_loops_take_the_learners_steps(model: Path) -> None:
+    torch.set_num_threads(1)
+    engine = Engine(model, SETTINGS, init_method=_address())
+    packed, padded = (PlainLoop(read_model(model, SETTINGS, "cpu"), SETTINGS, "cpu") for _ in range(2))
+    padded.model.set_attn_implementation("sdpa")
+    pieces = [piece_of(sample) for sample in samples()]
+    rows = [alone(pieces[i] for i in row) for row in pack([piece.length for piece in pieces], SETTINGS.token_budget)]
+    for _step in range(3):
+        norm = engine.update(Batch(samples=tuple(samples()))).metrics["grad_norm"]
+        assert packed.update_packed(rows) == pytest.approx(norm, rel=1e-4)
+        assert padded.update_padded(pieces) == pytest.approx(norm, rel=1e-4)
+    learnt = dict(engine.tensors())
+    for loop in (packed, padded):
+        assert all((learnt[name] - p).abs().max() < 1e-5 for name, p in loop.model.named_parameters())
+
+
+@loud
+@pytest.mark.parametrize("changes", [{}, {"lora_rank": 4}], ids=str)
+def test_figures_are_whole(model: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.experiments.bench.learner.TURNS", 1)
+    figures = measure(model, SETTINGS.model_copy(update=changes), samples(), padded=not changes)
+    wanted = {"tokens", "tokens_per_s", "padding_waste", "ratio_plain_torch", "learner_s", "plain_s"}
+    if not changes:
+        wanted |= {"ratio_packed", "ratio_packed_sorted", "padded_s", "padded_sorted_s"}
+    assert figures.keys() == wanted
+    assert all(value > 0 for name, value in figures.items() if name != "padding_waste")
+    assert figures["padding_waste"] == 0
+
+
+def test_padded_micro_batches_keep_to_the_budget() -> None:
+    pieces = [piece_of(sample) for sample in samples(40)]
+    some = list(micro_batches(pieces, 256))
+    assert [piece for batch in some for piece in batch] == pieces
+    sizes = [len(batch) * max(piece.length for piece in batch) for batch in some]
+    assert max(sizes) <= 256
+    assert sum(sizes) > 1.2 * sum(piece.length for piece in pieces)
+
+
+def test_rough_weights_have_exact_masters(model: Path) -> None:
+    rough = SETTINGS.model_copy(update={"dtype": "bfloat16", "lr": 1e-5})
+    loop = PlainLoop(read_model(model, rough, "cpu"), rough, "cpu")
+    before = [weight.clone() for weight in loop.weights]
+    pieces = [piece_of(sample) for sample in samples()]
+    for _ in range(2):
+        loop.update_packed([alone(pieces[:4]), alone(pieces[4:8])])
+    # Steps too small for bfloat16 are not lost to it.
+    kept = zip(loop.masters, before, strict=True)
+    assert all(0 < (master - weight).abs().max() < 1e-4 for master, weight in kept)
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+def test_operations_are_those_that_torch_counts(tmp_path: Path, lora: int) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from learner.lora import adapt
+    from learner.model import logits_of
+
+    shape = Shape(hidden=128, inner=512, layers=3, heads=4, key_heads=2, vocab=2048, tied=False)
+    case = Case(name="tiny", shape=shape, gpu_gib=0, ram_gib=0, settings={"lora_rank": lora} if lora else {})
+    write_model(tmp_path, shape)
+    settings = SETTINGS.model_copy(update=case.settings)
+    network = read_model(tmp_path, settings, "cpu")
+    if lora:
+        adapt(network, settings)
+    some = [Sample(prompt_ids=(5,) * 9, token_ids=(7,) * 24, logprobs=(-1.0,) * 24, advantage=1.0)] * 2
+    pieces: list[Piece] = [piece_of(sample) for sample in some]
+    with FlopCounterMode(display=False) as counter:
+        logits_of(network, lay_out(alone(pieces), "cpu")).sum().backward()  # type: ignore[no-untyped-call]
+    wanted = flops_per_token(case, some) * sum(piece.length for piece in pieces)
+    # torch counts attention in full, not its causal half, and the adapters, a thirtieth here.
+    assert counter.get_total_flops() == pytest.approx(wanted, rel=0.1 if lora else 0.05)
+
+
+@pytest.mark.parametrize(("shape", "billions"), [(SMALL, 0.49), (LARGE, 7.62)])
+def test_shapes_have_the_sizes_they_are_named_for(shape: Shape, billions: float) -> None:
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config_of(shape))
+    assert sum(p.numel() for p in network.parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
+    assert {case.shape for case in CASES} == {SMALL, LARGE}

@@ -1,0 +1,415 @@
+"""The report: it shows what happened, it is one bounded file, and no text of a page becomes markup."""
+
+import hashlib
+import io
+import math
+import random
+import shutil
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+from cluster.report.filmstrips import diff
+from cluster.report.html import el
+from cluster.report.page import Film, Pair, Report, render, write_report
+from cluster.training.diagnosis import Finding
+from rollout.records import (
+    Attempt,
+    Comparison,
+    Completion,
+    Critique,
+    Page,
+    Preference,
+    ProbeResult,
+    Render,
+    Reward,
+    Shot,
+    Task,
+    Trajectory,
+    Turn,
+    VersionSpan,
+)
+
+EVIL = """</script></pre></style>"'><img src=x onerror=alert(1)><script>alert(2)</script><svg onload=alert(3)>"""
+BRIEFS = (
+    "Build a pricing page with three plans, the middle one highlighted, and a button under each.",
+    "A hero for a small bakery: a warm headline, one sentence, and two buttons side by side.",
+    "A dashboard card row: four figures with a label, and a table of the last orders under it.",
+    "A sign-up form with three labelled fields, a hint under the password and a wide submit button.",
+)
+PICTURES: dict[str, bytes] = {}
+
+
+@cache
+def picture(kind: int, level: int, step: int = 0) -> Shot:
+    """A drawn page: `level` 0…4 is how much of the design it has."""
+    draw_random = random.Random(kind)
+    accent = [(37, 99, 235), (200, 90, 40), (20, 130, 100), (120, 70, 190)][kind % 4]
+    image = Image.new("RGB", (1280, 800), (250, 250, 252) if level > 1 else (255, 255, 255))
+    draw = ImageDraw.Draw(image)
+    if level > 0:
+        draw.rectangle((0, 0, 1280, 72), fill=accent if level > 2 else (230, 230, 230))
+        draw.text((60, 24), "Northwind", fill="white" if level > 2 else "black", font_size=24)
+    draw.text((60, 130), BRIEFS[kind % 4][:34], fill=(30, 30, 40), font_size=54 if level > 1 else 18)
+    for place in range(3 if level > 0 else 0):
+        x = 60 + place * 400 if level > 2 else 60
+        y = 300 if level > 2 else 240 + place * 130
+        draw.rounded_rectangle(
+            (x, y, x + 360, y + (380 if level > 2 else 110)), 16, fill="white", outline=(210, 210, 220)
+        )
+        draw.rectangle((x + 30, y + 30, x + 120 + draw_random.randrange(150), y + 50), fill=accent)
+        if level > 3:
+            draw.rounded_rectangle((x + 30, y + 300, x + 330, y + 350), 10, fill=accent)
+    if step:
+        draw.rectangle((60, 760, 60 + 500 * step, 770), fill=accent)
+    sink = io.BytesIO()
+    image.save(sink, "PNG")
+    sha256 = hashlib.sha256(sink.getvalue()).hexdigest()
+    PICTURES[sha256] = sink.getvalue()
+    return Shot(at_ms=1000 * step, sha256=sha256, width=1280, height=800)
+
+
+def html(level: int) -> str:
+    cards = "\n".join(f'  <article class="card">\n    <h2>Plan {n}</h2>\n  </article>' for n in range(level))
+    return f"<!doctype html>\n<style>\n  body {{ margin: {level * 8}px }}\n</style>\n<main>\n{cards}\n</main>"
+
+
+def attempt(kind: int, level: int, total: float, verdict: Any = "accepted", **fields: Any) -> Attempt:
+    number, index, moves = fields.pop("round", 0), fields.pop("index", 0), fields.pop("moves", False)
+    bad = level == 0
+    shots = () if bad else tuple(picture(kind, level, step if moves else 0) for step in range(3))
+    page = Page(html=html(level), thought="A bar on top, then three cards in a row with the accent colour.")
+    detail = "ReferenceError: plans is not defined" if bad else ""
+    made = Render(
+        page_sha256=page.sha256,
+        outcome="exception" if bad else "ok",
+        detail=detail,
+        shots=shots,
+        probes=(ProbeResult(name="open", held=True),),
+    )
+    parts = {"blocks": total, "text": min(1.0, total + 0.1), "colour": total * 0.9, "layout": total * 0.8}
+    critique = Critique(
+        score=total,
+        feedback=("The second card is missing.", "Make the headline bigger: 54 px, not 18 px."),
+        parts=parts,
+        judge="visual-1",
+    )
+    return replace(
+        Attempt(
+            round=number,
+            index=index,
+            completion=Completion(
+                prompt_ids=(1,),
+                token_ids=(1, 2),
+                logprobs=(-0.1, -0.2),
+                text="…",
+                finish="stop",
+                versions=(VersionSpan(version=0, start=0, end=2),),
+            ),
+            page=page,
+            verdict=verdict,
+            reward=Reward(total=0.0 if bad else total, gate=0 if bad else 1, visual=total, interaction=0.5, format=1.0)
+            if not bad
+            else Reward(total=0.0, gate=0, complaint=f"The page throws: {detail}"),
+            render=made,
+            critique=None if bad else critique,
+        ),
+        **fields,
+    )
+
+
+def compared(old_first: Preference, new_first: Preference) -> Comparison:
+    one = Comparison(answers=(old_first, new_first), judge="qwen", rubric="pair-1")
+    other = replace(one, answers=("new", "new"))
+    return replace(one, judge="visual-4 + qwen", members={"visual": other, "http": one})
+
+
+def film(step: int, kind: int, start: int) -> Film:
+    turns = [Turn(round=0, attempts=(attempt(kind, start, 0.2 + 0.1 * start),))]
+    second = (
+        attempt(kind, max(0, start - 1), 0.15, "not_better", round=1),
+        attempt(kind, start + 1, 0.45 + 0.1 * start, round=1, index=1, moves=True),
+        attempt(kind, 1, 0.3, "unused", round=1, index=2, reward=None, render=None, critique=None),
+    )
+    turns.append(Turn(round=1, attempts=second))
+    turns.append(Turn(round=2, attempts=(attempt(kind, start, 0.3, "not_better", round=2),)))
+    task = Task(id=f"{kind}", brief=BRIEFS[kind % 4])
+    reference = Render(page_sha256="r", outcome="ok", shots=(picture(kind, 4),))
+    return Film(
+        step=step,
+        trajectory=Trajectory(id=f"{kind}/{step}", task=task, turns=tuple(turns)),
+        reference=reference,
+    )
+
+
+def history(steps: int) -> list[dict[str, float]]:
+    draw = random.Random(1)
+    rows = []
+    for step in range(1, steps + 1):
+        learnt = 1 - math.exp(-step / (steps / 3))
+        valid = 0.38 + 0.46 * learnt + draw.uniform(-0.06, 0.06)
+        rows.append(
+            {
+                "step": step,
+                "valid_render_rate": valid,
+                "reward_first": 0.22 + 0.25 * learnt + draw.uniform(-0.02, 0.02),
+                "reward_best": 0.33 + 0.28 * learnt + draw.uniform(-0.02, 0.02),
+                "accept_rate": 0.31 + 0.05 * learnt + draw.uniform(-0.05, 0.05),
+                "round_accept_rate": 0.52 + draw.uniform(-0.05, 0.05),
+                "entropy": 1.1 - 0.5 * learnt + draw.uniform(-0.03, 0.03),
+                "logprob_gap_max": 0.002 * draw.uniform(0.4, 4),
+                "sync_gap": 1e-6 * draw.uniform(0.5, 2.5),
+                "seconds_generate": 6 + draw.random(),
+                "seconds_render": 3 + draw.random(),
+                "seconds_judge": 0.6,
+                "seconds_learn": 4.4,
+                "seconds_sync": 0.4,
+                "pages_per_s": 6 + draw.random() * 2,
+                "distill_loss": 2.2 - 1.2 * learnt,
+                "outcome_ok": valid,
+                "outcome_exception": (1 - valid) * 0.6,
+                "outcome_blank": (1 - valid) * 0.25,
+                "outcome_no_page": (1 - valid) * 0.15,
+            }
+        )
+    return rows
+
+
+def sample_report(**changes: Any) -> Report:
+    """A finished run as it might be."""
+    return replace(
+        Report(
+            run_id="demo-20250601-101500-ab12",
+            title="demo",
+            status="finished",
+            settings={"name": "demo", "steps": 24, "learner": {"lr": 3e-4, "warm": {"up": 3}}},
+            summary={
+                "steps": 24,
+                "seconds": {"setup": 74.0, "warm_start": 148.2, "train": 431.0, "total": 653.2},
+                "valid_render_rate": {"first": 0.4063, "last": 0.8281, "by_step": []},
+                "held_out": {"reward_before": 0.251, "reward_after": 0.473, "tasks": 48},
+                "forced_optimization": {
+                    "trajectories": 1536,
+                    "violations": 0,
+                    "accept_rate": 0.34,
+                    "mean_attempts": 1.6,
+                },
+                "weight_sync": {"count": 24, "max_logprob_gap": 2.4e-6, "seconds_mean": 0.4},
+                "episodes": {"finished": 1536, "machine_faults": 2, "dropped": 1},
+                "throughput": {"tokens_per_s": 1423.0, "pages_per_s": 6.9, "trajectories_per_s": 4.2},
+            },
+            history=history(24),
+            exams=[
+                {"step": 0, "mean": 0.251, "valid": 0.4},
+                {"step": 8, "mean": 0.371, "valid": 0.63, "gain": 0.12, "low": 0.07, "high": 0.17},
+                {"step": 16, "mean": 0.44, "valid": 0.77, "gain": 0.189, "low": 0.14, "high": 0.24},
+                {"step": 24, "mean": 0.473, "valid": 0.82, "gain": 0.222, "low": 0.16, "high": 0.28},
+            ],
+            films=[film(step, step, start) for step, start in ((24, 3), (20, 2), (10, 2), (5, 1), (1, 1))],
+            pairs=[
+                Pair(
+                    task=Task(id=f"held/{kind}", brief=BRIEFS[kind % 4]),
+                    before=attempt(kind, kind % 3, 0.2),
+                    after=attempt(kind, 3 + kind % 2, 0.7 + 0.02 * kind),
+                    reference=Render(page_sha256="r", outcome="ok", shots=(picture(kind, 4),)),
+                )
+                for kind in range(8)
+            ],
+            inference={
+                "base": {"reward": 0.473, "valid": 0.82, "tokens": 231.0, "seconds": 1.9},
+                "self_edit": {"reward": 0.521, "valid": 0.9, "tokens": 812.0, "seconds": 5.2, "reward_1": 0.5},
+                "with_critic": {"reward": 0.588, "valid": 0.93, "tokens": 934.0, "seconds": 6.6},
+            },
+            events=[
+                "10:15:02 resumed after step 4",
+                "10:19:40 step 9: 2 machine faults, 1 episodes dropped, none scored",
+            ],
+            picture=PICTURES.get,
+        ),
+        **changes,
+    )
+
+
+class Reader(HTMLParser):
+    """What a browser would see: elements with their attributes, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_a_finished_run_is_told_in_figures_curves_pairs_and_films(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", sample_report())
+    page = Reader((tmp_path / "report.html").read_text("utf-8"))
+    for words in ("went from 41% to 83%", "rose from 0.251 to 0.473", "95% interval +0.160 to +0.280", "+0.048",
+                  "✓ accepted", "✕ not better", "+ 1 unused", "best so far was 0.30",
+                  "ReferenceError: plans is not defined", "+1 s", "Make the headline bigger", "warm.up"):  # fmt: skip
+        assert words in page.text
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_what_several_critics_said_is_shown_with_their_names() -> None:
+    mine = attempt(1, 2, 0.7, "not_preferred", round=1, comparison=compared("tie", "new"))
+    looks = Critique(score=0.8, feedback=(), judge="visual-4", parts={"blocks": 0.64})
+    assert mine.critique is not None
+    mine = replace(mine, critique=replace(mine.critique, parts={"visual": 0.8}, members={"visual": looks}))
+    turns = (Turn(round=0, attempts=(attempt(1, 1, 0.3),)), Turn(round=1, attempts=(mine,)))
+    episode = Trajectory(id="c", task=Task(id="c", brief="Compare."), turns=turns)
+    rows = [
+        {"step": 1, "critic_tokens": 900.0, "judge_drift": 0.02},
+        {"step": 2, "critic_tokens": 10, "judge_drift": 0},
+    ]
+    page = Reader(render(sample_report(films=[Film(step=1, trajectory=episode, reference=None)], history=rows)))
+    for words in ("✕ not preferred", "visual: better when shown first, better when shown second",
+                  "http: better when shown first, no better when shown second",
+                  "Cost of judging", "Drift of the judge"):  # fmt: skip
+        assert words in page.text
+    assert len([attributes for attributes in page.all("div") if attributes.get("class") == "meter sub of"]) == 1
+
+
+def test_it_needs_nothing_but_itself() -> None:
+    page = Reader(render(sample_report()))
+    sources = [attributes[name] for _, attributes in page.elements for name in ("src", "href") if name in attributes]
+    assert sources
+    assert all(str(source).startswith("data:") for source in sources)
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+
+
+def evil_report() -> Report:
+    """Every text that could come out of a policy, a page, a critic or a task file is an attack."""
+    said = Critique(score=0.5, feedback=(EVIL,), parts={EVIL: 0.5}, judge=EVIL)
+    bad = attempt(0, 2, 0.5, page=Page(html=EVIL, thought=EVIL), critique=replace(said, members={EVIL: said}),
+                  comparison=Comparison(answers=("old", "tie"), judge=EVIL))  # fmt: skip
+    torn = attempt(0, 0, 0.0, "not_better", round=1, render=Render(page_sha256=EVIL, outcome="crash", detail=EVIL),
+                   reward=Reward(total=0.0, gate=0), page=Page(html=EVIL + EVIL))  # fmt: skip
+    lost = attempt(0, 0, 0.0, "not_better", round=1, render=None, page=Page(html=None, problem=EVIL),
+                   completion=replace(bad.completion, text=EVIL), reward=None)  # fmt: skip
+    task = Task(id=EVIL, brief=EVIL)
+    turns = (Turn(round=0, attempts=(bad,)), Turn(round=1, attempts=(torn, lost)))
+    named = Shot(at_ms=0, sha256=picture(0, 1).sha256, width=1, height=1, label=EVIL)
+    reference = Render(page_sha256="r", outcome="ok", shots=(picture(0, 4), named))
+    return sample_report(
+        run_id=EVIL,
+        title=EVIL,
+        status=EVIL,
+        settings={EVIL: {EVIL: EVIL}},
+        films=[Film(step=1, trajectory=Trajectory(id=EVIL, task=task, turns=turns), reference=reference)],
+        pairs=[Pair(task=task, before=bad, after=torn, reference=reference)],
+        events=[EVIL],
+        alarm=EVIL,
+        remedy=EVIL,
+        findings=[Finding(reason=EVIL, count=1, total=1, detail=EVIL, brief=EVIL, text=EVIL)],
+    )
+
+
+def test_no_text_of_a_page_becomes_markup() -> None:
+    page = Reader(render(evil_report()))
+    assert page.text.count(EVIL) >= 20
+    assert len(page.all("script")) == 1
+    assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+
+
+def test_the_one_script_is_the_same_whatever_is_shown() -> None:
+    policies = [
+        meta["content"]
+        for report in (sample_report(), evil_report())
+        for meta in Reader(render(report)).all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policies[0] == policies[1]
+    assert "script-src 'sha256-" in str(policies[0])
+
+
+@pytest.mark.browser
+async def test_a_browser_enlarges_a_picture_and_runs_nothing_else(tmp_path: Path) -> None:
+    from playwright.async_api import Dialog, Request, async_playwright
+
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    write_report(tmp_path / "report.html", evil_report())
+    dialogs: list[Dialog] = []
+    requests: list[Request] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = await browser.new_page()
+        page.on("dialog", lambda dialog: dialogs.append(dialog))
+        page.on("request", lambda request: requests.append(request))
+        await page.goto((tmp_path / "report.html").as_uri())
+        await page.locator("img.shot").first.click()
+        assert await page.locator("dialog[open] img").evaluate("picture => picture.naturalWidth") == 720
+        await page.keyboard.press("Escape")
+        assert await page.locator("dialog[open]").count() == 0
+        assert await page.locator("[onerror], [onload]").count() == 0
+        await browser.close()
+    assert dialogs == []
+    assert {request.url.partition(":")[0] for request in requests} <= {"file", "data"}
+
+
+def test_a_small_file_leaves_out_the_oldest_films_and_says_so() -> None:
+    whole = render(sample_report())
+    limit = len(whole.encode()) - 100_000
+    small = render(sample_report(), limit)
+    assert len(small.encode()) <= limit
+    shown = [step for step in (24, 20, 10, 5, 1) if f">step {step}<" in small]
+    assert 0 < len(shown) < 5
+    assert shown == [24, 20, 10, 5, 1][: len(shown)], "the newest stay"
+    assert f"The {5 - len(shown)} oldest were left out" in small
+
+
+def test_a_policy_that_was_asked_for_its_own_critique_has_a_curve_of_it() -> None:
+    agreed = {"agreement": 0.625, "agreement_by_chance": 0.25}
+    exams = [{"step": 0, "mean": 0.25, "valid": 0.4, **agreed}, {"step": 8, "mean": 0.3, "valid": 0.5, **agreed}]
+    page = Reader(render(sample_report(exams=exams))).text
+    for words in ("Its own critic", "same page, step 8: 0.62", "another page, step 0: 0.25"):
+        assert words in page
+    assert "Its own critic" not in render(sample_report()), "exams of older runs did not ask"
+
+
+def test_a_run_that_has_just_begun_has_a_report() -> None:
+    empty = {"valid_render_rate": {"first": None, "last": None}, "held_out": {"reward_before": None}, "steps": 0}
+    for summary in ({}, empty):
+        text = render(Report(run_id="r", title="t", status="running", settings={}, summary=summary, history=[]))
+        assert "No step is finished yet." in text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0])
+def test_a_metric_that_is_no_number_leaves_the_rest_standing(value: float) -> None:
+    odd = {name: value for name in ("sync_gap", "logprob_gap_max", "entropy", "reward_first", "pages_per_s")}
+    text = render(sample_report(history=[{"step": 1, "entropy": 1.0}, {"step": 2, **odd}]))
+    assert "nan" not in text.split("<h2>Before and after")[0].split("</style>")[1]
+    assert "Entropy" in text
+
+
+def test_pictures_that_are_lost_or_damaged_are_said_to_be() -> None:
+    damaged = render(sample_report(picture=lambda sha256: b"\x89PNG torn"))
+    assert "picture not readable" in damaged
+    assert "picture not kept" in render(sample_report(picture=lambda sha256: None))
+
+
+def test_a_diff_is_coloured_and_bounded() -> None:
+    assert 'class="plus">+&lt;b&gt;' in diff("<a>\n" * 5, "<a>\n" * 5 + "<b>")
+    assert "more lines" in diff("", "\n".join(map(str, range(790))))
+    assert "The same source." in diff("<p>", "<p>")
+
+
+def test_only_markup_passes_unescaped() -> None:
+    assert el("p", "<b>", el("i", "&"), None, False, title='"', hidden=True) == (
+        '<p title="&quot;" hidden>&lt;b&gt;<i>&amp;</i></p>'
+    )

@@ -1,0 +1,74 @@
+"""The number of groups in flight: what an operator's law gives for stage times that are known."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from doubles import PaperRenderer, cast, task
+
+from cluster.settings import RunSettings, check_settings
+from cluster.training.concurrency import Pace
+from rollout.episode import play
+from rollout.records import Attempt, Group
+from rollout.settings import EpisodeSettings
+
+
+def settings(**values: Any) -> RunSettings:
+    fields: dict[str, Any] = {"groups": 8, "group_size": 2, "in_flight": 400, "browser": {"count": 8}}
+    return check_settings(fields | {"critic": {"count": 40}, "policy": {"engines": 8}} | values, "test")
+
+
+def timed(attempt: Attempt, write_s: float, render_s: float, judge_s: float, wait_s: float) -> Attempt:
+    assert attempt.render is not None
+    assert attempt.critique is not None
+    return replace(
+        attempt,
+        completion=replace(attempt.completion, seconds=write_s),
+        render=replace(attempt.render, seconds=render_s),
+        critique=replace(attempt.critique, seconds=judge_s),
+        seconds={"generate": write_s, "render": render_s + wait_s, "judge": judge_s},
+    )
+
+
+async def group(write_s: float = 18.0, render_s: float = 1.5, judge_s: float = 0.5, wait_s: float = 0.0) -> Group:
+    """Two episodes of one page each, which took these times."""
+    actors = cast(renderer=PaperRenderer())
+    played = [await play(task("a"), actors, EpisodeSettings(rounds=0), seed=seed) for seed in range(40)]
+    good = [one for one in played if one.turns[0].attempts[0].critique is not None][:2]
+    trajectories = []
+    for one in good:
+        turn = one.turns[0]
+        attempt = timed(turn.attempts[0], write_s, render_s, judge_s, wait_s)
+        turns = (replace(turn, attempts=(attempt,)),)
+        trajectories.append(replace(one, turns=turns, seconds=write_s + render_s + judge_s + wait_s))
+    return Group(task=task("a"), trajectories=tuple(trajectories))
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 40.0])
+async def test_enough_are_played_to_keep_the_slowest_pool_busy_however_long_they_queue(wait_s: float) -> None:
+    pace = Pace(settings())
+    assert pace.groups() == 200, "nothing is measured yet"
+    pace.played(await group(wait_s=wait_s))
+    # 20 s an episode alone, of which 1.5 s in one of 8 browsers: 107 keep them busy, twice that is played.
+    assert pace.groups() == round(2 * 20 / (1.5 / 8) / 2)
+
+
+async def test_a_faster_pool_wants_more_and_no_more_than_allowed() -> None:
+    pace = Pace(settings(browser={"count": 32}))
+    pace.played(await group())
+    assert pace.groups() == 200
+
+
+async def test_a_slow_learner_wants_fewer() -> None:
+    pace = Pace(settings())
+    pace.played(await group())
+    for seconds in (16.0, 16.0, 500.0):
+        pace.learnt(seconds)
+    # One second of learning an episode; the one long pause was an exam.
+    assert pace.groups() == round(2 * 20 / 1.0 / 2)
+
+
+async def test_groups_without_episodes_say_nothing() -> None:
+    pace = Pace(settings())
+    pace.played(Group(task=task("a"), trajectories=(), dropped=2))
+    assert pace.groups() == 200

@@ -1,0 +1,202 @@
+"""The stream: order, bounds, refills and losses, on groups made by hand."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from doubles import PaperPolicy, PaperRenderer, cast, task
+
+from cluster.settings import RunSettings, check_settings
+from cluster.training.stream import Stream
+from learner.losses.credit import teaches
+from rollout.episode import play
+from rollout.errors import MachineError
+from rollout.records import Group
+from rollout.settings import EpisodeSettings
+
+FLAT, VARIED = [0, 0, 0, 0, 99.0], [0.0] * 5
+
+
+def settings(**values: Any) -> RunSettings:
+    return check_settings({"steps": 5, "groups": 4, "group_size": 2, "in_flight": 4, "refill": 0.5} | values, "test")
+
+
+async def group(name: str, logits: list[float], num: int = 2, dropped: int = 0) -> Group:
+    episode = EpisodeSettings(rounds=0, max_tokens=16)
+    actors = cast(policy=PaperPolicy(logits), renderer=PaperRenderer())
+    played = [await play(task(name), actors, episode, seed=1, sibling=i) for i in range(num)]
+    return Group(task=task(name), trajectories=tuple(played), dropped=dropped)
+
+
+async def test_groups_come_in_order_whatever_finishes_first() -> None:
+    async def play_group(step: int, place: int) -> Group:
+        await asyncio.sleep(0.001 * (4 - place))
+        return await group(f"{step}/{place}", VARIED)
+
+    stream = Stream(play_group, settings(in_flight=64, refill=0))
+    for step in (1, 2):
+        assert [g.task.id for g in await stream.collect(step)] == [f"{step}/{place}" for place in range(4)]
+
+
+async def test_no_more_episodes_than_allowed_are_played_at_once() -> None:
+    playing, most = 0, 0
+
+    async def play_group(step: int, place: int) -> Group:
+        nonlocal playing, most
+        playing += 1
+        most = max(most, playing)
+        await asyncio.sleep(0.001)
+        playing -= 1
+        return await group(f"{step}/{place}", VARIED)
+
+    await Stream(play_group, settings(in_flight=4, groups=8)).collect(1)
+    assert most == 2, "in_flight = 4 episodes are two groups of two"
+
+
+async def test_flat_groups_are_replaced_within_bounds() -> None:
+    places: list[int] = []
+
+    async def play_group(step: int, place: int) -> Group:
+        places.append(place)
+        return await group(f"{step}/{place}", FLAT)
+
+    groups = await Stream(play_group, settings()).collect(1)
+    assert not any(teaches(group, settings().learner) for group in groups)
+    assert places == [0, 1, 2, 3, 4, 5], "half as many again, and no more"
+
+
+async def test_what_is_played_ahead_is_what_staleness_lets_later_steps_use() -> None:
+    started: list[int] = []
+
+    async def play_group(step: int, place: int) -> Group:
+        started.append(step)
+        return await group(f"{step}/{place}", VARIED)
+
+    for allowed, wanted in ((0, [4, 4, 4]), (2, [12, 4, 4])):
+        started.clear()
+        stream = Stream(play_group, settings(max_staleness=allowed, in_flight=64, refill=0))
+        for step in (1, 2, 3):
+            await stream.collect(step)
+            while stream.playing:
+                await asyncio.sleep(0)
+        assert [started.count(step) for step in (1, 2, 3)] == wanted
+        assert stream.metrics()["groups_given_up"] == 0
+        await stream.close()
+
+
+class Hall:
+    """Plays groups that take as long as the test wants."""
+
+    def __init__(self, *slow: tuple[int, int]) -> None:
+        self.slow = {key: asyncio.Event() for key in slow}
+        self.cancelled: list[tuple[int, int]] = []
+
+    async def play(self, step: int, place: int) -> Group:
+        try:
+            if (step, place) in self.slow:
+                await self.slow[step, place].wait()
+        except asyncio.CancelledError:
+            self.cancelled.append((step, place))
+            raise
+        return await group(f"{step}/{place}", VARIED)
+
+
+def names(groups: list[Group]) -> list[str]:
+    return [one.task.id for one in groups]
+
+
+async def test_a_long_group_holds_no_step_back_and_goes_to_a_later_one() -> None:
+    hall = Hall((1, 1))
+    stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))
+    assert names(await stream.collect(1)) == ["1/0", "1/2", "1/3", "1/4"]
+    hall.slow[1, 1].set()
+    while stream.playing:
+        await asyncio.sleep(0)
+    assert names(await stream.collect(2)) == ["1/1", "1/5", "1/6", "1/7"], "the earliest begun come first"
+    await stream.close()
+
+
+async def test_a_run_that_was_cut_short_gets_what_was_finished_first_and_begins_no_place_twice() -> None:
+    begun: list[tuple[int, int]] = []
+
+    async def play_group(step: int, place: int) -> Group:
+        begun.append((step, place))
+        return await group(f"{step}/{place}", VARIED)
+
+    finished = [(1, 3), (2, 5), (2, 6), (3, 1), (3, 9)]
+    stream = Stream(play_group, settings(max_staleness=1, in_flight=64, refill=0), finished)
+    assert stream.unlearnt() == set(finished)
+    assert names(await stream.collect(3)) == ["2/5", "2/6", "3/0", "3/1"]
+    while stream.playing:
+        await asyncio.sleep(0)
+    assert stream.metrics()["groups_given_up"] == 1, "1/3 is too stale for step 3"
+    assert {(3, 2), (3, 3), (3, 9)} <= stream.unlearnt()
+    assert (3, 9) not in begun, "what is of this step comes when it is its turn"
+    await stream.collect(4)
+    await asyncio.sleep(0)
+    assert (3, 9) in begun, "and in the next step at the latest"
+    assert len(begun) == len(set(begun))
+    await stream.close()
+    assert stream.unlearnt() == set()
+
+
+async def test_a_group_too_stale_for_every_step_is_given_up() -> None:
+    hall = Hall((1, 1))
+    stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))
+    for step in (1, 2):
+        await stream.collect(step)
+    assert hall.cancelled == []
+    third = names(await stream.collect(3))
+    assert hall.cancelled == [(1, 1)]
+    assert not [name for name in third if name.startswith("1/")]
+    assert stream.metrics()["groups_given_up"] == 1
+    await stream.close()
+
+
+async def test_on_policy_a_step_waits_for_its_long_group() -> None:
+    hall = Hall((1, 1))
+    stream = Stream(hall.play, settings(max_staleness=0, in_flight=64, refill=0))
+    collecting = asyncio.create_task(stream.collect(1))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not collecting.done()
+    hall.slow[1, 1].set()
+    assert names(await collecting) == ["1/0", "1/1", "1/2", "1/3"]
+
+
+@pytest.mark.parametrize("swap", ["in_flight", "between_episodes"])
+async def test_new_weights_come_at_once_or_when_nothing_is_played(swap: str) -> None:
+    hall = Hall((1, 5))
+    stream = Stream(hall.play, settings(max_staleness=1, in_flight=8, refill=0, swap=swap))
+    await stream.collect(1)
+
+    async def swapped() -> int:
+        async with stream.swap():
+            return len(stream.playing)
+
+    swapping = asyncio.create_task(swapped())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert swapping.done() == (swap == "in_flight")
+    hall.slow[1, 5].set()
+    assert (await swapping > 0) == (swap == "in_flight")
+    assert len(await stream.collect(2)) == 4, "what waited meanwhile is played afterwards"
+    await stream.close()
+
+
+async def test_losses_past_the_limit_raise_an_alarm() -> None:
+    async def play_group(step: int, place: int) -> Group:
+        return await group(f"{step}/{place}", VARIED, num=1, dropped=1)
+
+    with pytest.raises(MachineError, match="4 of 8 episodes"):
+        await Stream(play_group, settings(refill=0)).collect(1)
+
+
+async def test_a_bug_in_an_episode_reaches_the_caller() -> None:
+    async def play_group(step: int, place: int) -> Group:
+        raise ZeroDivisionError("a bug")
+
+    stream = Stream(play_group, settings())
+    with pytest.raises(ZeroDivisionError):
+        await stream.collect(1)
+    await stream.close()

@@ -1,0 +1,164 @@
+"""The built-in policy: its flaws, its corpus, its tokenizer, and a recipe that gives the same bits twice."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from actors.browser.renderer import ChromiumRenderer
+from actors.settings import BrowserSettings
+from learner.builtin.corpus import conversations
+from learner.builtin.flaws import FLAWS
+from learner.builtin.pretrain import encode, pretrain, training_steps
+from learner.builtin.settings import WarmStartSettings
+from learner.builtin.tokenizer import ASSISTANT, END, learn_tokenizer
+from learner.builtin.warmstart import recipe_hash, warm_start
+from reward.designs import FAMILIES, draw
+from rollout.parsing import parse_page
+from rollout.prompts import GET_FEEDBACK, SYSTEM, answer, first
+
+TINY = WarmStartSettings(steps=3, hidden=64, layers=1, vocab=512, batch_tokens=2048, threads=1, precision="fp32")
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    """Pre-training owns its process, so it sets torch's switches; here they are put back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    talks = list(islice(conversations(0, 0.0), 60))
+    return learn_tokenizer([text for talk in talks for text in (talk.messages[1].content, talk.target)], 700, 2048)
+
+
+@pytest.mark.parametrize("flaw", [flaw for flaw, _, _ in FLAWS], ids=lambda flaw: flaw.__name__)
+def test_a_flaw_is_what_it_says(flaw: Any) -> None:
+    html = draw(3, family="counter").task.reference_html or ""
+    broken = flaw(html, "a thought", random.Random(0))
+    page = parse_page(broken.text)
+    assert broken.text.endswith(GET_FEEDBACK)
+    assert (page.html is None) == (broken.outcome == "no_page")
+    assert page.html != html
+    if broken.outcome == "no_page":
+        assert page.problem == broken.flaw
+
+
+@pytest.mark.browser
+async def test_a_browser_agrees_about_every_flaw() -> None:
+    renderer = ChromiumRenderer(BrowserSettings())
+    rng = random.Random(1)
+    try:
+        for flaw, family in [(flaw, family) for flaw, _, _ in FLAWS for family in rng.sample(FAMILIES, 2)]:
+            broken = flaw(draw(1, family=family).task.reference_html or "", "", rng)
+            page = parse_page(broken.text)
+            if page.html is not None:
+                render = await renderer.render(page)
+                assert render.outcome == broken.outcome, f"{broken.flaw} of {family}"
+                assert broken.detail in render.detail
+    finally:
+        await renderer.stop()
+
+
+def test_first_pages_are_broken_as_often_as_asked_and_never_otherwise() -> None:
+    def broken(share: float) -> float:
+        talks = [talk for talk in islice(conversations(7, share), 400) if talk.kind == "first"]
+        return sum(_has_flaw(talk.target) for talk in talks) / len(talks)
+
+    assert broken(0.0) == 0
+    assert broken(0.5) == pytest.approx(0.5, abs=0.1)
+
+
+def _has_flaw(text: str) -> bool:
+    html = parse_page(text).html or ""
+    counts = Counter({tag: html.count(f"<{tag}>") - html.count(f"</{tag}>") for tag in ("style", "title")})
+    hidden = "<body style" in html or "initPage" in html or "#app" in html
+    return not html or any(counts.values()) or hidden
+
+
+def test_conversations_are_drawn_again_alike() -> None:
+    assert list(islice(conversations(3, 0.5), 20)) == list(islice(conversations(3, 0.5), 20))
+    assert list(islice(conversations(3, 0.5), 5)) != list(islice(conversations(4, 0.5), 5))
+
+
+def test_the_template_leaves_the_system_message_out(tokenizer: Any) -> None:
+    messages = [{"role": message.role, "content": message.content} for message in first(draw(0).task)]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert SYSTEM.content not in text
+    assert text.endswith(ASSISTANT)
+
+
+def test_answers_survive_the_tokenizer_and_end(tokenizer: Any) -> None:
+    for talk in islice(conversations(5, 0.5), 30):
+        row = encode(tokenizer, talk)
+        assert tokenizer.decode(row.ids[row.prompt : -1], skip_special_tokens=True) == talk.target
+        assert tokenizer.convert_ids_to_tokens(row.ids[-1]) == END
+
+
+def test_a_word_is_the_same_tokens_in_a_brief_and_in_a_page(tokenizer: Any) -> None:
+    def ids(text: str) -> list[int]:
+        return [int(i) for i in tokenizer(text)["input_ids"]]
+
+    word = ids("Zyqx Wumbo")
+    for text in ('titled "Zyqx Wumbo".', "<h1>Zyqx Wumbo</h1>", answer("<b>Zyqx Wumbo</b>", "Zyqx Wumbo")):
+        inside = ids(text)
+        assert any(inside[i : i + len(word)] == word for i in range(len(inside))), text
+
+
+def test_only_targets_carry_loss_and_none_is_cut(tokenizer: Any) -> None:
+    settings = TINY.model_copy(update={"vocab": 700})
+    rows = [encode(tokenizer, talk) for talk in islice(conversations(0, settings.broken_share), 300)]
+    known = {tuple(row.ids[row.prompt :]) for row in rows}
+    for ids_BT, labels_BT in next(training_steps(settings, tokenizer)):
+        assert ids_BT.shape == labels_BT.shape
+        for labels_T in labels_BT:
+            assert tuple(labels_T[labels_T >= 0].tolist()) in known
+
+
+def test_the_same_recipe_gives_the_same_bits(tmp_path: Path) -> None:
+    losses: dict[str, list[float]] = {"one": [], "two": []}
+    for name, heard in losses.items():
+        (tmp_path / name).mkdir()
+        pretrain(TINY, "fp32", tmp_path / name, lambda step, steps, loss, heard=heard: heard.append(loss))
+    assert losses["one"] == losses["two"]
+    for file in ("model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_it_loads_as_any_model_does_and_its_head_is_its_own(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = warm_start(TINY, tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert model.lm_head.weight.data_ptr() != model.model.embed_tokens.weight.data_ptr()
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    messages = [{"role": "user", "content": "Hi"}]
+    assert tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False).endswith(ASSISTANT)
+
+
+def test_an_interrupted_recipe_leaves_nothing_that_counts_and_a_finished_one_is_kept(tmp_path: Path) -> None:
+    heard: list[int] = []
+
+    def interrupt(step: int, steps: int, loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        warm_start(TINY, tmp_path, interrupt)
+    assert not (tmp_path / f"policy-{recipe_hash(TINY)}").exists()
+    done = warm_start(TINY, tmp_path, lambda step, steps, loss: heard.append(step))
+    assert heard == [1, 2, 3]
+    assert warm_start(TINY, tmp_path, interrupt) == done
+
+
+def test_every_setting_names_another_recipe() -> None:
+    names = {recipe_hash(TINY.model_copy(update=change)) for change in ({}, {"steps": 4}, {"broken_share": 0.1})}
+    assert len(names) == 3

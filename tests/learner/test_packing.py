@@ -1,0 +1,117 @@
+"""Rows in which siblings share their prompt, and the attention that goes with them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from learner.attention import packed_attention
+from learner.packing import Piece, alone, families, lay_out
+
+PIECES = [
+    Piece(prompt_ids=(1, 2, 3), token_ids=(4, 5, 6), logprobs=(-1.0, -2.0, -3.0), advantage=0.5),
+    Piece(prompt_ids=(7,), token_ids=(8, 9), logprobs=(-4.0, -5.0), advantage=-0.5),
+    Piece(prompt_ids=(1, 2, 3), token_ids=(9,), logprobs=(-6.0,), advantage=1.5),
+    Piece(prompt_ids=(1, 2, 3), token_ids=(5, 5), lesson=True),
+]
+
+
+def test_siblings_read_their_prompt_once() -> None:
+    family, only = families(PIECES, 99)
+    row = lay_out([family, only], "cpu")
+    assert row.ids_L.tolist() == [1, 2, 3, 4, 5, 5, 7, 8]
+    assert row.positions_L.tolist() == [0, 1, 2, 3, 4, 3, 0, 1]
+    assert row.spans == [[3, 2, 1], [2]]
+    # The first token of each is foretold by the prompt's last one, every other by the one before it.
+    assert row.reading_T.tolist() == [2, 3, 4, 2, 2, 5, 6, 7]
+    assert row.targets_T.tolist() == [4, 5, 6, 9, 5, 5, 8, 9]
+    assert row.piece_T.tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
+    assert row.lesson_T.tolist() == [False] * 4 + [True] * 2 + [False] * 2
+    assert row.advantages_T.tolist() == [0.5, 0.5, 0.5, 1.5, 0.0, 0.0, -0.5, -0.5]
+    assert row.engine_logprobs_T.tolist() == [-1, -2, -3, -6, 0, 0, -4, -5]
+
+
+def test_a_family_is_no_longer_than_it_may_be_and_neither_are_those_who_teach_it() -> None:
+    assert [[len(piece.token_ids) for piece in one.pieces] for one in families(PIECES, 5)] == [[3, 1], [2], [2]]
+    taught = [*PIECES[:3], replace(PIECES[3], shown_ids=(1,) * 9)]
+    assert [one.longest for one in families(taught, 9)] == [5, 2, 10]
+    assert families(taught, 10)[0].longest == 10
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9)), min_size=1, max_size=12),
+    st.integers(1, 40),
+)
+def test_nobody_is_lost(shapes: list[tuple[int, int]], most: int) -> None:
+    pieces = [Piece(prompt_ids=(num,) * num, token_ids=tuple(range(length))) for num, length in shapes]
+    found = families(pieces, most)
+    assert all(one.length <= most or len(one.pieces) == 1 for one in found)
+    assert all(len({piece.prompt_ids for piece in one.pieces}) == 1 for one in found)
+    key = lambda piece: (piece.prompt_ids, piece.token_ids)  # noqa: E731
+    assert sorted((piece for one in found for piece in one.pieces), key=key) == sorted(pieces, key=key)
+    row = lay_out(found, "cpu")
+    assert len(row.ids_L) == len(row.positions_L) == sum(map(sum, row.spans)) == sum(one.length for one in found)
+    assert sum(one.length for one in found) <= sum(one.length for one in alone(pieces))
+
+
+def masked(query: Tensor, key: Tensor, value: Tensor, spans: list[list[int]]) -> Tensor:
+    """The same attention over a whole row with a mask, spelt out; [1, L, H, D]."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
+    seen = torch.zeros(query.shape[2], query.shape[2], dtype=torch.bool)
+    start = 0
+    for trunk, *branches in spans:
+        end = start + trunk
+        seen[start:end, start:end] = torch.ones(trunk, trunk, dtype=torch.bool).tril()
+        for length in branches:
+            seen[end : end + length, start : start + trunk] = True
+            seen[end : end + length, end : end + length] = torch.ones(length, length, dtype=torch.bool).tril()
+            end += length
+        start = end
+    scores = (query @ key.transpose(2, 3) / query.shape[3] ** 0.5).masked_fill(~seen, float("-inf"))
+    return (scores.softmax(-1) @ value).transpose(1, 2)
+
+
+@pytest.mark.parametrize("spans", [[[23]], [[4, 3, 7], [5], [2, 2]], [[1, 1, 1], [9, 11]]], ids=str)
+@pytest.mark.parametrize("key_heads", [4, 2])
+def test_branches_see_their_trunk_and_themselves(spans: list[list[int]], key_heads: int) -> None:
+    torch.manual_seed(0)
+    heads = (4, key_heads, key_heads)
+    tensors = [torch.randn(1, num, 23, 8, dtype=torch.float64, requires_grad=True) for num in heads]
+    found, _ = packed_attention(None, *tensors, None, spans=spans)
+    wanted = masked(*tensors, spans)
+    assert found.shape == (1, 23, 4, 8)
+    assert (found - wanted).abs().max() < 1e-12
+    weights = torch.randn_like(wanted)
+    slopes = [torch.autograd.grad((each * weights).sum(), tensors) for each in (found, wanted)]
+    assert max((one - other).abs().max() for one, other in zip(*slopes, strict=True)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "kind", [{"sliding_window": 4}, {"softcap": 2.0}, {"s_aux": torch.tensor([0.5, -1.0])}], ids=str
+)
+def test_windows_softcaps_and_sinks_are_the_same_packed_and_alone(kind: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    tensors = [torch.randn(1, heads, 15, 8, dtype=torch.float64) for heads in (2, 1, 1)]
+    found, _ = packed_attention(None, *tensors, None, spans=[[4, 3, 5], [3]], **kind)
+    plain, _ = packed_attention(None, *tensors, None, spans=[[4, 3, 5], [3]])
+    assert (found - plain).abs().max() > 1e-2
+    for places in ([0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 7, 8, 9, 10, 11], [12, 13, 14]):
+        alone, _ = packed_attention(None, *(tensor[:, :, places] for tensor in tensors), None, **kind)
+        assert (found[:, places] - alone).abs().max() < 1e-12
+
+
+def test_a_window_hides_what_is_earlier() -> None:
+    tensors = [torch.randn(1, 2, 9, 8, dtype=torch.float64) for _ in range(3)]
+    changed = [tensor.clone() for tensor in tensors]
+    for tensor in changed[1:]:
+        tensor[:, :, 0] += 1
+    spans = [[4, 5]]
+    before, after = (
+        packed_attention(None, *each, None, spans=spans, sliding_window=3)[0] for each in (tensors, changed)
+    )
+    assert (before - after).abs().amax((0, 2, 3)).ne(0).tolist() == [True] * 3 + [False] * 6

@@ -1,0 +1,79 @@
+"""A crew's critics and the judge they ask, on a real Ray: `python judged_crew.py MODEL FOLDER` prints what came of it.
+
+The judge's actor is killed with -9 while judgments are under way.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from drawn_pages import PAGE, SHOP, render
+
+from actors.judge_settings import JudgeSettings
+from actors.settings import CriticsSettings
+from cluster.distributed import launch
+from cluster.distributed.clients import CriticPool
+from cluster.distributed.connection import connect
+from cluster.distributed.health import keep_vigil, look
+from cluster.distributed.pool import Pool
+from cluster.settings import RunSettings
+from rollout.errors import CriticFault
+from rollout.records import Critique, Task
+
+FIRST, LATER = 4, 8
+
+
+def settings(model: str, folder: str) -> RunSettings:
+    """Two critics that share a judge, and remember nothing of other runs."""
+    critic = CriticsSettings(kind="http", model="random-1", count=2, max_tokens=2048, retries=12, deadline_s=300.0)
+    judge = JudgeSettings(model=model, max_num_seqs=16, kv_cache_gib=0.25)
+    return RunSettings(critic=critic, judge=judge, cache=folder)
+
+
+async def ask(critics: CriticPool, number: int) -> Critique:
+    """A judgment of a page that differs from all others."""
+    shown = render(SHOP.change(0, text=f"Velvet Lantern {number}"))
+    return await critics.judge(Task(id=f"t{number}", brief=f"Build page {number}."), PAGE, shown, None)
+
+
+async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
+    """Some judgments, the judge's death, more judgments."""
+    agency, notes = launch.Agency(chosen), list[str]()
+    try:
+        judges = await agency.hire_judges(folder)
+        hired = await agency.hire_critics(agency.bundle("", 0.1), folder / "costs")
+        await agency.begin_in_turn(("judge", judges, "start"), ("critic", hired, "ping"))
+        critics = CriticPool(hired, timeout_s=600.0, limit=64, lost=print)
+        pool = Pool("judge", judges, fault=CriticFault, timeout_s=600.0, limit=1)
+        vigil = asyncio.create_task(keep_vigil([], [pool], notes.append, lambda *_: None, every_s=0.5))
+        before = [await ask(critics, number) for number in range(FIRST)]
+        life, _ = await pool.ask_one(0, "__ray_call__", look)
+        asked = [asyncio.create_task(ask(critics, number)) for number in range(FIRST, FIRST + LATER)]
+        await asyncio.sleep(0.05)
+        os.kill(life, signal.SIGKILL)
+        asked += [asyncio.create_task(ask(critics, number)) for number in range(FIRST + LATER, FIRST + 2 * LATER)]
+        judged = [*before, *await asyncio.gather(*asked)]
+        while "judge-0 was made again" not in notes:
+            await asyncio.sleep(0.1)
+        vigil.cancel()
+        critics.pool.close()
+        return {"judged": [[critique.score, len(critique.feedback)] for critique in judged], "notes": notes}
+    finally:
+        await agency.close()
+
+
+def main(model: str, folder: str) -> None:
+    """Joins Ray, works, leaves."""
+    connection = connect()
+    try:
+        print(json.dumps(asyncio.run(work(settings(model, folder), Path(folder)))))
+    finally:
+        connection.leave()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

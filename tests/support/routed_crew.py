@@ -1,0 +1,226 @@
+"""Four real episode workers and the router, on a real Ray, over actors that count the calls they have at once.
+
+`python routed_crew.py stubs|chromium FOLDER` prints what they counted. The stubs sleep for as long as a page says.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from actors.browser.renderer import ChromiumRenderer
+from cluster.distributed import launch
+from cluster.distributed.connection import connect
+from cluster.settings import RunSettings, check_settings
+from rollout.errors import MachineError
+from rollout.records import Completion, Critique, Page, Render, Task, VersionSpan
+
+WORKERS, ENGINE_LIMIT = 4, 3
+SIZES = {"policy": {"engines": 2}, "browser": {"count": 4}, "critic": {"count": 2}, "cluster": {"workers": WORKERS}}
+
+
+class Counting:
+    """Counts its calls, and how many it has at once."""
+
+    now = most = 0
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+
+    async def ping(self) -> None:
+        pass
+
+    async def counted(self) -> tuple[int, dict[str, int], int]:
+        """The most calls at once and the calls by name since this was last asked, and its process."""
+        counted = self.most, dict(self.calls), os.getpid()
+        self.most, self.calls = self.now, Counter()
+        return counted
+
+    async def count(self, name: str, work: Awaitable[Any]) -> Any:
+        self.calls[name] += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await work
+        finally:
+            self.now -= 1
+
+
+class Browser(Counting):
+    async def render(self, page: Page, *_: object) -> Render:
+        seconds, name = str(page.html).split()
+        await self.count(name, asyncio.sleep(float(seconds)))
+        return Render(page_sha256=page.sha256, outcome="ok")
+
+
+class Engine(Counting):
+    async def complete(self, request: Any) -> tuple[Completion, ...]:
+        await self.count(request.messages[1].content.split()[-1], asyncio.sleep(0.1))
+        spans = (VersionSpan(version=0, start=0, end=1),)
+        written = Completion(prompt_ids=(1,), token_ids=(2,), logprobs=(0.0,), text="", finish="stop", versions=spans)
+        return (written,)
+
+
+class Critic(Counting):
+    async def judge(self, *_: Any, fresh: bool) -> Critique:
+        await self.count("judge", asyncio.sleep(0.1))
+        return Critique(score=0.5, feedback=(), judge="stub")
+
+
+class CountingChromium(ChromiumRenderer, Counting):
+    """A real browser that counts."""
+
+    def __init__(self, settings: Any) -> None:
+        ChromiumRenderer.__init__(self, settings, launch.put)
+        Counting.__init__(self)
+
+    async def render(self, page: Page, *args: Any) -> Render:
+        render: Render = await self.count(page.sha256, ChromiumRenderer.render(self, page, *args))
+        return render
+
+
+class Crew:
+    """Everyone who was hired."""
+
+    def __init__(self, agency: launch.Agency) -> None:
+        self.agency = agency
+        self.hired: dict[str, list[Any]] = {}
+
+    async def hire(self, browser: type, seat: tuple[Any, ...], folder: Path) -> None:
+        small, hire = self.agency.bundle("", 0.01), partial(self.agency.hire, restarts=-1)
+        self.hired["browser"] = await hire("browser", browser, [seat] * 4, small)
+        self.hired["policy"] = await hire("policy", Engine, [()] * 2, small)
+        self.hired["critic"] = await hire("critic", Critic, [()] * 2, small)
+        self.hired["worker"], self.hired["router"] = await self.agency.hire_workers(small, folder)
+        for name, handles in self.hired.items():
+            await self.agency.begin(name, handles, "start" if hasattr(handles[0], "start") else "ping")
+
+    async def counted(self, name: str) -> list[tuple[int, dict[str, int], int]]:
+        """What each actor of a pool has counted since it was last asked."""
+        return list(await asyncio.gather(*(handle.counted.remote() for handle in self.hired[name])))
+
+    async def render(self, worker: int, html: str) -> str:
+        """A page through a worker, which is asked again after a machine's fault, as an episode does."""
+        from ray.exceptions import RayError
+
+        for _ in range(40):
+            try:
+                render = await self.hired["worker"][worker].render.remote(Page(html=html), (), ())
+            except (MachineError, RayError):
+                await asyncio.sleep(0.1)
+            else:
+                return str(render.outcome)
+        return "lost"
+
+    async def kill(self, name: str, place: int = 0) -> None:
+        handle = self.hired[name][place]
+        os.kill(await handle.__ray_call__.remote(lambda _: os.getpid()), signal.SIGKILL)
+
+    async def leftover(self) -> dict[str, list[int]]:
+        """Permits that the router counts, once nobody works any more."""
+        (router,), counts = self.hired["router"], {"none": [1]}
+        for _ in range(100):
+            counts = await router.__ray_call__.remote(
+                lambda router: {name: permits.loads.counts for name, permits in router.permits.items()}
+            )
+            if not any(sum(loads) for loads in counts.values()):
+                break
+            await asyncio.sleep(0.1)
+        return counts
+
+
+async def in_peace(crew: Crew) -> dict[str, Any]:
+    """Idle browsers, a crowd, a page that all want, engines, critics."""
+    workers, found = range(WORKERS), dict[str, Any]()
+    await asyncio.gather(*(launch.render(worker, f"0.5 idle{worker}") for worker in workers))
+    found["idle"] = [sum(calls.values()) for _, calls, _ in await launch.counted("browser")]
+    await asyncio.gather(*(launch.render(worker, f"0.05 p{worker}-{i}") for worker in workers for i in range(12)))
+    crowd = await launch.counted("browser")
+    found["most"], found["pages"] = [most for most, _, _ in crowd], sum(sum(calls.values()) for _, calls, _ in crowd)
+    await asyncio.gather(*(launch.render(worker, "0.2 shared") for worker in workers for _ in range(3)))
+    await asyncio.gather(*(launch.render(worker, "0.2 shared") for worker in workers))
+    found["shared"] = sum(calls.get("shared", 0) for _, calls, _ in await launch.counted("browser"))
+    handles, page = launch.hired["worker"], Page(html="0.01 judged")
+    tasks = [Task(id=str(i), brief=f"Build task{i}") for i in range(2)]
+    await asyncio.gather(
+        *(handle.review.remote(task, page, seed=i) for handle in handles for task in tasks for i in range(6))
+    )
+    found["engines"] = [(most, sum(calls.values())) for most, calls, _ in await launch.counted("policy")]
+    await asyncio.gather(*(handle.judge_anew.remote(tasks[0], page) for handle in handles for _ in range(6)))
+    found["critics"] = [(most, sum(calls.values())) for most, calls, _ in await launch.counted("critic")]
+    # One prompt after another, each through all workers: an engine keeps its prefix.
+    homes = []
+    for task in tasks:
+        await asyncio.gather(*(handle.review.remote(task, page, seed=1) for handle in handles[:ENGINE_LIMIT]))
+        homes.append([sum(calls.values()) for _, calls, _ in await launch.counted("policy")])
+    found["homes"], found["leftover"] = homes, await launch.leftover()
+    return found
+
+
+async def under_fire(crew: Crew, victim: str) -> dict[str, Any]:
+    """Twelve pages of each worker, of which one actor dies meanwhile."""
+    await launch.counted("browser")
+    pages = [(worker, f"0.3 {victim}{worker}-{i}") for worker in range(WORKERS) for i in range(6)]
+    asked = [asyncio.create_task(launch.render(*page)) for page in pages]
+    await asyncio.sleep(0.6)
+    await launch.kill(victim)
+    outcomes = await asyncio.gather(*asked)
+    most = [most for most, _, _ in await launch.counted("browser")]
+    return {"outcomes": Counter(outcomes), "most": most, "leftover": await launch.leftover()}
+
+
+async def with_stubs(crew: Crew) -> dict[str, Any]:
+    """In peace first, then with deaths."""
+    found: dict[str, Any] = {"peace": await in_peace(crew)}
+    for victim in ("worker", "router", "browser"):
+        found[victim] = await under_fire(crew, victim)
+    found["afterwards"] = await in_peace(crew)
+    return found
+
+
+async def with_chromium(crew: Crew) -> dict[str, Any]:
+    """Pages of their own and one that all want, in real browsers."""
+    workers = range(WORKERS)
+    own = [f"<!doctype html><h1>Page {worker}</h1>" for worker in workers]
+    await launch.counted("browser")
+    await asyncio.gather(*(launch.render(worker, html) for worker, html in enumerate(own)))
+    first = [sum(calls.values()) for _, calls, _ in await launch.counted("browser")]
+    shared = await asyncio.gather(*(launch.render(worker, "<!doctype html><h1>Shared</h1>") for worker in workers))
+    renders = sum(sum(calls.values()) for _, calls, _ in await launch.counted("browser"))
+    crowd = [launch.render(worker, f"<!doctype html><h1>{worker} {i}</h1>") for worker in workers for i in range(4)]
+    await asyncio.gather(*crowd)
+    most = [most for most, _, _ in await launch.counted("browser")]
+    return {"idle": first, "outcomes": shared, "shared": renders, "most": most, "leftover": await launch.leftover()}
+
+
+async def work(settings: RunSettings, folder: Path, browser: type, scenario: Callable[[Crew], Any]) -> Any:
+    agency = launch.Agency(settings)
+    try:
+        hired = Crew(agency)
+        await hired.hire(browser, (settings.browser,) if browser is CountingChromium else (), folder)
+        return await scenario(hired)
+    finally:
+        await agency.close()
+
+
+def main(kind: str, folder: str) -> None:
+    """Joins Ray, works, leaves."""
+    settings = check_settings(SIZES, "the routed crew")
+    pools = launch.shared_pools(settings) | {"policy": (2, ENGINE_LIMIT)}
+    launch.shared_pools = lambda _: pools  # An engine's own limit is too high to be reached here.
+    browser, scenario = {"stubs": (Browser, with_stubs), "chromium": (CountingChromium, with_chromium)}[kind]
+    connection = connect()
+    try:
+        print(json.dumps(asyncio.run(work(settings, Path(folder), browser, scenario))))
+    finally:
+        connection.leave()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
