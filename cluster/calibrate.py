@@ -25,7 +25,7 @@ from reward.calibration import Better
 from reward.designs import Draw, draw, vary
 from reward.designs.drawing import FAMILIES
 from rollout.errors import BadInput, RelookError
-from rollout.ports import Critic, Renderer, Shown
+from rollout.ports import Critic, RenderedPage, Renderer
 from rollout.records import Critique, Page, Preference, Render
 from rollout.reference import render_reference
 
@@ -42,7 +42,7 @@ class Ladder:
 
     design: Draw
     reference: Render
-    pages: tuple[Shown, ...]
+    pages: tuple[RenderedPage, ...]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -139,7 +139,7 @@ def show(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-async def _judged(ladder: Ladder, shown: Shown, critic: Critic, repeats: int) -> list[Critique]:
+async def _judged(ladder: Ladder, shown: RenderedPage, critic: Critic, repeats: int) -> list[Critique]:
     """Judgments of one page, one after another: those asked at once could share an answer."""
     task, (page, render) = ladder.design.task, shown
     return [await critic.judge(task, page, render, ladder.reference) for _ in range(repeats)]

@@ -17,10 +17,10 @@ from typing import Literal
 
 from cluster.commands import program
 from cluster.distributed.connection import connect
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.preflight import machine
 from cluster.preflight.checks import check_judges
-from cluster.preflight.machine import Finding
+from cluster.preflight.machine import CheckResult
 from cluster.settings import RunSettings, load_settings
 from rollout.errors import BadInput, BrowserFault, CriticFault
 
@@ -49,10 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     return 2 if counted["FAIL"] else 0
 
 
-def examine(settings: RunSettings) -> Iterator[Finding]:
+def examine(settings: RunSettings) -> Iterator[CheckResult]:
     """Every check, cheap ones first."""
-    runs = at_home(settings.runs)
-    checks: tuple[Callable[[], Finding], ...] = (
+    runs = resolve_path(settings.runs)
+    checks: tuple[Callable[[], CheckResult], ...] = (
         machine.check_python,
         lambda: machine.check_packages(LOCK),
         lambda: machine.check_processor(bfloat16_on_cpu(settings)),
@@ -89,7 +89,7 @@ def bfloat16_on_cpu(settings: RunSettings) -> tuple[str, ...]:
     return tuple(name for name, asks in asked.items() if asks)
 
 
-def check_browser(settings: RunSettings) -> Finding:
+def check_browser(settings: RunSettings) -> CheckResult:
     """Whether Chromium is there, and really renders a page."""
 
     async def see() -> str:
@@ -108,60 +108,62 @@ def check_browser(settings: RunSettings) -> Finding:
     try:
         seen = asyncio.run(asyncio.wait_for(see(), START_TIMEOUT_S))
     except (BrowserFault, TimeoutError) as error:
-        return Finding(what="browser", status="FAIL", detail=str(error) or "it does not answer", mend=mend)
+        return CheckResult(what="browser", status="FAIL", detail=str(error) or "it does not answer", mend=mend)
     if not seen.startswith("ok "):
-        return Finding(what="browser", status="FAIL", detail=seen, mend=mend)
+        return CheckResult(what="browser", status="FAIL", detail=seen, mend=mend)
     if seen.startswith("ok free-"):
-        return Finding(what="browser", status="warn", detail=f"{seen[3:]}; frames are not ours there", mend=mend)
-    return Finding(what="browser", status="ok", detail=seen.removeprefix("ok "))
+        return CheckResult(what="browser", status="warn", detail=f"{seen[3:]}; frames are not ours there", mend=mend)
+    return CheckResult(what="browser", status="ok", detail=seen.removeprefix("ok "))
 
 
-def check_judge(settings: RunSettings) -> Finding:
+def check_judge(settings: RunSettings) -> CheckResult:
     """Whether the model that judges can be served, or the server that is asked answers."""
     judge, critic = settings.served_judge, settings.critic
     if judge.model:
         return _check_weights(Path(judge.model), judge.count, judge.tensor_parallel)
     asked = [one.base_url for one in critic.members.values() if one.kind == "http"]
     if not asked:
-        return Finding(what="judge", status="ok", detail=f"none: the {critic.kind} critic asks no model")
+        return CheckResult(what="judge", status="ok", detail=f"none: the {critic.kind} critic asks no model")
 
     try:
         check_judges(settings)
     except (CriticFault, BadInput) as error:
         mend = "" if isinstance(error, BadInput) else "start the server, or correct critic.base_url"
-        return Finding(what="judge", status="FAIL", detail=str(error), mend=mend)
-    return Finding(what="judge", status="ok", detail=f"{', '.join(asked)} judged a test page")
+        return CheckResult(what="judge", status="FAIL", detail=str(error), mend=mend)
+    return CheckResult(what="judge", status="ok", detail=f"{', '.join(asked)} judged a test page")
 
 
-def check_model(settings: RunSettings) -> Finding:
+def check_model(settings: RunSettings) -> CheckResult:
     """Whether the learner computes exactly what the model of the settings does."""
     from cluster.preflight.model_proof import prove_model
 
     if settings.model == "builtin":
-        return Finding(what="model", status="ok", detail="the built-in policy")
+        return CheckResult(what="model", status="ok", detail="the built-in policy")
     try:
-        proof = asyncio.run(prove_model(settings, at_home(settings.model)))
+        proof = asyncio.run(prove_model(settings, resolve_path(settings.model)))
     except BadInput as error:
-        return Finding(what="model", status="FAIL", detail=str(error), mend="see docs/models.md")
+        return CheckResult(what="model", status="FAIL", detail=str(error), mend="see docs/models.md")
     if proof.packed:
-        return Finding(what="model", status="ok", detail=str(proof))
-    return Finding(what="model", status="warn", detail=str(proof), mend="nothing: see docs/models.md")
+        return CheckResult(what="model", status="ok", detail=str(proof))
+    return CheckResult(what="model", status="warn", detail=str(proof), mend="nothing: see docs/models.md")
 
 
-def _check_weights(model: Path, servers: int, gpus: int) -> Finding:
+def _check_weights(model: Path, servers: int, gpus: int) -> CheckResult:
     """A judge's model directory as this machine sees it."""
     mend = "put a vision-language model there, or name another directory in judge.model"
     if not (model / "config.json").is_file():
         status: Literal["warn", "FAIL"] = "warn" if "RAY_ADDRESS" in os.environ else "FAIL"
-        return Finding(what="judge", status=status, detail=f"{model} holds no config.json on this machine", mend=mend)
+        return CheckResult(
+            what="judge", status=status, detail=f"{model} holds no config.json on this machine", mend=mend
+        )
     gib = sum(path.stat().st_size for path in model.glob("*.safetensors")) / machine.GIB
     if not gib:
-        return Finding(what="judge", status="FAIL", detail=f"{model} holds no weights (*.safetensors)", mend=mend)
+        return CheckResult(what="judge", status="FAIL", detail=f"{model} holds no weights (*.safetensors)", mend=mend)
     detail = f"{servers} of {model.name}: {gib:.3g} GiB of weights, {gib / gpus:.3g} on each of {gpus} devices"
-    return Finding(what="judge", status="ok", detail=detail)
+    return CheckResult(what="judge", status="ok", detail=detail)
 
 
-def check_engines(names: tuple[str, ...]) -> Finding:
+def check_engines(names: tuple[str, ...]) -> CheckResult:
     """Whether every engine imports, each in a process of its own."""
 
     def problem(name: str) -> str:
@@ -173,11 +175,11 @@ def check_engines(names: tuple[str, ...]) -> Finding:
         problems = [found for found in pool.map(problem, names) if found]
     if problems:
         mend = "make setup; if that does not help, remove .venv and call it again"
-        return Finding(what="engines", status="FAIL", detail="; ".join(problems), mend=mend)
-    return Finding(what="engines", status="ok", detail=f"{', '.join(names)} import")
+        return CheckResult(what="engines", status="FAIL", detail="; ".join(problems), mend=mend)
+    return CheckResult(what="engines", status="ok", detail=f"{', '.join(names)} import")
 
 
-def check_ray(settings: RunSettings) -> Finding:
+def check_ray(settings: RunSettings) -> CheckResult:
     """Whether Ray starts here, or the cluster of RAY_ADDRESS answers, and has what the settings ask for."""
     import ray
 
@@ -188,23 +190,23 @@ def check_ray(settings: RunSettings) -> Finding:
         has = ray.cluster_resources()
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         mend = "unset RAY_ADDRESS to run on this machine" if "RAY_ADDRESS" in os.environ else "ray stop, and try again"
-        return Finding(what="ray", status="FAIL", detail=f"{where}: {str(error).splitlines()[0]}", mend=mend)
+        return CheckResult(what="ray", status="FAIL", detail=f"{where}: {str(error).splitlines()[0]}", mend=mend)
     finally:
         if connection is not None:
             connection.leave()
     return compare(ask(settings), has, where)
 
 
-def compare(asked: dict[str, float], has: dict[str, float], where: str) -> Finding:
+def compare(asked: dict[str, float], has: dict[str, float], where: str) -> CheckResult:
     """What the settings ask for against what a cluster has."""
     short = [
         f"{amount:g} {name} (has {has.get(name, 0):g})" for name, amount in asked.items() if amount > has.get(name, 0)
     ]
     if short:
         mend = "ask for less in [cluster], or add nodes"
-        return Finding(what="ray", status="FAIL", detail=f"{where} lacks {', '.join(short)}", mend=mend)
+        return CheckResult(what="ray", status="FAIL", detail=f"{where} lacks {', '.join(short)}", mend=mend)
     wanted = ", ".join(f"{amount:g} of {has[name]:g} {name}" for name, amount in asked.items())
-    return Finding(what="ray", status="ok", detail=f"{where}: a run takes {wanted}")
+    return CheckResult(what="ray", status="ok", detail=f"{where}: a run takes {wanted}")
 
 
 def ask(settings: RunSettings) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cluster.commands import program
 from cluster.distributed.worker import EpisodeWorker
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.preflight.checks import check_references
 from cluster.preflight.local_engines import champion_of, critic_at_hand, tools
 from cluster.preflight.references import check_here
@@ -25,7 +25,7 @@ from cluster.training.exam import inference_table
 from cluster.training.loop import EXAM_SEED
 from reward.score import score
 from rollout.errors import BadInput, RelookError
-from rollout.ports import Cast
+from rollout.ports import EpisodeServices
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        run = champion_of(at_home(options.runs), options.run)
+        run = champion_of(resolve_path(options.runs), options.run)
         values = Store(run).read_json("run.json")["settings"]
         if options.tasks:
             values["task"]["held_out"] = str(options.tasks)
@@ -54,7 +54,7 @@ async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, di
         await check_here(tasks, settings, settings.task.held_out)
     with tempfile.TemporaryDirectory() as folder:
         async with critic_at_hand(settings) as critic, tools(settings, model) as hands:
-            cast = Cast(
+            cast = EpisodeServices(
                 policy=hands.policy,
                 renderer=hands.renderer,
                 critic=critic,

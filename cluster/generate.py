@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 
 from cluster.commands import program
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.preflight.local_engines import champion_of, tools
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
 from cluster.training.curriculum import libraries_of
 from reward.validity import complaint
 from rollout.errors import BadInput, RelookError
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.records import Task
 from rollout.selfedit import Draft, self_edit
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        run = champion_of(at_home(options.runs), options.run)
+        run = champion_of(resolve_path(options.runs), options.run)
         settings = check_settings(Store(run).read_json("run.json")["settings"], str(run / "run.json"))
         return asyncio.run(generate(options, settings, run))
     except RelookError as error:
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 async def generate(options: argparse.Namespace, settings: RunSettings, run: Path) -> int:
     """Writes the drafts of one brief, and says where. Returns 1 when the last one does not render."""
-    folder = options.out or at_home("runs") / "pages" / time.strftime("%Y%m%d-%H%M%S")
+    folder = options.out or resolve_path("runs") / "pages" / time.strftime("%Y%m%d-%H%M%S")
     print(f"starting the champion of {run.name} and a browser …", flush=True)
     task = Task(id="brief", brief=options.brief, libraries=libraries_of(settings.browser))
     async with tools(settings, run / "champion") as hands:
@@ -55,10 +55,10 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
         why = complaint(last.page, last.render)
         print(f"no page was written; try another --seed. {why}", file=sys.stderr)
         return 1
-    print(f"page         {write_aside(folder / 'page.html', last.page.html.encode())}")
+    print(f"page         {atomic_write(folder / 'page.html', last.page.html.encode())}")
     for shot in last.render.shots if last.render is not None else ():
         label = re.sub(r"\W+", "-", shot.label)[:40]  # a page names its controls: no part of a path may be its word
-        print(f"screenshot   {write_aside(folder / f'shot-{shot.at_ms}ms{label}.png', shot.picture)}")
+        print(f"screenshot   {atomic_write(folder / f'shot-{shot.at_ms}ms{label}.png', shot.picture)}")
     return 0 if last.valid else 1
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from actors.mirror.folder import INDEX, Mirror
 from cluster.commands import program
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from rollout.errors import BadInput, SettingsError
 
 LIST = Path(__file__).parent.parent / "deploy" / "libraries.toml"
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.command == "pin":
             print_pins(options.packages)
         else:
-            build_mirror(at_home(str(options.folder)), read_list(options.list))
+            build_mirror(resolve_path(str(options.folder)), read_list(options.list))
     except BadInput as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,6 @@ def home() -> Path:
     return Path.cwd()
 
 
-def at_home(path: str | Path) -> Path:
+def resolve_path(path: str | Path) -> Path:
     """A path of the settings, made absolute."""
     return (home() / path).resolve()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.commands import program
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings, check_settings, load_settings
 from cluster.storage.store import Store
 from cluster.training.bottleneck import NOUNS, Costs, Forecast, advise, balance, forecast, measure
@@ -32,9 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = load_settings(options.settings, options.set)
         if options.source:
-            costs, origin = from_run(options.source, at_home(options.runs), settings, options.cores)
+            costs, origin = from_run(options.source, resolve_path(options.runs), settings, options.cores)
         else:
-            costs, origin = from_bench(at_home("runs") / "bench.json", settings)
+            costs, origin = from_bench(resolve_path("runs") / "bench.json", settings)
     except BadInput as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2

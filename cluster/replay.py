@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.commands import program
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.preflight.local_engines import critic_at_hand
 from cluster.settings import RunSettings, apply_override, check_settings
 from cluster.storage.store import Store
@@ -28,7 +28,7 @@ from cluster.training.compare_judges import compare, judge_again, judged_pages, 
 from cluster.training.metrics import mean, update_metrics
 from learner.batch import build
 from rollout.errors import BadInput, CheckpointError, RelookError, SettingsError
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.records import Batch, Update
 from rollout.seeds import seed_of
 
@@ -37,7 +37,7 @@ FOREIGN_GAP = 0.1
 FOREIGN = "another policy wrote these pages than the one that learns; give --model the one that the run began with"
 
 
-class Student(Protocol):
+class TrainableModel(Protocol):
     """What learning again asks of a learner; see `rollout.ports.Learner`."""
 
     async def update(self, batch: Batch) -> Update: ...
@@ -70,7 +70,7 @@ class OneRank:
         self.rank.export(path)
 
 
-async def retrain(store: Store, settings: RunSettings, learner: Student) -> AsyncIterator[dict[str, float]]:
+async def retrain(store: Store, settings: RunSettings, learner: TrainableModel) -> AsyncIterator[dict[str, float]]:
     """Updates a learner with the stored groups of every step in turn; yields each update's metrics.
 
     The batches are those of the run where the settings are; a learner that comes to differ from the run's learns from
@@ -93,12 +93,12 @@ async def retrain(store: Store, settings: RunSettings, learner: Student) -> Asyn
         yield {"step": step, **counted, **update_metrics(update)}
 
 
-async def learn(store: Store, settings: RunSettings, learner: Student, folder: Path) -> dict[str, Any]:
+async def learn(store: Store, settings: RunSettings, learner: TrainableModel, folder: Path) -> dict[str, Any]:
     """Learns again into `folder`; returns what it came to, for `replay.json`."""
     history: list[dict[str, float]] = []
     async for row in retrain(store, settings, learner):
         history.append(row)
-        write_aside(folder / "metrics.jsonl", "".join(json.dumps(one) + "\n" for one in history).encode())
+        atomic_write(folder / "metrics.jsonl", "".join(json.dumps(one) + "\n" for one in history).encode())
         print(" ".join(f"{name} {row[name]:.4g}" for name in PRINTED if name in row), flush=True)
         if len(history) == 1 and row.get("logprob_gap_mean", 0.0) > FOREIGN_GAP:
             print(f"relook: {FOREIGN}", file=sys.stderr)
@@ -123,7 +123,7 @@ async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> 
         finally:
             await renderer.stop()
     lines = (json.dumps(judgment.row) + "\n" for judgment in judgments)
-    write_aside(folder / "judgments.jsonl", "".join(lines).encode())
+    atomic_write(folder / "judgments.jsonl", "".join(lines).encode())
     figures = compare(judgments) | {"lost": lost}
     print(show(figures))
     return {"judges": figures}
@@ -142,8 +142,8 @@ def changed_settings(store: Store, overrides: Sequence[str], rooms: Sequence[str
 def first_policy(settings: RunSettings) -> Path:
     """The model directory that a run began with: its own, or the built-in policy, pre-trained unless it is cached."""
     if settings.model != "builtin":
-        return at_home(settings.model)
-    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(at_home(settings.cache))]
+        return resolve_path(settings.model)
+    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(resolve_path(settings.cache))]
     command += ["--settings", settings.warm_start.model_dump_json()]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent, check=False)
     if done.returncode:
@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        store = Store.open(at_home(options.runs), options.run)
+        store = Store.open(resolve_path(options.runs), options.run)
         rooms = ("critic", "judge", "browser") if options.judge else ("learner", "steps")
         settings = changed_settings(store, options.set, rooms)
         folder = (
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
         about = {"replay_of": store.path.name, "settings": settings.model_dump(mode="json")}
         found = asyncio.run(work(store, settings, folder=folder))
         about |= found | {"seconds": round(time.monotonic() - started, 1)}
-        write_aside(folder / "replay.json", json.dumps(about, indent=1).encode())
+        atomic_write(folder / "replay.json", json.dumps(about, indent=1).encode())
     except RelookError as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2 if isinstance(error, BadInput) else 1

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from actors.judge_settings import JudgeSettings
 from actors.mirror.folder import INDEX
 from actors.settings import FULL_PAGE_HEIGHT, BrowserSettings, CriticsSettings, PolicySettings
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from learner.builtin.settings import WarmStartSettings
 from learner.settings import LearnerSettings
 from reward.settings import ScoreSettings
@@ -181,7 +181,7 @@ class RunSettings(Settings):
     def served_judge(self) -> JudgeSettings:
         """The judge that the run serves, if any, with its model's absolute path: whoever serves it works elsewhere."""
         model = self.judge.model
-        return self.judge.model_copy(update={"model": str(at_home(model))}) if model else self.judge
+        return self.judge.model_copy(update={"model": str(resolve_path(model))}) if model else self.judge
 
     @property
     def transfer(self) -> Literal["shared_memory", "gloo", "nccl", "ipc"]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from cluster.commands import program
 from cluster.monitoring.display import Display
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.preflight.requests import Plan, plan_new, plan_resume, saved_state
 from cluster.settings import RunSettings
 from cluster.training.state import RunState
@@ -61,7 +61,7 @@ async def run(plan: Plan) -> int:
     """Does a run from set-up to the last report, and ends everything it started. Returns the exit code."""
     stop = _Stop()
     with Display() as display:
-        session = Session(plan, display)
+        session = TrainingSession(plan, display)
         work = asyncio.create_task(session.work())
         stop.cancels(work)
         try:
@@ -89,7 +89,7 @@ async def run(plan: Plan) -> int:
     return code
 
 
-class Session:
+class TrainingSession:
     """One process's part of a run: set-up, training, the end."""
 
     def __init__(self, plan: Plan, display: Display) -> None:
@@ -213,7 +213,7 @@ class Session:
     async def _model(self) -> Path:
         settings = self.plan.settings
         if settings.model != "builtin":
-            return at_home(settings.model)
+            return resolve_path(settings.model)
         with _timed(self.plan.state, "warm_start"):
             self.display.stage("warm start: the built-in policy, pre-trained once and kept")
             return await warm_start(settings, self.display)
@@ -277,7 +277,7 @@ async def watched(work: Coroutine[Any, Any, None], guard: Coroutine[Any, Any, No
 
 async def warm_start(settings: RunSettings, display: Display) -> Path:
     """The built-in policy's directory, pre-trained by a process of its own unless the cache has it."""
-    cache = at_home(settings.cache)
+    cache = resolve_path(settings.cache)
     command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
     # The display shows how far it is; the library's own bars would write across it.

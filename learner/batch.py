@@ -9,7 +9,7 @@ from learner.losses.credit import credited
 from learner.settings import LearnerSettings
 from rollout.acceptance import violations
 from rollout.prompts import feedback_text, review
-from rollout.records import Attempt, Batch, Group, Hindsight, Lesson, Sample, Trajectory
+from rollout.records import Attempt, Batch, FeedbackTarget, Group, RevisionTarget, Sample, Trajectory
 
 T = TypeVar("T")
 
@@ -120,10 +120,10 @@ def _sample(attempt: Attempt, value: float, group: str) -> Sample:
     )
 
 
-def _lessons(groups: Sequence[Group]) -> list[Lesson]:
+def _lessons(groups: Sequence[Group]) -> list[FeedbackTarget]:
     """The critic's feedbacks on accepted pages, in the order they were played."""
     return [
-        Lesson(
+        FeedbackTarget(
             messages=review(group.task, attempt.page),
             target=feedback_text(attempt.critique.feedback),
         )
@@ -134,10 +134,10 @@ def _lessons(groups: Sequence[Group]) -> list[Lesson]:
     ]
 
 
-def _hindsights(groups: Sequence[Group]) -> list[Hindsight]:
+def _hindsights(groups: Sequence[Group]) -> list[RevisionTarget]:
     """The accepted revisions that were not cut, in the order they were played."""
     return [
-        Hindsight(
+        RevisionTarget(
             prompt_ids=trajectory.accepted[0].completion.prompt_ids,
             shown_ids=attempt.completion.prompt_ids,
             token_ids=attempt.completion.token_ids,

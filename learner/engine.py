@@ -26,12 +26,12 @@ from learner.checkpoint_names import as_saved, grouped
 from learner.interfaces import choose_interface
 from learner.lora import adapt, base_alone, weights_of
 from learner.losses.logprobs import likelihood
-from learner.losses.row_loss import SUMS, Scale, metrics_of, share, temperatures
+from learner.losses.row_loss import SUMS, BatchCounts, metrics_of, share, temperatures
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer, to_update_mode
-from learner.packing import Family, Piece, Row, alone, families, lay_out, piece_of
+from learner.packing import PackedRow, PrefixGroup, TokenSequence, alone, families, pack_tensors, sequence_of
 from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError
-from rollout.records import Batch, Lesson, Update
+from rollout.records import Batch, FeedbackTarget, Update
 from rollout.seeds import seed_of
 
 STATE = "learner.json"
@@ -43,8 +43,8 @@ GENERATION = "generation_config.json"
 class Work:
     """A row, and what the first step on a batch finds out about it for those after."""
 
-    row: Row
-    shown: Row | None = None
+    row: PackedRow
+    shown: PackedRow | None = None
     """The row's lessons as the policy reads them that is shown the feedback."""
     old_T: Tensor | None = None
     reference_T: Tensor | None = None
@@ -93,10 +93,10 @@ class Engine:
         started, number = time.perf_counter(), self.version + 1
         torch.manual_seed(seed_of("update", number, self.rank))
         soft = self.settings.overlong == "soft"
-        samples = [piece_of(s) for s in batch.samples if s.token_ids and (soft or not s.truncated)]
+        samples = [sequence_of(s) for s in batch.samples if s.token_ids and (soft or not s.truncated)]
         weight = self.settings.distill_weight_at(number)
         lessons = self._lessons(batch) if weight > 0 else []
-        scale = Scale.of(samples, lessons, weight)
+        scale = BatchCounts.of(samples, lessons, weight)
         lr, norm = self.settings.lr_at(number), 0.0
         sums, gap_max = dict.fromkeys(SUMS, 0.0), 0.0
         if samples or lessons:
@@ -249,19 +249,19 @@ class Engine:
         parts = {"none": (), "optimizer": ("offload_optimizer",), "all": ("offload_optimizer", "offload_param")}
         return dict.fromkeys(parts[self.settings.offload], there)
 
-    def _lessons(self, batch: Batch) -> list[Piece]:
+    def _lessons(self, batch: Batch) -> list[TokenSequence]:
         seen = [
-            Piece(prompt_ids=one.prompt_ids, token_ids=one.token_ids, lesson=True, shown_ids=one.shown_ids)
+            TokenSequence(prompt_ids=one.prompt_ids, token_ids=one.token_ids, lesson=True, shown_ids=one.shown_ids)
             for one in batch.hindsights
         ]
         return [*map(self._piece, batch.lessons), *seen]
 
-    def _piece(self, lesson: Lesson) -> Piece:
+    def _piece(self, lesson: FeedbackTarget) -> TokenSequence:
         target = self.chat.tokenizer(lesson.target, add_special_tokens=False)["input_ids"]
-        return Piece(prompt_ids=self.chat.prompt_ids(lesson.messages), token_ids=target, lesson=True)
+        return TokenSequence(prompt_ids=self.chat.prompt_ids(lesson.messages), token_ids=target, lesson=True)
 
     def _learn(
-        self, pieces: list[Piece], scale: Scale, number: int, lr: float
+        self, pieces: list[TokenSequence], scale: BatchCounts, number: int, lr: float
     ) -> tuple[dict[str, float], float, float]:
         """All steps on a batch; their mean sums, the largest gap, and the longest gradient."""
         shared = families(pieces, self._largest(pieces)) if self.packed else alone(pieces)
@@ -277,16 +277,16 @@ class Engine:
             sums, gap_max, norm = sums + found, max(gap_max, gap), max(norm, self._step(lr, number))
         return dict(zip(SUMS, (sums / self.settings.epochs).tolist(), strict=True)), gap_max, norm
 
-    def _largest(self, pieces: list[Piece]) -> int:
+    def _largest(self, pieces: list[TokenSequence]) -> int:
         """Tokens that siblings may be read with at once: of several ranks none should wait long for another."""
         budget, ranks = self.settings.token_budget, self.world_size
         return budget if ranks == 1 else min(budget, sum(piece.length for piece in pieces) // (4 * ranks))
 
-    def _work(self, shared: list[Family], teach: bool) -> Work:
+    def _work(self, shared: list[PrefixGroup], teach: bool) -> Work:
         shown = alone(piece.taught() for family in shared for piece in family.pieces if piece.shown_ids)
-        return Work(row=lay_out(shared, self.device), shown=lay_out(shown, self.device) if teach else None)
+        return Work(row=pack_tensors(shared, self.device), shown=pack_tensors(shown, self.device) if teach else None)
 
-    def _accumulate(self, work: list[Work], scale: Scale, number: int) -> tuple[Tensor, float]:
+    def _accumulate(self, work: list[Work], scale: BatchCounts, number: int) -> tuple[Tensor, float]:
         """Gradients of this rank's rows; the sums and the largest gap of all ranks."""
         sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device)
         gap_max = torch.zeros((), device=self.device)
@@ -317,11 +317,11 @@ class Engine:
         return sums, gap_max.item()
 
     @torch.no_grad()
-    def _teach(self, shown: Row | None) -> Tensor | None:
+    def _teach(self, shown: PackedRow | None) -> Tensor | None:
         return None if shown is None else logits_of(self.engine, shown).float().log_softmax(-1)
 
     @torch.no_grad()
-    def _under_reference(self, row: Row) -> Tensor:
+    def _under_reference(self, row: PackedRow) -> Tensor:
         if self.reference is not None:
             logits_TV = logits_of(self.reference, row)
         else:

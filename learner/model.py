@@ -12,7 +12,7 @@ from torch import Tensor
 
 from learner.attention import NAME, register
 from learner.losses.logprobs import likelihood
-from learner.packing import Piece, Row, alone, lay_out
+from learner.packing import PackedRow, TokenSequence, alone, pack_tensors
 from learner.processor import has_bfloat16_units
 from learner.settings import LearnerSettings
 
@@ -73,7 +73,7 @@ def read_tokenizer(model_dir: Path) -> Any:
     return AutoTokenizer.from_pretrained(model_dir)
 
 
-def logits_of(model: Any, row: Row) -> Tensor:
+def logits_of(model: Any, row: PackedRow) -> Tensor:
     """[T, V] logits that predict the row's learnt tokens, in the numbers that the model's head gives."""
     network = getattr(model, "module", model)
     accepted = signature(network.forward).parameters
@@ -88,7 +88,7 @@ def logits_of(model: Any, row: Row) -> Tensor:
 @torch.no_grad()
 def logprobs_of(model: Any, token_ids: Sequence[int], device: str) -> tuple[float, ...]:
     """[T-1] log-prob of each token of a sequence after the first, given those before it, at temperature 1."""
-    row = lay_out(alone([Piece(prompt_ids=token_ids[:1], token_ids=token_ids[1:])]), device)
+    row = pack_tensors(alone([TokenSequence(prompt_ids=token_ids[:1], token_ids=token_ids[1:])]), device)
     logprobs_T, _ = likelihood(logits_of(model, row), row.targets_T, torch.ones(len(row.targets_T), device=device))
     return tuple(logprobs_T.tolist())
 

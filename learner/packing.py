@@ -13,7 +13,7 @@ from rollout.records import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class TokenSequence:
     """A prompt and what was, or should be, written after it."""
 
     prompt_ids: Sequence[int]
@@ -30,16 +30,16 @@ class Piece:
         """Tokens the model reads: the last one is predicted, never read."""
         return len(self.prompt_ids) + len(self.token_ids) - 1
 
-    def taught(self) -> "Piece":
+    def taught(self) -> "TokenSequence":
         """The piece as its teacher reads it."""
         return replace(self, prompt_ids=self.shown_ids, shown_ids=())
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class PrefixGroup:
     """Pieces with the same prompt, which is read once for all of them."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TokenSequence, ...]
 
     @property
     def spans(self) -> list[int]:
@@ -61,7 +61,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PackedRow:
     """Families end to end; positions start anew with each, and go on from the prompt in each of its branches."""
 
     ids_L: Tensor
@@ -78,9 +78,9 @@ class Row:
     engine_logprobs_T: Tensor
 
 
-def piece_of(sample: Sample) -> Piece:
+def sequence_of(sample: Sample) -> TokenSequence:
     """A sample as a piece."""
-    return Piece(
+    return TokenSequence(
         prompt_ids=sample.prompt_ids,
         token_ids=sample.token_ids,
         logprobs=sample.logprobs,
@@ -88,28 +88,28 @@ def piece_of(sample: Sample) -> Piece:
     )
 
 
-def alone(pieces: Iterable[Piece]) -> list[Family]:
+def alone(pieces: Iterable[TokenSequence]) -> list[PrefixGroup]:
     """Every piece with a prompt of its own."""
-    return [Family((piece,)) for piece in pieces]
+    return [PrefixGroup((piece,)) for piece in pieces]
 
 
-def families(pieces: Sequence[Piece], most: int) -> list[Family]:
+def families(pieces: Sequence[TokenSequence], most: int) -> list[PrefixGroup]:
     """Pieces by their prompts, in the order of first sight, so many together that none is longer than `most` tokens."""
-    found: list[Family] = []
+    found: list[PrefixGroup] = []
     last: dict[tuple[int, ...], int] = {}
     for piece in pieces:
         prompt = tuple(piece.prompt_ids)
         if prompt in last:
-            grown = Family((*found[last[prompt]].pieces, piece))
+            grown = PrefixGroup((*found[last[prompt]].pieces, piece))
             if grown.longest <= most:
                 found[last[prompt]] = grown
                 continue
         last[prompt] = len(found)
-        found.append(Family((piece,)))
+        found.append(PrefixGroup((piece,)))
     return found
 
 
-def lay_out(families: Sequence[Family], device: str) -> Row:
+def pack_tensors(families: Sequence[PrefixGroup], device: str) -> PackedRow:
     """Families as one row. Without any: a single token that teaches nothing, to keep ranks in step."""
     ids: list[int] = []
     positions: list[int] = []
@@ -134,7 +134,7 @@ def lay_out(families: Sequence[Family], device: str) -> Row:
         )
 
     logprobs = [logprob for piece, num in zip(pieces, nums, strict=True) for logprob in piece.logprobs or [0.0] * num]
-    return Row(
+    return PackedRow(
         ids_L=torch.tensor(ids or [0], device=device),
         positions_L=torch.tensor(positions or [0], device=device),
         spans=[family.spans for family in families] or [[1]],

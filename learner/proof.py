@@ -25,7 +25,7 @@ from learner.chat import Chat
 from learner.losses.logprobs import likelihood
 from learner.model import logits_of, read_model, read_tokenizer
 from learner.model_directory import length_of_rotary_change, read_config, read_whole, shortened
-from learner.packing import Family, Piece, alone, families, lay_out
+from learner.packing import PrefixGroup, TokenSequence, alone, families, pack_tensors
 from learner.settings import LearnerSettings
 from rollout.errors import ModelError
 
@@ -98,15 +98,15 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
     )
 
 
-def sequences(vocabulary: int, longest: int) -> list[Piece]:
+def sequences(vocabulary: int, longest: int) -> list[TokenSequence]:
     """Three siblings, a long sequence and a short one, of random tokens and at most `longest` of them."""
     draw = random.Random(0)
 
     def ids(num: int) -> tuple[int, ...]:
         return tuple(draw.randrange(vocabulary) for _ in range(num))
 
-    def piece(prompt_ids: tuple[int, ...], num: int) -> Piece:
-        return Piece(prompt_ids=prompt_ids, token_ids=ids(min(num, longest - len(prompt_ids))))
+    def piece(prompt_ids: tuple[int, ...], num: int) -> TokenSequence:
+        return TokenSequence(prompt_ids=prompt_ids, token_ids=ids(min(num, longest - len(prompt_ids))))
 
     trunk = ids(min(24, longest // 2))
     siblings = [piece(trunk, num) for num in (40, 9, 200)]
@@ -114,7 +114,7 @@ def sequences(vocabulary: int, longest: int) -> list[Piece]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Expected:
     """What transformers computes."""
 
     logprobs_T: Tensor
@@ -122,7 +122,7 @@ class Wanted:
     """Of the sum of all log-probs, by the names of the parameters."""
 
 
-def reference(model_dir: Path, config: Any, pieces: Sequence[Piece]) -> Wanted:
+def reference(model_dir: Path, config: Any, pieces: Sequence[TokenSequence]) -> Expected:
     """transformers' own log-probs and gradients, one sequence at a time. Raises ModelError for missing weights."""
     model = read_whole(model_dir, config)
     scores = []
@@ -137,11 +137,17 @@ def reference(model_dir: Path, config: Any, pieces: Sequence[Piece]) -> Wanted:
         score_T = logprobs_TV.gather(-1, ids[0, first + 1 :, None])[:, 0]
         score_T.sum().backward()
         scores.append(score_T.detach())
-    return Wanted(logprobs_T=torch.cat(scores), gradients=_gradients(model))
+    return Expected(logprobs_T=torch.cat(scores), gradients=_gradients(model))
 
 
 def compare(
-    model_dir: Path, settings: LearnerSettings, config: Any, pieces: Sequence[Piece], wanted: Wanted, *, packed: bool
+    model_dir: Path,
+    settings: LearnerSettings,
+    config: Any,
+    pieces: Sequence[TokenSequence],
+    wanted: Expected,
+    *,
+    packed: bool,
 ) -> Gap:
     """How far the learner is from transformers when it reads the pieces alone, together and once more."""
     exact = settings.model_copy(update={"dtype": "float32", "autocast": False})
@@ -159,9 +165,9 @@ def compare(
     return Gap(nats=nats, gradient=_apart(_gradients(model), wanted.gradients))
 
 
-def score(model: Any, row: Sequence[Family]) -> Tensor:
+def score(model: Any, row: Sequence[PrefixGroup]) -> Tensor:
     """[T] log-probs of a row's tokens, as updates compute them."""
-    laid = lay_out(row, "cpu")
+    laid = pack_tensors(row, "cpu")
     return likelihood(logits_of(model, laid), laid.targets_T, torch.ones(len(laid.targets_T)))[0]
 
 

@@ -67,7 +67,7 @@ CHANGES = re.compile(rf"{MOVES.pattern}|setTimeout|Date\b|await\b|\.then\(|onloa
 """Why a page may change at all."""
 
 
-def suspicions(page: Page, render: Render, picture: bytes = b"") -> tuple[str, ...]:
+def hacking_flags(page: Page, render: Render, picture: bytes = b"") -> tuple[str, ...]:
     """The names of the signs a rendered page shows, sorted; none for nearly every honest page.
 
     `picture` is the PNG that the render's texts were read from; without one the texts' own colours are believed.

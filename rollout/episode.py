@@ -16,7 +16,7 @@ from rollout import prompts
 from rollout.acceptance import improves
 from rollout.errors import BrowserFault, MachineError, PromptTooLong, fault_line
 from rollout.parsing import parse_page
-from rollout.ports import Cast, Shown
+from rollout.ports import EpisodeServices, RenderedPage
 from rollout.records import (
     Attempt,
     Comparison,
@@ -40,7 +40,9 @@ Answer = TypeVar("Answer")
 BACKOFF_S = 0.5
 
 
-async def play(task: Task, cast: Cast, settings: EpisodeSettings, *, seed: int, sibling: int = 0) -> Trajectory:
+async def play(
+    task: Task, cast: EpisodeServices, settings: EpisodeSettings, *, seed: int, sibling: int = 0
+) -> Trajectory:
     """Plays one episode of a task: the same arguments and cast, the same trajectory.
 
     Raises MachineError once its retries are used up, TaskFileError for a reference page that does not render,
@@ -74,7 +76,7 @@ class Episode:
     """The moves of one episode, and the machine faults it survived."""
 
     task: Task
-    cast: Cast
+    cast: EpisodeServices
     settings: EpisodeSettings
     seed: int
     faults: list[str] = field(default_factory=list, init=False)
@@ -98,7 +100,7 @@ class Episode:
             seed = seed_of(self.seed, number, len(attempts))
             completions = await self.sample(messages, num=num, seed=seed)
             for position, completion in enumerate(completions):
-                attempt = await self.weigh(await self.assess(completion, round_=number, index=len(attempts)), best)
+                attempt = await self.decide(await self.assess(completion, round_=number, index=len(attempts)), best)
                 attempts.append(attempt)
                 if attempt.verdict == "accepted":
                     attempts += [
@@ -108,7 +110,7 @@ class Episode:
                     return Turn(round=number, attempts=tuple(attempts))
         return Turn(round=number, attempts=tuple(attempts))
 
-    async def weigh(self, attempt: Attempt, best: Attempt) -> Attempt:
+    async def decide(self, attempt: Attempt, best: Attempt) -> Attempt:
         """The attempt with its verdict against the best so far: by its reward, then by a comparison where one is
         wanted and both pages can be shown."""
         if not self.settings.forced:
@@ -120,7 +122,7 @@ class Episode:
         if attempt.outcome != "ok":
             return replace(attempt, verdict="not_preferred")
         seconds = dict(attempt.seconds)
-        compared = await self.surviving(lambda: self.compare(best.page, attempt.page, seconds))
+        compared = await self.with_retries(lambda: self.compare(best.page, attempt.page, seconds))
         verdict: Verdict = "accepted" if compared.won else "not_preferred"
         return replace(attempt, verdict=verdict, comparison=compared, seconds=seconds)
 
@@ -133,7 +135,7 @@ class Episode:
         seconds["judge"] = seconds.get("judge", 0.0) + time.monotonic() - started
         return compared
 
-    async def again(self, page: Page) -> Shown:
+    async def again(self, page: Page) -> RenderedPage:
         """A page that rendered validly before, shown once more."""
         render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
         if not render.valid:
@@ -156,7 +158,7 @@ class Episode:
             seed=seed,
             stop=prompts.PAGE_STOP,
         )
-        return await self.surviving(lambda: self.cast.policy.complete(request))
+        return await self.with_retries(lambda: self.cast.policy.complete(request))
 
     async def assess(self, completion: Completion, *, round_: int, index: int) -> Attempt:
         """Parses, renders and judges one completion. Its verdict is `not_better` until someone accepts it."""
@@ -164,7 +166,7 @@ class Episode:
         seconds = {"generate": completion.seconds}
         render = critique = None
         if page.html is not None:
-            render, critique = await self.surviving(lambda: self.look(page, seconds))
+            render, critique = await self.with_retries(lambda: self.look(page, seconds))
         return Attempt(
             round=round_,
             index=index,
@@ -190,7 +192,7 @@ class Episode:
         seconds["judge"] = time.monotonic() - started
         return render, critique
 
-    async def surviving(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def with_retries(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Asks again after a machine fault, up to `retries` times for the whole episode."""
         while True:
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rollout.errors import StorageFault
 
 
-def write_aside(path: Path, data: bytes, *, durable: bool = True) -> Path:
+def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> Path:
     """Writes a file beside its place, then renames it. Raises StorageFault; nothing half-written remains.
 
     `durable` waits until the bytes are on the disk; what can be made again need not.

@@ -24,7 +24,7 @@ from rollout.records import (
     Viewport,
 )
 
-Shown = tuple[Page, Render]
+RenderedPage = tuple[Page, Render]
 """A page, and what a browser made of it."""
 
 
@@ -59,7 +59,7 @@ class Critic(Protocol):
         """
         ...
 
-    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+    async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
         """Which of two pages that render validly is better, asked in both orders."""
         ...
 
@@ -93,7 +93,7 @@ Score = Callable[[Page, Render | None, Critique | None, Task], Reward]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cast:
+class EpisodeServices:
     """Who plays an episode: everything but the learner."""
 
     policy: Policy

@@ -247,7 +247,7 @@ class ProbeResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exploration:
+class ControlTrial:
     """What came of operating one control of a page that has no probes."""
 
     control: str
@@ -295,7 +295,7 @@ class Render:
     blocked: tuple[str, ...] = ()
     """Requests that were refused, oldest first, bounded."""
     probes: tuple[ProbeResult, ...] = ()
-    explored: tuple[Exploration, ...] = ()
+    explored: tuple[ControlTrial, ...] = ()
     """The controls that were operated, in order: of pages without probes, where `browser.explore` asks for it."""
     views: tuple[View, ...] = ()
     """The page on the task's further screens, in their order."""
@@ -484,7 +484,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class FeedbackTarget:
     """Critic's words to be learnt: given the messages, the policy should write the target itself."""
 
     messages: tuple[Message, ...]
@@ -492,7 +492,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hindsight:
+class RevisionTarget:
     """An accepted revision that should have been the first page: what the policy wrote once it was shown feedback."""
 
     prompt_ids: tuple[int, ...]
@@ -508,8 +508,8 @@ class Batch:
     """What one update learns from."""
 
     samples: tuple[Sample, ...]
-    lessons: tuple[Lesson, ...] = ()
-    hindsights: tuple[Hindsight, ...] = ()
+    lessons: tuple[FeedbackTarget, ...] = ()
+    hindsights: tuple[RevisionTarget, ...] = ()
     """In place of lessons where `learner.distill_form` asks for them."""
     groups: int = 0
     """Groups that carried a signal."""

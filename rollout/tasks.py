@@ -15,7 +15,7 @@ from typing import Any
 
 from rollout.errors import TaskFileError
 from rollout.fields import Row, check_names, id_of, list_of, show, text_of
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.json_rows import json_rows
 from rollout.probes import probe_of
 from rollout.records import ProbeStep, Task, Viewport
@@ -48,7 +48,7 @@ def write_tasks(path: Path, tasks: Sequence[Task]) -> None:
         data = _parquet(tasks)
     else:
         data = "".join(f"{json.dumps(_row(task), ensure_ascii=False)}\n" for task in tasks).encode()
-    write_aside(path, data)
+    atomic_write(path, data)
 
 
 def digest(task: Task) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 Answer = TypeVar("Answer")
 
 
-async def all_or_none(*asked: Coroutine[Any, Any, Answer]) -> list[Answer]:
+async def gather_or_cancel(*asked: Coroutine[Any, Any, Answer]) -> list[Answer]:
     """What all come to, in order; what one raises calls the others off, and waits until they have ended."""
     tasks = [asyncio.create_task(one) for one in asked]
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rollout.errors import StorageFault
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.records import Render, Shot
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ class RenderCache:
             for name, png in pictures.items():
                 if not (path := self._png(name)).exists():
                     self._written += len(png)
-                    write_aside(path, png, durable=False)
-            write_aside(self._path(self.folder, depends), RENDER.dump_json(bare), durable=False)
+                    atomic_write(path, png, durable=False)
+            atomic_write(self._path(self.folder, depends), RENDER.dump_json(bare), durable=False)
             if self._written >= self.largest * (1 - KEPT_SHARE):
                 self._trim(self.folder)
         except (OSError, StorageFault) as error:

@@ -11,16 +11,16 @@ from typing import Any
 
 import reward
 from actors.browser.chromium.cdp import BrowserLost, CommandRefused
-from actors.browser.chromium.launch import FENCES, Fence, Process, find_executable, launch
+from actors.browser.chromium.launch import ISOLATIONS, Isolation, Process, find_executable, launch
 from actors.browser.chromium.scripts import COARSE_FRAMES_PER_S, FRAMES_PER_S
 from actors.browser.chromium.static_page import STORES
 from actors.browser.chromium.viewports import screens, with_view
 from actors.browser.chromium.virtual_clock import NoPicture
-from actors.browser.chromium.visit import LARGEST_HTML, Stalled, Visit
+from actors.browser.chromium.visit import LARGEST_HTML, PageVisit, Stalled
 from actors.browser.render_cache import RenderCache, code_hash
 from actors.mirror.folder import Mirror
 from actors.settings import BrowserSettings
-from reward.hacks import suspicions
+from reward.hacks import hacking_flags
 from rollout.errors import BrowserFault
 from rollout.records import Page, Probe, Render, Viewport
 
@@ -76,7 +76,7 @@ class ChromiumRenderer:
         self.name = ""
         """Engine, browser build and font set; known once started."""
         self._browser: Process | None = None
-        self._fence: Fence | None = None
+        self._fence: Isolation | None = None
         self._stopped = False
         self._pages = 0
         self._canary = ""
@@ -218,7 +218,7 @@ class ChromiumRenderer:
         frames_per_s: int = FRAMES_PER_S,
     ) -> Render:
         """One page in this browser, which is dropped when anything but the page went wrong, or may still draw."""
-        visit = Visit(browser, page, settings, put, frames_per_s, self.mirror)
+        visit = PageVisit(browser, page, settings, put, frames_per_s, self.mirror)
         self._pages += 1
         try:
             await visit.render(probes)
@@ -229,7 +229,7 @@ class ChromiumRenderer:
             if not await visit.leave() or visit.outcome == "too_heavy":
                 await self._drop(browser)
         render = visit.record(probes, self.name)
-        return replace(render, flags=tuple(sorted({*render.flags, *suspicions(page, render, visit.last)})))
+        return replace(render, flags=tuple(sorted({*render.flags, *hacking_flags(page, render, visit.last)})))
 
     async def _drop(self, browser: Process | None) -> None:
         if browser is not None and self._browser is browser:
@@ -283,7 +283,7 @@ class ChromiumRenderer:
     async def _launch(self) -> Process:
         """Behind the best fence this machine allows, which is remembered."""
         executable = find_executable(self.settings.executable)
-        fences = FENCES[:1] if self.settings.sandbox == "required" else FENCES
+        fences = ISOLATIONS[:1] if self.settings.sandbox == "required" else ISOLATIONS
         memory_mb, whole, faults = self.settings.memory_mb, bool(self.settings.full_page_height), list[str]()
         for fence in (self._fence,) if self._fence else fences:
             try:
@@ -291,7 +291,7 @@ class ChromiumRenderer:
             except BrowserFault as error:
                 faults.append(str(error))
                 continue
-            if fence != FENCES[0] and self._fence is None:
+            if fence != ISOLATIONS[0] and self._fence is None:
                 logger.warning("pages are rendered behind fence %r only: %s", fence.name, "; ".join(faults))
             self._fence = fence
             return browser

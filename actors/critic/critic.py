@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from actors.critic.judgment_cache import JudgmentCache
-from actors.judge_api.client import Endpoint, Find
+from actors.judge_api.client import Find, JudgeClient
 from actors.settings import CriticSettings
 from reward.multimodal import pairs, rubric
 from reward.multimodal.answer import Judgment, read
@@ -22,9 +22,9 @@ from reward.multimodal.request import one_picture_a_message
 from reward.visual.critic import JUDGE, VisualCritic
 from reward.visual.screens import same_screens, together
 from rollout.errors import CriticFault
-from rollout.ports import Shown
+from rollout.ports import RenderedPage
 from rollout.records import Comparison, Critique, Page, Preference, Render, Shot, Task
-from rollout.together import all_or_none
+from rollout.together import gather_or_cancel
 
 Fetch = Callable[[Any], bytes]
 ASKED_WITH = (
@@ -50,7 +50,7 @@ class VisualCriticActor:
             raise CriticFault(f"task {task.id}: the visual critic needs a reference page that renders, got {got}")
         return await asyncio.to_thread(self._judge, task, page, render, reference)
 
-    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+    async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
         """See `rollout.ports.Critic`: the page that is nearer to the reference, whichever is shown first."""
         before, after = await asyncio.gather(*(self.judge(task, *shown, reference) for shown in (old, new)))
         better: Preference = "tie" if after.score == before.score else "new" if after.score > before.score else "old"
@@ -99,7 +99,7 @@ class HttpCriticActor:
     ) -> None:
         """`cost`, `copies` and `find`: see `actors.judge_api.client`."""
         self.settings, self.fetch = settings, fetch
-        self.endpoint = Endpoint(settings, cost, copies, find)
+        self.endpoint = JudgeClient(settings, cost, copies, find)
         self._cache = JudgmentCache(cache)
         self._asked: dict[str, asyncio.Task[Critique]] = {}
 
@@ -120,10 +120,10 @@ class HttpCriticActor:
             asked.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(asked)
 
-    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+    async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
         """See `rollout.ports.Critic`; the reference is not needed. Raises CriticFault, or BudgetSpent."""
         started = time.monotonic()
-        asked = await all_or_none(self._prefer(task, old, new), self._prefer(task, new, old))
+        asked = await gather_or_cancel(self._prefer(task, old, new), self._prefer(task, new, old))
         (oldest_first, paid), (newest_first, paid_too) = asked
         self.endpoint.cost["comparisons"] += bool(paid or paid_too)
         return Comparison(
@@ -165,11 +165,11 @@ class HttpCriticActor:
         messages = rubric.messages(task, page, render, lambda shot: urls[shot.sha256], most)
         schema, num = rubric.schema(task), len(task.checklist)
         bodies = [self._body(messages, schema, seed) for seed in range(self.settings.judgments)]
-        judged = await all_or_none(*(self.endpoint.ask(body, lambda text: read(text, num)) for body in bodies))
+        judged = await gather_or_cancel(*(self.endpoint.ask(body, lambda text: read(text, num)) for body in bodies))
         self.endpoint.cost["judgments"] += 1
         return replace(self._critique(judged), seconds=time.monotonic() - started)
 
-    async def _prefer(self, task: Task, first: Shown, second: Shown) -> tuple[pairs.Better, int]:
+    async def _prefer(self, task: Task, first: RenderedPage, second: RenderedPage) -> tuple[pairs.Better, int]:
         """Which of two pages the judge prefers, shown in this order, and the tokens that took."""
         key = self._key(pairs.VERSION, pairs.messages(task, first, second, lambda shot: shot.sha256))
         known = await asyncio.to_thread(self._cache.find_better, key)

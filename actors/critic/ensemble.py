@@ -7,12 +7,12 @@ from pathlib import Path
 
 from actors.critic.critic import Fetch, HttpCriticActor, VisualCriticActor
 from actors.judge_api.client import Find
-from actors.judge_api.usage import Ledger
+from actors.judge_api.usage import UsageLedger
 from actors.settings import CriticsSettings
 from reward.mixture import JOINED, mean_of, vote_of
-from rollout.ports import Shown
+from rollout.ports import RenderedPage
 from rollout.records import Comparison, Critique, Page, Render, Task
-from rollout.together import Answer, all_or_none
+from rollout.together import Answer, gather_or_cancel
 
 Member = VisualCriticActor | HttpCriticActor
 
@@ -32,7 +32,7 @@ class CriticActor:
 
         `find` says where the judge is that the run serves, for critics without an address.
         """
-        self.ledger = Ledger(ledger)
+        self.ledger = UsageLedger(ledger)
         self.weights = {name: judge.weight for name, judge in settings.members.items()}
         self.members: dict[str, Member] = {
             name: VisualCriticActor(fetch)
@@ -50,19 +50,19 @@ class CriticActor:
         started = time.monotonic()
         try:
             asked = (one.judge(task, page, render, reference, fresh=fresh) for one in self.members.values())
-            judged = self._named(await all_or_none(*asked))
+            judged = self._named(await gather_or_cancel(*asked))
         finally:
             await asyncio.to_thread(self.ledger.save)
         if len(judged) == 1:
             return next(iter(judged.values()))
         return replace(mean_of(judged, self.weights), seconds=time.monotonic() - started)
 
-    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+    async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
         """See `rollout.ports.Critic`. What one critic raises is raised."""
         started = time.monotonic()
         try:
             asked = (one.compare(task, old, new, reference) for one in self.members.values())
-            compared = self._named(await all_or_none(*asked))
+            compared = self._named(await gather_or_cancel(*asked))
         finally:
             await asyncio.to_thread(self.ledger.save)
         if len(compared) == 1:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from reward.multimodal.pairs import ANSWERS, Better
 from rollout.errors import StorageFault
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.records import Critique
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class JudgmentCache:
         if self.folder is None:
             return
         try:
-            write_aside(self._path(key), json.dumps(row).encode(), durable=False)
+            atomic_write(self._path(key), json.dumps(row).encode(), durable=False)
         except StorageFault as error:
             logger.warning("judgment %s is not kept: %r", key[:12], error)
 

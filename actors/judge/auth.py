@@ -12,7 +12,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Door:
+class AuthMiddleware:
     """ASGI middleware: `/v1/…`, which wants the key, and `/health`; 404 for all else."""
 
     def __init__(self, app: App) -> None:

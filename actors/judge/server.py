@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from actors.judge.server_process import Child
+from actors.judge.server_process import ServerProcess
 from actors.judge_api.client import Address, Find
 from actors.judge_settings import JudgeSettings
 from actors.vllm_environment import variables
@@ -24,7 +24,7 @@ from reward.multimodal.pictures import square
 from reward.multimodal.rubric import MAX_SHOTS
 from rollout.errors import CriticFault, SettingsError
 
-LOOK_S, WATCH_S, LOOK_TIMEOUT_S = 0.2, 2.0, 10.0
+LOOK_S, LEAST_INTERVAL_S, LOOK_TIMEOUT_S = 0.2, 2.0, 10.0
 """Between two looks at a server that starts, at one that serves; what one look may take."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
 """Between two tries to make a server again."""
@@ -47,7 +47,7 @@ class VLLMJudge:
         self.settings, self.name, self.log, self.host = settings, name, log, host
         self._key = secrets.token_hex(32)
         self._client = httpx.AsyncClient(timeout=LOOK_TIMEOUT_S, trust_env=False)
-        self._child: Child | None = None
+        self._child: ServerProcess | None = None
         self._address = Address(url="")
         self._keeper: asyncio.Task[None] | None = None
         self._news: list[str] = []
@@ -116,12 +116,12 @@ class VLLMJudge:
             await self._down()
             self._news.append(f"the server was lost ({hung or child.reason()}); another is started")
 
-    async def _loss(self, child: Child) -> str:
+    async def _loss(self, child: ServerProcess) -> str:
         """Waits until the server is lost; says so if it was for its silence."""
         loop = asyncio.get_running_loop()
         well, patience = loop.time(), self.settings.call_timeout_s
         while child.alive:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(LEAST_INTERVAL_S)
             if await self._healthy(self._address):
                 well = loop.time()
             elif loop.time() - well > patience:
@@ -135,7 +135,7 @@ class VLLMJudge:
             raise SettingsError(f"judge.model {settings.model!r} holds no config.json; give a model directory")
         address = Address(url=f"http://{self.host}:{_free_port(self.host)}/v1", key=self._key)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        child = Child(self._command(address), self._variables(), self.log)
+        child = ServerProcess(self._command(address), self._variables(), self.log)
         try:
             async with asyncio.timeout(settings.start_timeout_s):
                 while not await self._healthy(address):
@@ -164,7 +164,7 @@ class VLLMJudge:
         except httpx.HTTPError:
             return False
 
-    async def _look(self, address: Address, child: Child) -> None:
+    async def _look(self, address: Address, child: ServerProcess) -> None:
         """Has the server look at a picture and answer in a given form, which is all that is wanted of a judge."""
         question = [{"type": "image_url", "image_url": {"url": _picture()}}, {"type": "text", "text": "Seen?"}]
         body = {
@@ -200,7 +200,7 @@ class VLLMJudge:
             "limit-mm-per-prompt": json.dumps({"image": PICTURES, "video": 0}),
             # Free white space is where a model that is told to write JSON may walk in circles.
             "structured-outputs-config": json.dumps(forms),
-            "middleware": "actors.judge.auth.Door",
+            "middleware": "actors.judge.auth.AuthMiddleware",
             "generation-config": "vllm",
             "uvicorn-log-level": "warning",
         }

@@ -33,7 +33,7 @@ trap : TERM
 engine outlives a server that is killed, with all the memory of its GPUs."""
 
 
-class Child:
+class ServerProcess:
     """A command that runs until it ends or is ended, or whoever made it is gone: then all its children go with it."""
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:

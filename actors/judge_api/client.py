@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import httpx
 
 from actors.judge_api.address import is_local, key_headers, proxy_words, request_url
-from actors.judge_api.concurrency_limiter import Gate, Turn
+from actors.judge_api.concurrency_limiter import ConcurrencyLimiter, RequestSlot
 from actors.judge_api.rejections import error_within, is_spent, refusal, spent
 from actors.settings import CriticSettings
 from reward.multimodal.answer import content, tokens
@@ -73,7 +73,7 @@ class Unanswered(Exception):
     """There was no answer this time; another request may get one."""
 
 
-class Endpoint:
+class JudgeClient:
     """One server, one model. Use it from one event loop."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Endpoint:
         """
         self.settings, self.copies, self._find = settings, copies, find
         self.name = settings.base_url or f"the judge {settings.model}"
-        self.gate = Gate(settings.in_flight)
+        self.gate = ConcurrencyLimiter(settings.in_flight)
         self.cost: Counter[str] = Counter() if cost is None else cost
         """`requests`, `retries`, `hedges` and `tokens`, see `actors.judge_api.usage`."""
         self._key = os.environ.get(settings.key_env, "") if settings.key_env else ""
@@ -181,7 +181,7 @@ class Endpoint:
             for turn in turns:
                 turn.end("void")
 
-    async def _send(self, body: dict[str, Any], turn: Turn) -> Any:
+    async def _send(self, body: dict[str, Any], turn: RequestSlot) -> Any:
         """One request: the decoded answer. Raises Unanswered, AnswerFault or CriticFault."""
         self._budget()
         self.cost["requests"] += 1
@@ -213,7 +213,7 @@ class Endpoint:
             self.news.append(f"{self.name} answers again after {away_s:.0f} s")
         self._silent = 0
 
-    def _sift(self, response: httpx.Response, turn: Turn) -> Any:
+    def _sift(self, response: httpx.Response, turn: RequestSlot) -> Any:
         """The JSON of a good response; tells the gate how the others ended."""
         status, said, answer = response.status_code, response.text, None
         if status == 200:
@@ -244,7 +244,7 @@ class Endpoint:
         self._served = True
         return answer
 
-    def _decoded(self, response: httpx.Response, turn: Turn) -> Any:
+    def _decoded(self, response: httpx.Response, turn: RequestSlot) -> Any:
         """The JSON of a response with status 200."""
         try:
             return response.json()
@@ -281,7 +281,7 @@ class Endpoint:
             return None
         return max(SHORTEST_HEDGE_S, HEDGE_FACTOR * sorted(self._took)[int(0.95 * len(self._took))])
 
-    def _hedge(self) -> Turn | None:
+    def _hedge(self) -> RequestSlot | None:
         """A turn for a second request, where the share of those is not used up and the server has room."""
         if self.cost["hedges"] >= self.settings.hedge_share * self.cost["requests"]:
             return None

@@ -16,10 +16,10 @@ TRIP = 5
 FIRST_REST_S, LONGEST_REST_S = 0.5, 30.0
 
 
-class Turn:
+class RequestSlot:
     """The right to have one request under way; given back once, however often that is said."""
 
-    def __init__(self, gate: "Gate") -> None:
+    def __init__(self, gate: "ConcurrencyLimiter") -> None:
         self.gate, self.started = gate, gate.now()
         self._over = False
 
@@ -30,7 +30,7 @@ class Turn:
             self.gate.leave(self.started, news, rest_s)
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Lets requests through: additive increase on answers, multiplicative decrease on pleas, a circuit breaker.
 
     A server that seems gone is left alone for a while, then tried with one request at a time until one is answered.
@@ -48,7 +48,7 @@ class Gate:
         self._rest_until = self._slowed_at = self._tripped_at = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def enter(self) -> Turn:
+    async def enter(self) -> RequestSlot:
         """Waits for a turn and takes it."""
         while (taken := self.try_enter()) is None:
             call = asyncio.get_running_loop().create_future()
@@ -64,13 +64,13 @@ class Gate:
                     self._waiting.remove(call)
         return taken
 
-    def try_enter(self) -> Turn | None:
+    def try_enter(self) -> RequestSlot | None:
         """Takes a turn if there is one at once."""
         room = 1 if self._failures >= TRIP else int(self.limit)
         if self.now() < self._rest_until or self.running >= room:
             return None
         self.running += 1
-        return Turn(self)
+        return RequestSlot(self)
 
     def leave(self, started: float, news: News, rest_s: float = 0.0) -> None:
         """Takes a turn back: the request that began at `started` ended so."""

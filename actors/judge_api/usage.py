@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rollout.errors import StorageFault
-from rollout.files import write_aside
+from rollout.files import atomic_write
 
 logger = logging.getLogger(__name__)
 COUNTED = ("judgments", "comparisons", "requests", "retries", "hedges", "tokens")
@@ -16,7 +16,7 @@ COUNTED = ("judgments", "comparisons", "requests", "retries", "hedges", "tokens"
 beyond the first of a question, `hedges` those that doubled a straggler."""
 
 
-class Ledger:
+class UsageLedger:
     """The accounts of one critic actor, by the name of the critic that was asked. Safe to save from several threads."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -36,7 +36,7 @@ class Ledger:
         with self._lock:
             row = {name: dict(counts) for name, counts in self.accounts.items()}
             try:
-                write_aside(self.path, json.dumps(row).encode(), durable=False)
+                atomic_write(self.path, json.dumps(row).encode(), durable=False)
             except StorageFault as error:
                 logger.warning("what the critics cost is not written down: %r", error)
 

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class FileRequest:
     """One file of one package. Example: `Wanted(package="three", version="0.128.0", paths=("build/three.min.js",))`."""
 
     package: str
@@ -32,7 +32,7 @@ class Nothing:
     """A script that browsers of today do not need (polyfill.io): answered with an empty one."""
 
 
-Address = Wanted | WantedFonts | Nothing
+Address = FileRequest | WantedFonts | Nothing
 NPM = re.compile(r"/(?P<name>(?:@[^/@]+/)?[^/@]+)(?:@(?P<version>[^/]*))?(?:/(?P<path>.*))?")
 """`/name@version/path`, as every CDN of npm packages writes it."""
 LIBRARIES = {
@@ -95,7 +95,7 @@ def _npm(split: SplitResult, prefix: str = "/", *, module: bool = False) -> Addr
     file = (found["path"] or "").removesuffix("/+esm")
     module = module or file == "+esm" or "module" in dict(parse_qsl(split.query, keep_blank_values=True))
     file = "" if file == "+esm" else file
-    return Wanted(
+    return FileRequest(
         package=found["name"], version=found["version"] or "", paths=tuple(_twins(file)) if file else (), module=module
     )
 
@@ -126,7 +126,7 @@ def _cdnjs(prefix: str) -> Callable[[SplitResult], Address | None]:
             version = f"0.{version[1:]}.0"
         stem, dot, suffix = file.partition(".")
         named = f"{folder}{stem}-{version}{dot}{suffix}"  # as some packages name their builds
-        return Wanted(package=package, version=version, paths=(*_twins(folder + file), named))
+        return FileRequest(package=package, version=version, paths=(*_twins(folder + file), named))
 
     return form
 
@@ -137,38 +137,38 @@ def _plotly(split: SplitResult) -> Address | None:
     if found is None:
         return None
     version = {"latest": "1.58.5", None: ""}.get(found["version"], found["version"])
-    return Wanted(package="plotly.js-dist-min", version=version or "", paths=("plotly.min.js",))
+    return FileRequest(package="plotly.js-dist-min", version=version or "", paths=("plotly.min.js",))
 
 
 def _three(split: SplitResult) -> Address | None:
     """threejs.org serves the newest release's own tree."""
-    return Wanted(package="three", paths=(split.path.lstrip("/"),))
+    return FileRequest(package="three", paths=(split.path.lstrip("/"),))
 
 
 def _jquery(split: SplitResult) -> Address | None:
     found = re.fullmatch(r"/jquery-(?P<version>\d[\d.]*?)(?P<build>(?:\.slim)?(?:\.min)?\.js)", split.path)
     if found is None:
         return None
-    return Wanted(package="jquery", version=found["version"], paths=(f"dist/jquery{found['build']}",))
+    return FileRequest(package="jquery", version=found["version"], paths=(f"dist/jquery{found['build']}",))
 
 
 def _d3(split: SplitResult) -> Address | None:
     found = re.fullmatch(r"/d3\.v(?P<version>\d+)(?P<build>(?:\.min)?\.js)", split.path)
-    return Wanted(package="d3", version=found["version"], paths=(f"dist/d3{found['build']}",)) if found else None
+    return FileRequest(package="d3", version=found["version"], paths=(f"dist/d3{found['build']}",)) if found else None
 
 
 def _tailwind(split: SplitResult) -> Address | None:
     """The Play CDN: `/3.4.1?plugins=forms,typography`."""
     plugins = dict(parse_qsl(split.query)).get("plugins", "")
     build = "-with-all-plugins" if plugins else ""
-    return Wanted(package="tailwindcss-cdn", version="3", paths=(f"tailwindcss{build}.js",))
+    return FileRequest(package="tailwindcss-cdn", version="3", paths=(f"tailwindcss{build}.js",))
 
 
 def _font_awesome(split: SplitResult) -> Address | None:
     found = re.fullmatch(r"/releases/v(?P<version>[\d.]+)/(?P<path>.+)", split.path)
     if found is None:
         return None
-    return Wanted(package="@fortawesome/fontawesome-free", version=found["version"], paths=(found["path"],))
+    return FileRequest(package="@fortawesome/fontawesome-free", version=found["version"], paths=(found["path"],))
 
 
 def _mathjax(split: SplitResult) -> Address | None:
@@ -176,7 +176,7 @@ def _mathjax(split: SplitResult) -> Address | None:
     if found is None:
         return None
     version = found["version"].removesuffix("-latest").replace("latest", "2")
-    return Wanted(package="mathjax", version=version, paths=(found["path"],))
+    return FileRequest(package="mathjax", version=version, paths=(found["path"],))
 
 
 def _fonts(split: SplitResult) -> Address | None:
@@ -212,7 +212,7 @@ def _font_files(split: SplitResult) -> Address | None:
     parts = split.path.removeprefix("/s/").split("/", 1)
     if len(parts) < 2:
         return None
-    return Wanted(package=unquote(parts[0]).replace("~", "/"), paths=(unquote(parts[1]),))
+    return FileRequest(package=unquote(parts[0]).replace("~", "/"), paths=(unquote(parts[1]),))
 
 
 def _twins(path: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.mirror import modules
-from actors.mirror.addresses import Nothing, Wanted, WantedFonts, parse
+from actors.mirror.addresses import FileRequest, Nothing, WantedFonts, parse
 from actors.mirror.versions import choose
 from actors.mirror.versions import parse as version_key
 from rollout.errors import SettingsError
@@ -75,11 +75,11 @@ class Mirror:
                 return Answer(b"", SCRIPT)
             case WantedFonts(faces=faces):
                 return self._font_styles(faces)
-            case Wanted() as wanted:
+            case FileRequest() as wanted:
                 return self._file(wanted, url)
         return None
 
-    def _file(self, wanted: Wanted, url: str) -> Answer | None:
+    def _file(self, wanted: FileRequest, url: str) -> Answer | None:
         version = choose(wanted.version, self.versions.get(wanted.package, ()))
         if version is None:
             return None
@@ -92,7 +92,7 @@ class Mirror:
                 return Answer(body, _media_type(path))
         return None
 
-    def _as_module(self, wanted: Wanted, version: str, url: str) -> Answer | None:
+    def _as_module(self, wanted: FileRequest, version: str, url: str) -> Answer | None:
         """A module under its canonical address; under any other a module that hands it on."""
         path = self._module_path(wanted.package, version, wanted.paths[0] if wanted.paths else "")
         source = self._text(wanted.package, version, path) if path else None

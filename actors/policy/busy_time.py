@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-class Meter:
+class BusyTimer:
     """Charges requests for an engine's time: while n are served at once, each is charged 1/n of every second.
 
     So the charges of all requests add up to the time in which the engine served any, however they overlapped.

@@ -34,7 +34,7 @@ def spans_of(outputs: Sequence[Any]) -> tuple[VersionSpan, ...]:
     return tuple(spans)
 
 
-class Pieces:
+class Continuation:
     """The pieces of one answer so far, and whether another one is wanted."""
 
     def __init__(self, tokenizer: Any, prompt: list[int], limit: int, sampling: Any) -> None:

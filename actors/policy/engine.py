@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from actors.canary import check_model, check_sync, gap_of
 from actors.policy.admission import Admission
-from actors.policy.busy_time import Meter
-from actors.policy.continuation import Pieces, spans_of
+from actors.policy.busy_time import BusyTimer
+from actors.policy.continuation import Continuation, spans_of
 from actors.policy.engine_arguments import engine_arguments
 from actors.settings import PolicySettings
 from actors.vllm_environment import environment, shared_file, variables
@@ -49,7 +49,7 @@ class VLLMPolicy:
         self._calls = 0
         self._ticket = ""
         self._updating = False
-        self._meter = Meter()
+        self._meter = BusyTimer()
         self._syncing, self._staging = asyncio.Lock(), asyncio.Lock()
 
     async def start(self) -> None:
@@ -286,7 +286,7 @@ class VLLMPolicy:
         continued from its own tokens, each piece with a seed of its own.
         """
         engine = self._alive()
-        pieces = Pieces(engine.get_tokenizer(), prompt, engine.model_config.max_model_len, sampling)
+        pieces = Continuation(engine.get_tokenizer(), prompt, engine.model_config.max_model_len, sampling)
         while (options := pieces.next()) is not None:
             asked = sampling if not pieces.outputs else self._sampling(**options)
             pieces.add((await self._write(pieces.written, "complete", asked, proven=True)).outputs[0])

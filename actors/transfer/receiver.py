@@ -40,7 +40,7 @@ from vllm.model_executor.model_loader.reload.layerwise import (  # noqa: TID253
 from actors.transfer.gloo import GlooGroup, buckets
 
 
-class Whole(WeightTransferEngine):  # type: ignore[misc]
+class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
     """Mixed into a back end: takes a whole model or none of it, and can be tried again after a failure."""
 
     at_once = True
@@ -152,7 +152,7 @@ class SharedMemory(WeightTransferEngine):  # type: ignore[misc]
         """Nothing to release."""
 
 
-class SharedMemoryTransfer(Whole, SharedMemory):
+class SharedMemoryTransfer(CompleteUpdate, SharedMemory):
     """A whole model from a file."""
 
     def names_in(self, update_info: SharedMemoryUpdate) -> Iterable[str]:
@@ -192,15 +192,15 @@ class Gloo(NCCLWeightTransferEngine):  # type: ignore[misc]
             self.model.load_weights(unpack_tensor(packed, *map(list, zip(*bucket, strict=True))))
 
 
-class GlooTransfer(Whole, Gloo):
+class GlooTransfer(CompleteUpdate, Gloo):
     """A whole model by broadcasts between CPUs."""
 
 
-class NcclTransfer(Whole, NCCLWeightTransferEngine):  # type: ignore[misc]
+class NcclTransfer(CompleteUpdate, NCCLWeightTransferEngine):  # type: ignore[misc]
     """A whole model by broadcasts between GPUs."""
 
 
-class IpcTransfer(Whole, IPCWeightTransferEngine):  # type: ignore[misc]
+class IpcTransfer(CompleteUpdate, IPCWeightTransferEngine):  # type: ignore[misc]
     """A whole model from the memory of a learner on the same GPU, a bufferful at a time."""
 
     at_once = False

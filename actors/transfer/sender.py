@@ -34,7 +34,7 @@ Tensors = Callable[[], Iterator[tuple[str, torch.Tensor]]]
 """Every weight, whole, in the same order on all ranks; a tensor is good until the next is asked for."""
 
 
-class Line(Protocol):
+class EngineBroadcast(Protocol):
     """The way to all engines, in the order of their places."""
 
     num: int
@@ -88,7 +88,7 @@ class Client:
     Engine i has the ranks after those of the engines before it; all enter the meeting at once, or nobody gets out.
     """
 
-    def __init__(self, line: Line, workers: int) -> None:
+    def __init__(self, line: EngineBroadcast, workers: int) -> None:
         """`workers` are the processes of one engine: its tensor-parallel size."""
         self.line, self.workers = line, workers
         self.ticket = secrets.token_hex(8)
@@ -133,7 +133,15 @@ class Sender:
     """
 
     def __init__(
-        self, transfer: str, source: Source, line: Line, *, rank: int, host: str, workers: int, patience_s: float
+        self,
+        transfer: str,
+        source: Source,
+        line: EngineBroadcast,
+        *,
+        rank: int,
+        host: str,
+        workers: int,
+        patience_s: float,
     ) -> None:
         """`host` is rank 0's address; no step of a transfer may take longer than `patience_s`."""
         self.transfer, self.source, self.rank, self.host, self.patience_s = transfer, source, rank, host, patience_s

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 
-class Loads:
+class CallCounts:
     """Calls by place. A place that is shut keeps its count and is not offered."""
 
     def __init__(self, num: int) -> None:

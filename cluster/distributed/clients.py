@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from actors.settings import PolicySettings
-from cluster.distributed.permits import Permitting
-from cluster.distributed.pool import Line, Pool, answer
-from cluster.distributed.worker import Edited
+from cluster.distributed.permits import PermitSource
+from cluster.distributed.pool import EngineBroadcast, Pool, answer
+from cluster.distributed.worker import SelfEditResult
 from rollout.errors import (
     BrowserFault,
     CriticFault,
@@ -21,7 +21,7 @@ from rollout.errors import (
     StorageFault,
     fault_line,
 )
-from rollout.ports import Shown
+from rollout.ports import RenderedPage
 from rollout.records import (
     Batch,
     Comparison,
@@ -47,11 +47,11 @@ Content = tuple[str, tuple[Probe, ...], tuple[Viewport, ...]]
 """What a render depends on: the page's hash, its probes and screens."""
 
 
-class PolicyPool:
+class PolicyClient:
     """The Policy port over policy engines."""
 
     def __init__(
-        self, handles: Sequence[Any], *, timeout_s: float, limit: int, permits: Permitting | None = None
+        self, handles: Sequence[Any], *, timeout_s: float, limit: int, permits: PermitSource | None = None
     ) -> None:
         self.pool = Pool("policy", handles, fault=EngineFault, timeout_s=timeout_s, limit=limit, permits=permits)
 
@@ -63,7 +63,7 @@ class PolicyPool:
         return completions
 
 
-class RendererPool:
+class RendererClient:
     """The Renderer port over browsers: one page at a time each, each content rendered once.
 
     With `permits` of a router, episode workers share renders: `find_worker` finds the one that has a render by its
@@ -76,7 +76,7 @@ class RendererPool:
         *,
         timeout_s: float,
         remember: int = 4096,
-        permits: Permitting | None = None,
+        permits: PermitSource | None = None,
         find_worker: Callable[[int], Any] | None = None,
     ) -> None:
         self.pool = Pool("browser", handles, fault=BrowserFault, timeout_s=timeout_s, permits=permits)
@@ -116,7 +116,7 @@ class RendererPool:
             del self.renders[next(iter(self.renders))]
 
 
-class CriticPool:
+class CriticClient:
     """The Critic port over critics. `lost` hears of renders whose pictures are gone with the browser that took them."""
 
     def __init__(
@@ -126,7 +126,7 @@ class CriticPool:
         timeout_s: float,
         limit: int = 2,
         lost: Callable[[Render], None],
-        permits: Permitting | None = None,
+        permits: PermitSource | None = None,
     ) -> None:
         self.pool = Pool("critic", handles, fault=CriticFault, timeout_s=timeout_s, limit=limit, permits=permits)
         self.lost = lost
@@ -138,7 +138,7 @@ class CriticPool:
         critique: Critique = await self._ask("judge", (render, reference), task, page, render, reference, fresh=fresh)
         return critique
 
-    async def compare(self, task: Task, old: Shown, new: Shown, reference: Render | None) -> Comparison:
+    async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
         """See `rollout.ports.Critic`."""
         seen = (old[1], new[1], reference)
         comparison: Comparison = await self._ask("compare", seen, task, old, new, reference)
@@ -154,7 +154,7 @@ class CriticPool:
             raise
 
 
-class PlayerPool:
+class RolloutClient:
     """Episode workers behind one door."""
 
     def __init__(self, handles: Sequence[Any], *, timeout_s: float, limit: int) -> None:
@@ -179,9 +179,9 @@ class PlayerPool:
             return group
         return Group(task=task, trajectories=(), dropped=num, faults=tuple(faults))
 
-    async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
+    async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
         """See `cluster.distributed.worker.EpisodeWorker`."""
-        edited: Edited = await self.pool.ask("edit", task, rounds=rounds, seed=seed)
+        edited: SelfEditResult = await self.pool.ask("edit", task, rounds=rounds, seed=seed)
         return edited
 
     async def judge_anew(self, task: Task, page: Page) -> Critique:
@@ -195,7 +195,7 @@ class PlayerPool:
         return said
 
 
-class LearnerPool:
+class LearnerClient:
     """The Learner port over learner ranks and the engines they feed.
 
     Every rank does every call. Rank 0's answer counts, and its weights go to the engines as an object reference, or
@@ -214,7 +214,7 @@ class LearnerPool:
     ) -> None:
         self.ranks = Pool("learner-rank", ranks, fault=LearnerFault, timeout_s=timeout_s, limit=1)
         self.engines = Pool("policy", engines, fault=EngineFault, timeout_s=timeout_s, limit=1)
-        self.line = Line("policy", engines, fault=EngineFault, timeout_s=timeout_s)
+        self.line = EngineBroadcast("policy", engines, fault=EngineFault, timeout_s=timeout_s)
         self.canary, self.max_gap, self.policy = canary, max_gap, policy or PolicySettings()
 
     async def update(self, batch: Batch) -> Update:

@@ -12,15 +12,15 @@ from typing import Any
 from cluster.distributed.pool import Pool
 from rollout.errors import MachineError
 
-WATCH_S = 2.0
+LEAST_INTERVAL_S = 2.0
 """Between two looks at an actor, at least."""
-LOOKS_A_S = 3.0
+MOST_LOOKS_A_S = 3.0
 """At all actors together, at most: what the vigil costs the driver must not grow with the cluster."""
 LOOK_TIMEOUT_S = 30.0
 Tell = Callable[[str, int, int], None]
 
 
-class Roll:
+class PoolHealth:
     """Who of a pool is lost; `tell` hears the pool's name and how many are well and lost, now and at each change."""
 
     def __init__(self, pool: Pool, tell: Tell) -> None:
@@ -37,7 +37,7 @@ class Roll:
         self.tell(self.pool.name, len(self.pool.handles) - len(self.lost), len(self.lost))
 
 
-async def keep_vigil(
+async def monitor_actors(
     irreplaceable: list[Pool],
     replaceable: list[Pool],
     note: Callable[[str], None],
@@ -50,10 +50,10 @@ async def keep_vigil(
     """
     pools = (*irreplaceable, *replaceable)
     if every_s is None:
-        every_s = pause_s(sum(len(pool.handles) for pool in pools))
+        every_s = look_interval_s(sum(len(pool.handles) for pool in pools))
     watches = []
     for pool in pools:
-        roll = Roll(pool, tell)
+        roll = PoolHealth(pool, tell)
         for place in range(len(pool.handles)):
             alone = pool in irreplaceable
             watches.append(_guard(roll, place, every_s) if alone else _follow(roll, place, note, every_s))
@@ -66,12 +66,12 @@ async def keep_vigil(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def pause_s(actors: int) -> float:
+def look_interval_s(actors: int) -> float:
     """Seconds between two looks at one of so many actors."""
-    return max(WATCH_S, actors / LOOKS_A_S)
+    return max(LEAST_INTERVAL_S, actors / MOST_LOOKS_A_S)
 
 
-async def _guard(roll: Roll, place: int, every_s: float) -> None:
+async def _guard(roll: PoolHealth, place: int, every_s: float) -> None:
     while True:
         try:
             await roll.pool.ask_one(place, "ping")
@@ -81,7 +81,7 @@ async def _guard(roll: Roll, place: int, every_s: float) -> None:
         await asyncio.sleep(every_s)
 
 
-async def _follow(roll: Roll, place: int, note: Callable[[str], None], every_s: float) -> None:
+async def _follow(roll: PoolHealth, place: int, note: Callable[[str], None], every_s: float) -> None:
     """Notes what becomes of one actor, which Ray makes again when it dies."""
     name, life, lost = f"{roll.pool.name}-{place}", 0, False
     while True:

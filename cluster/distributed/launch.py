@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from actors.settings import CriticsSettings
-from cluster.distributed.clients import CriticPool, LearnerPool, PlayerPool, PolicyPool, RendererPool
-from cluster.distributed.health import keep_vigil
+from cluster.distributed.clients import CriticClient, LearnerClient, PolicyClient, RendererClient, RolloutClient
+from cluster.distributed.health import monitor_actors
 from cluster.distributed.pool import Pool, answer
 from cluster.distributed.router import Grant, Message, RoutedPermits, Router, RouterClient
 from cluster.distributed.worker import EpisodeWorker
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
 from reward.score import score
 from rollout.errors import BrowserFault, CapacityError, CriticFault, MachineError, PictureLost
-from rollout.ports import Cast
+from rollout.ports import EpisodeServices
 from rollout.seeds import seed_of
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,12 @@ CALLS = 1024
 
 
 @dataclass(kw_only=True)
-class Crew:
+class RunActors:
     """Everyone who works on a run."""
 
-    players: PlayerPool
-    learner: LearnerPool
-    agency: "Agency"
+    players: RolloutClient
+    learner: LearnerClient
+    agency: "ActorLauncher"
     helpers: list[Pool]
     """Browsers, judges, critics and the router: episode workers call them, the crew only monitors them."""
 
@@ -58,7 +58,7 @@ class Crew:
         Raises MachineError when an actor is lost that no other can replace.
         """
         learner = self.learner
-        await keep_vigil([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note, tell)
+        await monitor_actors([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note, tell)
 
     async def close(self) -> None:
         """Ends everyone, and the waiting for those who died."""
@@ -67,12 +67,12 @@ class Crew:
         await self.agency.close()
 
 
-async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> Crew:
+async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> RunActors:
     """Hires and starts everyone; `packed` is what the proof of the model says.
 
     Raises CapacityError for what does not fit, MachineError for what cannot start.
     """
-    agency = Agency(settings, packed=packed)
+    agency = ActorLauncher(settings, packed=packed)
     try:
         return await _hire(agency, settings, model, store)
     except BaseException:
@@ -80,12 +80,12 @@ async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool
         raise
 
 
-async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Store) -> Crew:
+async def _hire(agency: "ActorLauncher", settings: RunSettings, model: Path, store: Store) -> RunActors:
     from actors.browser.renderer import ChromiumRenderer
 
     cluster = settings.cluster
     browser_bundle = agency.bundle("browser", cluster.browser_cpus)
-    screen = (settings.renderer, put, at_home(settings.cache) / "renders")
+    screen = (settings.renderer, put, resolve_path(settings.cache) / "renders")
     browsers = await agency.hire(
         "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
     )
@@ -103,8 +103,8 @@ async def _hire(agency: "Agency", settings: RunSettings, model: Path, store: Sto
         agency.begin("router", routers, "ping"),
     )
     patience = cluster.call_timeout_s
-    return Crew(
-        players=PlayerPool(workers, timeout_s=patience, limit=CALLS),
+    return RunActors(
+        players=RolloutClient(workers, timeout_s=patience, limit=CALLS),
         learner=learner,
         agency=agency,
         helpers=[
@@ -131,7 +131,7 @@ class Bundle:
         return {name: amount for name, amount in asked.items() if amount > 0}
 
 
-class Agency:
+class ActorLauncher:
     """Places and starts actors, and ends every one of them."""
 
     def __init__(self, settings: RunSettings, *, packed: bool = True) -> None:
@@ -175,7 +175,7 @@ class Agency:
         seat = (find, num, shared_pools(self.settings), patience)
         return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
 
-    async def hire_learner(self, model: Path) -> LearnerPool:
+    async def hire_learner(self, model: Path) -> LearnerClient:
         """The learner's ranks and the engines they feed; nobody has begun yet."""
         from actors.policy.engine import VLLMPolicy
 
@@ -187,7 +187,7 @@ class Agency:
         engines = await self.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
         ranks = await self.hire_ranks(model, group=pairs)
         sequence, gap, patience = canary(model), cluster.max_logprob_gap, cluster.call_timeout_s
-        return LearnerPool(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
+        return LearnerClient(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
 
     async def place_pairs(self, engine: Bundle) -> Any:
         """A placement group in which engine i and learner rank i share a whole GPU."""
@@ -213,7 +213,7 @@ class Agency:
         """Critic actors; what the models they ask say is kept in the cache, what that cost in the folder `costs`."""
         from actors.critic.ensemble import CriticActor
 
-        critic, cache = self.settings.critic, at_home(self.settings.cache) / "judgments"
+        critic, cache = self.settings.critic, resolve_path(self.settings.cache) / "judgments"
         served = self.settings.served_judge
         if served.model:  # Its name is the run's to choose, and would not tell it from another run's.
             cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
@@ -332,11 +332,11 @@ class RayEpisodeWorker(EpisodeWorker):
             permits = RoutedPermits(self.router, name) if self.router else None
             return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": patience}
 
-        renderer = RendererPool(**pool("browser"), find_worker=lambda number: find(f"worker-{number}"))
-        cast = Cast(
-            policy=PolicyPool(**pool("policy"), limit=CALLS),
+        renderer = RendererClient(**pool("browser"), find_worker=lambda number: find(f"worker-{number}"))
+        cast = EpisodeServices(
+            policy=PolicyClient(**pool("policy"), limit=CALLS),
             renderer=renderer,
-            critic=CriticPool(**pool("critic"), limit=critics_at_once(settings.critic), lost=renderer.forget),
+            critic=CriticClient(**pool("critic"), limit=critics_at_once(settings.critic), lost=renderer.forget),
             score=partial(score, settings=settings.score),
         )
         super().__init__(cast, settings.episode, Store(path), fetch)

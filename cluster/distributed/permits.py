@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
-from cluster.distributed.call_counts import Loads
+from cluster.distributed.call_counts import CallCounts
 from rollout.errors import MachineError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Permit:
     worker: int = -1
 
 
-class Permitting(Protocol):
+class PermitSource(Protocol):
     """What a pool needs: permits, from this process or from the router."""
 
     async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
@@ -64,7 +64,7 @@ class Permits:
         self, name: str, num: int, *, limit: int, timeout_s: float, ping: Callable[[int], Awaitable[object]]
     ) -> None:
         self.name, self.limit, self.timeout_s, self.ping = name, limit, timeout_s, ping
-        self.loads = Loads(num)
+        self.loads = CallCounts(num)
         self.homes: OrderedDict[Hashable, int] = OrderedDict()
         self.waiting: deque[tuple[asyncio.Future[int], Hashable]] = deque()
         self.recovering: dict[int, asyncio.Task[None]] = {}
@@ -72,7 +72,7 @@ class Permits:
         self.closed = False
 
     async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
-        """See `Permitting`."""
+        """See `PermitSource`."""
         place = self.take(near)
         return Permit(await self._wait(near) if place is None else place)
 
@@ -81,7 +81,7 @@ class Permits:
         return None if self.waiting else self._take(near)
 
     def release(self, place: int, *, failed: bool = False) -> None:
-        """See `Permitting`."""
+        """See `PermitSource`."""
         if failed:
             self._rest(place)
         self.loads.add(place, -1)
@@ -95,7 +95,7 @@ class Permits:
         """Nothing to do: no other process shares its answers."""
 
     def close(self) -> None:
-        """See `Permitting`."""
+        """See `PermitSource`."""
         self.closed = True
         for task in self.recovering.values():
             task.cancel()

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from cluster.distributed.permits import Permit, Permits, Permitting
+from cluster.distributed.permits import Permit, Permits, PermitSource
 from rollout.errors import MachineError, RelookError, StorageFault
 
 PING_TIMEOUT_S = 30.0
@@ -29,7 +29,7 @@ class Pool:
         fault: type[MachineError],
         timeout_s: float,
         limit: int = 1,
-        permits: Permitting | None = None,
+        permits: PermitSource | None = None,
     ) -> None:
         self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
         self.permits = permits or Permits(name, len(self.handles), limit=limit, timeout_s=timeout_s, ping=self._ping)
@@ -42,7 +42,7 @@ class Pool:
         return await self.ask_with(permit, method, *args, **kwargs)
 
     async def permit(self, method: str, near: Hashable = None, shared: str = "") -> Permit:
-        """The right to make one call, which `ask_with` uses up; see `Permitting.acquire`."""
+        """The right to make one call, which `ask_with` uses up; see `PermitSource.acquire`."""
         if not self.closed:
             try:
                 permit = await self.permits.acquire(near, shared)
@@ -87,7 +87,7 @@ class Pool:
         await self.ask_one(place, "ping", timeout_s=PING_TIMEOUT_S)
 
 
-class Line:
+class EngineBroadcast:
     """The way from one actor to all actors of a pool: blocking, where `Pool` is for those who wait for many things."""
 
     def __init__(self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float) -> None:

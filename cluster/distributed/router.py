@@ -34,7 +34,7 @@ Grant = tuple[int, str, int, int, str]
 """To a worker: the number of a want, and its pool; the actor, or the worker to ask instead, or why it is refused."""
 
 
-class Session:
+class WorkerSession:
     """What one worker holds and waits for, from the first poll that it answers to the first that it does not."""
 
     def __init__(self, worker: int) -> None:
@@ -59,7 +59,7 @@ class Router:
             name: Permits(name, num, limit=limit, timeout_s=timeout_s, ping=partial(self._ping, name))
             for name, (num, limit) in pools.items()
         }
-        self.owners: OrderedDict[str, Session] = OrderedDict()
+        self.owners: OrderedDict[str, WorkerSession] = OrderedDict()
         """Whose answer is shared, by its name."""
         self.unheard = set(range(workers))
         """Workers that may hold permits which a router before this one gave."""
@@ -84,7 +84,7 @@ class Router:
     async def _serve(self, worker: int) -> None:
         """Polls one worker, without end."""
         while True:
-            session = Session(worker)
+            session = WorkerSession(worker)
             try:
                 async with asyncio.TaskGroup() as group:
                     handle = self.find(f"worker-{worker}")
@@ -98,7 +98,7 @@ class Router:
             self._hear(worker)
             await asyncio.sleep(PAUSE_S)
 
-    async def _poll(self, session: Session, worker: Any) -> None:
+    async def _poll(self, session: WorkerSession, worker: Any) -> None:
         what = f"worker-{session.worker}.exchange"
         while True:
             grants, session.grants = session.grants, []
@@ -108,7 +108,7 @@ class Router:
                 self._take(session, message)
             self._hear(session.worker)
 
-    async def _deliver(self, session: Session, worker: Any) -> None:
+    async def _deliver(self, session: WorkerSession, worker: Any) -> None:
         """Brings the permits that others have returned while a poll waits for news."""
         what = f"worker-{session.worker}.grant"
         while True:
@@ -124,7 +124,7 @@ class Router:
         if not self.unheard:
             self.complete.set()
 
-    def _take(self, session: Session, message: Message) -> None:
+    def _take(self, session: WorkerSession, message: Message) -> None:
         kind, *rest = message
         if kind == "want":
             self._want(session, *rest)
@@ -145,7 +145,7 @@ class Router:
         elif kind == "forget":
             self.owners.pop(rest[0], None)
 
-    def _want(self, session: Session, number: int, pool: str, near: Hashable, shared: str) -> None:
+    def _want(self, session: WorkerSession, number: int, pool: str, near: Hashable, shared: str) -> None:
         if shared and (owner := self._owner(session, shared)) is not session:
             self._give(session, (number, pool, -1, owner.worker, ""))
         elif self.complete.is_set() and (place := self.permits[pool].take(near)) is not None:
@@ -154,7 +154,7 @@ class Router:
             task = asyncio.create_task(self._wait(session, number, pool, near))
             session.waiting[number] = task
 
-    async def _wait(self, session: Session, number: int, pool: str, near: Hashable) -> None:
+    async def _wait(self, session: WorkerSession, number: int, pool: str, near: Hashable) -> None:
         await self.complete.wait()
         try:
             permit = await self.permits[pool].acquire(near)
@@ -164,7 +164,7 @@ class Router:
             self._grant(session, number, pool, permit.place)
         del session.waiting[number]
 
-    def _owner(self, session: Session, shared: str) -> Session:
+    def _owner(self, session: WorkerSession, shared: str) -> WorkerSession:
         """The worker that asked for something first."""
         owner = self.owners.get(shared)
         if owner is None or not owner.open:
@@ -173,15 +173,15 @@ class Router:
                 self.owners.popitem(last=False)
         return owner
 
-    def _grant(self, session: Session, number: int, pool: str, place: int) -> None:
+    def _grant(self, session: WorkerSession, number: int, pool: str, place: int) -> None:
         session.held[pool, place] += 1
         self._give(session, (number, pool, place, -1, ""))
 
-    def _give(self, session: Session, grant: Grant) -> None:
+    def _give(self, session: WorkerSession, grant: Grant) -> None:
         session.grants.append(grant)
         session.given.set()
 
-    def _clear(self, session: Session) -> None:
+    def _clear(self, session: WorkerSession) -> None:
         """What the worker held is free, and it waits for nothing."""
         waiting, session.waiting = session.waiting, {}
         held, session.held = session.held, Counter()
@@ -269,7 +269,7 @@ class RoutedPermits:
         self.client, self.pool = client, pool
 
     async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
-        """See `cluster.distributed.permits.Permitting`. Raises MachineError too when no router polls for as long."""
+        """See `cluster.distributed.permits.PermitSource`. Raises MachineError too when no router polls for as long."""
         client, loop = self.client, asyncio.get_running_loop()
         number, turn = client.want(self.pool, near, shared)
         try:
@@ -285,11 +285,11 @@ class RoutedPermits:
             raise
 
     def release(self, place: int, *, failed: bool = False) -> None:
-        """See `cluster.distributed.permits.Permitting`."""
+        """See `cluster.distributed.permits.PermitSource`."""
         self.client.release(self.pool, place, failed=failed)
 
     def forget(self, shared: str) -> None:
-        """See `cluster.distributed.permits.Permitting`."""
+        """See `cluster.distributed.permits.PermitSource`."""
         self.client.tell("forget", shared)
 
     def close(self) -> None:

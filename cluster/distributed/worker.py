@@ -13,7 +13,7 @@ from cluster.storage.store import Store, without_pixels
 from rollout.episode import play
 from rollout.errors import BrowserFault, MachineError, PictureLost, PromptTooLong, fault_line
 from rollout.parsing import parse_feedback
-from rollout.ports import Cast
+from rollout.ports import EpisodeServices
 from rollout.records import Critique, Group, Page, Probe, Render, Reward, Task, Trajectory, Viewport
 from rollout.reference import render_reference
 from rollout.seeds import seed_of
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edited:
+class SelfEditResult:
     """What self-editing made of one task: one entry a round, the base decode first."""
 
     task_id: str
@@ -38,7 +38,11 @@ class EpisodeWorker:
     """Plays episodes with a cast; keeps the pictures of those that people will look at."""
 
     def __init__(
-        self, cast: Cast, settings: EpisodeSettings, store: Store, fetch: Callable[[Any], bytes] = lambda png: png
+        self,
+        cast: EpisodeServices,
+        settings: EpisodeSettings,
+        store: Store,
+        fetch: Callable[[Any], bytes] = lambda png: png,
     ) -> None:
         self.cast, self.settings, self.store, self.fetch = cast, settings, store, fetch
 
@@ -55,13 +59,13 @@ class EpisodeWorker:
         kept = tuple(map(without_pixels, trajectories))
         return Group(task=task, trajectories=kept, dropped=len(faults), faults=faults)
 
-    async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
+    async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
         """Critic-free self-edit of one task; its drafts are judged afterwards, for the table alone."""
         drafts = await self_edit(
             task, self.cast.policy, self.cast.renderer, self.settings, rounds=rounds, seed=seed_of(seed, task.id, 0)
         )
         rewards = [await self._judge(task, draft) for draft in drafts]
-        return Edited(
+        return SelfEditResult(
             task_id=task.id,
             rewards=tuple(reward.total for reward in rewards),
             valid=tuple(draft.valid for draft in drafts),

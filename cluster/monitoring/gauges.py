@@ -18,7 +18,7 @@ REFRESH_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class GaugeSpec:
     """One metric: its name, what it means, and where in a step's row its values are."""
 
     name: str
@@ -29,15 +29,15 @@ class Reading:
     """The key in the row, by value of the label."""
 
 
-def _one(name: str, words: str, key: str) -> Reading:
-    return Reading(name=name, words=words, values={"": key})
+def _one(name: str, words: str, key: str) -> GaugeSpec:
+    return GaugeSpec(name=name, words=words, values={"": key})
 
 
-def _each(name: str, words: str, label: str, key: str, names: tuple[str, ...]) -> Reading:
-    return Reading(name=name, words=words, label=label, values={one: key.format(one) for one in names})
+def _each(name: str, words: str, label: str, key: str, names: tuple[str, ...]) -> GaugeSpec:
+    return GaugeSpec(name=name, words=words, label=label, values={one: key.format(one) for one in names})
 
 
-READINGS = (
+GAUGES = (
     _one("relook_step", "Steps finished", "step"),
     _one("relook_valid_render_rate", "Share of first pages that render validly", "valid_render_rate"),
     _each("relook_reward", "Mean reward of pages", "page", "reward_{}", ("first", "best")),
@@ -82,7 +82,7 @@ class Gauges:
 
     def show(self, row: Mapping[str, float]) -> None:
         """Sets every gauge to a step's metrics; what the row lacks stays as it was."""
-        for reading in READINGS:
+        for reading in GAUGES:
             for value, key in reading.values.items():
                 if key in row:
                     labels = {reading.label: value} if reading.label else {}

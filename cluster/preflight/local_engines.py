@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 from rollout.errors import CheckpointError
 from rollout.ports import Policy, Renderer
@@ -28,7 +28,7 @@ async def tools(settings: RunSettings, model: Path) -> AsyncIterator[Tools]:
     from actors.policy.engine import VLLMPolicy
 
     policy = VLLMPolicy(str(model), settings.policy, settings.seed, 0)
-    renderer = ChromiumRenderer(settings.renderer, cache=at_home(settings.cache) / "renders")
+    renderer = ChromiumRenderer(settings.renderer, cache=resolve_path(settings.cache) / "renders")
     try:
         await asyncio.gather(policy.start(), renderer.start())
         yield Tools(policy=policy, renderer=renderer)
@@ -53,7 +53,7 @@ async def critic_at_hand(settings: RunSettings) -> AsyncIterator[Any]:
     from actors.critic.ensemble import CriticActor
     from actors.judge.server import served
 
-    log = at_home(settings.cache) / "judge.log"
+    log = resolve_path(settings.cache) / "judge.log"
     async with served(settings.served_judge, settings.critic.served_as, log) as find:
         critic = CriticActor(settings.critic, find=find)
         try:

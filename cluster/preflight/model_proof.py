@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 from rollout.errors import ModelError
-from rollout.files import write_aside
+from rollout.files import atomic_write
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ async def prove_model(settings: RunSettings, model: Path) -> ProvenModel:
         *("--learner", learner.model_dump_json(include={"recompute", "threads"})),
         *("--longest", str(longest), "--template", json.dumps(arguments, sort_keys=True)),
     ]
-    kept = at_home(settings.cache) / "proofs" / f"{await asyncio.to_thread(_key, model, asked)}.json"
+    kept = resolve_path(settings.cache) / "proofs" / f"{await asyncio.to_thread(_key, model, asked)}.json"
     if kept.is_file():
         return ProvenModel(**json.loads(kept.read_bytes()))
     command = [sys.executable, "-m", "learner.proof", str(model), *asked]
@@ -69,7 +69,7 @@ async def prove_model(settings: RunSettings, model: Path) -> ProvenModel:
             process.kill()
             await process.wait()
     proof = _read(model, said.decode(), complaints.decode(errors="replace"), process.returncode)
-    await asyncio.to_thread(write_aside, kept, json.dumps(asdict(proof)).encode())
+    await asyncio.to_thread(atomic_write, kept, json.dumps(asdict(proof)).encode())
     return proof
 
 

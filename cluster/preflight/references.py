@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.settings import BrowserSettings
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 from rollout.errors import BrowserFault, StorageFault, TaskFileError
 from rollout.fields import show
 from rollout.ports import Renderer
 from rollout.records import Page, Probe, Render, Task, Viewport
 from rollout.reference import reference_fault
-from rollout.together import all_or_none
+from rollout.together import gather_or_cancel
 
 if TYPE_CHECKING:
     from cluster.distributed.pool import Pool
@@ -86,7 +86,7 @@ async def broken_references(
             done += 1
             tell(done, total)
 
-    await all_or_none(*(work() for _ in range(min(at_once, total))))
+    await gather_or_cancel(*(work() for _ in range(min(at_once, total))))
     return {task.id: faults[key] for task in tasks if (key := proven.key(task)) in faults}
 
 
@@ -131,7 +131,7 @@ class Browsers:
 async def browsers(settings: RunSettings, num: int | None = None) -> AsyncIterator[Browsers]:
     """Browsers in this process, one a core unless `num` is given. Raises BrowserFault when they cannot start."""
     num = max(1, min(num or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0))))
-    several = Browsers(settings.renderer, num, at_home(settings.cache) / "renders")
+    several = Browsers(settings.renderer, num, resolve_path(settings.cache) / "renders")
     try:
         await asyncio.gather(*(browser.start() for browser in several.all))
         for browser in several.all:
@@ -143,7 +143,7 @@ async def browsers(settings: RunSettings, num: int | None = None) -> AsyncIterat
 
 def proven_at(settings: RunSettings, renderer: str) -> Proven:
     """What is remembered in the cache folder of the settings."""
-    return Proven(at_home(settings.cache) / "references.txt", renderer, settings.browser)
+    return Proven(resolve_path(settings.cache) / "references.txt", renderer, settings.browser)
 
 
 async def check_here(tasks: Sequence[Task], settings: RunSettings, source: str, tell: Tell = nobody) -> None:
@@ -162,14 +162,14 @@ async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSe
     Raises TaskFileError in one line, MachineError or CapacityError for browsers that cannot start.
     """
     from actors.browser.renderer import ChromiumRenderer
-    from cluster.distributed.launch import Agency
+    from cluster.distributed.launch import ActorLauncher
     from cluster.distributed.pool import Pool
 
     num = sum(task.reference_html is not None for tasks in files.values() for task in tasks)
     if not num:
         return
-    agency, at_once = Agency(settings), min(num, settings.browser.count)
-    seat = (settings.renderer, without_pixels, at_home(settings.cache) / "renders")
+    agency, at_once = ActorLauncher(settings), min(num, settings.browser.count)
+    seat = (settings.renderer, without_pixels, resolve_path(settings.cache) / "renders")
     try:
         bundle = agency.bundle("browser", settings.cluster.browser_cpus)
         handles = await agency.hire("browser", ChromiumRenderer, [seat] * at_once, bundle, restarts=-1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings, check_settings, load_settings
 from cluster.storage.store import Store
 from cluster.training.state import RunState
@@ -41,10 +41,10 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
     curriculum = Curriculum(settings)
     notes = checks.check_tasks(settings, curriculum)
     if settings.model != "builtin":
-        checks.check_model(settings, at_home(settings.model), curriculum)
+        checks.check_model(settings, resolve_path(settings.model), curriculum)
     checks.check_judges(settings)
     run_id = f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    store = Store.create(at_home(settings.runs) / run_id)
+    store = Store.create(resolve_path(settings.runs) / run_id)
     store.write_json(TASKS, checks.digests(settings, curriculum))
     return Plan(settings=settings, store=store, state=RunState(), run_id=run_id, notes=notes, curriculum=curriculum)
 
@@ -54,7 +54,7 @@ def plan_resume(run: str, runs: Path, changed_tasks: bool = False) -> Plan:
     from cluster.preflight import checks
     from cluster.training.curriculum import Curriculum
 
-    store = Store.open(at_home(runs), run)
+    store = Store.open(resolve_path(runs), run)
     about = store.read_json("run.json")
     try:
         settings = check_settings(about["settings"], str(store.path / "run.json"))

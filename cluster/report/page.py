@@ -18,7 +18,7 @@ from cluster.report.headline import headline, lead
 from cluster.report.html import Html, el, join
 from cluster.report.reasons import WORDS, alarm, reasons
 from cluster.training.diagnosis import Finding
-from rollout.files import write_aside
+from rollout.files import atomic_write
 
 __all__ = ["Film", "Pair", "Report", "write_report"]
 
@@ -71,7 +71,7 @@ def write_report(path: Path, report: Report, *, max_bytes: int = MAX_BYTES) -> N
 
     At most `max_bytes` long: films are left out, oldest first, and then pairs, last first; the report says how many.
     """
-    write_aside(path, render(report, max_bytes).encode("utf-8", "replace"))
+    atomic_write(path, render(report, max_bytes).encode("utf-8", "replace"))
 
 
 def render(report: Report, max_bytes: int = MAX_BYTES) -> str:

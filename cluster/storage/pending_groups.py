@@ -7,8 +7,8 @@ being played is played again. Which step and place a group was begun at names it
 from collections.abc import Collection
 from pathlib import Path
 
-from cluster.storage.store import SCRATCH, Store, read_groups, write_groups
-from rollout.files import write_aside
+from cluster.storage.store import TEMPORARY_SUFFIX, Store, read_groups, write_groups
+from rollout.files import atomic_write
 from rollout.records import Group
 from rollout.seeds import seed_of
 
@@ -16,7 +16,7 @@ Place = tuple[int, int]
 """The step a group was begun in, and its place there."""
 
 
-class Shelf:
+class PendingGroups:
     """A folder with an empty file for each group that was begun, and a table once it is finished."""
 
     def __init__(self, store: Store, seed: int) -> None:
@@ -25,16 +25,16 @@ class Shelf:
 
     def begin(self, place: Place) -> None:
         """Remembers that a group was begun. Raises StorageFault."""
-        write_aside(self._file(place, ".begun"), b"", durable=False)
+        atomic_write(self._file(place, ".begun"), b"", durable=False)
 
     def put(self, place: Place, group: Group) -> None:
         """Stores a group, but one that lost episodes to faults: played again it may be whole. Raises StorageFault."""
         if not group.dropped:
-            write_groups(self._file(place, SCRATCH), [group], place[0])
+            write_groups(self._file(place, TEMPORARY_SUFFIX), [group], place[0])
 
     def take(self, place: Place) -> Group | None:
         """The group that was begun there, where it is finished already. Raises CheckpointError when it is damaged."""
-        path = self._file(place, SCRATCH)
+        path = self._file(place, TEMPORARY_SUFFIX)
         return read_groups(path)[0] if path.exists() else None
 
     def places(self) -> list[Place]:

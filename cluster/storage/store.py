@@ -25,10 +25,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cluster.storage.trajectory_table import Row, group_rows, rows_groups, schema
+from cluster.storage.trajectory_table import TableRow, group_rows, rows_groups, schema
 from reward.agreement import Pair
 from rollout.errors import CheckpointError, StorageFault
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ CHECKSUM = "sha256"
 """Under which a state says what the rest of it must hash to."""
 ROWS_AT_ONCE = 64
 """Of a table of which only the beginning is wanted."""
-SCRATCH = ".arrow"
+TEMPORARY_SUFFIX = ".arrow"
 """How the name of a table ends that is soon thrown away."""
 
 
@@ -72,7 +72,7 @@ class Store:
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
         """Writes one JSON file of the run. Raises StorageFault."""
-        return write_aside(self.path / name, json.dumps(value, indent=1).encode())
+        return atomic_write(self.path / name, json.dumps(value, indent=1).encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads one JSON file of the run. Raises CheckpointError when it is missing or damaged."""
@@ -134,7 +134,7 @@ class Store:
 
     def write_history(self, history: Iterable[Mapping[str, float]]) -> None:
         """The metrics of all steps so far, one JSON object a line."""
-        write_aside(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
+        atomic_write(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
 
     def note(self, event: str) -> None:
         """Writes down what happened, at once: a run that is killed remembers it. A full disk is no reason to stop."""
@@ -209,7 +209,7 @@ class Store:
         shots = [[shot.at_ms, shot.sha256, shot.width, shot.height, shot.label] for shot in render.shots]
         path = self.shots / f"{Page(html=html).sha256}.json"
         if not path.exists():
-            write_aside(path, json.dumps(shots).encode(), durable=False)
+            atomic_write(path, json.dumps(shots).encode(), durable=False)
 
     def reference(self, task: Task) -> Render | None:
         """The render of a task's reference page, as far as its pictures were kept."""
@@ -231,7 +231,7 @@ class Store:
         """Keeps a screenshot under its content hash."""
         path = self.shots / f"{shot.sha256}.png"
         if not path.exists():
-            write_aside(path, png, durable=False)
+            atomic_write(path, png, durable=False)
 
 
 def _checksum(state: Mapping[str, Any]) -> str:
@@ -246,12 +246,12 @@ def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
 
     rows = [row for place, group in enumerate(groups) for row in group_rows(group, step, place)]
     table, sink = pa.Table.from_pylist(rows, schema=schema()), pa.BufferOutputStream()
-    if path.suffix == SCRATCH:
+    if path.suffix == TEMPORARY_SUFFIX:
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
     else:
         pq.write_table(table, sink, compression="zstd")
-    return write_aside(path, sink.getvalue())
+    return atomic_write(path, sink.getvalue())
 
 
 def read_groups(path: Path, most: int | None = None) -> list[Group]:
@@ -260,7 +260,7 @@ def read_groups(path: Path, most: int | None = None) -> list[Group]:
     import pyarrow.parquet as pq
 
     try:
-        if path.suffix == SCRATCH:
+        if path.suffix == TEMPORARY_SUFFIX:
             rows = pa.ipc.open_file(path.read_bytes()).read_all().to_pylist()
         elif most is None:
             rows = pq.read_table(path).to_pylist()
@@ -273,11 +273,11 @@ def read_groups(path: Path, most: int | None = None) -> list[Group]:
         ) from None
 
 
-def _first_rows(path: Path, most: int) -> list[Row]:
+def _first_rows(path: Path, most: int) -> list[TableRow]:
     """The rows of the first `most` groups of a table and some more, without reading what comes after."""
     import pyarrow.parquet as pq
 
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     with pq.ParquetFile(path) as table:
         for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
             rows += batch.to_pylist()

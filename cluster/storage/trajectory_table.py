@@ -13,8 +13,8 @@ from rollout.records import (
     Attempt,
     Comparison,
     Completion,
+    ControlTrial,
     Critique,
-    Exploration,
     Group,
     Page,
     Probe,
@@ -30,10 +30,10 @@ from rollout.records import (
     Viewport,
 )
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
-def group_rows(group: Group, step: int, place: int = 0) -> Iterator[Row]:
+def group_rows(group: Group, step: int, place: int = 0) -> Iterator[TableRow]:
     """Rows of a group in order: trajectories, then rounds, then sampling order.
 
     `place` tells the groups of a table apart, which may be of one task. One that lost all its episodes has a single
@@ -143,13 +143,13 @@ def schema() -> Any:
     return pa.schema(list(columns.items()))
 
 
-def rows_groups(rows: Sequence[Row]) -> list[Group]:
+def rows_groups(rows: Sequence[TableRow]) -> list[Group]:
     """The groups that `group_rows` took apart."""
     # Tables of older runs do not number their groups.
     return [_group(list(part)) for _, part in groupby(rows, key=lambda row: (row.get("group"), row["task_id"]))]
 
 
-def _group(rows: list[Row]) -> Group:
+def _group(rows: list[TableRow]) -> Group:
     first = rows[0]
     task = Task(
         id=first["task_id"],
@@ -169,7 +169,7 @@ def _group(rows: list[Row]) -> Group:
     )
 
 
-def _trajectory(task: Task, rows: list[Row]) -> Trajectory:
+def _trajectory(task: Task, rows: list[TableRow]) -> Trajectory:
     turns = [
         Turn(round=number, attempts=tuple(_attempt(row) for row in part))
         for number, part in groupby(rows, key=lambda row: row["round"])
@@ -187,7 +187,7 @@ def _trajectory(task: Task, rows: list[Row]) -> Trajectory:
     )
 
 
-def _attempt_row(attempt: Attempt) -> Row:
+def _attempt_row(attempt: Attempt) -> TableRow:
     completion, page, reward = attempt.completion, attempt.page, attempt.reward
     return {
         "round": attempt.round,
@@ -214,7 +214,7 @@ def _attempt_row(attempt: Attempt) -> Row:
     }
 
 
-def _attempt(row: Row) -> Attempt:
+def _attempt(row: TableRow) -> Attempt:
     completion = Completion(
         prompt_ids=tuple(row["prompt_ids"]),
         token_ids=tuple(row["token_ids"]),
@@ -241,7 +241,7 @@ def _attempt(row: Row) -> Attempt:
     )
 
 
-def _render_row(render: Render) -> Row:
+def _render_row(render: Render) -> TableRow:
     return {
         "page_sha256": render.page_sha256,
         "outcome": render.outcome,
@@ -262,7 +262,7 @@ def _render_row(render: Render) -> Row:
     }
 
 
-def _render(row: Row) -> Render:
+def _render(row: TableRow) -> Render:
     return Render(
         page_sha256=row["page_sha256"],
         outcome=row["outcome"],
@@ -273,7 +273,7 @@ def _render(row: Row) -> Render:
         blocked=tuple(row["blocked"]),
         probes=tuple(ProbeResult(**result) for result in row["probes"]),
         # Tables of older runs have no such column.
-        explored=tuple(Exploration(**{**one, "thrown": tuple(one["thrown"])}) for one in row.get("explored") or ()),
+        explored=tuple(ControlTrial(**{**one, "thrown": tuple(one["thrown"])}) for one in row.get("explored") or ()),
         flags=tuple(row["flags"]),
         renderer=row["renderer"],
         seconds=row["seconds"],
@@ -281,7 +281,7 @@ def _render(row: Row) -> Render:
     )
 
 
-def _critique_row(critique: Critique) -> Row:
+def _critique_row(critique: Critique) -> TableRow:
     return {
         **_fields(critique),
         "feedback": list(critique.feedback),
@@ -291,43 +291,43 @@ def _critique_row(critique: Critique) -> Row:
     }
 
 
-def _critique(row: Row) -> Critique:
+def _critique(row: TableRow) -> Critique:
     """Tables of older runs, and the rows of members, have no members; the former no single scores either."""
     lists = {name: tuple(row.get(name) or ()) for name in ("feedback", "scores")}
     members = {one["name"]: _critique(_unnamed(one)) for one in row.get("members") or ()}
     return Critique(**{**row, **lists, "parts": _values(row["parts"]), "members": members})
 
 
-def _comparison_row(comparison: Comparison) -> Row:
+def _comparison_row(comparison: Comparison) -> TableRow:
     members = [{"name": name, **_comparison_row(one)} for name, one in comparison.members.items()]
     return {**_fields(comparison), "answers": list(comparison.answers), "members": members}
 
 
-def _comparison(row: Row) -> Comparison:
+def _comparison(row: TableRow) -> Comparison:
     first, second = row["answers"]
     members = {one["name"]: _comparison(_unnamed(one)) for one in row.get("members") or ()}
     return Comparison(**{**row, "answers": (first, second), "members": members})
 
 
-def _unnamed(row: Row) -> Row:
+def _unnamed(row: TableRow) -> TableRow:
     return {name: value for name, value in row.items() if name != "name"}
 
 
-def _probe_row(probe: Probe) -> Row:
+def _probe_row(probe: Probe) -> TableRow:
     return {"name": probe.name, "steps": [_fields(step) for step in probe.steps]}
 
 
-def _row_probe(row: Row) -> Probe:
+def _row_probe(row: TableRow) -> Probe:
     return Probe(name=row["name"], steps=tuple(ProbeStep(**step) for step in row["steps"]))
 
 
-def _fields(record: Any) -> Row:
+def _fields(record: Any) -> TableRow:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
-def _pairs(values: Any) -> list[Row]:
+def _pairs(values: Any) -> list[TableRow]:
     return [{"name": name, "value": float(value)} for name, value in values.items()]
 
 
-def _values(pairs: list[Row]) -> dict[str, float]:
+def _values(pairs: list[TableRow]) -> dict[str, float]:
     return {pair["name"]: pair["value"] for pair in pairs}

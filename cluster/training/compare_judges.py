@@ -22,7 +22,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgment:
+class StoredJudgment:
     """One page as it was judged, and as it is judged now."""
 
     task: str
@@ -62,11 +62,11 @@ def judged_pages(store: Store, num: int, *, seed: int) -> list[tuple[Task, Attem
 
 async def judge_again(
     pages: Sequence[tuple[Task, Attempt]], renderer: Renderer, critic: Critic
-) -> tuple[list[Judgment], int]:
+) -> tuple[list[StoredJudgment], int]:
     """Renders and judges pages once more; and how many were lost to machine faults, which are not judgments."""
     room = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(task: Task, attempt: Attempt) -> Judgment | None:
+    async def one(task: Task, attempt: Attempt) -> StoredJudgment | None:
         async with room:
             for _ in range(TRIES):
                 try:
@@ -80,19 +80,19 @@ async def judge_again(
     return kept, len(judgments) - len(kept)
 
 
-async def _judge(task: Task, attempt: Attempt, renderer: Renderer, critic: Critic) -> Judgment:
+async def _judge(task: Task, attempt: Attempt, renderer: Renderer, critic: Critic) -> StoredJudgment:
     assert attempt.critique is not None, "only judged pages are judged again"
     then, sha = attempt.critique.score, attempt.page.sha256
     render = await renderer.render(attempt.page, task.probes, task.viewports)
     if not render.valid:
-        return Judgment(task=task.id, page_sha256=sha, then=then, now=None, outcome=render.outcome)
+        return StoredJudgment(task=task.id, page_sha256=sha, then=then, now=None, outcome=render.outcome)
     found = await critic.judge(task, attempt.page, render, await render_reference(task, renderer))
-    return Judgment(
+    return StoredJudgment(
         task=task.id, page_sha256=sha, then=then, now=found.score, judge=found.judge, feedback=found.feedback
     )
 
 
-def compare(judgments: Sequence[Judgment]) -> dict[str, float | None]:
+def compare(judgments: Sequence[StoredJudgment]) -> dict[str, float | None]:
     """How far two judges agree.
 
     - `correlation` (Pearson) and `rank_correlation` (Spearman) over all pages; None where a judge says the same of each
@@ -141,7 +141,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return [fmean(places[value]) for value in values]
 
 
-def _same_order(judgments: Sequence[Judgment]) -> float | None:
+def _same_order(judgments: Sequence[StoredJudgment]) -> float | None:
     by_task: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for one in judgments:
         if one.now is not None:

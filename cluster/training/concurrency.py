@@ -20,7 +20,7 @@ REMEMBERED = 64
 """Groups whose times count, the last ones."""
 
 
-class Pace:
+class ConcurrencyTuner:
     """The stage times of the last groups, and what follows from them."""
 
     def __init__(self, settings: RunSettings) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from cluster.distributed.worker import Edited
+from cluster.distributed.worker import SelfEditResult
 from cluster.storage.store import Store
 from cluster.training.metrics import mean
 from reward.agreement import Pair, by_chance, on_page
 from rollout.errors import EngineFault, MachineError, StorageFault, fault_line
 from rollout.records import Critique, Group, Page, Task, Trajectory
 from rollout.seeds import seed_of
-from rollout.together import all_or_none
+from rollout.together import gather_or_cancel
 
 T = TypeVar("T")
 TRIES = 3
@@ -19,7 +19,7 @@ REVIEWED = 16
 """Pages of an exam that the policy criticises too: the first ones that the critic judged."""
 
 
-class Players(Protocol):
+class RolloutWorkers(Protocol):
     """Who plays: one episode worker, or many behind one door."""
 
     async def play_group(
@@ -28,7 +28,7 @@ class Players(Protocol):
         """`num` episodes of one task."""
         ...
 
-    async def edit(self, task: Task, *, rounds: int, seed: int) -> Edited:
+    async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
         """Critic-free self-edit of one task."""
         ...
 
@@ -63,7 +63,7 @@ class Exam:
         return mean(list(self.rewards.values()))
 
 
-async def sit(players: Players, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
+async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
     """One page a task, without revision; then the policy criticises some of them. Both are stored.
 
     What is stored already, by a run that was killed soon after, is not played again. Raises EngineFault when a task
@@ -71,7 +71,7 @@ async def sit(players: Players, store: Store, tasks: Sequence[Task], *, step: in
     """
     played = store.read_exam(step)
     if played is None:
-        played = await all_or_none(*(_once(players, task, seed, rounds=0, keep=True) for task in tasks))
+        played = await gather_or_cancel(*(_once(players, task, seed, rounds=0, keep=True) for task in tasks))
         store.write_exam(step, played)
     pairs = store.read_reviews(step)
     if pairs is None:
@@ -86,7 +86,7 @@ async def sit(players: Players, store: Store, tasks: Sequence[Task], *, step: in
     )
 
 
-async def _review(players: Players, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
+async def _review(players: RolloutWorkers, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
     """What the policy says of its pages, and what the critic said, by task."""
     first = [(trajectory.task, trajectory.turns[0].attempts[0]) for trajectory in played]
     judged = [(task, one.page, one.critique.feedback) for task, one in first if one.critique is not None][:REVIEWED]
@@ -94,20 +94,20 @@ async def _review(players: Players, played: Sequence[Trajectory], seed: int) -> 
     async def ask(task: Task, page: Page) -> tuple[str, ...]:
         return await _surviving(task, lambda: players.review(task, page, seed=seed_of(seed, task.id, "review")))
 
-    said = await all_or_none(*(ask(task, page) for task, page, _ in judged))
+    said = await gather_or_cancel(*(ask(task, page) for task, page, _ in judged))
     return {task.id: (own, theirs) for (task, _, theirs), own in zip(judged, said, strict=True)}
 
 
 async def inference_table(
-    players: Players, tasks: Sequence[Task], *, rounds: int, seed: int
+    players: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """Base decode, self-edit and the full loop with the critic, side by side on the same tasks.
 
     Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` a task; `self_edit` has those after
     each round too, as `reward_1` and so on.
     """
-    edited = await all_or_none(*(_edit(players, task, rounds, seed) for task in tasks))
-    judged = await all_or_none(*(_once(players, task, seed, rounds=None, keep=False) for task in tasks))
+    edited = await gather_or_cancel(*(_edit(players, task, rounds, seed) for task in tasks))
+    judged = await gather_or_cancel(*(_once(players, task, seed, rounds=None, keep=False) for task in tasks))
     return {
         "base": _edited_row(edited, 0),
         "self_edit": {
@@ -127,7 +127,7 @@ async def inference_table(
     }
 
 
-def _edited_row(edited: Sequence[Edited], number: int) -> dict[str, float]:
+def _edited_row(edited: Sequence[SelfEditResult], number: int) -> dict[str, float]:
     return {
         "reward": mean([edit.rewards[number] for edit in edited]),
         "valid": mean([float(edit.valid[number]) for edit in edited]),
@@ -140,7 +140,7 @@ def _tokens(trajectory: Trajectory) -> int:
     return sum(len(attempt.completion.token_ids) for turn in trajectory.turns for attempt in turn.attempts)
 
 
-async def _once(players: Players, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
+async def _once(players: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
     last = "no fault was recorded"
     for _ in range(TRIES):
         group = await players.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
@@ -150,7 +150,7 @@ async def _once(players: Players, task: Task, seed: int, *, rounds: int | None, 
     raise EngineFault(f"held-out task {task.id} was lost to machine faults {TRIES} times, the last time to {last}")
 
 
-async def _edit(players: Players, task: Task, rounds: int, seed: int) -> Edited:
+async def _edit(players: RolloutWorkers, task: Task, rounds: int, seed: int) -> SelfEditResult:
     return await _surviving(task, lambda: players.edit(task, rounds=rounds, seed=seed))
 
 

@@ -13,7 +13,7 @@ from cluster.training.drift import watch_judge
 from cluster.training.exam import inference_table, sit
 from cluster.training.metrics import pool_metrics, step_metrics, update_metrics
 from cluster.training.run import Run
-from cluster.training.stage_times import Clock
+from cluster.training.stage_times import StageClock
 from cluster.training.stream import Stream
 from learner.batch import build
 from learner.promotion import promote, regressed
@@ -60,7 +60,7 @@ async def between_steps(run: Run, stream: Stream) -> None:
 
 async def one_step(run: Run, stream: Stream) -> None:
     """One update: from played groups to proven weights in every engine."""
-    settings, state, step, clock = run.settings, run.state, run.state.step + 1, Clock()
+    settings, state, step, clock = run.settings, run.state, run.state.step + 1, StageClock()
     run.watcher.stage(f"step {step} of {settings.steps}")
     with clock("play"):
         groups = run.store.read_groups(step)

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Protocol
 
 from cluster.settings import RunSettings
-from cluster.storage.pending_groups import Shelf
+from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store
 from cluster.training.curriculum import Curriculum
-from cluster.training.exam import Exam, Players
+from cluster.training.exam import Exam, RolloutWorkers
 from cluster.training.state import RunState
 from rollout.ports import Learner
 from rollout.records import Group
 
 
-class Watcher(Protocol):
+class RunObserver(Protocol):
     """Who is told how the run goes: the tracker, the display."""
 
     def stage(self, text: str) -> None:
@@ -45,15 +45,15 @@ class Run:
     settings: RunSettings
     curriculum: Curriculum
     store: Store
-    players: Players
+    players: RolloutWorkers
     learner: Learner
-    watcher: Watcher
+    watcher: RunObserver
     state: RunState = field(default_factory=RunState)
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> PendingGroups:
         """Groups that no step has learnt from yet."""
-        return Shelf(self.store, self.settings.seed)
+        return PendingGroups(self.store, self.settings.seed)
 
     @property
     def champion(self) -> Path:

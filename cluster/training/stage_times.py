@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Clock:
+class StageClock:
     """Wall seconds by stage."""
 
     def __init__(self) -> None:

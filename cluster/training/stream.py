@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cluster.settings import RunSettings
-from cluster.training.concurrency import Pace
+from cluster.training.concurrency import ConcurrencyTuner
 from learner.losses.credit import teaches
 from rollout.errors import MachineError, fault_summary
 from rollout.records import Group
@@ -25,7 +25,7 @@ PlayGroup = Callable[[int, int], Awaitable[Group]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flight:
+class PendingGroup:
     """A group that was begun."""
 
     step: int
@@ -43,10 +43,10 @@ class Stream:
 
     def __init__(self, play: PlayGroup, settings: RunSettings, begun: Iterable[tuple[int, int]] = ()) -> None:
         """`begun` are the places of groups that the run left when it was cut short: they are begun again."""
-        self.play, self.settings, self.pace = play, settings, Pace(settings)
+        self.play, self.settings, self.pace = play, settings, ConcurrencyTuner(settings)
         self.begun = set(begun)
-        self.playing: dict[asyncio.Task[Group], Flight] = {}
-        self.done: list[Flight] = []
+        self.playing: dict[asyncio.Task[Group], PendingGroup] = {}
+        self.done: list[PendingGroup] = []
         """Finished, in that order, and not handed over yet."""
         self.given_up = 0
         self._step, self._place, self._left = 0, 0, 0
@@ -61,7 +61,7 @@ class Stream:
         """
         settings = self.settings
         self._begin(step)
-        taken: list[tuple[Flight, Group]] = []
+        taken: list[tuple[PendingGroup, Group]] = []
         wanted, most = settings.groups, settings.groups + math.floor(settings.groups * settings.refill)
         while len(taken) < wanted:
             flight = await self._next()
@@ -139,7 +139,7 @@ class Stream:
     def _begin_group(self, step: int, place: int) -> None:
         self.begun.discard((step, place))
         task = asyncio.ensure_future(self.play(step, place))
-        self.playing[task] = Flight(step=step, place=place, task=task)
+        self.playing[task] = PendingGroup(step=step, place=place, task=task)
         task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[Group]) -> None:
@@ -152,7 +152,7 @@ class Stream:
             self.pace.played(task.result())
             self._fill()
 
-    async def _next(self) -> Flight:
+    async def _next(self) -> PendingGroup:
         """The earliest begun of the finished groups; waits for one."""
         while not self.done:
             await self._move()

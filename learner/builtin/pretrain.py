@@ -30,7 +30,7 @@ WARMUP = 0.06
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CorpusRow:
     """One conversation as token ids; the loss is on the target alone."""
 
     ids: list[int]
@@ -140,22 +140,22 @@ def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list
                 step = []
 
 
-def encode(tokenizer: Any, talk: Conversation) -> Row:
+def encode(tokenizer: Any, talk: Conversation) -> CorpusRow:
     """A conversation as ids: the chat template's prompt, the target, the end."""
     messages = [{"role": message.role, "content": message.content} for message in talk.messages]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     target = tokenizer(talk.target, add_special_tokens=False)["input_ids"]
-    return Row(ids=[*prompt, *target, tokenizer.eos_token_id], prompt=len(prompt))
+    return CorpusRow(ids=[*prompt, *target, tokenizer.eos_token_id], prompt=len(prompt))
 
 
-def _micro_batches(pool: list[Row], tokens: int, pad: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _micro_batches(pool: list[CorpusRow], tokens: int, pad: int) -> Iterator[tuple[Tensor, Tensor]]:
     for width, group in groupby(pool, key=lambda row: -(-(len(row.ids) - 1) // WIDTH) * WIDTH):
         rows, most = list(group), max(1, tokens // width)
         for start in range(0, len(rows), most):
             yield _pad(rows[start : start + most], width, pad)
 
 
-def _pad(rows: list[Row], length: int, pad: int) -> tuple[Tensor, Tensor]:
+def _pad(rows: list[CorpusRow], length: int, pad: int) -> tuple[Tensor, Tensor]:
     # Rows are padded on the right and attention is causal, so no mask is needed.
     ids_BT = torch.full((len(rows), length), pad)
     labels_BT = torch.full((len(rows), length), -1)

@@ -2,11 +2,11 @@
 
 | loss      | a token gains                            | averaged over                           |
 |-----------|------------------------------------------|-----------------------------------------|
-| `dapo`    | `clip_tokens`                            | `over_tokens`                           |
-| `grpo`    | `clip_tokens`                            | `over_sequences`                        |
-| `dr_grpo` | `clip_tokens`                            | `over_constant`                         |
-| `gspo`    | `clip_sequences`                         | `over_sequences`                        |
-| `cispo`   | `cut_weights`                            | `over_tokens`                           |
+| `dapo`    | `clip_tokens`                            | `token_mean`                           |
+| `grpo`    | `clip_tokens`                            | `sequence_mean`                        |
+| `dr_grpo` | `clip_tokens`                            | `constant_mean`                         |
+| `gspo`    | `clip_sequences`                         | `sequence_mean`                        |
+| `cispo`   | `cispo`                            | `token_mean`                           |
 
 Every average is a sum over tokens, divided by something that all rows and ranks know: shares of a batch add up.
 """
@@ -81,7 +81,7 @@ def policy_loss(tokens: Tokens, settings: LearnerSettings, *, num_tokens: int, n
     if tokens.reference_logprobs_T is not None:
         kl_T, penalties_T = kl_terms(tokens.logprobs_T, tokens.reference_logprobs_T, settings.kl_estimator)
         gains_T, kl = gains_T - settings.kl_weight * penalties_T, kl_T.sum()
-    scale = Divisors(tokens=num_tokens, sequences=num_sequences, constant=settings.length_limit or 0)
+    scale = LossDivisors(tokens=num_tokens, sequences=num_sequences, constant=settings.length_limit or 0)
     return PolicyLoss(
         loss=-average(weights_T * gains_T, tokens.sample_T, scale),
         clipped=clipped_T.sum(),
@@ -115,7 +115,7 @@ def clip_sequences(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Ten
     return _clip(mean_T, tokens.advantages_T, low, high)
 
 
-def cut_weights(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Tensor]:
+def cispo(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Every token keeps a gradient, and only the weight of it is cut: g_t = sg(min(r_t, 1 + high)) Â_t logπ_t.
 
     CISPO (MiniMax-M1, arXiv 2506.13585), which was published without a lower bound: `low` is not used.
@@ -134,7 +134,7 @@ def _clip(log_ratio_T: Tensor, advantages_T: Tensor, low: float, high: float) ->
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Divisors:
+class LossDivisors:
     """What sums over tokens are divided by, the same on all rows and ranks."""
 
     tokens: int
@@ -143,17 +143,17 @@ class Divisors:
     """Tokens a completion may have; 0 where the loss does not ask."""
 
 
-def over_tokens(values_T: Tensor, sample_T: Tensor, by: Divisors) -> Tensor:
+def token_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
     """1/N Σ_i Σ_t x_it: each token counts the same, a long page more than a short one (DAPO, arXiv 2503.14476)."""
     return values_T.sum() / by.tokens
 
 
-def over_sequences(values_T: Tensor, sample_T: Tensor, by: Divisors) -> Tensor:
+def sequence_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
     """1/S Σ_i 1/|y_i| Σ_t x_it: each page counts the same, the tokens of a long one less (GRPO, arXiv 2402.03300)."""
     return (values_T / _lengths(sample_T)).sum() / by.sequences
 
 
-def over_constant(values_T: Tensor, sample_T: Tensor, by: Divisors) -> Tensor:
+def constant_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
     """1/(S·C) Σ_i Σ_t x_it: whatever the lengths, the policy gradient's direction (Dr. GRPO, arXiv 2503.20783)."""
     return values_T.sum() / (by.sequences * by.constant)
 
@@ -164,11 +164,11 @@ def _lengths(sample_T: Tensor) -> Tensor:
 
 
 Gain = Callable[[Tokens, float, float], tuple[Tensor, Tensor]]
-Average = Callable[[Tensor, Tensor, Divisors], Tensor]
+Average = Callable[[Tensor, Tensor, LossDivisors], Tensor]
 LOSSES: dict[str, tuple[Gain, Average]] = {
-    "dapo": (clip_tokens, over_tokens),
-    "grpo": (clip_tokens, over_sequences),
-    "dr_grpo": (clip_tokens, over_constant),
-    "gspo": (clip_sequences, over_sequences),
-    "cispo": (cut_weights, over_tokens),
+    "dapo": (clip_tokens, token_mean),
+    "grpo": (clip_tokens, sequence_mean),
+    "dr_grpo": (clip_tokens, constant_mean),
+    "gspo": (clip_sequences, sequence_mean),
+    "cispo": (cispo, token_mean),
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 from learner.losses.distill import distill_loss, hindsight_loss
 from learner.losses.logprobs import likelihood
 from learner.losses.loss import Tokens, policy_loss
-from learner.packing import Piece, Row
+from learner.packing import PackedRow, TokenSequence
 from learner.settings import LearnerSettings
 
 SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
@@ -18,7 +18,7 @@ SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class BatchCounts:
     """What the losses of one update are normalised by: counts of the whole batch, on all ranks."""
 
     tokens: int
@@ -27,14 +27,16 @@ class Scale:
     distill_weight: float
 
     @classmethod
-    def of(cls, samples: Sequence[Piece], lessons: Sequence[Piece], distill_weight: float) -> "Scale":
+    def of(
+        cls, samples: Sequence[TokenSequence], lessons: Sequence[TokenSequence], distill_weight: float
+    ) -> "BatchCounts":
         """The scale of an update that learns from these."""
         tokens, distill_tokens = (sum(len(piece.token_ids) for piece in pieces) for pieces in (samples, lessons))
         return cls(tokens=tokens, sequences=len(samples), distill_tokens=distill_tokens, distill_weight=distill_weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class RowLoss:
     """One row's share of an update."""
 
     loss: Tensor
@@ -48,15 +50,15 @@ class Share:
 
 def share(
     logits_TV: Tensor,
-    row: Row,
-    scale: Scale,
+    row: PackedRow,
+    scale: BatchCounts,
     settings: LearnerSettings,
     temperature: float,
     *,
     old_T: Tensor | None = None,
     reference_T: Tensor | None = None,
     teacher_TV: Tensor | None = None,
-) -> Share:
+) -> RowLoss:
     """A row's share. `logits_TV` predict its learnt tokens; samples were drawn at `temperature`.
 
     `old_T`: log-probs at the start of the update, None in its first step, where they are these. `reference_T`:
@@ -80,10 +82,10 @@ def share(
         read = torch.tensor([len(row.ids_L), empty], dtype=torch.float64, device=logits_TV.device)
         parts = (policy.loss, distill, entropy, policy.clipped, policy.gap_sum, policy.tail, policy.kl, agreed)
         sums = torch.cat([torch.stack([part.double() for part in parts]), read])
-    return Share(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max, logprobs_T=logprobs_T.detach())
+    return RowLoss(loss=policy.loss + distill, sums=sums, gap_max=policy.gap_max, logprobs_T=logprobs_T.detach())
 
 
-def _tokens(row: Row, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | None) -> Tokens:
+def _tokens(row: PackedRow, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | None) -> Tokens:
     """The sampled tokens of a row."""
     sampled_T = ~row.lesson_T
     return Tokens(
@@ -96,12 +98,12 @@ def _tokens(row: Row, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | N
     )
 
 
-def temperatures(row: Row, temperature: float) -> Tensor:
+def temperatures(row: PackedRow, temperature: float) -> Tensor:
     """[T] what the model's logits are divided by: samples were drawn at `temperature`, lessons count as they are."""
     return torch.where(row.lesson_T, 1.0, temperature)
 
 
-def metrics_of(sums: dict[str, float], scale: Scale, settings: LearnerSettings) -> dict[str, float]:
+def metrics_of(sums: dict[str, float], scale: BatchCounts, settings: LearnerSettings) -> dict[str, float]:
     """The metrics of an update from the SUMS of all its rows."""
     tokens = max(1, scale.tokens)
     kl = {"kl": sums["kl"] / tokens} if settings.kl_weight else {}

@@ -1,6 +1,6 @@
 """Pages that hide and show: tabs, accordion."""
 
-from reward.designs.family import Family, Traits, color, document
+from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import CANVAS, HEADED, TITLE
 from reward.designs.probes import click, hidden, probe, text, visible
 from reward.designs.words import LINES, SECTIONS
@@ -40,7 +40,7 @@ def _tabs_probes(t: Traits) -> tuple[Probe, ...]:
     )
 
 
-TABS = Family(
+TABS = DesignFamily(
     name="tabs",
     slots={**HEADED, **PARTS},
     key=("canvas", "accent", "name1", "title"),
@@ -99,7 +99,7 @@ def _accordion_probes(t: Traits) -> tuple[Probe, ...]:
     )
 
 
-ACCORDION = Family(
+ACCORDION = DesignFamily(
     name="accordion",
     slots={**HEADED, **PARTS},
     key=("canvas", "accent", "name1", "title"),

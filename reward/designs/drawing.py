@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reward.designs.disclosure import ACCORDION, TABS
-from reward.designs.family import Family, Split, Traits, fill
+from reward.designs.family import DesignFamily, Split, Traits, fill
 from reward.designs.forms import SIGNIN, TODO
 from reward.designs.look import compare, look
 from reward.designs.motion import BANNER, LOADER, TIMER
@@ -17,7 +17,7 @@ from rollout.records import Task
 STILL = (HERO, CARDS, QUOTE, NAVBAR, PRICING, TABLE, PROFILE)
 MOVING = (BANNER, LOADER, TIMER)
 INTERACTIVE = (COUNTER, PROGRESS, THEME, TABS, ACCORDION, SIGNIN, TODO)
-ALL: dict[str, Family] = {family.name: family for family in (*STILL, *MOVING, *INTERACTIVE)}
+ALL: dict[str, DesignFamily] = {family.name: family for family in (*STILL, *MOVING, *INTERACTIVE)}
 FAMILIES: tuple[str, ...] = tuple(ALL)
 """Names of the families."""
 TASKS_PER_SEED = 1_000_000
@@ -96,13 +96,13 @@ def vary(draw_: Draw, rng: random.Random, num: int = 1) -> tuple[str, tuple[str,
             return wrong, said
 
 
-def _family(name: str) -> Family:
+def _family(name: str) -> DesignFamily:
     if name not in ALL:
         raise ValueError(f"no family is called {name!r}; there are {', '.join(FAMILIES)}")
     return ALL[name]
 
 
-def _spoil(kind: Family, traits: Traits, slots: list[str], rng: random.Random) -> tuple[str, Missing]:
+def _spoil(kind: DesignFamily, traits: Traits, slots: list[str], rng: random.Random) -> tuple[str, Missing]:
     """The page with these slots wrong, and the texts that it leaves out."""
     page = kind.page(traits)
     spoilt, missing = dict(traits), Missing()

@@ -24,7 +24,7 @@ def no_probes(traits: Traits) -> tuple[Probe, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class DesignFamily:
     """One kind of page. Templates are filled with the traits by name: `{title}`; `{title_px}` for a size."""
 
     name: str

@@ -1,6 +1,6 @@
 """Pages that take typing: signin, todo."""
 
-from reward.designs.family import Family, Traits, color, document
+from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import CANVAS, HEADED, TITLE
 from reward.designs.probes import click, probe, text, type_text
 from reward.designs.words import ITEMS
@@ -45,7 +45,7 @@ def _signin_probes(t: Traits) -> tuple[Probe, ...]:
     )
 
 
-SIGNIN = Family(
+SIGNIN = DesignFamily(
     name="signin",
     slots={
         **HEADED,
@@ -115,7 +115,7 @@ def _todo_probes(t: Traits) -> tuple[Probe, ...]:
     )
 
 
-TODO = Family(
+TODO = DesignFamily(
     name="todo",
     slots={
         **HEADED,

@@ -31,7 +31,7 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Ornament:
     """One visible text and its style."""
 
     text: str
@@ -43,7 +43,7 @@ class Look:
     """The visible texts of a page in source order, and the colour of its canvas."""
 
     canvas: Color
-    marks: tuple[Mark, ...]
+    marks: tuple[Ornament, ...]
 
 
 def look(html: str) -> Look:
@@ -69,7 +69,7 @@ def compare(found: Look, wanted: Look, missing: Mapping[str, tuple[float, float]
     return tuple(dict.fromkeys(said))[:MAX_SENTENCES]
 
 
-def _style_faults(found: Mark, wanted: Mark, *, on_canvas: bool) -> list[str]:
+def _style_faults(found: Ornament, wanted: Ornament, *, on_canvas: bool) -> list[str]:
     """What is wrong with the style of one text; a text on the bare page has no ground of its own."""
     said = []
     a, b = found.style, wanted.style
@@ -91,7 +91,7 @@ class _Reader(HTMLParser):
         self.rules = [(selector.strip(), body) for names, body in RULE.findall(css) for selector in names.split(",")]
         self.stack: list[tuple[str, Style]] = [("", Style())]
         self.canvas: Color = (255, 255, 255)
-        self.marks: list[Mark] = []
+        self.marks: list[Ornament] = []
         self.feed(html)
         self.close()
 
@@ -118,7 +118,7 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         style = self.stack[-1][1]
         if data.strip() and not style.hidden:
-            self.marks.append(Mark(text=data.strip(), style=style))
+            self.marks.append(Ornament(text=data.strip(), style=style))
 
 
 def _apply(style: Style, body: str) -> Style:

@@ -1,6 +1,6 @@
 """Pages that move by themselves: banner, loader, timer. No picture falls on an instant at which they jump."""
 
-from reward.designs.family import Family, Traits, color, document
+from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import CANVAS, HEADED, TITLE
 from reward.designs.words import LINES
 
@@ -23,7 +23,7 @@ p{{animation:slide {t["seconds"]}s linear infinite alternate}}
     )
 
 
-BANNER = Family(
+BANNER = DesignFamily(
     name="banner",
     slots={**HEADED, "line": LINES, "seconds": ("3", "4", "5", "6")},
     key=("canvas", "accent", "seconds", "title"),
@@ -64,7 +64,7 @@ p{{margin:40px}}
     )
 
 
-LOADER = Family(
+LOADER = DesignFamily(
     name="loader",
     slots={**HEADED, "line": LINES, "start": ("0", "10", "20", "30"), "seconds": ("3", "4", "5", "6")},
     key=("canvas", "accent", "seconds", "title"),
@@ -104,7 +104,7 @@ setInterval(()=>{{time.textContent=Number(time.textContent)-1}},{t["tick"]});"""
     )
 
 
-TIMER = Family(
+TIMER = DesignFamily(
     name="timer",
     slots={**HEADED, "line": LINES, "start": tuple(map(str, range(20, 100))), "tick": ("600", "700", "800")},
     key=("canvas", "accent", "tick", "title"),

@@ -1,6 +1,6 @@
 """Panels that hold data: pricing, table, profile."""
 
-from reward.designs.family import Family, Traits, color, document
+from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import BUTTON, CANVAS, COLORS, HEADED, TITLE
 from reward.designs.sections import ORDINALS
 from reward.designs.words import BUTTONS, FIRST_NAMES, ITEMS, LAST_NAMES, ROLES
@@ -35,7 +35,7 @@ b{{font-size:56px;font-weight:bold}}""",
     )
 
 
-PRICING = Family(
+PRICING = DesignFamily(
     name="pricing",
     slots={
         **HEADED,
@@ -86,7 +86,7 @@ th,td{{padding:24px;border:2px solid {accent}}}""",
     )
 
 
-TABLE = Family(
+TABLE = DesignFamily(
     name="table",
     slots={
         **HEADED,
@@ -143,7 +143,7 @@ button{{background:{accent};color:#ffffff;padding:16px 40px}}""",
     )
 
 
-PROFILE = Family(
+PROFILE = DesignFamily(
     name="profile",
     slots={
         **COLORS,

@@ -1,6 +1,6 @@
 """Still sections of a page: hero, cards, quote, navbar."""
 
-from reward.designs.family import Family, Traits, color, document
+from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.palette import ALIGNS, DARKS, SIZES
 from reward.designs.phrases import ALIGN, BUTTON, CANVAS, COLORS, HEADED, TITLE
 from reward.designs.words import BUTTONS, ITEMS, LINES, PEOPLE, SECTIONS, TITLES
@@ -24,7 +24,7 @@ button{{background:{accent};color:#ffffff;padding:20px 40px}}""",
     )
 
 
-HERO = Family(
+HERO = DesignFamily(
     name="hero",
     slots={
         **COLORS,
@@ -79,7 +79,7 @@ h2{{font-size:26px;font-weight:bold;margin-bottom:10px}}""",
     )
 
 
-CARDS = Family(
+CARDS = DesignFamily(
     name="cards",
     slots={
         **HEADED,
@@ -118,7 +118,7 @@ p{{margin-top:40px}}""",
     )
 
 
-QUOTE = Family(
+QUOTE = DesignFamily(
     name="quote",
     slots={"accent": tuple(DARKS), "align": ALIGNS, "size": tuple(SIZES), "line": LINES, "name": PEOPLE},
     key=("accent", "align", "line", "name"),
@@ -165,7 +165,7 @@ p{{padding:0 40px}}""",
     )
 
 
-NAVBAR = Family(
+NAVBAR = DesignFamily(
     name="navbar",
     slots={
         **HEADED,

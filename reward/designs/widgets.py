@@ -1,6 +1,6 @@
 """Pages that answer a click with a change: counter, progress, theme."""
 
-from reward.designs.family import Family, Traits, color, document, rgb
+from reward.designs.family import DesignFamily, Traits, color, document, rgb
 from reward.designs.phrases import CANVAS, COLORS, HEADED, TITLE
 from reward.designs.probes import click, probe, style, text
 from reward.designs.words import LINES, TITLES
@@ -40,7 +40,7 @@ def _counter_probes(t: Traits) -> tuple[Probe, ...]:
     )
 
 
-COUNTER = Family(
+COUNTER = DesignFamily(
     name="counter",
     slots={
         **HEADED,
@@ -102,7 +102,7 @@ def _progress_probes(t: Traits) -> tuple[Probe, ...]:
     )
 
 
-PROGRESS = Family(
+PROGRESS = DesignFamily(
     name="progress",
     slots={
         **HEADED,
@@ -160,7 +160,7 @@ def _theme_probes(t: Traits) -> tuple[Probe, ...]:
     )
 
 
-THEME = Family(
+THEME = DesignFamily(
     name="theme",
     slots={**COLORS, "title": TITLES, "line": LINES, "button": ("Dark mode", "Switch", "Swap colors", "Theme")},
     key=("canvas", "accent", "title"),

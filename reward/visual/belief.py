@@ -39,7 +39,7 @@ SAME_LINES = 1.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Mark:
+class InkProfile:
     """What the picture shows where a text is said to be: how far each pixel is from the ground of its row."""
 
     relief: Array
@@ -85,7 +85,7 @@ def is_beyond(block: TextBlock, pixels: Array) -> bool:
     return bool(2 * crop.shape[0] * crop.shape[1] < block.width * block.height)
 
 
-def mark(block: TextBlock, pixels: Array) -> Mark | None:
+def mark(block: TextBlock, pixels: Array) -> InkProfile | None:
     """The mark a text leaves on the picture; None where it reaches beyond the edge, or is too short to tell."""
     crop = _crop(block, pixels)
     sides = rect(block)
@@ -98,10 +98,10 @@ def mark(block: TextBlock, pixels: Array) -> Mark | None:
     shape = np.asarray(Image.fromarray(apart).resize(size, Image.Resampling.BOX))
     mean = apart.mean(axis=1)
     strokes = int(max((apart.max(axis=1) - mean).max(), (mean - apart.min(axis=1)).max()))
-    return Mark(relief=_relief(shape), lines=block.height / max(1.0, block.font_px), strokes=strokes)
+    return InkProfile(relief=_relief(shape), lines=block.height / max(1.0, block.font_px), strokes=strokes)
 
 
-def shows(found: Mark | None, wanted: Mark | None) -> bool:
+def shows(found: InkProfile | None, wanted: InkProfile | None) -> bool:
     """Whether a mark may be the writing that the same text left on its reference; True where nobody can tell.
 
     Marks are correlated, smoothed and without stripes (each row's mean). A text keeps most of its correlation in

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 
 from reward.hacks import brings_pictures
-from reward.visual.evidence import Scene, compare, parts, survey, total
+from reward.visual.evidence import PageFeatures, compare, extract_features, parts, total
 from reward.visual.feedback import sentences_for
 from reward.visual.pictures import size_of
 from rollout.records import Critique, Page, Render, Task
@@ -18,7 +18,7 @@ class VisualCritic:
     """Judges pages by their references. Remembers what it saw of references; safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._references: OrderedDict[tuple[object, ...], Scene] = OrderedDict()
+        self._references: OrderedDict[tuple[object, ...], PageFeatures] = OrderedDict()
         self._lock = threading.Lock()
 
     def judge(
@@ -37,19 +37,19 @@ class VisualCritic:
         """
         sizes = [size_of(png) for png in (*pictures, *reference_pictures)]
         size = max((width for width, _ in sizes), default=1), max((height for _, height in sizes), default=1)
-        scenes = survey(render, pictures, size), self._reference(reference, reference_pictures, size)
+        scenes = extract_features(render, pictures, size), self._reference(reference, reference_pictures, size)
         evidence = compare(*scenes, rasters=brings_pictures(page, task.reference_html, render))
         named = parts(evidence)
         score = total(named)
         return Critique(score=score, feedback=sentences_for(evidence, score), parts=named, judge=JUDGE)
 
-    def _reference(self, render: Render, pictures: tuple[bytes, ...], size: tuple[int, int]) -> Scene:
+    def _reference(self, render: Render, pictures: tuple[bytes, ...], size: tuple[int, int]) -> PageFeatures:
         key = (render.page_sha256, render.renderer, *(shot.sha256 for shot in render.shots), size)
         with self._lock:
             if key in self._references:
                 self._references.move_to_end(key)
                 return self._references[key]
-        scene = survey(render, pictures, size)
+        scene = extract_features(render, pictures, size)
         with self._lock:
             self._references[key] = scene
             if len(self._references) > REMEMBERED:

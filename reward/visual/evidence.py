@@ -6,7 +6,7 @@ from math import exp, hypot
 
 import numpy as np
 
-from reward.visual.belief import Mark, buried, is_beyond, is_steady, mark, readable, shows
+from reward.visual.belief import InkProfile, buried, is_beyond, is_steady, mark, readable, shows
 from reward.visual.blocks import Pairs, largest, match, merge
 from reward.visual.colour import FAR, color_map, distances, palette
 from reward.visual.layout import Area, Placed, area, distance, match_boxes, overlaps, rect, visible
@@ -30,7 +30,7 @@ TINTED = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scene:
+class PageFeatures:
     """One page as the critic sees it."""
 
     render: Render
@@ -38,7 +38,7 @@ class Scene:
     """Readable texts, largest first."""
     order: tuple[int, ...]
     """Each one's place in the document."""
-    marks: tuple[Mark | None, ...]
+    marks: tuple[InkProfile | None, ...]
     """What each of them leaves on the last picture."""
     steady: tuple[float, ...]
     """Share of the pictures in which each of them can be read at its place, more than 0."""
@@ -78,8 +78,8 @@ class Match:
 class Evidence:
     """How two pages differ."""
 
-    found: Scene
-    wanted: Scene
+    found: PageFeatures
+    wanted: PageFeatures
     matches: tuple[Match, ...]
     missing: tuple[TextBlock, ...]
     extra: tuple[TextBlock, ...]
@@ -95,7 +95,7 @@ class Evidence:
     """`palette` of each timed shot."""
 
 
-def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> Scene:
+def extract_features(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> PageFeatures:
     """Reads a render and the PNGs of its timed shots, padded to `size`.
 
     Texts and boxes were measured when the last picture was taken, so it is the one that tells what is visible.
@@ -113,7 +113,7 @@ def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> 
     merged = merge(readable(render.blocks, last))
     order = largest(merged)
     blocks = [merged[i] for i in order]
-    return Scene(
+    return PageFeatures(
         render=render,
         blocks=tuple(blocks),
         order=tuple(order),
@@ -125,7 +125,7 @@ def survey(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> 
     )
 
 
-def compare(found: Scene, wanted: Scene, *, rasters: bool = False) -> Evidence:
+def compare(found: PageFeatures, wanted: PageFeatures, *, rasters: bool = False) -> Evidence:
     """Matches two pages. Raises ValueError when they were not pictured equally often.
 
     `rasters`: the page's source holds pictures that its reference's does not.
@@ -168,7 +168,7 @@ def compare(found: Scene, wanted: Scene, *, rasters: bool = False) -> Evidence:
     )
 
 
-def _believed(found: Scene, wanted: Scene) -> tuple[Scene, Pairs]:
+def _believed(found: PageFeatures, wanted: PageFeatures) -> tuple[PageFeatures, Pairs]:
     """The page without texts whose place shows something else than the same text of the reference, and the pairs.
 
     A text where no picture reaches can only be one that lies there in the reference too.
@@ -182,7 +182,7 @@ def _believed(found: Scene, wanted: Scene) -> tuple[Scene, Pairs]:
         found = _without(found, unseen)
 
 
-def _without(scene: Scene, gone: set[int]) -> Scene:
+def _without(scene: PageFeatures, gone: set[int]) -> PageFeatures:
     """The scene with some of its texts left out."""
     kept = [i for i in range(len(scene.blocks)) if i not in gone]
     return replace(

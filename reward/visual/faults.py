@@ -34,7 +34,7 @@ CELLS = ("td", "th")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Difference:
     """One thing to say."""
 
     loss: float
@@ -76,7 +76,7 @@ class Group:
     loss: float
 
 
-def things(evidence: Evidence, least: float, flow: Flow) -> Iterator[Fault]:
+def things(evidence: Evidence, least: float, flow: Flow) -> Iterator[Difference]:
     """All of them; `least` scales the thresholds, and `flow` learns what may have pushed other things."""
     yield from _texts(evidence, flow)
     yield from _fonts(evidence, flow, least)
@@ -125,7 +125,7 @@ def _held(boxes: Sequence[Placed], places: Array) -> Array:
     return held
 
 
-def _texts(evidence: Evidence, flow: Flow) -> Iterator[Fault]:
+def _texts(evidence: Evidence, flow: Flow) -> Iterator[Difference]:
     """Missing, extra and wrong texts."""
     whole = sum(area(rect(block)) for scene in (evidence.found, evidence.wanted) for block in scene.blocks)
     cost = sum(WEIGHTS[name] for name in TEXTS) / max(1.0, whole)
@@ -137,28 +137,28 @@ def _texts(evidence: Evidence, flow: Flow) -> Iterator[Fault]:
         if pair.likeness == 0.0:
             loss += cost * (area(rect(pair.found)) + area(rect(pair.wanted)))
         said = sentences.wrong_text(*cut_apart(pair.found.text, pair.wanted.text))
-        yield Fault(loss=loss, said=said, cause=("text", said))
+        yield Difference(loss=loss, said=said, cause=("text", said))
     for block in evidence.missing:
         flow.add(rect(block), block.height + MARGIN)
         said = sentences.missing_text(cut(block.text), *percent(block, evidence))
-        yield Fault(loss=READ + cost * area(rect(block)), said=said, cause=("missing", said))
+        yield Difference(loss=READ + cost * area(rect(block)), said=said, cause=("missing", said))
     for block in evidence.extra:
         flow.add(rect(block), block.height + MARGIN)
         said = sentences.extra_text(cut(block.text))
-        yield Fault(loss=READ + cost * area(rect(block)), said=said, cause=("extra", said))
+        yield Difference(loss=READ + cost * area(rect(block)), said=said, cause=("extra", said))
 
 
-def _fonts(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
+def _fonts(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]:
     for pair in evidence.matches:
         a, b = pair.found.font_px, pair.wanted.font_px
         if abs(a - b) >= OFF_FONT * least:
             _resized(flow, pair.found, pair.wanted)
             loss = WEIGHTS["font"] * (1.0 - min(a, b) / max(a, b)) / len(evidence.matches)
             said = sentences.wrong_font_size(cut(pair.wanted.text), a, b)
-            yield Fault(loss=2 * loss, said=said, cause=("font", a, b))
+            yield Difference(loss=2 * loss, said=said, cause=("font", a, b))
 
 
-def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
+def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]:
     """Missing and extra boxes, and those of another size; a box that holds a faulty text goes with it."""
     a, b = evidence.found, evidence.wanted
     things: list[Placed] = [*a.blocks, *a.boxes, *b.blocks, *b.boxes]
@@ -171,7 +171,7 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
         flow.add(rect(box), box.height + MARGIN)
         words = sentences.missing_box if gone else sentences.extra_box
         said = words(box.tag, *percent(box, evidence))
-        yield Fault(loss=cost * sqrt(area(rect(box))), said=said, cause=("box", gone, box.tag))
+        yield Difference(loss=cost * sqrt(area(rect(box))), said=said, cause=("box", gone, box.tag))
     within = [_held([pair[side] for pair in evidence.boxes], texts) for side in (0, 1)]
     for (found, wanted), held in zip(evidence.boxes, np.any(within[0] | within[1], axis=1), strict=True):
         wide, tall = abs(found.width - wanted.width), abs(found.height - wanted.height)
@@ -182,10 +182,10 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
         lost = 1.0 - overlap(rect(found), rect(wanted))
         size, right = (found.width, found.height), (wanted.width, wanted.height)
         said = sentences.wrong_box_size(wanted.tag, *percent(wanted, evidence), size, right)
-        yield Fault(loss=2 * cost * lost * sqrt(area(rect(wanted))), said=said, cause=("size", size, right))
+        yield Difference(loss=2 * cost * lost * sqrt(area(rect(wanted))), said=said, cause=("size", size, right))
 
 
-def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
+def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]:
     """One sentence for all that moved together, named after the topmost text among it, or else the topmost box.
 
     What changed places with another text is said to have; what only made room for it is left unsaid.
@@ -220,7 +220,7 @@ def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
         else:
             found, wanted = group.pairs[0]
             words = sentences.moved(found.tag if isinstance(found, Area) else cut(found.text), *group.by)
-        yield Fault(loss=group.loss, said=words, cause=("moved", group.by))
+        yield Difference(loss=group.loss, said=words, cause=("moved", group.by))
 
 
 def _order(group: Group, others: Sequence[Group], known: Counter[str]) -> str:

@@ -12,7 +12,7 @@ from reward.visual.colour import FAR, difference
 from reward.visual.colour import distance as color_distance
 from reward.visual.colour import distances as color_distances
 from reward.visual.evidence import WEIGHTS, Evidence, Match
-from reward.visual.faults import MOST_CHARS, MOVED, Fault, Flow, cut, percent, same_things, things
+from reward.visual.faults import MOST_CHARS, MOVED, Difference, Flow, cut, percent, same_things, things
 from reward.visual.layout import Area, area, distance, rect
 from reward.visual.pictures import Color
 from rollout.records import TextBlock
@@ -35,7 +35,7 @@ def sentences_for(evidence: Evidence, score: float) -> tuple[str, ...]:
     return tuple(said[:MOST])
 
 
-def _ranked(faults: list[Fault]) -> list[str]:
+def _ranked(faults: list[Difference]) -> list[str]:
     repeats: Counter[tuple[object, ...]] = Counter()
     weighed: list[tuple[float, str]] = []
     for fault in sorted(faults, key=lambda fault: -fault.loss):
@@ -44,7 +44,7 @@ def _ranked(faults: list[Fault]) -> list[str]:
     return list(dict.fromkeys(said for _, said in sorted(weighed, key=lambda pair: -pair[0])))
 
 
-def _faults(evidence: Evidence, least: float) -> Iterator[Fault]:
+def _faults(evidence: Evidence, least: float) -> Iterator[Difference]:
     """Every fault past its threshold; `least` scales the thresholds."""
     flow = Flow()
     yield from things(evidence, least, flow)
@@ -135,7 +135,7 @@ def _twins(one: Area, other: Area) -> bool:
     return one.tag == other.tag and max(abs(one.width - other.width), abs(one.height - other.height)) <= MOVED
 
 
-def _colors(evidence: Evidence, least: float) -> Iterator[Fault]:
+def _colors(evidence: Evidence, least: float) -> Iterator[Difference]:
     """The canvas, the texts, what is behind them, and the boxes."""
     said: set[tuple[Color, Color]] = set()
     canvas = evidence.found.render.background, evidence.wanted.render.background
@@ -143,12 +143,12 @@ def _colors(evidence: Evidence, least: float) -> Iterator[Fault]:
     if off >= OFF_COLOR * least:
         said.add(canvas)
         loss = WEIGHTS["color_map"] * min(1.0, off / FAR) / 2
-        yield Fault(loss=loss, said=sentences.wrong_canvas(*canvas), cause=("canvas",))
+        yield Difference(loss=loss, said=sentences.wrong_canvas(*canvas), cause=("canvas",))
     for pair in evidence.matches:
         colors = pair.found.color, pair.wanted.color
         if pair.color_distance >= OFF_COLOR * least:
             loss = WEIGHTS["text_color"] * min(1.0, pair.color_distance / FAR) / len(evidence.matches)
-            yield Fault(
+            yield Difference(
                 loss=2 * loss, said=sentences.wrong_color(cut(pair.wanted.text), *colors), cause=("color", colors)
             )
     screen = max(1, evidence.wanted.render.viewport[0] * evidence.wanted.render.viewport[1])
@@ -159,7 +159,7 @@ def _colors(evidence: Evidence, least: float) -> Iterator[Fault]:
         if off >= OFF_COLOR * least:
             said.add(colors)
             loss = WEIGHTS["color_map"] * min(1.0, off / FAR) * min(1.0, 0.1 + size / screen)
-            yield Fault(loss=loss, said=words, cause=("fill", colors))
+            yield Difference(loss=loss, said=words, cause=("fill", colors))
 
 
 def _grounds(
@@ -179,31 +179,31 @@ def _fills(evidence: Evidence) -> Iterator[tuple[tuple[Color, Color], float, str
             yield (found.color, wanted.color), area(rect(wanted)), words
 
 
-def _motion(evidence: Evidence) -> Iterator[Fault]:
+def _motion(evidence: Evidence) -> Iterator[Difference]:
     """Pictures that are right at first and wrong later."""
-    weigh = WEIGHTS["color_map"], WEIGHTS["structure"]
+    decide = WEIGHTS["color_map"], WEIGHTS["structure"]
     shots = zip(evidence.colors, evidence.structures, strict=True)
-    lost = [weigh[0] * (1.0 - color) + weigh[1] * (1.0 - shape) for color, shape in shots]
+    lost = [decide[0] * (1.0 - color) + decide[1] * (1.0 - shape) for color, shape in shots]
     worst = max(range(len(lost)), key=lambda i: lost[i])
     if lost[worst] > 3 * lost[0] + 0.005:
         at_ms = evidence.wanted.render.shots[worst].at_ms
-        yield Fault(loss=sum(lost) / len(lost), said=sentences.wrong_motion(at_ms), cause=("motion",))
+        yield Difference(loss=sum(lost) / len(lost), said=sentences.wrong_motion(at_ms), cause=("motion",))
 
 
-def _height(evidence: Evidence, flow: Flow, least: float) -> Iterator[Fault]:
+def _height(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]:
     found, wanted = evidence.found.render.document[1], evidence.wanted.render.document[1]
     if abs(found - wanted) > max(MOVED * least, flow.down):
         loss = WEIGHTS["size"] * (1.0 - min(found, wanted) / max(found, wanted))
-        yield Fault(loss=loss, said=sentences.wrong_height(found, wanted), cause=("height",))
+        yield Difference(loss=loss, said=sentences.wrong_height(found, wanted), cause=("height",))
 
 
-def _probes(evidence: Evidence) -> Iterator[Fault]:
+def _probes(evidence: Evidence) -> Iterator[Difference]:
     probes = evidence.found.render.probes
     for probe in probes:
         if not probe.held:
             detail = " ".join(probe.detail.split())[: 2 * MOST_CHARS].rstrip(".")
             said = sentences.failed_probe(probe.name, detail or "it does not do what was asked")
-            yield Fault(loss=PROBES / len(probes), said=said, cause=("probe", probe.name))
+            yield Difference(loss=PROBES / len(probes), said=said, cause=("probe", probe.name))
 
 
 def _area(evidence: Evidence) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.browser.renderer import ChromiumRenderer
-from actors.mirror.addresses import Nothing, Wanted, WantedFonts, parse
+from actors.mirror.addresses import FileRequest, Nothing, WantedFonts, parse
 from actors.mirror.folder import INDEX, Mirror
 from actors.mirror.versions import choose
 from actors.settings import BrowserSettings
@@ -50,7 +50,7 @@ from rollout.records import Page
 )  # fmt: skip
 def test_an_address_names_package_version_and_file(url: str, expected: tuple[str, str, str]) -> None:
     found = parse(url)
-    assert isinstance(found, Wanted)
+    assert isinstance(found, FileRequest)
     assert (found.package, found.version, found.paths[0] if found.paths else "") == expected
     assert not found.module
 
@@ -66,7 +66,7 @@ def test_an_address_names_package_version_and_file(url: str, expected: tuple[str
 )
 def test_an_address_may_ask_for_a_module(url: str) -> None:
     found = parse(url)
-    assert isinstance(found, Wanted)
+    assert isinstance(found, FileRequest)
     assert found.module
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from family import Family
+from family import ProcessFamily
 from truth import Finding, events_of, examine
 from victims import VICTIMS, Victim
 from world import STAGES, World
@@ -75,7 +75,7 @@ class Calm:
     seconds: float
 
 
-def rest(folder: Path, family: Family) -> Calm:
+def rest(folder: Path, family: ProcessFamily) -> Calm:
     """Does the undisturbed run, unless it is there from an earlier call."""
     times = folder / "times.json"
     if times.exists():
@@ -109,7 +109,7 @@ def moments(seed: int, victims: Sequence[Victim], num: int = KILLS) -> list[Mome
 
 
 def disturb(
-    victims: Sequence[Victim], calm: Calm, folder: Path, family: Family, when: Sequence[Moment]
+    victims: Sequence[Victim], calm: Calm, folder: Path, family: ProcessFamily, when: Sequence[Moment]
 ) -> Iterator[Row]:
     """Does a run with some kills. Raises AssertionError when it is not as it must be."""
     world = World(folder, family)
@@ -144,7 +144,7 @@ def disturb(
 
 def rows(seed: int, only: str, folder: Path) -> Iterator[str]:
     """The table, line by line, as it becomes known."""
-    with Family() as family:
+    with ProcessFamily() as family:
         calm = rest(folder / "calm", family)
         yield HEAD
         for victims in VICTIMS:

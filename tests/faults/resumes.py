@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from exact import differences
-from family import Family
+from family import ProcessFamily
 from world import World
 
-from cluster.storage.pending_groups import Shelf
+from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store, read_groups
 from cluster.training.metrics import batch_id
 
@@ -65,7 +65,7 @@ class Seen:
         store = Store(world.run)
         for step, batch in batches_of(store).items():
             assert self.batches.setdefault(step, batch) == batch, f"step {step} was learnt from another batch before"
-        shelf = Shelf(store, SEED)
+        shelf = PendingGroups(store, SEED)
         for place in shelf.places():
             self.begun += 1
             if (group := shelf.take(place)) is not None:
@@ -148,7 +148,7 @@ def check_once(world: World, seen: Seen, staleness: int) -> str:
     given_up = int(sum(row["groups_given_up"] for row in history))
     late = [place for place in unused if place[0] + staleness >= STEPS]
     assert len(unused) <= given_up + (len(late) if staleness else 0), f"finished groups were lost: {unused}"
-    assert Shelf(store, SEED).places() == []
+    assert PendingGroups(store, SEED).places() == []
     found = f"of {len(seen.finished)} groups that kills found finished, {len(unused)} were too stale for any step"
     return f"{len(learnt)} episodes, each learnt from once; {found}"
 
@@ -219,7 +219,7 @@ def written(store: Store) -> Iterator[tuple[object, ...]]:
 def lines(seed: int, staleness: int, folder: Path, num: int) -> Iterator[str]:
     """The page, line by line, as it becomes known."""
     options = (*OPTIONS, f"max_staleness={staleness}")
-    with Family() as family:
+    with ProcessFamily() as family:
         calm, world = World(folder / "calm", family, options), World(folder / "killed", family, options)
         set_up_s, work_s = undisturbed(calm)
         calm_s = f"undisturbed {set_up_s:.0f} s of set-up, {work_s:.0f} s of work"

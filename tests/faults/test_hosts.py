@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from family import Family
+from family import ProcessFamily
 from hosts import Host, Hosts, NoHosts, apart
 from nodes import RAY, start_node
 from truth import events_of, examine
@@ -50,7 +50,7 @@ print(urllib.request.urlopen(request, timeout=60).read().decode())
 class Site(World):
     """A Ray cluster of two hosts, and a run that is a job there."""
 
-    def __init__(self, folder: Path, family: Family, hosts: Hosts) -> None:
+    def __init__(self, folder: Path, family: ProcessFamily, hosts: Hosts) -> None:
         super().__init__(folder, family, (*PLACED, *SPREAD))
         self.hosts, (self.near, self.far) = hosts, hosts.all
         self.variables |= IMPATIENT | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -111,7 +111,7 @@ def hosts() -> Iterator[Hosts]:
 
 @pytest.fixture
 def world(tmp_path: Path, hosts: Hosts) -> Iterator[Site]:
-    with Family() as family:
+    with ProcessFamily() as family:
         site = Site(tmp_path, family, hosts)
         try:
             yield site

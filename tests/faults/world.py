@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from family import Family
+from family import ProcessFamily
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = "tests/support/tiny.toml"
@@ -27,7 +27,7 @@ LOOK_S = 0.1
 class World:
     """One run. Whatever it starts is in the family, whatever it writes below the folder."""
 
-    def __init__(self, folder: Path, family: Family, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, family: ProcessFamily, options: Sequence[str] = ()) -> None:
         self.folder, self.family, self.options = folder, family, (*OPTIONS, f"runs={folder}", *options)
         self.place = folder
         """Where its runs are."""

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from learner.attention import packed_attention
-from learner.packing import Piece, alone, families, lay_out
+from learner.packing import TokenSequence, alone, families, pack_tensors
 
 PIECES = [
-    Piece(prompt_ids=(1, 2, 3), token_ids=(4, 5, 6), logprobs=(-1.0, -2.0, -3.0), advantage=0.5),
-    Piece(prompt_ids=(7,), token_ids=(8, 9), logprobs=(-4.0, -5.0), advantage=-0.5),
-    Piece(prompt_ids=(1, 2, 3), token_ids=(9,), logprobs=(-6.0,), advantage=1.5),
-    Piece(prompt_ids=(1, 2, 3), token_ids=(5, 5), lesson=True),
+    TokenSequence(prompt_ids=(1, 2, 3), token_ids=(4, 5, 6), logprobs=(-1.0, -2.0, -3.0), advantage=0.5),
+    TokenSequence(prompt_ids=(7,), token_ids=(8, 9), logprobs=(-4.0, -5.0), advantage=-0.5),
+    TokenSequence(prompt_ids=(1, 2, 3), token_ids=(9,), logprobs=(-6.0,), advantage=1.5),
+    TokenSequence(prompt_ids=(1, 2, 3), token_ids=(5, 5), lesson=True),
 ]
 
 
 def test_siblings_read_their_prompt_once() -> None:
     family, only = families(PIECES, 99)
-    row = lay_out([family, only], "cpu")
+    row = pack_tensors([family, only], "cpu")
     assert row.ids_L.tolist() == [1, 2, 3, 4, 5, 5, 7, 8]
     assert row.positions_L.tolist() == [0, 1, 2, 3, 4, 3, 0, 1]
     assert row.spans == [[3, 2, 1], [2]]
@@ -47,13 +47,13 @@ def test_a_family_is_no_longer_than_it_may_be_and_neither_are_those_who_teach_it
     st.integers(1, 40),
 )
 def test_nobody_is_lost(shapes: list[tuple[int, int]], most: int) -> None:
-    pieces = [Piece(prompt_ids=(num,) * num, token_ids=tuple(range(length))) for num, length in shapes]
+    pieces = [TokenSequence(prompt_ids=(num,) * num, token_ids=tuple(range(length))) for num, length in shapes]
     found = families(pieces, most)
     assert all(one.length <= most or len(one.pieces) == 1 for one in found)
     assert all(len({piece.prompt_ids for piece in one.pieces}) == 1 for one in found)
     key = lambda piece: (piece.prompt_ids, piece.token_ids)  # noqa: E731
     assert sorted((piece for one in found for piece in one.pieces), key=key) == sorted(pieces, key=key)
-    row = lay_out(found, "cpu")
+    row = pack_tensors(found, "cpu")
     assert len(row.ids_L) == len(row.positions_L) == sum(map(sum, row.spans)) == sum(one.length for one in found)
     assert sum(one.length for one in found) <= sum(one.length for one in alone(pieces))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from drawn_pages import PAGE, SHOP, TASK, WHITE, Fill, pictures, render
 
-from reward.hacks import brings_pictures, suspicions
+from reward.hacks import brings_pictures, hacking_flags
 from reward.visual.belief import is_readable, mark, shows
 from reward.visual.critic import VisualCritic
 from reward.visual.pictures import decode
@@ -95,7 +95,7 @@ HONEST = """<h1>Score 3 to 1</h1><p>Judges of the cake contest</p><!-- end of he
 
 @pytest.mark.parametrize("sign", SIGNS)
 def test_a_source_that_gives_itself_away_is_flagged(sign: str) -> None:
-    assert suspicions(Page(html=SIGNS[sign]), SEEN) == (sign,)
+    assert hacking_flags(Page(html=SIGNS[sign]), SEEN) == (sign,)
 
 
 def test_a_render_that_gives_itself_away_is_flagged() -> None:
@@ -109,7 +109,7 @@ def test_a_render_that_gives_itself_away_is_flagged() -> None:
         "endless": replace(SEEN, document=(800, 50_000)),
         "restless": render(replace(SHOP, speed=30.0)),
     }
-    assert {sign: suspicions(PAGE, seen) for sign, seen in flagged.items()} == {sign: (sign,) for sign in flagged}
+    assert {sign: hacking_flags(PAGE, seen) for sign, seen in flagged.items()} == {sign: (sign,) for sign in flagged}
 
 
 LISTENERS = """<script>addEventListener('load', start); document.addEventListener('DOMContentLoaded', start);
@@ -144,30 +144,32 @@ EVERYDAY = {
 @pytest.mark.parametrize("kind", EVERYDAY)
 def test_everyday_pages_are_not_flagged(kind: str) -> None:
     html, shown = EVERYDAY[kind]
-    assert suspicions(Page(html=html), shown) == ()
+    assert hacking_flags(Page(html=html), shown) == ()
 
 
 def test_a_text_is_hidden_only_where_the_picture_shows_one_colour() -> None:
     """White on white by its styles, and on a photo in the picture: the ground may be an image."""
     texts = tuple(replace(block, color=WHITE, background=WHITE) for block in SEEN.blocks)
     hidden = replace(SEEN, blocks=texts)
-    assert suspicions(PAGE, hidden, pictures(BARE)[-1]) == ("hidden_text",)
-    assert suspicions(PAGE, hidden, pictures(STRIPES)[-1]) == ()
+    assert hacking_flags(PAGE, hidden, pictures(BARE)[-1]) == ("hidden_text",)
+    assert hacking_flags(PAGE, hidden, pictures(STRIPES)[-1]) == ()
 
 
 def test_an_image_that_shows_more_than_an_illustration_is_flagged() -> None:
     large = replace(SEEN, boxes=(Box(tag="img", x=0, y=0, width=800, height=600),))
-    assert suspicions(Page(html=RASTER), large) == ("brought_picture",)
-    assert suspicions(Page(html=f"{RASTER}<script>pen.drawImage(photo, 0, 0)</script>"), PHOTO) == ("brought_picture",)
-    assert suspicions(Page(html=RASTER), replace(SEEN, boxes=())) == ("brought_picture",)
+    assert hacking_flags(Page(html=RASTER), large) == ("brought_picture",)
+    assert hacking_flags(Page(html=f"{RASTER}<script>pen.drawImage(photo, 0, 0)</script>"), PHOTO) == (
+        "brought_picture",
+    )
+    assert hacking_flags(Page(html=RASTER), replace(SEEN, boxes=())) == ("brought_picture",)
 
 
 def test_what_appears_just_before_the_last_picture_is_flagged() -> None:
     late = replace(SEEN, shots=(BARE.shots[0], BARE.shots[1], SEEN.shots[2]))
-    assert suspicions(Page(html="<script>setTimeout(show, 1900)</script>"), late) == ("restless",)
+    assert hacking_flags(Page(html="<script>setTimeout(show, 1900)</script>"), late) == ("restless",)
 
 
 def test_honest_pages_are_not_flagged() -> None:
-    assert suspicions(Page(html=HONEST), SEEN) == ()
+    assert hacking_flags(Page(html=HONEST), SEEN) == ()
     moving = Page(html="<style>h1{animation:slide 2s}</style>")
-    assert suspicions(moving, render(replace(SHOP, speed=30.0))) == ()
+    assert hacking_flags(moving, render(replace(SHOP, speed=30.0))) == ()

@@ -61,7 +61,7 @@ def score(found: Paper, wanted: Paper) -> float:
     return CRITIC.judge(TASK, PAGE, mine, reference, pictures(mine), pictures(reference)).score
 
 
-Fault = Callable[[Paper, int], Paper]
+Difference = Callable[[Paper, int], Paper]
 SOME = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
@@ -75,7 +75,7 @@ def test_a_page_is_worth_everything_to_itself_and_an_empty_one_next_to_nothing(p
 @pytest.mark.parametrize("fault", [shifted, recoloured, deleted, resized, everything])
 @SOME
 @given(paper=sound_pages())
-def test_no_page_gains_from_a_fault_that_grows(fault: Fault, paper: Paper) -> None:
+def test_no_page_gains_from_a_fault_that_grows(fault: Difference, paper: Paper) -> None:
     levels = range(min(4, len(paper.texts) + 1) if fault is deleted else 4)
     scores = [score(fault(paper, level), paper) for level in levels]
     assert scores[0] == 1.0

@@ -19,14 +19,14 @@ from learner.checkpoint import verify, writing
 from reward.score import score
 from reward.settings import ScoreSettings
 from rollout.errors import BrowserFault, CriticFault, PromptTooLong
-from rollout.ports import Cast
+from rollout.ports import EpisodeServices
 from rollout.prompts import REVIEW, answer, feedback_text
 from rollout.records import (
     Batch,
     Comparison,
     Completion,
+    ControlTrial,
     Critique,
-    Exploration,
     Page,
     Preference,
     Probe,
@@ -102,7 +102,7 @@ class PaperRenderer:
             outcome="exception" if broken else "ok",
             detail="ReferenceError: paper" if broken else "",
             shots=shots,
-            explored=(Exploration(control="button 'Level'", changed=True, thrown=("Error: torn",)),),
+            explored=(ControlTrial(control="button 'Level'", changed=True, thrown=("Error: torn",)),),
             renderer="paper",
         )
 
@@ -205,13 +205,13 @@ def task(identity: str = "t", **fields: Any) -> Task:
     return Task(id=identity, brief=f"Build {identity}.", **fields)
 
 
-def cast(**members: Any) -> Cast:
+def cast(**members: Any) -> EpisodeServices:
     """The paper cast, with any member replaced."""
     members = {"policy": PaperPolicy(), "renderer": PaperRenderer(), "critic": PaperCritic()} | members
-    return Cast(**members, score=partial(score, settings=ScoreSettings()))
+    return EpisodeServices(**members, score=partial(score, settings=ScoreSettings()))
 
 
-def worker(cast_: Cast, settings: Any, store: Any) -> EpisodeWorker:
+def worker(cast_: EpisodeServices, settings: Any, store: Any) -> EpisodeWorker:
     """An episode worker in this process."""
     return EpisodeWorker(cast_, settings, store)
 

@@ -15,7 +15,7 @@ ENDING_S = 20.0
 """Seconds that ended processes may take to be gone."""
 
 
-class Family:
+class ProcessFamily:
     """Everybody who came to be below this process while it is open; those left at the end are killed."""
 
     def __init__(self) -> None:

@@ -16,9 +16,9 @@ from drawn_pages import PAGE, SHOP, render
 from actors.judge_settings import JudgeSettings
 from actors.settings import CriticsSettings
 from cluster.distributed import launch
-from cluster.distributed.clients import CriticPool
+from cluster.distributed.clients import CriticClient
 from cluster.distributed.connection import connect
-from cluster.distributed.health import keep_vigil, look
+from cluster.distributed.health import look, monitor_actors
 from cluster.distributed.pool import Pool
 from cluster.settings import RunSettings
 from rollout.errors import CriticFault
@@ -34,7 +34,7 @@ def settings(model: str, folder: str) -> RunSettings:
     return RunSettings(critic=critic, judge=judge, cache=folder)
 
 
-async def ask(critics: CriticPool, number: int) -> Critique:
+async def ask(critics: CriticClient, number: int) -> Critique:
     """A judgment of a page that differs from all others."""
     shown = render(SHOP.change(0, text=f"Velvet Lantern {number}"))
     return await critics.judge(Task(id=f"t{number}", brief=f"Build page {number}."), PAGE, shown, None)
@@ -42,14 +42,14 @@ async def ask(critics: CriticPool, number: int) -> Critique:
 
 async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
     """Some judgments, the judge's death, more judgments."""
-    agency, notes = launch.Agency(chosen), list[str]()
+    agency, notes = launch.ActorLauncher(chosen), list[str]()
     try:
         judges = await agency.hire_judges(folder)
         hired = await agency.hire_critics(agency.bundle("", 0.1), folder / "costs")
         await agency.begin_in_turn(("judge", judges, "start"), ("critic", hired, "ping"))
-        critics = CriticPool(hired, timeout_s=600.0, limit=64, lost=print)
+        critics = CriticClient(hired, timeout_s=600.0, limit=64, lost=print)
         pool = Pool("judge", judges, fault=CriticFault, timeout_s=600.0, limit=1)
-        vigil = asyncio.create_task(keep_vigil([], [pool], notes.append, lambda *_: None, every_s=0.5))
+        vigil = asyncio.create_task(monitor_actors([], [pool], notes.append, lambda *_: None, every_s=0.5))
         before = [await ask(critics, number) for number in range(FIRST)]
         life, _ = await pool.ask_one(0, "__ray_call__", look)
         asked = [asyncio.create_task(ask(critics, number)) for number in range(FIRST, FIRST + LATER)]

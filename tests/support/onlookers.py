@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.browser.chromium.launch import find_executable
-from cluster.monitoring.gauges import ACTORS, READINGS
+from cluster.monitoring.gauges import ACTORS, GAUGES
 
 PATIENCE_S = 120
 """Ray's exporter and dashboard gather what they show every few seconds."""
@@ -35,7 +35,7 @@ def wait_for(look: Callable[[], Any], wanted: Any) -> None:
 
 def check_metrics(exporter: str, run: str) -> None:
     """Every metric of this run is exported, with every value of its label."""
-    expected = {(reading.name, label) for reading in READINGS for label in reading.values}
+    expected = {(reading.name, label) for reading in GAUGES for label in reading.values}
     expected |= {(ACTORS, f"{pool}/{state}") for pool in POOLS for state in ("well", "lost")}
 
     def missing() -> set[tuple[str, str]]:

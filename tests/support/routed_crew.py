@@ -85,10 +85,10 @@ class CountingChromium(ChromiumRenderer, Counting):
         return render
 
 
-class Crew:
+class RunActors:
     """Everyone who was hired."""
 
-    def __init__(self, agency: launch.Agency) -> None:
+    def __init__(self, agency: launch.ActorLauncher) -> None:
         self.agency = agency
         self.hired: dict[str, list[Any]] = {}
 
@@ -135,7 +135,7 @@ class Crew:
         return counts
 
 
-async def in_peace(crew: Crew) -> dict[str, Any]:
+async def in_peace(crew: RunActors) -> dict[str, Any]:
     """Idle browsers, a crowd, a page that all want, engines, critics."""
     workers, found = range(WORKERS), dict[str, Any]()
     await asyncio.gather(*(launch.render(worker, f"0.5 idle{worker}") for worker in workers))
@@ -163,7 +163,7 @@ async def in_peace(crew: Crew) -> dict[str, Any]:
     return found
 
 
-async def under_fire(crew: Crew, victim: str) -> dict[str, Any]:
+async def under_fire(crew: RunActors, victim: str) -> dict[str, Any]:
     """Twelve pages of each worker, of which one actor dies meanwhile."""
     await launch.counted("browser")
     pages = [(worker, f"0.3 {victim}{worker}-{i}") for worker in range(WORKERS) for i in range(6)]
@@ -175,7 +175,7 @@ async def under_fire(crew: Crew, victim: str) -> dict[str, Any]:
     return {"outcomes": Counter(outcomes), "most": most, "leftover": await launch.leftover()}
 
 
-async def with_stubs(crew: Crew) -> dict[str, Any]:
+async def with_stubs(crew: RunActors) -> dict[str, Any]:
     """In peace first, then with deaths."""
     found: dict[str, Any] = {"peace": await in_peace(crew)}
     for victim in ("worker", "router", "browser"):
@@ -184,7 +184,7 @@ async def with_stubs(crew: Crew) -> dict[str, Any]:
     return found
 
 
-async def with_chromium(crew: Crew) -> dict[str, Any]:
+async def with_chromium(crew: RunActors) -> dict[str, Any]:
     """Pages of their own and one that all want, in real browsers."""
     workers = range(WORKERS)
     own = [f"<!doctype html><h1>Page {worker}</h1>" for worker in workers]
@@ -199,10 +199,10 @@ async def with_chromium(crew: Crew) -> dict[str, Any]:
     return {"idle": first, "outcomes": shared, "shared": renders, "most": most, "leftover": await launch.leftover()}
 
 
-async def work(settings: RunSettings, folder: Path, browser: type, scenario: Callable[[Crew], Any]) -> Any:
-    agency = launch.Agency(settings)
+async def work(settings: RunSettings, folder: Path, browser: type, scenario: Callable[[RunActors], Any]) -> Any:
+    agency = launch.ActorLauncher(settings)
     try:
-        hired = Crew(agency)
+        hired = RunActors(agency)
         await hired.hire(browser, (settings.browser,) if browser is CountingChromium else (), folder)
         return await scenario(hired)
     finally:

@@ -24,7 +24,7 @@ async def main(model: Path, overrides: list[str]) -> dict[str, Any]:
     for override in overrides:
         apply_override(values, override)
     settings = check_settings(values, "sync_graph")
-    connection, agency = connect(), launch.Agency(settings)
+    connection, agency = connect(), launch.ActorLauncher(settings)
     syncs, written = [], []
     try:
         learner = await agency.hire_learner(model)

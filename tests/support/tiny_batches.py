@@ -4,7 +4,7 @@ import random
 import socket
 from dataclasses import replace
 
-from rollout.records import Hindsight, Lesson, Message, Sample
+from rollout.records import FeedbackTarget, Message, RevisionTarget, Sample
 
 
 def samples(num: int = 6, seed: int = 0) -> tuple[Sample, ...]:
@@ -30,16 +30,16 @@ def siblings(num: int = 3, seed: int = 0) -> tuple[Sample, ...]:
     )
 
 
-def hindsights(num: int = 2) -> tuple[Hindsight, ...]:
+def hindsights(num: int = 2) -> tuple[RevisionTarget, ...]:
     """The first samples as revisions whose first prompt was a shorter one."""
     return tuple(
-        Hindsight(prompt_ids=sample.prompt_ids[:1], shown_ids=sample.prompt_ids, token_ids=sample.token_ids)
+        RevisionTarget(prompt_ids=sample.prompt_ids[:1], shown_ids=sample.prompt_ids, token_ids=sample.token_ids)
         for sample in samples(num)
     )
 
 
 LESSONS = tuple(
-    Lesson(messages=(Message(role="user", content=brief),), target=f"<feedback>\n- {said}\n</feedback>")
+    FeedbackTarget(messages=(Message(role="user", content=brief),), target=f"<feedback>\n- {said}\n</feedback>")
     for brief, said in (("a card", "The title is too small."), ("a price table", "The page is blank."))
 )
 

@@ -20,7 +20,7 @@ class CommandRefused(Exception):
     """The browser answered a command with an error."""
 
 
-class Pipe:
+class CdpPipe:
     """Messages are JSON objects that end in a zero byte; one reader hands answers to futures and events to handlers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +32,7 @@ class Pipe:
         self._task = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, end: socket.socket) -> "Pipe":
+    async def open(cls, end: socket.socket) -> "CdpPipe":
         """Takes over our end of a socket pair whose other end the browser has as descriptors 3 and 4."""
         return cls(*await asyncio.open_connection(sock=end, limit=LARGEST_MESSAGE))
 
@@ -100,10 +100,10 @@ class Pipe:
             answer.set_result(message.get("result", {}))
 
 
-class Session:
+class CdpSession:
     """The pipe, addressed to one attached target."""
 
-    def __init__(self, pipe: Pipe, id: str) -> None:
+    def __init__(self, pipe: CdpPipe, id: str) -> None:
         self.pipe, self.id = pipe, id
 
     def post(self, method: str, **params: Any) -> Answer:

@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 
-from actors.browser.chromium.cdp import Pipe
+from actors.browser.chromium.cdp import CdpPipe
 
 COUNT_TIMEOUT_S = 2.0
 COUNTED = ("renderer", "GPU")
 
 
-class Effort:
+class CpuUse:
     """CPU seconds since `start`, as far as they were counted."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: CdpPipe) -> None:
         self.pipe = pipe
         self.cpu_s = self.gpu_s = 0.0
         """All of it, and the GPU process's part."""

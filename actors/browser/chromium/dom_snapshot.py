@@ -4,8 +4,8 @@ import json
 from typing import Any, TypedDict
 
 from actors.browser.chromium import document, pseudo_elements, shadow_roots
-from actors.browser.chromium.cdp import Session
-from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.cdp import CdpSession
+from actors.browser.chromium.isolated_world import IsolatedWorld
 from rollout.records import Box, TextBlock
 
 Rgb = tuple[int, int, int]
@@ -21,7 +21,7 @@ class Reading(TypedDict):
     document: tuple[int, int]
 
 
-async def read_document(session: Session, world: World, html: str) -> Reading:
+async def read_document(session: CdpSession, world: IsolatedWorld, html: str) -> Reading:
     """What the document shows now. `html` is its source, which says what the browser has to be asked for."""
     if shadow_roots.may_close(html):
         await shadow_roots.give_closed(session, world)

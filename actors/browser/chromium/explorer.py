@@ -9,12 +9,12 @@ import json
 from collections.abc import AsyncIterator
 from typing import TypedDict
 
-from actors.browser.chromium.input import Hands
-from actors.browser.chromium.isolated_world import World
-from actors.browser.chromium.page_monitor import Witness
+from actors.browser.chromium.input import PageInput
+from actors.browser.chromium.isolated_world import IsolatedWorld
+from actors.browser.chromium.page_monitor import PageMonitor
 from actors.browser.chromium.scripts import TOOLS
-from actors.browser.chromium.virtual_clock import FrameClock
-from rollout.records import Exploration
+from actors.browser.chromium.virtual_clock import VirtualClock
+from rollout.records import ControlTrial
 
 SETTLE_MS = 300.0
 """Page time before each picture, for transitions to come to their end."""
@@ -88,11 +88,11 @@ class Control(TypedDict):
 class Explorer:
     """Operates one page's controls; `at` is the one that is in hand."""
 
-    def __init__(self, hands: Hands, clock: FrameClock, world: World, witness: Witness) -> None:
+    def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld, witness: PageMonitor) -> None:
         self.hands, self.clock, self.world, self.witness = hands, clock, world, witness
         self.at = ""
 
-    async def explore(self, most: int) -> AsyncIterator[tuple[Exploration, bytes]]:
+    async def explore(self, most: int) -> AsyncIterator[tuple[ControlTrial, bytes]]:
         """What came of each of the first `most` controls, and the picture after it."""
         controls: list[Control] = json.loads(await self.world(f"{FIND}({most})"))
         for number, control in enumerate(controls):
@@ -101,10 +101,10 @@ class Explorer:
             self.at = ""
             yield seen
 
-    async def _try(self, number: int, control: Control) -> tuple[Exploration, bytes]:
+    async def _try(self, number: int, control: Control) -> tuple[ControlTrial, bytes]:
         place = json.loads(await self.world(f"{REACH}({number}, {json.dumps(bool(control['key']))})"))
         if place["problem"]:
-            return Exploration(control=control["name"], detail=place["problem"]), await self.clock.picture()
+            return ControlTrial(control=control["name"], detail=place["problem"]), await self.clock.picture()
         await self.hands.point(place["x"], place["y"])
         before = await self._settled()
         thrown, blocked = len(self.witness.exceptions), len(self.witness.blocked)
@@ -116,7 +116,7 @@ class Explorer:
             await self.hands.type(control["text"])
         after = await self._settled()
         asked = self.witness.blocked[blocked:]
-        seen = Exploration(
+        seen = ControlTrial(
             control=control["name"],
             changed=after != before,
             thrown=tuple(self.witness.exceptions[thrown:]),

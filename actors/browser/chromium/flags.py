@@ -57,5 +57,5 @@ QUIET_FLAGS = (
 )
 """Nothing happens that the page did not ask for."""
 
-FENCE_FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=512")
+ISOLATION_FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=512")
 """No host name resolves, addresses included; JavaScript's own heap is bounded (RLIMIT_DATA bounds the rest)."""

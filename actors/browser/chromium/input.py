@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from actors.browser.chromium.cdp import Answer, Session
-from actors.browser.chromium.virtual_clock import FrameClock
+from actors.browser.chromium.cdp import Answer, CdpSession
+from actors.browser.chromium.virtual_clock import VirtualClock
 
 LONGEST_TYPED = 200
 KEY_CODES = {
@@ -27,10 +27,10 @@ KEY_CODES = {
 TYPED_BY_KEY = {"Enter": "\r", "Space": " "}
 
 
-class Hands:
+class PageInput:
     """One page's mouse and keyboard. Page time stands still while they work."""
 
-    def __init__(self, session: Session, clock: FrameClock) -> None:
+    def __init__(self, session: CdpSession, clock: VirtualClock) -> None:
         self.session, self.clock = session, clock
 
     async def point(self, x: float, y: float) -> None:

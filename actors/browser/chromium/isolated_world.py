@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from actors.browser.chromium.cdp import CommandRefused, Session
+from actors.browser.chromium.cdp import CdpSession, CommandRefused
 from actors.browser.chromium.scripts import READER_WORLD
 
 
-class World:
+class IsolatedWorld:
     """Evaluates our scripts; sees the document, but none of the page's variables and patches."""
 
-    def __init__(self, session: Session, context: int) -> None:
+    def __init__(self, session: CdpSession, context: int) -> None:
         self.session, self.context = session, context
 
     @classmethod
-    async def open(cls, session: Session, frame: str) -> "World":
+    async def open(cls, session: CdpSession, frame: str) -> "IsolatedWorld":
         """A new world on the document that `frame` shows now."""
         answer = await session.post("Page.createIsolatedWorld", frameId=frame, worldName=READER_WORLD)
         return cls(session, answer["executionContextId"])

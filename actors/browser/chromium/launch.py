@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.browser.chromium.cdp import BrowserLost, Pipe
-from actors.browser.chromium.flags import FENCE_FLAGS, FRAME_FLAGS, LOOK_FLAGS, QUIET_FLAGS, WHOLE_FLAGS
+from actors.browser.chromium.cdp import BrowserLost, CdpPipe
+from actors.browser.chromium.flags import FRAME_FLAGS, ISOLATION_FLAGS, LOOK_FLAGS, QUIET_FLAGS, WHOLE_FLAGS
 from rollout.errors import BrowserFault
 
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
@@ -32,7 +32,7 @@ LARGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
+class Isolation:
     """One way of shutting the browser in."""
 
     name: str
@@ -42,11 +42,11 @@ class Fence:
     """Chromium's own sandbox of its renderers."""
 
 
-FENCES = (
-    Fence(name="bubblewrap and sandbox", namespaces=True, sandbox=True),
-    Fence(name="sandbox alone", namespaces=False, sandbox=True),
-    Fence(name="bubblewrap alone", namespaces=True, sandbox=False),
-    Fence(name="none", namespaces=False, sandbox=False),
+ISOLATIONS = (
+    Isolation(name="bubblewrap and sandbox", namespaces=True, sandbox=True),
+    Isolation(name="sandbox alone", namespaces=False, sandbox=True),
+    Isolation(name="bubblewrap alone", namespaces=True, sandbox=False),
+    Isolation(name="none", namespaces=False, sandbox=False),
 )
 """Best first; what a machine refuses (user namespaces, mostly) is left for the next."""
 
@@ -54,7 +54,7 @@ FENCES = (
 class Process:
     """A running Chromium and its pipe."""
 
-    def __init__(self, pid: int, pipe: Pipe, profile: Path | None) -> None:
+    def __init__(self, pid: int, pipe: CdpPipe, profile: Path | None) -> None:
         self.pid, self.pipe, self.profile = pid, pipe, profile
         self.version = ""
 
@@ -106,7 +106,7 @@ def _downloaded(pattern: str) -> Path | None:
     return max(Path.home().glob(f".cache/ms-playwright/{pattern}"), default=None)
 
 
-async def launch(executable: Path, *, memory_mb: int, fence: Fence, whole: bool = False) -> Process:
+async def launch(executable: Path, *, memory_mb: int, fence: Isolation, whole: bool = False) -> Process:
     """Starts the browser behind `fence`. Raises BrowserFault when it does not come up.
 
     `whole`: pages will be pictured beyond the screen.
@@ -118,7 +118,7 @@ async def launch(executable: Path, *, memory_mb: int, fence: Fence, whole: bool 
     ours, theirs = socket.socketpair()
     with theirs:
         pid = _spawn(command, theirs)
-    pipe = await Pipe.open(ours)
+    pipe = await CdpPipe.open(ours)
     process = Process(pid, pipe, profile)
     try:
         answer = await asyncio.wait_for(pipe.post("Browser.getVersion"), START_TIMEOUT_S)
@@ -132,7 +132,7 @@ async def launch(executable: Path, *, memory_mb: int, fence: Fence, whole: bool 
     return process
 
 
-def _command(executable: Path, memory_mb: int, fence: Fence, profile: Path | None) -> list[str]:
+def _command(executable: Path, memory_mb: int, fence: Isolation, profile: Path | None) -> list[str]:
     home = str(profile or "/tmp")
     limits = f"--data={memory_mb << 20}", "--core=0", f"--fsize={LARGEST_FILE}"
     command = ["prlimit", *limits, "--"]
@@ -142,7 +142,7 @@ def _command(executable: Path, memory_mb: int, fence: Fence, profile: Path | Non
         command += ["setpriv", "--pdeathsig=KILL"]
     if fence.namespaces:
         command += _bubblewrap(executable)
-    command += [str(executable), *QUIET_FLAGS, *LOOK_FLAGS, *FRAME_FLAGS, *FENCE_FLAGS]
+    command += [str(executable), *QUIET_FLAGS, *LOOK_FLAGS, *FRAME_FLAGS, *ISOLATION_FLAGS]
     command += [] if fence.sandbox else ["--no-sandbox"]
     return [*command, "--remote-debugging-pipe", f"--user-data-dir={home}/profile"]
 

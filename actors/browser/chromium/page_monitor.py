@@ -5,7 +5,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from actors.browser.chromium.cdp import Session
+from actors.browser.chromium.cdp import CdpSession
 from actors.browser.chromium.scripts import ASKED
 from actors.mirror.folder import Mirror
 from rollout.records import Outcome
@@ -26,7 +26,7 @@ MIRRORED = ("Script", "Stylesheet", "Font")
 """Kinds of request that a mirror is there for."""
 
 
-class Witness:
+class PageMonitor:
     """Serves the page itself, once, and what the mirror holds; refuses every other request; notes all that happens,
     within bounds.
 
@@ -54,7 +54,7 @@ class Witness:
         self._dialogs = self._noise = 0
         self._served = False
 
-    def attend(self, session: Session, frame: str) -> None:
+    def attend(self, session: CdpSession, frame: str) -> None:
         """Listens to the target whose main frame is `frame`."""
         self.session, self.frame = session, frame
         for method, handler in (

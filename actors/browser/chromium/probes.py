@@ -8,10 +8,10 @@ five steps (500 ms of page time), and holds at the first look that finds it so.
 import json
 from typing import TypedDict
 
-from actors.browser.chromium.input import KEY_CODES, Hands
-from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.input import KEY_CODES, PageInput
+from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.scripts import look
-from actors.browser.chromium.virtual_clock import STEP_MS, FrameClock
+from actors.browser.chromium.virtual_clock import STEP_MS, VirtualClock
 from rollout.records import Probe, ProbeResult, ProbeStep
 
 PATIENCE_STEPS = 5
@@ -36,7 +36,7 @@ class Unmet(Exception):
 class Operator:
     """Works one page's probes."""
 
-    def __init__(self, hands: Hands, clock: FrameClock, world: World) -> None:
+    def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld) -> None:
         self.hands, self.clock, self.world = hands, clock, world
         self._before = b""
 

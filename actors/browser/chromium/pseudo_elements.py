@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from actors.browser.chromium.cdp import Session
+from actors.browser.chromium.cdp import CdpSession
 from rollout.records import TextBlock
 
 Color = tuple[float, float, float, float]
@@ -37,7 +37,7 @@ def may_write(html: str) -> bool:
     return bool(WRITES.search(html))
 
 
-async def read_pseudo(session: Session, canvas: tuple[int, int, int]) -> list[Written]:
+async def read_pseudo(session: CdpSession, canvas: tuple[int, int, int]) -> list[Written]:
     """The visible texts of pseudo-elements in document order. `canvas` is the page's colour."""
     seen = await session.post("DOMSnapshot.captureSnapshot", computedStyles=list(STYLES))
     if not seen["documents"]:

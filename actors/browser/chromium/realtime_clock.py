@@ -10,8 +10,8 @@ import base64
 import contextlib
 
 from actors.browser.chromium.cdp import CommandRefused
-from actors.browser.chromium.isolated_world import World
-from actors.browser.chromium.virtual_clock import MOST_TRIES, FrameClock, NoPicture
+from actors.browser.chromium.isolated_world import IsolatedWorld
+from actors.browser.chromium.virtual_clock import MOST_TRIES, NoPicture, VirtualClock
 
 FRAME = "new Promise(requestAnimationFrame)"
 """Evaluated in a world of ours: the page's own callbacks run on timers."""
@@ -19,7 +19,7 @@ FIRST_FRAME_S = 5.0
 RETRY_S = 0.02
 
 
-class FreeClock(FrameClock):
+class RealTimeClock(VirtualClock):
     """Virtual time of one target, without control of its frames."""
 
     async def prime(self, ready: asyncio.Event) -> bool:
@@ -30,7 +30,7 @@ class FreeClock(FrameClock):
             async with asyncio.timeout(FIRST_FRAME_S):
                 await ready.wait()
         tree = await self.session.post("Page.getFrameTree")
-        self._world = await World.open(self.session, tree["frameTree"]["frame"]["id"])
+        self._world = await IsolatedWorld.open(self.session, tree["frameTree"]["frame"]["id"])
         return ready.is_set()
 
     async def picture(self) -> bytes:

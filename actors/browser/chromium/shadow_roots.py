@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from actors.browser.chromium.cdp import Session
-from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.cdp import CdpSession
+from actors.browser.chromium.isolated_world import IsolatedWorld
 
 CLOSES = re.compile(r"attachShadow|shadowrootmode", re.IGNORECASE)
 """Signs of shadow roots in a page's source; only then is the browser asked for closed ones."""
@@ -20,7 +20,7 @@ def may_close(html: str) -> bool:
     return bool(CLOSES.search(html)) and "closed" in html.lower()
 
 
-async def give_closed(session: Session, world: World) -> None:
+async def give_closed(session: CdpSession, world: IsolatedWorld) -> None:
     """Makes the closed shadow roots of the document known to the scripts of `world`."""
     tree = await session.post("DOM.getDocument", depth=-1, pierce=True)
     closed = _closed(tree["root"])[:MOST_ROOTS]

@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
-from actors.browser.chromium.cdp import CommandRefused, Session
+from actors.browser.chromium.cdp import CdpSession, CommandRefused
 from actors.browser.chromium.scripts import EPOCH_S
 
 STEP_MS = 100.0
@@ -41,7 +41,7 @@ MOST_HEARINGS, HEARINGS = 50, 500
 """Times that an answer is waited for, somewhat over a second in all, and times for all of a page's together."""
 
 
-class FrameClock:
+class VirtualClock:
     """Virtual time and explicit frames of one target; `now` is page time in milliseconds.
 
     `settled` waits until no request of the page is open, and says how many it has been answered.
@@ -60,7 +60,7 @@ class FrameClock:
         self._base = self._ticks = 0.0
         self._expired = asyncio.Event()
 
-    async def start(self, session: Session) -> None:
+    async def start(self, session: CdpSession) -> None:
         """Before the page is navigated to: time stands at the epoch."""
         self.session = session
         session.on("Emulation.virtualTimeBudgetExpired", lambda _: self._expired.set())

@@ -8,29 +8,29 @@ from functools import partial
 from typing import Any
 
 from actors.browser.chromium import scripts
-from actors.browser.chromium.cdp import Answer, BrowserLost, CommandRefused, Session
-from actors.browser.chromium.cpu_effort import Effort
+from actors.browser.chromium.cdp import Answer, BrowserLost, CdpSession, CommandRefused
+from actors.browser.chromium.cpu_effort import CpuUse
 from actors.browser.chromium.dom_snapshot import Reading, read_document
 from actors.browser.chromium.explorer import Explorer
-from actors.browser.chromium.input import Hands
-from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.input import PageInput
+from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.launch import Process
-from actors.browser.chromium.page_monitor import Witness
+from actors.browser.chromium.page_monitor import PageMonitor
 from actors.browser.chromium.probes import Operator
-from actors.browser.chromium.realtime_clock import FreeClock
+from actors.browser.chromium.realtime_clock import RealTimeClock
 from actors.browser.chromium.static_page import asks_stores, has_frames, has_transitions, is_still
-from actors.browser.chromium.virtual_clock import FrameClock
+from actors.browser.chromium.virtual_clock import VirtualClock
 from actors.browser.chromium.whole_page import WholePage
 from actors.mirror.folder import Mirror
 from actors.settings import BrowserSettings
 from reward.validity import blank_detail, is_blank
-from rollout.records import WHOLE_PAGE, Exploration, Outcome, Page, Probe, ProbeResult, Render, Shot
+from rollout.records import WHOLE_PAGE, ControlTrial, Outcome, Page, Probe, ProbeResult, Render, Shot
 
 LARGEST_HTML = 2_000_000
 LARGEST_SIDE = 100_000
 LOOK_EVERY_S = 0.25
-FAREWELL_S = 3.0
-AFTERSHOCK_S = 0.5
+DISPOSE_TIMEOUT_S = 3.0
+CRASH_GRACE_S = 0.5
 IDLE_CPU_S = 0.5
 """Seconds of CPU below which a page that is not done has not run: the slowest benign ones need as much."""
 
@@ -46,7 +46,7 @@ class Stalled(Exception):
         """Whether its frames took the time."""
 
 
-class Visit:
+class PageVisit:
     """One page in a browser context of its own. Make it, `render` once, then `leave`."""
 
     def __init__(
@@ -70,16 +70,16 @@ class Visit:
         """The PNG of the last timed picture, which the reading belongs to."""
         self.reading: Reading | None = None
         self.results: list[ProbeResult] = []
-        self.explored: list[Exploration] = []
+        self.explored: list[ControlTrial] = []
         self.explorer: Explorer | None = None
         self.judged = False
         """The timed pictures and the reading are there: what goes wrong now costs probes, not validity."""
-        self.effort = Effort(browser.pipe)
+        self.effort = CpuUse(browser.pipe)
         self.context = self.frame = ""
-        self.session = Session(browser.pipe, "")
+        self.session = CdpSession(browser.pipe, "")
         self.over = asyncio.Event()
-        self.witness = Witness(self.page.html or "", self.url, self.end, mirror)
-        self.clock = (FrameClock if browser.framed else FreeClock)(self.witness.settled)
+        self.witness = PageMonitor(self.page.html or "", self.url, self.end, mirror)
+        self.clock = (VirtualClock if browser.framed else RealTimeClock)(self.witness.settled)
 
     @property
     def url(self) -> str:
@@ -102,7 +102,7 @@ class Visit:
         try:
             await asyncio.wait({work, watch, over}, return_when=asyncio.FIRST_COMPLETED)
             if work.done() and isinstance(work.exception(), CommandRefused):
-                await asyncio.wait({over}, timeout=AFTERSHOCK_S)  # the news of a crash may come after its first victim
+                await asyncio.wait({over}, timeout=CRASH_GRACE_S)  # the news of a crash may come after its first victim
             if not self.over.is_set():
                 (work if work.done() else watch).result()
         finally:
@@ -118,7 +118,7 @@ class Visit:
             return self.browser.alive
         try:
             await asyncio.wait_for(
-                pipe.post("Target.disposeBrowserContext", {"browserContextId": self.context}), FAREWELL_S
+                pipe.post("Target.disposeBrowserContext", {"browserContextId": self.context}), DISPOSE_TIMEOUT_S
             )
         except (TimeoutError, BrowserLost, CommandRefused):
             return False
@@ -130,7 +130,7 @@ class Visit:
         reading: Any = self.reading or {}
         missed = (ProbeResult(name=probe.name, held=False, detail=self.detail) for probe in probes)
         if self.explorer is not None and self.explorer.at:
-            self.explored.append(Exploration(control=self.explorer.at, detail=self.detail))
+            self.explored.append(ControlTrial(control=self.explorer.at, detail=self.detail))
         return Render(
             page_sha256=self.page.sha256,
             outcome=self.outcome,
@@ -155,11 +155,11 @@ class Visit:
         if not await self.clock.prime(self.witness.ready):
             self.witness.flags.add("nondeterministic")
         if asks_stores(self.witness.html):
-            self.clock.stores = partial(await World.open(self.session, self.frame), scripts.ASK_STORES)
+            self.clock.stores = partial(await IsolatedWorld.open(self.session, self.frame), scripts.ASK_STORES)
         if has_transitions(self.witness.html):
-            self.clock.transition = partial(await World.open(self.session, self.frame), scripts.ASK_TRANSITION)
+            self.clock.transition = partial(await IsolatedWorld.open(self.session, self.frame), scripts.ASK_TRANSITION)
         await self._look()
-        world = await World.open(self.session, self.frame)
+        world = await IsolatedWorld.open(self.session, self.frame)
         self.reading = await read_document(self.session, world, self.witness.html)
         self._judge_pictures()
         self.judged = True
@@ -182,7 +182,7 @@ class Visit:
         for at_ms in later:
             self._keep(await self.clock.picture_at(at_ms), at_ms)
 
-    async def _show_whole(self, world: World) -> None:
+    async def _show_whole(self, world: IsolatedWorld) -> None:
         """One more picture of a page that is taller than the screen, unless it has used most of its CPU up by then."""
         settings, most = self.settings, self.settings.full_page_height or 0
         if not most or self.reading is None or self.effort.cpu_s > settings.cpu_budget_s / 2:
@@ -194,17 +194,17 @@ class Visit:
             self.reading["document"] = (self.reading["document"][0], reach)
             self._keep(png, round(self.clock.now), WHOLE_PAGE, min(reach, most))
 
-    async def _operate(self, world: World, probes: tuple[Probe, ...]) -> None:
-        operator = Operator(Hands(self.session, self.clock), self.clock, world)
+    async def _operate(self, world: IsolatedWorld, probes: tuple[Probe, ...]) -> None:
+        operator = Operator(PageInput(self.session, self.clock), self.clock, world)
         for probe in probes:
             self.results.append(await operator.perform(probe))
             if self.settings.probe_shots:
                 self._keep(await self.clock.picture(), round(self.clock.now), probe.name)
 
-    async def _explore(self, world: World, most: int) -> None:
+    async def _explore(self, world: IsolatedWorld, most: int) -> None:
         """A link that leads away is what links are for, and no flag."""
         flags = set(self.witness.flags)
-        self.explorer = Explorer(Hands(self.session, self.clock), self.clock, world, self.witness)
+        self.explorer = Explorer(PageInput(self.session, self.clock), self.clock, world, self.witness)
         async for seen, png in self.explorer.explore(most):
             self.explored.append(seen)
             self._keep(png, round(self.clock.now), seen.control)
@@ -226,14 +226,14 @@ class Visit:
             },
         )
         attached = await pipe.post("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
-        self.session = session = Session(pipe, attached["sessionId"])
+        self.session = session = CdpSession(pipe, attached["sessionId"])
         self.frame = target["targetId"]  # a target has the id of its main frame
         self.witness.attend(session, self.frame)
         commands = self._prepare(session)
         await self.clock.start(session)
         await asyncio.gather(*commands)
 
-    def _prepare(self, session: Session) -> list[Answer]:
+    def _prepare(self, session: CdpSession) -> list[Answer]:
         """Everything that a page needs before it is navigated to, asked for at once."""
         commands = [
             session.post("Page.enable"),

@@ -11,9 +11,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from actors.browser.chromium.isolated_world import World
+from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.scripts import TOOLS
-from actors.browser.chromium.virtual_clock import FrameClock
+from actors.browser.chromium.virtual_clock import VirtualClock
 
 LEAST_MORE = 48
 """Pixels beyond the screen that are worth a picture: a margin or the gap below a canvas is not."""
@@ -38,7 +38,7 @@ return JSON.stringify([locked || !moves ? innerHeight : Math.max(innerHeight, ge
 class WholePage:
     """Pictures a page of `width` x `height` CSS pixels a screen whole, up to `most` pixels from its top."""
 
-    def __init__(self, clock: FrameClock, world: World, size: tuple[int, int], most: int) -> None:
+    def __init__(self, clock: VirtualClock, world: IsolatedWorld, size: tuple[int, int], most: int) -> None:
         self.clock, self.world, self.most = clock, world, most
         self.width, self.height = size
 

@@ -26,9 +26,9 @@ from cluster.experiments.bench.render import bench_render
 from cluster.experiments.bench.rollout import bench_rollout
 from cluster.experiments.bench.sync import bench_sync
 from cluster.experiments.bench.training_loop.part import bench_loop
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from rollout.errors import BadInput, RelookError
-from rollout.files import write_aside
+from rollout.files import atomic_write
 
 PARTS: dict[str, Callable[[], Figures | dict[str, Figures]]] = {
     "critic": bench_critic,
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.part:
         return measure(options.part)
-    path = at_home("runs") / "bench.json"
+    path = resolve_path("runs") / "bench.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     results["machine"] = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     everything = sorted(PARTS if "PAGES" in os.environ else PARTS.keys() - {"pages"})
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             print(label, ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
         if {"render", "identity"} <= results.keys():
             results["render"]["identical_share"] = results["identity"]["identical_share"]
-        write_aside(path, json.dumps(results, indent=1).encode())
+        atomic_write(path, json.dumps(results, indent=1).encode())
     if failed:
         print(f"relook: not measured: {', '.join(failed)}; the other figures are in {path}", file=sys.stderr)
         return 1

@@ -2,7 +2,7 @@
 
 from itertools import chain, cycle, islice
 
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from reward.designs import FAMILIES, draw
 
 STYLE = (
@@ -116,7 +116,7 @@ def sampled_pages(most: int = 200) -> tuple[str, ...]:
     """Pages that a policy wrote in the newest run at home, the last step's first; none where nobody has trained."""
     import pyarrow.parquet as pq
 
-    files = sorted(at_home("runs").glob("*/trajectories/*.parquet"), key=lambda path: path.stat().st_mtime)
+    files = sorted(resolve_path("runs").glob("*/trajectories/*.parquet"), key=lambda path: path.stat().st_mtime)
     pages: dict[str, None] = {}
     while files and len(pages) < most:
         pages |= dict.fromkeys(filter(None, pq.read_table(files.pop(), columns=["html"])["html"].to_pylist()))

@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cluster.distributed.clients import LearnerPool, PlayerPool
-from cluster.distributed.health import keep_vigil, pause_s
+from cluster.distributed.clients import LearnerClient, RolloutClient
+from cluster.distributed.health import look_interval_s, monitor_actors
 from cluster.distributed.pool import Pool
 from cluster.distributed.router import Grant, Message, Router, RouterClient
 from cluster.distributed.worker import EpisodeWorker
@@ -92,7 +92,7 @@ class SleepingWorker:
         return time.process_time()
 
 
-class Ledger(Observer):
+class DriverObserver(Observer):
     """The watcher of a real run, which also writes down what the driver has used at the end of each step."""
 
     def __init__(self, *args: Any) -> None:
@@ -127,7 +127,7 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
     from cluster.distributed.connection import connect
 
     connection = await asyncio.to_thread(connect)
-    agency = launch.Agency(settings)
+    agency = launch.ActorLauncher(settings)
     small = agency.bundle("", settings.cluster.small_cpus)
     try:
         workers = await agency.hire("worker", SleepingWorker, [(settings, times, folder)] * WORKERS, small)
@@ -136,9 +136,9 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
         (router,) = await agency.hire("router", Router, [(find, WORKERS, pools, 600)], small)
         others = await agency.hire("sleeper", SleepingEngine, seats, small)
         ranks = await agency.hire("learner-rank", SleepingRank, [(times, 0)], small)
-        players = PlayerPool(workers, timeout_s=600, limit=launch.CALLS)
+        players = RolloutClient(workers, timeout_s=600, limit=launch.CALLS)
         engines = [others[place % STAND_INS] for place in range(settings.policy.engines)]
-        learner = LearnerPool(ranks, engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
+        learner = LearnerClient(ranks, engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
         await players.pool.ask_all("ping")
         vigil = asyncio.create_task(_vigil(settings, learner, players.pool, others))
         figures = await _measure(settings, Store(folder), learner, players, router)
@@ -150,8 +150,8 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
         await asyncio.to_thread(connection.leave)
 
 
-async def _vigil(settings: RunSettings, learner: LearnerPool, workers: Pool, others: list[Any]) -> None:
-    """What `cluster.distributed.launch.Crew.guard` does, at the bench's pace."""
+async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, others: list[Any]) -> None:
+    """What `cluster.distributed.launch.RunActors.guard` does, at the bench's pace."""
 
     def pool(name: str, num: int, fault: Any) -> Pool:
         return Pool(name, [others[place % STAND_INS] for place in range(num)], fault=fault, timeout_s=600, limit=1)
@@ -160,15 +160,15 @@ async def _vigil(settings: RunSettings, learner: LearnerPool, workers: Pool, oth
     critics = pool("critic", settings.critic.count, CriticFault)
     few, many = [learner.ranks, learner.engines], [workers, browsers, critics]
     actors = sum(len(one.handles) for one in (*few, *many))
-    await keep_vigil(few, many, lambda _: None, lambda *_: None, pause_s(actors) / SPEED)
+    await monitor_actors(few, many, lambda _: None, lambda *_: None, look_interval_s(actors) / SPEED)
 
 
 async def _measure(
-    settings: RunSettings, store: Store, learner: LearnerPool, players: PlayerPool, router: Any
+    settings: RunSettings, store: Store, learner: LearnerClient, players: RolloutClient, router: Any
 ) -> Figures:
     """Steps until so many trajectories were learnt from, after those that were in flight at first."""
     tracker = Tracker(settings, store.path, "bench")
-    ledger = Ledger(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
+    ledger = DriverObserver(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
     run = Run(
         settings=settings,
         curriculum=Curriculum(settings),

@@ -53,14 +53,14 @@ def measure(model_dir: Path, settings: LearnerSettings, samples: Sequence[Sample
     from learner.engine import Engine
     from learner.lora import adapt
     from learner.model import read_model
-    from learner.packing import alone, piece_of
+    from learner.packing import alone, sequence_of
 
     engine = Engine(model_dir, settings, init_method=_address())
     own = read_model(model_dir, settings, engine.device)
     if settings.lora_rank:
         adapt(own, settings)
     plain = PlainLoop(own, settings, engine.device)
-    pieces = [piece_of(sample) for sample in samples]
+    pieces = [sequence_of(sample) for sample in samples]
     lengths, waste = [piece.length for piece in pieces], []
 
     def update() -> None:

@@ -18,10 +18,10 @@ from typing import TypedDict
 
 from cluster.experiments.bench.part import Figures
 from cluster.experiments.bench.processor import cpu_seconds
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 from rollout.errors import BrowserFault
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.records import Page, Render
 
 MIRROR = Path(os.environ["PAGES_MIRROR"]) if os.environ.get("PAGES_MIRROR") else None
@@ -29,7 +29,7 @@ MOST = int(os.environ["PAGES_MOST"]) if "PAGES_MOST" in os.environ else None
 Show = Callable[[Page], Awaitable[Render]]
 
 
-class Row(TypedDict):
+class PageRow(TypedDict):
     """What one page gave; the outcome of a page that was lost to the machine is `machine_fault`."""
 
     set: str
@@ -50,11 +50,11 @@ def bench_pages() -> dict[str, Figures]:
         raise SystemExit(f"PAGES is {str(folder)!r}, wanted a folder with one folder of .html files a set")
     rows = list(asyncio.run(_rendered(sets)))
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-    write_aside(at_home("runs") / "pages.jsonl", lines.encode())
+    atomic_write(resolve_path("runs") / "pages.jsonl", lines.encode())
     return {path.name: _figures([row for row in rows if row["set"] == path.name]) for path in sets}
 
 
-async def _rendered(sets: list[Path]) -> list[Row]:
+async def _rendered(sets: list[Path]) -> list[PageRow]:
     from actors.browser.renderer import ChromiumRenderer
 
     renderer = ChromiumRenderer(RunSettings().browser.model_copy(update={"mirror": MIRROR}))
@@ -70,7 +70,7 @@ def _files(sets: list[Path]) -> Iterator[Path]:
         yield from islice(sorted(folder.glob("*.html")), MOST)
 
 
-async def _row(render: Show, path: Path) -> Row:
+async def _row(render: Show, path: Path) -> PageRow:
     page = Page(html=path.read_text(encoding="utf-8", errors="replace"))
     wall, cpu = time.perf_counter(), cpu_seconds()
     try:
@@ -78,7 +78,7 @@ async def _row(render: Show, path: Path) -> Row:
         outcome, detail, flags, blocked = str(seen.outcome), seen.detail, seen.flags, seen.blocked
     except BrowserFault as fault:
         outcome, detail, flags, blocked = "machine_fault", str(fault), (), ()
-    row = Row(
+    row = PageRow(
         set=path.parent.name,
         page=path.stem,
         outcome=outcome,
@@ -92,7 +92,7 @@ async def _row(render: Show, path: Path) -> Row:
     return row
 
 
-def _figures(rows: list[Row]) -> Figures:
+def _figures(rows: list[PageRow]) -> Figures:
     outcomes, flags = Counter(row["outcome"] for row in rows), Counter(flag for row in rows for flag in row["flags"])
     walls, cpus = [row["wall_s"] for row in rows], [row["cpu_s"] for row in rows]
     figures = {

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 
 Figures = dict[str, float]
@@ -19,7 +19,7 @@ def built_in_policy() -> Path:
 
 def warm_policy(settings: RunSettings) -> Path:
     """The built-in policy as a run begins with it: pre-trained, unless the cache has it."""
-    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(at_home(settings.cache))]
+    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(resolve_path(settings.cache))]
     command += ["--settings", settings.warm_start.model_dump_json()]
     shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return Path(shown.stdout.strip().splitlines()[-1])

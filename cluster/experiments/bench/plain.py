@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from learner.model import logits_of
-from learner.packing import Family, Piece, alone, lay_out
+from learner.packing import PrefixGroup, TokenSequence, alone, pack_tensors
 from learner.settings import LearnerSettings
 
 
@@ -28,16 +28,16 @@ class PlainLoop:
             self.masters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
 
-    def update_packed(self, rows: Sequence[Sequence[Family]]) -> float:
+    def update_packed(self, rows: Sequence[Sequence[PrefixGroup]]) -> float:
         """One update from rows that are packed as the learner packs them; returns the gradient's norm."""
         num = sum(len(piece.token_ids) for row in rows for family in row for piece in family.pieces)
         for families in rows:
-            row = lay_out(families, self.device)
+            row = pack_tensors(families, self.device)
             logits_TV = logits_of(self.model, row).float()
             self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
         return self._step()
 
-    def update_padded(self, pieces: Sequence[Piece]) -> float:
+    def update_padded(self, pieces: Sequence[TokenSequence]) -> float:
         """One update from micro-batches that are padded to their longest piece, in the order given.
 
         Wants a model whose attention takes batches; the head runs on learnt tokens alone, as in a packed row.
@@ -47,7 +47,7 @@ class PlainLoop:
             ids_BL, learnt_BL = _padded(some, self.device)
             hidden_TD = self.model.model(input_ids=ids_BL, use_cache=False).last_hidden_state[learnt_BL]
             logits_TV = self.model.lm_head(hidden_TD).float()
-            row = lay_out(alone(some), self.device)
+            row = pack_tensors(alone(some), self.device)
             self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
         return self._step()
 
@@ -72,9 +72,9 @@ class PlainLoop:
         return norm
 
 
-def micro_batches(pieces: Sequence[Piece], budget: int) -> Iterator[list[Piece]]:
+def micro_batches(pieces: Sequence[TokenSequence], budget: int) -> Iterator[list[TokenSequence]]:
     """Pieces in their order, as many at once as fit into `budget` tokens when all are as long as the longest."""
-    some: list[Piece] = []
+    some: list[TokenSequence] = []
     for piece in pieces:
         if some and max(piece.length, *(one.length for one in some)) * (len(some) + 1) > budget:
             yield some
@@ -83,7 +83,7 @@ def micro_batches(pieces: Sequence[Piece], budget: int) -> Iterator[list[Piece]]
     yield some
 
 
-def _padded(pieces: Sequence[Piece], device: str) -> tuple[Tensor, Tensor]:
+def _padded(pieces: Sequence[TokenSequence], device: str) -> tuple[Tensor, Tensor]:
     """[B, L] ids, padded on the right, where causal attention needs no mask; [B, L] where learnt tokens are read."""
     length = max(piece.length for piece in pieces)
     ids_BL = torch.zeros((len(pieces), length), dtype=torch.long)

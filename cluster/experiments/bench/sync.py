@@ -33,7 +33,7 @@ async def _syncs() -> list[tuple[float, int]]:
     from cluster.distributed.connection import connect
 
     model, settings = built_in_policy(), RunSettings()
-    connection, agency = connect(), launch.Agency(settings)
+    connection, agency = connect(), launch.ActorLauncher(settings)
     try:
         learner = await agency.hire_learner(model)
         await asyncio.gather(

@@ -168,7 +168,7 @@ CLAIMS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class ClaimResult:
     """A mean difference over seeds (and tasks), its 95 % interval, and how many seeds it rests on."""
 
     mean: float
@@ -188,7 +188,7 @@ class Finding:
 
 def find(
     results: Results, variant: str, against: str | None, of: Measure, than: Measure | None = None
-) -> Finding | None:
+) -> ClaimResult | None:
     """The mean of `of`, less that of `against` (its `than`) where one is named; None where no seed has all of it.
 
     The interval: over seeds and tasks at once for what is measured by task, Student's over seeds for single values.
@@ -205,7 +205,7 @@ def find(
         return None
     single = len(table[0]) == 1
     mean, low, high = student([row[0] for row in table]) if single else crossed_bootstrap(table, seed=0)
-    return Finding(mean=mean, low=low, high=high, seeds=len(table))
+    return ClaimResult(mean=mean, low=low, high=high, seeds=len(table))
 
 
 def student(values: Sequence[float]) -> tuple[float, float, float]:

@@ -5,12 +5,21 @@ from math import isfinite
 from pathlib import Path
 from statistics import fmean
 
-from cluster.experiments.claims.claim import CLAIMS, FEWEST_SEEDS, Claim, Finding, Results, find, reward_gain, rewards
+from cluster.experiments.claims.claim import (
+    CLAIMS,
+    FEWEST_SEEDS,
+    Claim,
+    ClaimResult,
+    Results,
+    find,
+    reward_gain,
+    rewards,
+)
 from cluster.experiments.claims.results import Result
 from cluster.report import page
 from cluster.report.charts import Series, lines, percent, share
 from cluster.report.html import Html
-from rollout.files import write_aside
+from rollout.files import atomic_write
 
 SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_zero_rule": "red"}
 """Variants that are drawn, and in what colour."""
@@ -34,9 +43,9 @@ def write_claims(out: Path, results: Results, titles: Mapping[str, str]) -> None
     drawn = {"valid": _valid_curves(results, titles), "rounds": _round_curves(results, titles)}
     pictures = {name: picture(chart) for name, chart in drawn.items() if chart.startswith("<svg")}
     for name, svg in pictures.items():
-        write_aside(out.with_suffix("") / f"{name}.svg", svg.encode())
+        atomic_write(out.with_suffix("") / f"{name}.svg", svg.encode())
     links = {name: f"![{name}]({out.stem}/{name}.svg)" for name in pictures}
-    write_aside(out, "\n".join([*_page(results, titles, links), ""]).encode())
+    atomic_write(out, "\n".join([*_page(results, titles, links), ""]).encode())
 
 
 def picture(chart: Html) -> str:
@@ -88,7 +97,7 @@ def _scale(results: Results) -> Iterator[str]:
     )
 
 
-def _claim_row(found: tuple[Claim, Finding | None]) -> list[str]:
+def _claim_row(found: tuple[Claim, ClaimResult | None]) -> list[str]:
     claim, finding = found
     if finding is None:
         return [claim.text, claim.what, "–", "–", "0", "not run"]
@@ -118,7 +127,7 @@ def _mean(runs: Sequence[Result], values: Callable[[Result], Mapping[str, float]
     return fmean(fmean(values(run).values()) for run in runs)
 
 
-def _found(finding: Finding | None) -> str:
+def _found(finding: ClaimResult | None) -> str:
     return "–" if finding is None else f"{finding.mean:+.3f} ({_interval(finding)})"
 
 
@@ -186,7 +195,7 @@ def _rows(head: Sequence[str], rows: Iterable[list[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def _interval(finding: Finding) -> str:
+def _interval(finding: ClaimResult) -> str:
     if not isfinite(finding.low):
         return "unknown"
     return f"{finding.low:+.3f} to {finding.high:+.3f}"

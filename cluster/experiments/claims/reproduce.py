@@ -25,7 +25,7 @@ from cluster.experiments.claims.page import write_claims
 from cluster.experiments.claims.result_files import NOT_COMPARED, KeptResults, same_run
 from cluster.experiments.claims.results import Result, read_result
 from cluster.monitoring.mlflow_tracker import flat
-from cluster.paths import at_home
+from cluster.paths import resolve_path
 from cluster.settings import RunSettings, load_settings
 from rollout.errors import BadInput, RelookError, SettingsError
 from rollout.settings import Settings
@@ -224,9 +224,9 @@ def run_training(arguments: Sequence[str]) -> int:
 def main(argv: list[str] | None = None, train: Train = run_training) -> int:
     """The command. Returns its exit code."""
     options = _parse(argv)
-    runs = at_home(options.runs or ("runs/reproduce-quick" if options.quick else "runs/reproduce"))
+    runs = resolve_path(options.runs or ("runs/reproduce-quick" if options.quick else "runs/reproduce"))
     # A quick look must not overwrite what was found in earnest.
-    out = at_home(options.out or (runs / "claims.md" if options.quick else "docs/claims.md"))
+    out = resolve_path(options.out or (runs / "claims.md" if options.quick else "docs/claims.md"))
     try:
         table = read_table(options.table)
         jobs = list(jobs_of(table, runs, quick=options.quick))

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from cluster.experiments.claims.results import Result
 from cluster.settings import RunSettings
 from rollout.errors import CheckpointError
-from rollout.files import write_aside
+from rollout.files import atomic_write
 
 RESULT = TypeAdapter(Result)
 NOT_COMPARED = ("runs",)
@@ -27,7 +27,7 @@ class KeptResults:
     def keep(self, result: Result, settings: Mapping[str, Any]) -> None:
         """Writes the result of a run that had these settings. Raises StorageFault."""
         text = json.dumps({"settings": settings, "result": asdict(result)}, indent=1, sort_keys=True)
-        write_aside(self._file(result.variant, result.seed), f"{text}\n".encode())
+        atomic_write(self._file(result.variant, result.seed), f"{text}\n".encode())
 
     def find(self, variant: str, seed: int, wanted: RunSettings) -> Result | None:
         """The result of a run of these settings, if one is kept. Raises CheckpointError for a damaged file."""

@@ -20,7 +20,7 @@ CURVES = ("step", "valid_render_rate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
+class ExamScores:
     """One sitting: by task, the reward of the first page and whether it rendered validly."""
 
     rewards: Mapping[str, float]
@@ -53,9 +53,9 @@ class Result:
     summary: Mapping[str, Any]
     history: Sequence[Mapping[str, float]]
     """Metrics that are drawn as curves, one dict a step."""
-    before: Exam
+    before: ExamScores
     """Held-out tasks before training: the base policy."""
-    after: Exam
+    after: ExamScores
     """Held-out tasks after the last step. Not the champion's, which was chosen by these very tasks."""
     rounds: Sequence[float]
     """Mean reward of the page that stood after each round, over the episodes of the last LAST_STEPS steps."""
@@ -99,10 +99,10 @@ def read_result(path: Path, variant: str, seed: int) -> Result:
     )
 
 
-def read_exam(path: Path) -> Exam:
+def read_exam(path: Path) -> ExamScores:
     """One sitting of the exam. Raises CheckpointError."""
     sat = {group.task.id: group.trajectories[0].turns[0].attempts[0] for group in read_groups(path)}
-    return Exam(
+    return ExamScores(
         rewards={task: strict(attempt) for task, attempt in sat.items()},
         valid={task: float(attempt.outcome == "ok") for task, attempt in sat.items()},
     )

@@ -14,7 +14,7 @@ import pytest
 from actors.browser.render_cache import RenderCache, code_hash
 from actors.browser.renderer import ChromiumRenderer
 from actors.settings import BrowserSettings
-from rollout.records import Exploration, Page, Probe, ProbeResult, ProbeStep, Render, Shot, TextBlock, View, Viewport
+from rollout.records import ControlTrial, Page, Probe, ProbeResult, ProbeStep, Render, Shot, TextBlock, View, Viewport
 
 INK = "<!doctype html><body><div style='height:200px;background:#936'></div>"
 PAGE = INK + "<h1>Kept</h1><button id=b>Press</button>"
@@ -56,7 +56,7 @@ def seen(name: str) -> Render:
     view = View(viewport=screen, blocks=(block,), boxes=(), document=(390, 900), background=(1, 2, 3))
     return Render(
         page_sha256="p", outcome="ok", shots=(shot,), blocks=(block,), probes=probes, views=(view,), flags=("endless",),
-        explored=(Exploration(control="button", changed=True, thrown=("Error",)),),
+        explored=(ControlTrial(control="button", changed=True, thrown=("Error",)),),
     )  # fmt: skip
 
 

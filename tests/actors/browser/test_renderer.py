@@ -15,7 +15,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from actors.browser.chromium.launch import FENCES, Fence
+from actors.browser.chromium.launch import ISOLATIONS, Isolation
 from actors.browser.chromium.static_page import is_still
 from actors.browser.renderer import CANARY, ChromiumRenderer, timed
 from actors.settings import BrowserSettings
@@ -198,11 +198,11 @@ async def test_late_exceptions_are_listed(renderer: ChromiumRenderer) -> None:
     assert [line.splitlines()[0] for line in render.exceptions] == ["ReferenceError: missing is not defined"]
 
 
-@pytest.mark.parametrize("fence", FENCES, ids=lambda fence: fence.name)
+@pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
 async def test_nothing_reaches_the_network(
-    listener: socket.socket, fence: Fence, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, fence: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.browser.renderer.FENCES", (fence,))
+    monkeypatch.setattr("actors.browser.renderer.ISOLATIONS", (fence,))
     home = f"127.0.0.1:{listener.getsockname()[1]}"
     html = f"""{INK}<link rel=preconnect href="http://{home}"><img src="http://{home}/img">
     <form id=form method=post action="http://{home}/form"></form><script>
@@ -365,12 +365,12 @@ async def test_nothing_is_left_after_stop() -> None:
     assert not [family[pid] for pid in family if psutil.pid_exists(pid)]
 
 
-@pytest.mark.parametrize("fence", FENCES, ids=lambda fence: fence.name)
-async def test_a_browser_dies_with_its_parent(fence: Fence) -> None:
+@pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
+async def test_a_browser_dies_with_its_parent(fence: Isolation) -> None:
     script = f"""import asyncio, pathlib
 from actors.browser.chromium.launch import FENCES, find_executable, launch
 async def main():
-    process = await launch(find_executable(None), memory_mb=1200, fence=FENCES[{FENCES.index(fence)}])
+    process = await launch(find_executable(None), memory_mb=1200, fence=FENCES[{ISOLATIONS.index(fence)}])
     print(process.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())"""

@@ -17,7 +17,7 @@ from judge_server import mark_of
 
 from actors.critic.critic import HttpCriticActor
 from actors.judge.server import VLLMJudge, served
-from actors.judge.server_process import Child
+from actors.judge.server_process import ServerProcess
 from actors.judge_api.client import Address
 from actors.judge_settings import JudgeSettings
 from actors.settings import CriticSettings
@@ -37,7 +37,7 @@ class KeptJudge(VLLMJudge):
 
 @pytest_asyncio.fixture
 async def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KeptJudge]:
-    for name, seconds in (("judge.LOOK_TIMEOUT_S", 1.0), ("judge.WATCH_S", 0.1), ("judge.FIRST_REST_S", 0.1)):
+    for name, seconds in (("judge.LOOK_TIMEOUT_S", 1.0), ("judge.LEAST_INTERVAL_S", 0.1), ("judge.FIRST_REST_S", 0.1)):
         monkeypatch.setattr(f"actors.{name}", seconds)
     monkeypatch.setattr("actors.judge.server_process.GRACE_S", 0.2)
     (tmp_path / "config.json").write_text("{}")
@@ -131,13 +131,13 @@ async def test_what_a_child_prints_is_kept_within_bounds_and_it_ends_with_its_fa
 ) -> None:
     monkeypatch.setattr("actors.judge.server_process.LOG_BYTES", 20_000)
     loud = "import os\nfor i in range(3000): print(i, 'x' * 40)\nraise ValueError('enough')"
-    child = Child([sys.executable, "-c", loud], {}, tmp_path / "log")
+    child = ServerProcess([sys.executable, "-c", loud], {}, tmp_path / "log")
     while child.alive:
         await asyncio.sleep(0.01)
     await child.end()
     assert child.reason() == "ValueError: enough (exit code 1)"
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 50_000
-    parent = Child(["sh", "-c", "sleep 600 & sleep 600; true"], {}, tmp_path / "log")
+    parent = ServerProcess(["sh", "-c", "sleep 600 & sleep 600; true"], {}, tmp_path / "log")
     while len(found := sleepers(psutil.Process(parent.pid))) < 2:
         await asyncio.sleep(0.01)
     await parent.end()
@@ -154,7 +154,7 @@ SAYINGS = [
 
 @pytest.mark.parametrize(("said", "why"), SAYINGS)
 async def test_why_a_child_ended_is_one_line_of_its_own(said: str, why: str, tmp_path: Path) -> None:
-    child = Child([sys.executable, "-c", f"print('{said}'); raise SystemExit(2)"], {}, tmp_path / "log")
+    child = ServerProcess([sys.executable, "-c", f"print('{said}'); raise SystemExit(2)"], {}, tmp_path / "log")
     while child.alive:
         await asyncio.sleep(0.01)
     await child.end()

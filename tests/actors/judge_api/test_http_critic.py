@@ -14,8 +14,8 @@ from judge_server import JudgeServer, mark_of, page_number, verdict
 
 from actors.critic.critic import HttpCriticActor
 from actors.critic.ensemble import CriticActor
-from actors.judge_api.client import Address, Endpoint
-from actors.judge_api.concurrency_limiter import TRIP, Gate
+from actors.judge_api.client import Address, JudgeClient
+from actors.judge_api.concurrency_limiter import TRIP, ConcurrencyLimiter
 from actors.judge_api.usage import total
 from actors.settings import CriticSettings, CriticsSettings
 from reward.multimodal.rubric import BEST
@@ -299,7 +299,7 @@ async def test_the_server_is_never_asked_more_than_it_can_take() -> None:
 
 async def test_the_gate_shuts_for_a_server_that_is_gone_and_tries_with_one() -> None:
     clock = [0.0]
-    gate = Gate(64, lambda: clock[0])
+    gate = ConcurrencyLimiter(64, lambda: clock[0])
     turns = [gate.try_enter() for _ in range(TRIP + 2)]
     for turn in turns[:TRIP]:
         assert turn is not None
@@ -322,7 +322,7 @@ async def test_the_gate_shuts_for_a_server_that_is_gone_and_tries_with_one() -> 
 
 
 async def test_who_is_called_off_in_the_queue_does_not_keep_others_waiting() -> None:
-    gate = Gate(1)
+    gate = ConcurrencyLimiter(1)
     turn = gate.try_enter()
     assert turn is not None
     first, second = asyncio.create_task(gate.enter()), asyncio.create_task(gate.enter())
@@ -373,7 +373,7 @@ async def test_nobody_at_the_address_is_a_fault_at_the_start() -> None:
     await server.open()
     await server.close()
     with pytest.raises(CriticFault, match="cannot be reached"):
-        await Endpoint(settings(server)).check()
+        await JudgeClient(settings(server)).check()
 
 
 def test_the_server_of_these_tests_reads_what_it_is_sent() -> None:

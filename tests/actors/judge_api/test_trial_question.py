@@ -13,7 +13,7 @@ from judge_server import JudgeServer, completion, verdict
 from pydantic import ValidationError
 
 from actors.judge_api.address import proxy_words
-from actors.judge_api.client import Endpoint
+from actors.judge_api.client import JudgeClient
 from actors.judge_api.trial_question import ask_judge
 from actors.settings import CriticSettings
 from rollout.errors import CriticFault, SettingsError
@@ -132,7 +132,7 @@ async def test_a_proxy_that_fails_is_named_without_its_password(monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://me:very-secret@127.0.0.1:9")
-    endpoint = Endpoint(settings("http://judge.invalid/v1"))
+    endpoint = JudgeClient(settings("http://judge.invalid/v1"))
     with pytest.raises(CriticFault) as caught:
         await endpoint.check()
     await endpoint.close()

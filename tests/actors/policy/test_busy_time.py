@@ -1,6 +1,6 @@
 """Charges add up to the time in which anybody was served."""
 
-from actors.policy.busy_time import Meter
+from actors.policy.busy_time import BusyTimer
 
 
 class Watch:
@@ -13,7 +13,7 @@ class Watch:
 
 def test_charges_add_up_to_the_busy_time() -> None:
     watch = Watch()
-    meter = Meter(watch)
+    meter = BusyTimer(watch)
     watch.now = 5.0  # nobody is there
     first = meter.enter()
     watch.now = 7.0

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module"), *VLL
 ASK = Request(messages=(Message(role="user", content="a page"),), max_tokens=8, seed=5)
 
 
-class Line:
+class EngineBroadcast:
     """The way to engines in this process, for the threads of a sender."""
 
     def __init__(self, engines: list[VLLMPolicy], loop: asyncio.AbstractEventLoop) -> None:
@@ -47,7 +47,7 @@ class World:
         from actors.transfer.sender import Source
 
         self.model, self.engines = model, engines
-        self.line = Line(engines, asyncio.get_running_loop())
+        self.line = EngineBroadcast(engines, asyncio.get_running_loop())
         self.source = Source(self.tensors)
         self.breaks_at = self.skips = -1
         self.sender: Any = None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from family import Family
+from family import ProcessFamily
 from onlookers import check_actors, check_metrics, check_page
 
 pytestmark = [
@@ -76,12 +76,12 @@ def mlflow_run(runs: Path, run: Path) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def family() -> Iterator[Family]:
-    with Family() as started:
+def family() -> Iterator[ProcessFamily]:
+    with ProcessFamily() as started:
         yield started
 
 
-def test_two_steps_of_the_real_graph(tmp_path: Path, family: Family) -> None:
+def test_two_steps_of_the_real_graph(tmp_path: Path, family: ProcessFamily) -> None:
     log = tmp_path / "log"
     assert finish(start(TINY, "--set", f"runs={tmp_path}", runs=tmp_path, log=log), log) == 0, log.read_text()[-3000:]
     run, summary = summary_of(tmp_path)
@@ -163,7 +163,7 @@ def check_critics(run: Path) -> None:
     assert costs["tokens"] == 100 * (costs["requests"] - costs.get("retries", 0)) >= totals[-1] > 0
 
 
-def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: Family, judge: str) -> None:
+def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: ProcessFamily, judge: str) -> None:
     log = tmp_path / "log"
     chosen = ["--set", f"runs={tmp_path}", "--set", "steps=3", *two_critics(judge)]
     process = start(TINY, *chosen, runs=tmp_path, log=log)
@@ -194,7 +194,7 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: Family, 
     assert mlflow_run(tmp_path, run)[1].info.status == "FINISHED"
 
 
-def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: Family) -> None:
+def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: ProcessFamily) -> None:
     log = tmp_path / "log"
     options = ("--set", f"runs={tmp_path}", "--set", "steps=4", "--set", "max_fault_share=0.5")
     process = start(TINY, *options, runs=tmp_path, log=log)
@@ -227,7 +227,7 @@ def check_the_door(log: Path) -> None:
 
 
 @pytest.fixture
-def ray_head(family: Family) -> Iterator[tuple[str, str]]:
+def ray_head(family: ProcessFamily) -> Iterator[tuple[str, str]]:
     """A Ray head as `ray start --head` gives it, and its token; the family ends it."""
     scripts, token = Path(sys.executable).parent, secrets.token_hex(32)
     path = f"{scripts}:{os.environ['PATH']}"
@@ -242,7 +242,7 @@ def ray_head(family: Family) -> Iterator[tuple[str, str]]:
 
 
 def test_ray_job_submit_runs_it_all_can_watch_and_job_stop_ends_it_cleanly(
-    tmp_path: Path, ray_head: tuple[str, str], family: Family
+    tmp_path: Path, ray_head: tuple[str, str], family: ProcessFamily
 ) -> None:
     from ray.job_submission import JobStatus, JobSubmissionClient
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cluster.distributed.health import LOOKS_A_S, WATCH_S, keep_vigil, pause_s
+from cluster.distributed.health import LEAST_INTERVAL_S, MOST_LOOKS_A_S, look_interval_s, monitor_actors
 from cluster.distributed.pool import Pool
 from rollout.errors import BrowserFault, EngineFault, MachineError
 
@@ -44,7 +44,7 @@ async def test_who_was_lost_and_came_back_is_said_once() -> None:
         told.append(health)
 
     pools = [pool("browser", BrowserFault, first, second)]
-    vigil = asyncio.create_task(keep_vigil([], pools, notes.append, tell, 0.001))
+    vigil = asyncio.create_task(monitor_actors([], pools, notes.append, tell, 0.001))
     await asyncio.sleep(0.05)
     first.dead = True
     await asyncio.sleep(0.05)
@@ -67,7 +67,7 @@ async def test_who_cannot_be_replaced_ends_the_vigil_and_all_its_watches() -> No
     def tell(name: str, well: int, lost: int) -> None:
         told[name] = well, lost
 
-    vigil = asyncio.create_task(keep_vigil(*pools, print, tell, 0.001))
+    vigil = asyncio.create_task(monitor_actors(*pools, print, tell, 0.001))
     await asyncio.sleep(0.05)
     engine.dead = True
     with pytest.raises(EngineFault, match="policy-0"):
@@ -77,5 +77,5 @@ async def test_who_cannot_be_replaced_ends_the_vigil_and_all_its_watches() -> No
 
 
 def test_a_larger_cluster_is_looked_at_no_more_often_in_all() -> None:
-    assert pause_s(4) == WATCH_S
-    assert 1408 / pause_s(1408) == pytest.approx(LOOKS_A_S)
+    assert look_interval_s(4) == LEAST_INTERVAL_S
+    assert 1408 / look_interval_s(1408) == pytest.approx(MOST_LOOKS_A_S)

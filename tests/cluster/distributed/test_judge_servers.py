@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from family import Family
+from family import ProcessFamily
 from tiny_vision import tiny_vision
 
 from reward.multimodal.rubric import SYSTEM
@@ -18,13 +18,13 @@ PATIENCE_S = 600
 
 
 @pytest.fixture
-def family() -> Iterator[Family]:
-    with Family() as started:
+def family() -> Iterator[ProcessFamily]:
+    with ProcessFamily() as started:
         yield started
 
 
 @pytest.mark.engine
-def test_critics_wait_for_a_judge_whose_actor_was_killed(tmp_path: Path, family: Family) -> None:
+def test_critics_wait_for_a_judge_whose_actor_was_killed(tmp_path: Path, family: ProcessFamily) -> None:
     tiny_vision(tmp_path / "model", [SYSTEM])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))

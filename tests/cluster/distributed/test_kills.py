@@ -24,9 +24,9 @@ from exact import differences
 from cluster.monitoring.display import Display
 from cluster.preflight.requests import Plan, plan_resume
 from cluster.settings import RunSettings, check_settings
-from cluster.storage.pending_groups import Shelf
+from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store
-from cluster.train import Session
+from cluster.train import TrainingSession
 from cluster.training.loop import train
 from cluster.training.metrics import batch_id
 from cluster.training.run import Run
@@ -74,7 +74,7 @@ def live(runs: Path, staleness: int, observed: bool, strike: int | None, touches
         chosen = settings(runs, staleness)
         plan = Plan(settings=chosen, store=Store.create(runs / "paper"), state=RunState(), run_id="paper")
     with Display(io.StringIO()) as display:
-        session = Session(plan, display)
+        session = TrainingSession(plan, display)
         if observed:
             session.observer = session._observe()
         else:
@@ -129,8 +129,8 @@ class Subject:
         return Store(self.runs / "paper")
 
     @property
-    def shelf(self) -> Shelf:
-        return Shelf(self.store, settings(self.runs, self.staleness).seed)
+    def shelf(self) -> PendingGroups:
+        return PendingGroups(self.store, settings(self.runs, self.staleness).seed)
 
     def live(self, strike: int | None = None) -> tuple[int, int]:
         """The exit code of a life, negative for a signal, and how often it touched a file."""

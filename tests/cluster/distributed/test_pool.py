@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.distributed.clients import CriticPool, PlayerPool, PolicyPool, RendererPool
+from cluster.distributed.clients import CriticClient, PolicyClient, RendererClient, RolloutClient
 from cluster.distributed.pool import Pool
 from cluster.storage.store import Store
 from cluster.training.exam import sit
@@ -111,8 +111,8 @@ async def test_nobody_waits_for_ever() -> None:
 
 async def test_a_page_whose_pictures_are_lost_is_rendered_again() -> None:
     browser = Mortal("browser")
-    renderer = RendererPool([browser], timeout_s=5.0)
-    critic = CriticPool([Mortal("critic")], timeout_s=5.0, lost=renderer.forget)
+    renderer = RendererClient([browser], timeout_s=5.0)
+    critic = CriticClient([Mortal("critic")], timeout_s=5.0, lost=renderer.forget)
     render = await renderer.render(PAGE)
     assert await renderer.render(PAGE) is render
     with pytest.raises(PictureLost):
@@ -128,9 +128,9 @@ async def test_a_page_whose_pictures_are_lost_is_rendered_again() -> None:
 async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_worker_lives() -> None:
     lost, well = Mortal("lost"), Mortal("well")
     lost.dead = True
-    assert (await PlayerPool([lost, well], timeout_s=5.0, limit=9).play_group(TASK, num=4, seed=1)).dropped == 0
+    assert (await RolloutClient([lost, well], timeout_s=5.0, limit=9).play_group(TASK, num=4, seed=1)).dropped == 0
     well.dead = True
-    players = PlayerPool([lost, well], timeout_s=0.05, limit=9)
+    players = RolloutClient([lost, well], timeout_s=0.05, limit=9)
     assert (await players.play_group(TASK, num=4, seed=1)).dropped == 4
     with pytest.raises(MachineError):
         await players.edit(TASK, rounds=1, seed=1)
@@ -138,7 +138,7 @@ async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_
 
 async def test_a_full_disk_is_no_fault_of_the_worker_and_nobody_tries_again() -> None:
     worker = Mortal("worker")
-    worker.full, players = True, PlayerPool([worker], timeout_s=5.0, limit=9)
+    worker.full, players = True, RolloutClient([worker], timeout_s=5.0, limit=9)
     with pytest.raises(StorageFault, match="no space left"):
         await players.play_group(TASK, num=4, seed=1)
     assert (worker.calls, players.pool.permits.recovering) == (1, {})
@@ -217,7 +217,7 @@ async def test_rounds_and_siblings_of_one_task_share_an_engine() -> None:
             seen.append((request.messages[1].content, self.name))
             return ()
 
-    policy = PolicyPool([Engine("a"), Engine("b"), Engine("c")], timeout_s=5.0, limit=9)
+    policy = PolicyClient([Engine("a"), Engine("b"), Engine("c")], timeout_s=5.0, limit=9)
     tasks = [Task(id=str(i), brief=f"Build {i}.") for i in range(3)]
     for messages in (first, lambda task: revise(task, PAGE, ("Mend it.",))):
         for task in tasks:
@@ -241,7 +241,7 @@ async def test_an_exam_that_cannot_be_kept_is_broken_off(tmp_path: Path) -> None
     """Its other tasks are not played on by a crew that is sent home."""
     full, slow = Mortal("full"), Mortal("slow")
     full.full, slow.slow_s = True, 30.0
-    players = PlayerPool([full, slow], timeout_s=60.0, limit=1)
+    players = RolloutClient([full, slow], timeout_s=60.0, limit=1)
     with pytest.raises(StorageFault, match="no space left"):
         await sit(players, Store(tmp_path), [TASK, TASK], step=0, seed=1)
     assert players.pool.permits.loads.counts == [0, 0]

@@ -95,16 +95,16 @@ class Worker:
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["World"]:
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator["IsolatedWorld"]:
     monkeypatch.setattr(router, "PAUSE_S", 0.01)
     monkeypatch.setattr(router, "HEARTBEAT_S", 0.05)
-    world = World()
+    world = IsolatedWorld()
     yield world
     world.end()
     await asyncio.sleep(0)
 
 
-class World:
+class IsolatedWorld:
     """Two workers and a router over two browsers."""
 
     def __init__(self) -> None:
@@ -130,7 +130,7 @@ class World:
         return False
 
 
-async def test_a_worker_that_dies_frees_its_permits_and_its_next_life_starts_with_none(world: World) -> None:
+async def test_a_worker_that_dies_frees_its_permits_and_its_next_life_starts_with_none(world: IsolatedWorld) -> None:
     first, second = world.workers
     held = [await first.acquire() for _ in range(2)]
     assert {permit.place for permit in held} == {0, 1}
@@ -144,7 +144,7 @@ async def test_a_worker_that_dies_frees_its_permits_and_its_next_life_starts_wit
     assert {(await world.workers[0].acquire()).place, waiting.result().place} == {0, 1}
 
 
-async def test_a_new_router_learns_what_is_held_and_what_is_wanted(world: World) -> None:
+async def test_a_new_router_learns_what_is_held_and_what_is_wanted(world: IsolatedWorld) -> None:
     first, second = world.workers
     held = [await first.acquire() for _ in range(2)]
     waiting = second.acquire()
@@ -158,7 +158,7 @@ async def test_a_new_router_learns_what_is_held_and_what_is_wanted(world: World)
     assert not second.client.wanted
 
 
-async def test_a_worker_that_takes_a_session_for_another_is_counted_anew(world: World) -> None:
+async def test_a_worker_that_takes_a_session_for_another_is_counted_anew(world: IsolatedWorld) -> None:
     """Its life changed between two polls, or a late poll of an earlier session reached it."""
     first, _ = world.workers
     for _ in range(2):
@@ -167,7 +167,7 @@ async def test_a_worker_that_takes_a_session_for_another_is_counted_anew(world: 
     assert await world.counts([0, 0])
 
 
-async def test_a_want_that_is_cancelled_leaves_no_permit_behind(world: World) -> None:
+async def test_a_want_that_is_cancelled_leaves_no_permit_behind(world: IsolatedWorld) -> None:
     first, second = world.workers
     held = [await first.acquire() for _ in range(2)]
     wants = [second.acquire() for _ in range(3)]
@@ -182,7 +182,7 @@ async def test_a_want_that_is_cancelled_leaves_no_permit_behind(world: World) ->
     assert not +second.client.held
 
 
-async def test_one_answer_is_shared_until_it_is_lost_or_its_worker_is(world: World) -> None:
+async def test_one_answer_is_shared_until_it_is_lost_or_its_worker_is(world: IsolatedWorld) -> None:
     first, second = world.workers
     assert (await first.acquire("page")).place >= 0
     assert await second.acquire("page") == Permit(worker=0)

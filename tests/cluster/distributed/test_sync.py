@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from actors.settings import PolicySettings
-from cluster.distributed.clients import LearnerPool
-from cluster.distributed.pool import Line
+from cluster.distributed.clients import LearnerClient
+from cluster.distributed.pool import EngineBroadcast
 from rollout.errors import EngineFault, LearnerFault, MachineError, SyncError
 
 CANARY = (3, 4, 5)
@@ -83,7 +83,9 @@ class Rank(Actor):
     async def _weights_size(self) -> int:
         return 3
 
-    async def _send_weights(self, version: int, transfer: str, line: Line, workers: int, patience_s: float) -> int:
+    async def _send_weights(
+        self, version: int, transfer: str, line: EngineBroadcast, workers: int, patience_s: float
+    ) -> int:
         self.sent.append((version, transfer, workers, patience_s))
         if self.rank == 0:
             await asyncio.gather(*(engine._take(2.5, version) for engine in self.engines))
@@ -92,13 +94,15 @@ class Rank(Actor):
         return 12
 
 
-class World:
+class IsolatedWorld:
     def __init__(self, **policy: Any) -> None:
         self.log: list[str] = []
         self.engines = [Engine(place, self.log) for place in range(2)]
         self.ranks = [Rank(rank, self.log, self.engines) for rank in range(2)]
         settings = PolicySettings(engines=2, **policy)
-        self.learner = LearnerPool(self.ranks, self.engines, canary=CANARY, max_gap=1e-3, timeout_s=5, policy=settings)
+        self.learner = LearnerClient(
+            self.ranks, self.engines, canary=CANARY, max_gap=1e-3, timeout_s=5, policy=settings
+        )
 
     @property
     def serving(self) -> list[bool]:
@@ -107,7 +111,7 @@ class World:
 
 @pytest.mark.parametrize("transfer", ["shared_memory", "nccl"])
 async def test_every_engine_proves_what_it_was_given(transfer: str) -> None:
-    world = World(transfer=transfer)
+    world = IsolatedWorld(transfer=transfer)
     sync = await world.learner.sync()
     assert (sync.version, sync.gap, sync.bytes) == (7, 0.0, 3 if transfer == "shared_memory" else 12)
     assert world.serving == [True, True]
@@ -116,14 +120,14 @@ async def test_every_engine_proves_what_it_was_given(transfer: str) -> None:
 
 
 async def test_all_ranks_take_part_in_a_broadcast() -> None:
-    world = World(transfer="gloo", tensor_parallel=2, call_timeout_s=9.0)
+    world = IsolatedWorld(transfer="gloo", tensor_parallel=2, call_timeout_s=9.0)
     await world.learner.sync()
     assert [rank.sent for rank in world.ranks] == [[(7, "gloo", 2, 9.0)]] * 2
 
 
 @pytest.mark.parametrize("transfer", ["shared_memory", "nccl"])
 async def test_one_engine_that_fails_has_all_synced_again(transfer: str) -> None:
-    world = World(transfer=transfer)
+    world = IsolatedWorld(transfer=transfer)
     world.engines[1].faults = 1
     sync = await world.learner.sync()
     assert sync.gap == 0.0
@@ -136,7 +140,7 @@ async def test_one_engine_that_fails_has_all_synced_again(transfer: str) -> None
 
 
 async def test_a_canary_that_differs_stops_the_run_and_its_engine() -> None:
-    world = World()
+    world = IsolatedWorld()
     world.engines[1].bend = 0.01
     with pytest.raises(SyncError, match="policy-1 does not hold the learner's weights"):
         await world.learner.sync()
@@ -144,7 +148,7 @@ async def test_a_canary_that_differs_stops_the_run_and_its_engine() -> None:
 
 
 async def test_a_learner_that_hangs_is_not_asked_again() -> None:
-    world = World(transfer="nccl")
+    world = IsolatedWorld(transfer="nccl")
     world.ranks[0].fault = LearnerFault("learner-rank-0: a weight transfer has hung for 120 s")
     with pytest.raises(LearnerFault, match="has hung"):
         await world.learner.sync()
@@ -155,7 +159,7 @@ async def test_a_learner_that_hangs_is_not_asked_again() -> None:
 def test_a_line_asks_every_actor_with_its_own_arguments() -> None:
     log: list[str] = []
     engines = [Engine(place, log) for place in range(3)]
-    line = Line("policy", engines, fault=EngineFault, timeout_s=5)
+    line = EngineBroadcast("policy", engines, fault=EngineFault, timeout_s=5)
     line.ask_all("take", [(float(place), place) for place in range(3)])
     assert [engine.weights for engine in engines] == [0.0, 1.0, 2.0]
     engines[2].faults = 1

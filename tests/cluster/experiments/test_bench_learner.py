@@ -14,7 +14,7 @@ from cluster.experiments.bench.shapes import CASES, LARGE, SMALL, Case, Shape, c
 from learner.batch import pack
 from learner.engine import Engine
 from learner.model import read_model
-from learner.packing import Piece, alone, lay_out, piece_of
+from learner.packing import TokenSequence, alone, pack_tensors, sequence_of
 from learner.settings import LearnerSettings
 from rollout.records import Batch, Sample
 
@@ -54,7 +54,7 @@ def test_plain_loops_take_the_learners_steps(model: Path) -> None:
     engine = Engine(model, SETTINGS, init_method=_address())
     packed, padded = (PlainLoop(read_model(model, SETTINGS, "cpu"), SETTINGS, "cpu") for _ in range(2))
     padded.model.set_attn_implementation("sdpa")
-    pieces = [piece_of(sample) for sample in samples()]
+    pieces = [sequence_of(sample) for sample in samples()]
     rows = [alone(pieces[i] for i in row) for row in pack([piece.length for piece in pieces], SETTINGS.token_budget)]
     for _step in range(3):
         norm = engine.update(Batch(samples=tuple(samples()))).metrics["grad_norm"]
@@ -79,7 +79,7 @@ def test_figures_are_whole(model: Path, changes: dict[str, Any], monkeypatch: py
 
 
 def test_padded_micro_batches_keep_to_the_budget() -> None:
-    pieces = [piece_of(sample) for sample in samples(40)]
+    pieces = [sequence_of(sample) for sample in samples(40)]
     some = list(micro_batches(pieces, 256))
     assert [piece for batch in some for piece in batch] == pieces
     sizes = [len(batch) * max(piece.length for piece in batch) for batch in some]
@@ -91,7 +91,7 @@ def test_rough_weights_have_exact_masters(model: Path) -> None:
     rough = SETTINGS.model_copy(update={"dtype": "bfloat16", "lr": 1e-5})
     loop = PlainLoop(read_model(model, rough, "cpu"), rough, "cpu")
     before = [weight.clone() for weight in loop.weights]
-    pieces = [piece_of(sample) for sample in samples()]
+    pieces = [sequence_of(sample) for sample in samples()]
     for _ in range(2):
         loop.update_packed([alone(pieces[:4]), alone(pieces[4:8])])
     # Steps too small for bfloat16 are not lost to it.
@@ -114,9 +114,9 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, lora: int) -> No
     if lora:
         adapt(network, settings)
     some = [Sample(prompt_ids=(5,) * 9, token_ids=(7,) * 24, logprobs=(-1.0,) * 24, advantage=1.0)] * 2
-    pieces: list[Piece] = [piece_of(sample) for sample in some]
+    pieces: list[TokenSequence] = [sequence_of(sample) for sample in some]
     with FlopCounterMode(display=False) as counter:
-        logits_of(network, lay_out(alone(pieces), "cpu")).sum().backward()  # type: ignore[no-untyped-call]
+        logits_of(network, pack_tensors(alone(pieces), "cpu")).sum().backward()  # type: ignore[no-untyped-call]
     wanted = flops_per_token(case, some) * sum(piece.length for piece in pieces)
     # torch counts attention in full, not its causal half, and the adapters, a thirtieth here.
     assert counter.get_total_flops() == pytest.approx(wanted, rel=0.1 if lora else 0.05)

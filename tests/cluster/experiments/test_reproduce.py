@@ -16,7 +16,7 @@ from cluster.experiments.claims.claim import CLAIMS, find, reward_gain, rewards,
 from cluster.experiments.claims.page import write_claims
 from cluster.experiments.claims.reproduce import Job, alone_in, finished, jobs_of, main, read_table, reproduce
 from cluster.experiments.claims.result_files import KeptResults
-from cluster.experiments.claims.results import Exam, Result, Revised, first_revisions, standing
+from cluster.experiments.claims.results import ExamScores, Result, Revised, first_revisions, standing
 from cluster.monitoring.summary import summarise
 from cluster.settings import RunSettings, load_settings
 from cluster.storage.store import Store
@@ -248,8 +248,8 @@ def result(seed: int, *gains: float) -> Result:
         seed=seed,
         summary=summary,
         history=[{"step": step, "valid_render_rate": 0.25 * step} for step in (1, 2)],
-        before=Exam(rewards=before, valid=before),
-        after=Exam(rewards=after, valid=after),
+        before=ExamScores(rewards=before, valid=before),
+        after=ExamScores(rewards=after, valid=after),
         rounds=[0.25, 0.5],
         revised=Revised(page=0.5, attempt=0.375, best=0.625, better=0.25, after_zero=None),
     )

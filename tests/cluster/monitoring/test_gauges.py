@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.monitoring.gauges import ACTORS, READINGS
+from cluster.monitoring.gauges import ACTORS, GAUGES
 from cluster.settings import RunSettings
 from cluster.training.metrics import pool_metrics, step_metrics
 
 ROOT = Path(__file__).parents[3]
-NAMES = {reading.name for reading in READINGS} | {ACTORS}
+NAMES = {reading.name for reading in GAUGES} | {ACTORS}
 DRIVER = """
 import socket, time, urllib.request
 import ray
@@ -56,7 +56,7 @@ def test_every_metric_is_in_the_row_of_a_step() -> None:
     row = step_metrics([], version=0, seconds={"play": 1.0, "learn": 1.0, "sync": 1.0})
     row |= {"busy_policy": 1.0, "step": 1.0}
     row |= pool_metrics(row, RunSettings()) | {"sync_gap": 0.0, "cpu_busy": 0.0}
-    assert {key for reading in READINGS for key in reading.values.values()} <= row.keys()
+    assert {key for reading in GAUGES for key in reading.values.values()} <= row.keys()
 
 
 @pytest.mark.engine
@@ -73,6 +73,6 @@ def test_ray_exports_what_was_set_as_long_as_the_run_goes_on(tmp_path: Path) -> 
         for line in lines
         if line and 'run="run-1"' in line[2]
     }
-    expected = [(reading.name, label) for reading in READINGS for label in reading.values]
+    expected = [(reading.name, label) for reading in GAUGES for label in reading.values]
     health = {(ACTORS, "browser/well"): 3.0, (ACTORS, "browser/lost"): 1.0}
     assert found == {key: place / 8 for place, key in enumerate(expected)} | health

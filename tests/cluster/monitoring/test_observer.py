@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from doubles import PaperTracker
 
-from actors.judge_api.usage import Ledger
+from actors.judge_api.usage import UsageLedger
 from cluster.monitoring.display import Display
 from cluster.monitoring.observer import Observer, Processors
 from cluster.preflight.requests import Plan
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
-from cluster.train import Session
+from cluster.train import TrainingSession
 from cluster.training.exam import Exam
 from cluster.training.state import RunState
 
@@ -35,9 +35,9 @@ def test_processors_are_busy_as_their_ticks_say(tmp_path: Path) -> None:
 
 def test_a_step_hears_what_its_critics_cost_since_the_last_one(tmp_path: Path) -> None:
     state, tracker, store = RunState(), PaperTracker(), Store(tmp_path)
-    book, other = Ledger(store.costs / "critic-0.json"), Ledger(store.costs / "critic-1.json")
+    book, other = UsageLedger(store.costs / "critic-0.json"), UsageLedger(store.costs / "critic-1.json")
 
-    def pay(ledger: Ledger, tokens: int) -> None:
+    def pay(ledger: UsageLedger, tokens: int) -> None:
         ledger.account("http").update({"requests": 1, "tokens": tokens, "judgments": 1})
         ledger.save()
 
@@ -107,7 +107,7 @@ def test_a_last_report_that_cannot_be_written_is_said_in_a_line(
     (tmp_path / "report.html").mkdir()
     display = Display(io.StringIO())
     plan = Plan(settings=RunSettings(), store=Store(tmp_path), state=RunState(), run_id="r")
-    session = Session(plan, display)
+    session = TrainingSession(plan, display)
     session.observer = Observer(plan.settings, plan.store, plan.state, display, PaperTracker(), "r")  # type: ignore[arg-type]
     assert not asyncio.run(session.close("finished"))
     (line,) = capsys.readouterr().err.splitlines()

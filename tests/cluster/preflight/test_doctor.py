@@ -35,7 +35,7 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_finding_reads_as_one_line_with_its_cure() -> None:
-    finding = machine.Finding(what="shm", status="FAIL", detail="0.06 GiB free", mend="docker run --shm-size=8g")
+    finding = machine.CheckResult(what="shm", status="FAIL", detail="0.06 GiB free", mend="docker run --shm-size=8g")
     assert str(finding) == "FAIL  shm         0.06 GiB free; docker run --shm-size=8g"
 
 

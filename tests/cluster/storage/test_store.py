@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from stored_groups import groups
 
-from cluster.storage.pending_groups import Shelf
+from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store
 from rollout.errors import CheckpointError, StorageFault
-from rollout.files import write_aside
+from rollout.files import atomic_write
 from rollout.records import Comparison, Critique, Group
 
 
@@ -78,7 +78,7 @@ async def test_a_table_of_before_groups_were_numbered_is_read(tmp_path: Path) ->
 
 async def test_the_shelf_has_what_was_begun_and_is_in_no_step(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    shelf, played = Shelf(store, seed=7), await groups(store)
+    shelf, played = PendingGroups(store, seed=7), await groups(store)
     first, second = (
         replace(
             one,
@@ -109,7 +109,7 @@ async def test_the_shelf_has_what_was_begun_and_is_in_no_step(tmp_path: Path) ->
 
 
 def test_a_group_that_cannot_be_noted_says_where(tmp_path: Path) -> None:
-    shelf = Shelf(Store(tmp_path), seed=7)
+    shelf = PendingGroups(Store(tmp_path), seed=7)
     shelf.folder.write_text("in the way")
     with pytest.raises(StorageFault, match="cannot write .*unlearnt/step-000001-place-000002.begun"):
         shelf.begin((1, 2))
@@ -204,9 +204,9 @@ def tiny_disk(tmp_path: Path) -> Path:
 
 
 def test_a_full_disk_is_a_storage_fault_and_what_was_written_stays(tiny_disk: Path) -> None:
-    write_aside(tiny_disk / "kept", b"k" * 1000)
+    atomic_write(tiny_disk / "kept", b"k" * 1000)
     with pytest.raises(StorageFault, match="No space left on device; free space there and resume"):
-        write_aside(tiny_disk / "big", b"b" * 200_000)
+        atomic_write(tiny_disk / "big", b"b" * 200_000)
     assert (tiny_disk / "kept").read_bytes() == b"k" * 1000
     assert [path.name for path in tiny_disk.iterdir()] == ["kept"]
 
@@ -214,5 +214,5 @@ def test_a_full_disk_is_a_storage_fault_and_what_was_written_stays(tiny_disk: Pa
 def test_a_file_in_the_way_of_a_folder_is_a_storage_fault(tmp_path: Path) -> None:
     (tmp_path / "runs").write_bytes(b"a file")
     with pytest.raises(StorageFault, match=r"cannot write .*/runs/one/state\.json"):
-        write_aside(tmp_path / "runs" / "one" / "state.json", b"{}")
+        atomic_write(tmp_path / "runs" / "one" / "state.json", b"{}")
     assert (tmp_path / "runs").read_bytes() == b"a file"

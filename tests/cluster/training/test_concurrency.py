@@ -7,7 +7,7 @@ import pytest
 from doubles import PaperRenderer, cast, task
 
 from cluster.settings import RunSettings, check_settings
-from cluster.training.concurrency import Pace
+from cluster.training.concurrency import ConcurrencyTuner
 from rollout.episode import play
 from rollout.records import Attempt, Group
 from rollout.settings import EpisodeSettings
@@ -46,7 +46,7 @@ async def group(write_s: float = 18.0, render_s: float = 1.5, judge_s: float = 0
 
 @pytest.mark.parametrize("wait_s", [0.0, 40.0])
 async def test_enough_are_played_to_keep_the_slowest_pool_busy_however_long_they_queue(wait_s: float) -> None:
-    pace = Pace(settings())
+    pace = ConcurrencyTuner(settings())
     assert pace.groups() == 200, "nothing is measured yet"
     pace.played(await group(wait_s=wait_s))
     # 20 s an episode alone, of which 1.5 s in one of 8 browsers: 107 keep them busy, twice that is played.
@@ -54,13 +54,13 @@ async def test_enough_are_played_to_keep_the_slowest_pool_busy_however_long_they
 
 
 async def test_a_faster_pool_wants_more_and_no_more_than_allowed() -> None:
-    pace = Pace(settings(browser={"count": 32}))
+    pace = ConcurrencyTuner(settings(browser={"count": 32}))
     pace.played(await group())
     assert pace.groups() == 200
 
 
 async def test_a_slow_learner_wants_fewer() -> None:
-    pace = Pace(settings())
+    pace = ConcurrencyTuner(settings())
     pace.played(await group())
     for seconds in (16.0, 16.0, 500.0):
         pace.learnt(seconds)
@@ -69,6 +69,6 @@ async def test_a_slow_learner_wants_fewer() -> None:
 
 
 async def test_groups_without_episodes_say_nothing() -> None:
-    pace = Pace(settings())
+    pace = ConcurrencyTuner(settings())
     pace.played(Group(task=task("a"), trajectories=(), dropped=2))
     assert pace.groups() == 200

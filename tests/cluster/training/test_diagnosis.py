@@ -27,7 +27,7 @@ from cluster.monitoring.display import Display
 from cluster.monitoring.observer import Observer
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
-from cluster.train import Plan, Session
+from cluster.train import Plan, TrainingSession
 from cluster.train import run as run_plan
 from cluster.training.diagnosis import SILENT_STEPS, Finding, explain, silent_steps
 from cluster.training.loop import train
@@ -282,11 +282,11 @@ def test_a_run_that_fails_says_why_in_its_events_and_its_report(
 ) -> None:
     plan = Plan(settings=settings(), store=Store(tmp_path), state=RunState(), run_id="r")
 
-    async def fails(session: Session) -> None:
+    async def fails(session: TrainingSession) -> None:
         session.observer = Observer(plan.settings, plan.store, plan.state, session.display, PaperTracker(), "r")  # type: ignore[arg-type]
         raise MachineError("12 of 24 episodes were lost, the last: two browsers stood still")
 
-    monkeypatch.setattr(Session, "work", fails)
+    monkeypatch.setattr(TrainingSession, "work", fails)
     assert asyncio.run(run_plan(plan)) == 2
     assert plan.store.events()[-1].endswith("failed: 12 of 24 episodes were lost, the last: two browsers stood still")
     assert "the last: two browsers stood still" in (tmp_path / "report.html").read_text()

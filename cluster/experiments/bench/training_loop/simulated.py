@@ -49,7 +49,7 @@ BASE: dict[str, Any] = {
 }
 
 
-class Clock:
+class SimulatedClock:
     """A watcher who notes when steps end."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ def share_of_bound(values: dict[str, Any], times: Times, name: str) -> float:
 
 
 async def _run(settings: RunSettings, times: Times, folder: Path, name: str) -> float:
-    cluster, clock = Cluster.of(settings, times), Clock()
+    cluster, clock = Cluster.of(settings, times), SimulatedClock()
     run = Run(
         settings=settings,
         curriculum=Curriculum(settings),

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.distributed.clients import CriticPool, LearnerPool, PolicyPool, RendererPool
+from cluster.distributed.clients import CriticClient, LearnerClient, PolicyClient, RendererClient
 from cluster.distributed.launch import CALLS, critics_at_once
 from cluster.distributed.router import RoutedPermits, RouterClient
 from cluster.distributed.worker import EpisodeWorker
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
 from reward.score import score
-from rollout.ports import Cast
+from rollout.ports import EpisodeServices
 from rollout.prompts import answer
 from rollout.records import (
     Batch,
@@ -222,9 +222,9 @@ class Cluster:
             ranks=hired(SleepingRank, settings.learner.ranks),
         )
 
-    def learner(self) -> LearnerPool:
+    def learner(self) -> LearnerClient:
         """The learner and the engines it feeds."""
-        return LearnerPool(self.ranks, self.engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
+        return LearnerClient(self.ranks, self.engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
 
     def worker(self, settings: RunSettings, path: Path, router: RouterClient | None = None) -> EpisodeWorker:
         """An episode worker on these pools, as `launch` makes it; with permits of a router if any."""
@@ -232,12 +232,12 @@ class Cluster:
         def permits(pool: str) -> RoutedPermits | None:
             return RoutedPermits(router, pool) if router else None
 
-        renderer = RendererPool(self.browsers, timeout_s=600, permits=permits("browser"))
+        renderer = RendererClient(self.browsers, timeout_s=600, permits=permits("browser"))
         at_once, lost = critics_at_once(settings.critic), renderer.forget
-        cast = Cast(
-            policy=PolicyPool(self.engines, timeout_s=600, limit=CALLS, permits=permits("policy")),
+        cast = EpisodeServices(
+            policy=PolicyClient(self.engines, timeout_s=600, limit=CALLS, permits=permits("policy")),
             renderer=renderer,
-            critic=CriticPool(self.critics, timeout_s=600, limit=at_once, lost=lost, permits=permits("critic")),
+            critic=CriticClient(self.critics, timeout_s=600, limit=at_once, lost=lost, permits=permits("critic")),
             score=partial(score, settings=settings.score),
         )
         return EpisodeWorker(cast, settings.episode, Store(path))

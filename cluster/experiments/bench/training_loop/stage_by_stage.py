@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
-from rollout.ports import Cast
+from rollout.ports import EpisodeServices
 
 Ask = Callable[..., Awaitable[Any]]
 
@@ -36,10 +36,10 @@ class Stages:
         return waits
 
 
-def in_lockstep(cast: Cast) -> Cast:
+def in_lockstep(cast: EpisodeServices) -> EpisodeServices:
     """The same cast for episodes that go through their stages together."""
     stages = Stages()
     policy: Any = SimpleNamespace(complete=stages.only("generate", cast.policy.complete))
     renderer: Any = SimpleNamespace(render=stages.only("render", cast.renderer.render))
     critic: Any = SimpleNamespace(judge=stages.only("judge", cast.critic.judge))
-    return Cast(policy=policy, renderer=renderer, critic=critic, score=cast.score)
+    return EpisodeServices(policy=policy, renderer=renderer, critic=critic, score=cast.score)

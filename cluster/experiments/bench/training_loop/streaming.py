@@ -41,7 +41,7 @@ WARM = 1 + max(STALENESS.values())
 KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")
 
 
-class Bystander:
+class NullObserver:
     """A watcher who notes when steps end and how busy the processors were."""
 
     def __init__(self, name: str) -> None:
@@ -84,7 +84,7 @@ def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
 
 
 async def _all(settings: RunSettings, folder: Path) -> Figures:
-    runs: dict[str, list[tuple[Run, Bystander]]] = {name: [] for name in STALENESS}
+    runs: dict[str, list[tuple[Run, NullObserver]]] = {name: [] for name in STALENESS}
     for turn in range(ROUNDS):
         for name, staleness in STALENESS.items():
             learner = settings.learner.model_copy(update={"threads": 1} if staleness else {})
@@ -126,11 +126,11 @@ def _lockstep(settings: RunSettings, crew: Any, path: Path) -> Any:
 
 async def played(
     settings: RunSettings, crew: Any, path: Path, name: str, steps: int, players: Any = None
-) -> tuple[Run, Bystander]:
+) -> tuple[Run, NullObserver]:
     """Steps from the first weights on, without exams."""
     await crew.learner.load(path.parent / "crew" / START)
     await crew.learner.sync()
-    watcher = Bystander(name)
+    watcher = NullObserver(name)
     run = Run(
         settings=settings,
         curriculum=Curriculum(settings),
@@ -148,7 +148,7 @@ async def played(
     return run, watcher
 
 
-def _figures(runs: dict[str, list[tuple[Run, Bystander]]]) -> Figures:
+def _figures(runs: dict[str, list[tuple[Run, NullObserver]]]) -> Figures:
     figures: Figures = {"steps": float(STEPS), "rounds": float(ROUNDS)}
     for name, several in runs.items():
         rows = [row for run, _ in several for row in run.state.history[WARM:]]

@@ -166,7 +166,7 @@ def train_with_trl(model: str, settings_json: str, folder: str) -> dict[str, flo
         {"prompt": [{"role": m.role, "content": m.content} for m in first(t)], "place": i} for i, t in enumerate(tasks)
     ]
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class StepClock(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(time.perf_counter())
             print(f"trl step {len(ends)}", file=sys.stderr, flush=True)
@@ -177,7 +177,7 @@ def train_with_trl(model: str, settings_json: str, folder: str) -> dict[str, flo
         args=_config(settings, folder),
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(model),
-        callbacks=[Clock()],
+        callbacks=[StepClock()],
     )
     trainer.train()
     samples = (len(ends) - 1) * settings.groups * settings.group_size
