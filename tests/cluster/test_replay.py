@@ -22,7 +22,7 @@ from doubles import (
 from cluster.replay import changed_settings, judge, learn, main, retrain
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
-from cluster.training.compare_judges import Judgment, compare, judge_again, judged_pages
+from cluster.training.compare_judges import StoredJudgment, compare, judge_again, judged_pages
 from cluster.training.loop import train
 from cluster.training.run import Run
 from cluster.training.state import RunState
@@ -124,13 +124,13 @@ async def test_a_judge_agrees_with_itself_and_not_with_noise(tmp_path: Path) -> 
 
 def test_figures_of_two_judges_by_hand() -> None:
     scores = [("a", 0.0, 0.5), ("a", 0.25, 0.25), ("a", 0.5, 1.0), ("b", 0.75, 0.75), ("b", 0.0, None)]
-    judgments = [Judgment(task=name, page_sha256="", then=then, now=now) for name, then, now in scores]
+    judgments = [StoredJudgment(task=name, page_sha256="", then=then, now=now) for name, then, now in scores]
     figures = compare(judgments)
     assert (figures["pages"], figures["now_invalid"]) == (4, 1)
     assert (figures["mean_then"], figures["mean_now"], figures["mean_difference"]) == (0.375, 0.625, 0.25)
     assert figures["same_order"] == pytest.approx(2 / 3), "one of the three pairs of a is turned; b has none left"
     assert figures["rank_correlation"] == pytest.approx(0.6), "1 - 6·(1 + 1 + 1 + 1)/(4·15)"
-    alike = compare([Judgment(task="a", page_sha256="", then=0.5, now=now) for now in (0.1, 0.9)])
+    alike = compare([StoredJudgment(task="a", page_sha256="", then=0.5, now=now) for now in (0.1, 0.9)])
     assert alike["correlation"] is alike["rank_correlation"] is alike["same_order"] is None
 
 

@@ -368,9 +368,9 @@ async def test_nothing_is_left_after_stop() -> None:
 @pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
 async def test_a_browser_dies_with_its_parent(fence: Isolation) -> None:
     script = f"""import asyncio, pathlib
-from actors.browser.chromium.launch import FENCES, find_executable, launch
+from actors.browser.chromium.launch import ISOLATIONS, find_executable, launch
 async def main():
-    process = await launch(find_executable(None), memory_mb=1200, fence=FENCES[{ISOLATIONS.index(fence)}])
+    process = await launch(find_executable(None), memory_mb=1200, fence=ISOLATIONS[{ISOLATIONS.index(fence)}])
     print(process.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())"""

@@ -37,8 +37,8 @@ class KeptJudge(VLLMJudge):
 
 @pytest_asyncio.fixture
 async def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KeptJudge]:
-    for name, seconds in (("judge.LOOK_TIMEOUT_S", 1.0), ("judge.LEAST_INTERVAL_S", 0.1), ("judge.FIRST_REST_S", 0.1)):
-        monkeypatch.setattr(f"actors.{name}", seconds)
+    for name, seconds in (("LOOK_TIMEOUT_S", 1.0), ("LEAST_INTERVAL_S", 0.1), ("FIRST_REST_S", 0.1)):
+        monkeypatch.setattr(f"actors.judge.server.{name}", seconds)
     monkeypatch.setattr("actors.judge.server_process.GRACE_S", 0.2)
     (tmp_path / "config.json").write_text("{}")
     judge = KeptJudge(JudgeSettings(model=str(tmp_path), call_timeout_s=3.0), "judge-1", tmp_path / "log")
@@ -163,8 +163,8 @@ async def test_why_a_child_ended_is_one_line_of_its_own(said: str, why: str, tmp
 
 async def test_a_child_goes_with_its_family_when_whoever_made_it_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from actors.child import Child\n"
-        "child = Child(['sh', '-c', 'sleep 600 & sleep 600; true'], {}, Path(sys.argv[1])); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from actors.judge.server_process import ServerProcess\n"
+        "child = ServerProcess(['sh', '-c', 'sleep 600 & sleep 600; true'], {}, Path(sys.argv[1])); time.sleep(600)"
     )
     maker = psutil.Popen([sys.executable, "-c", code, str(tmp_path / "log")])
     while len(found := sleepers(maker)) < 2:

@@ -250,7 +250,7 @@ def test_every_worker_of_every_engine_gets_every_byte(checkpoint: Path, monkeypa
     import actors.transfer.sender
     from actors.transfer.sender import Sender, Source
 
-    monkeypatch.setattr(actors.transfer, "BUCKET", 256)
+    monkeypatch.setattr(actors.transfer.sender, "BUCKET", 256)
     engines = Workers(checkpoint, engines=2, workers=2)
     sender = Sender("gloo", Source(mixed), engines, rank=0, host="127.0.0.1", workers=2, patience_s=30)
     for version in (1, 2):

@@ -42,6 +42,6 @@ def test_a_shared_file_is_gone_when_it_was_used() -> None:
 
 
 def test_a_full_disk_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.processes, "SHARED_FOLDER", Path("/proc"))
+    monkeypatch.setattr(actors.vllm_environment, "SHARED_FOLDER", Path("/proc"))
     with pytest.raises(StorageFault, match="7 bytes of weights do not fit in /proc"), shared_file(b"weights", rank=0):
         pass

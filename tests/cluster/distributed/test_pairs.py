@@ -10,7 +10,7 @@ import pytest
 DRIVER = """
 import asyncio, json
 import ray
-from cluster.distributed.launch import Agency, Bundle
+from cluster.distributed.launch import ActorLauncher, Bundle
 from cluster.settings import check_settings
 
 ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
@@ -23,7 +23,7 @@ class Seated:
         return ray.get_gpu_ids()
 
 async def main():
-    agency = Agency(settings)
+    agency = ActorLauncher(settings)
     engine, rank = agency.bundle("policy", 0.2, 0.4), agency.bundle("learner", 0.2, 0.5)
     pairs = await agency.place_pairs(engine)
     engines = await agency.hire("policy", Seated, [(), ()], engine, group=pairs)

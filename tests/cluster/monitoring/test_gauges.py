@@ -18,7 +18,7 @@ NAMES = {reading.name for reading in GAUGES} | {ACTORS}
 DRIVER = """
 import socket, time, urllib.request
 import ray
-from cluster.monitoring.gauges import READINGS, Gauges
+from cluster.monitoring.gauges import GAUGES, Gauges
 
 with socket.socket() as door:
     door.bind(("127.0.0.1", 0))
@@ -26,7 +26,7 @@ with socket.socket() as door:
 Gauges("early").show({"step": 1.0})  # not in a cluster: nothing happens
 ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, _metrics_export_port=port)
 
-keys = [key for reading in READINGS for key in reading.values.values()]
+keys = [key for reading in GAUGES for key in reading.values.values()]
 gauges = Gauges("run-1")
 gauges.health("browser", well=3, lost=1)
 gauges.show({key: place / 8 for place, key in enumerate(keys)})

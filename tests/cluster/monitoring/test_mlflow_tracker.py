@@ -69,7 +69,7 @@ def test_what_a_store_does_not_take_it_gets_later_and_a_resumed_run_sends_nothin
 def test_runs_that_begin_at_once_on_a_new_database_all_begin(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cluster.settings import RunSettings; "
-        "from cluster.tracking import Tracker; "
+        "from cluster.monitoring.mlflow_tracker import Tracker; "
         "print(Tracker(RunSettings(name='same'), Path(sys.argv[1]), sys.argv[2]).run)"
     )
     begin = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]

@@ -50,7 +50,8 @@ def test_a_package_that_differs_from_the_lock_is_named(tmp_path: Path) -> None:
 
 def test_this_environment_is_the_lock() -> None:
     # In a process of its own: engines that other tests have loaded change what this one says is installed.
-    code = "from cluster import doctor, machine; print(machine.check_packages(doctor.LOCK).status)"
+    imports = "from cluster import doctor; from cluster.preflight import machine"
+    code = f"{imports}; print(machine.check_packages(doctor.LOCK).status)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "ok"
 
