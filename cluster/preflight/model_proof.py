@@ -21,7 +21,8 @@ from rollout.files import atomic_write
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
-SOURCES = ("attention", "chat", "directory", "likelihood", "model", "proof", "rows")
+SOURCES = ("*.py", "losses/*.py")
+"""Files of `learner/` whose change asks for a new proof."""
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
@@ -98,8 +99,8 @@ def _key(model: Path, asked: list[str]) -> str:
         else:
             about = path.stat()
             digest.update(f"{about.st_size} {about.st_mtime_ns}".encode())
-    for name in SOURCES:
-        digest.update((ROOT / "learner" / f"{name}.py").read_bytes())
+    for path in sorted(path for pattern in SOURCES for path in (ROOT / "learner").glob(pattern)):
+        digest.update(path.read_bytes())
     for library in LIBRARIES:
         digest.update(f"{library}=={version(library)}".encode())
     return digest.hexdigest()[:16]
