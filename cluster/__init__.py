@@ -1,1 +1,1 @@
-"""The run: settings, hiring, the loop, tracking and the commands."""
+"""Runs on a Ray cluster: settings, actor launch, training loop, tracking and commands."""
