@@ -1,1 +1,1 @@
-"""Runs on a Ray cluster: settings, actor launch, training loop, tracking and commands."""
+"""A training run on a Ray cluster: settings, actor launch, training loop, tracking and commands."""

@@ -82,9 +82,7 @@ async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
 
 
 async def climb(renderer: Renderer, seed: int) -> Ladder:
-    """Renders a ladder of a held-out design, cycling through the design families; skips pages that do not render
-    validly.
-    """
+    """Renders a ladder of a held-out design, cycling through the families; skips pages that do not render validly."""
     design = draw(seed, family=FAMILIES[seed % len(FAMILIES)], split="held_out")
     right = design.task.reference_html or ""
     reference = await render_reference(design.task, renderer)

@@ -134,7 +134,7 @@ def check_judge(settings: RunSettings) -> CheckResult:
 
 
 def check_model(settings: RunSettings) -> CheckResult:
-    """Checks that the learner computes the same log-probabilities as the model of the settings."""
+    """Proves that the learner computes exactly what the model of the settings computes."""
     from cluster.preflight.model_proof import prove_model
 
     if settings.model == "builtin":

@@ -33,9 +33,7 @@ from rollout.records import Batch, Update
 from rollout.seeds import seed_of
 
 FOREIGN_GAP = 0.1
-"""Mean log-prob gap of the first update, in nats, above which the pages were written by a policy other than the
-learner's.
-"""
+"""Mean log-prob gap of the first update, in nats, above which another policy than the learner's wrote the pages."""
 FOREIGN = "another policy wrote these pages than the one that learns; give --model the one that the run began with"
 
 

@@ -38,9 +38,7 @@ class ExamSettings(Settings):
     every: int = Field(default=10, ge=1)
     """Steps between exams; one always runs before the first step and after the last."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Margin in mean reward by which an exam must exceed the champion's to replace it, or fall below it to be a
-    regression.
-    """
+    """Mean reward by which an exam must exceed the champion's to replace it, or fall below it to be a regression."""
     on_regression: Literal["keep", "revert"] = "keep"
     """After an exam below the champion's by the margin: continue (`keep`), or restore the champion's weights and
     optimizer state (`revert`). `revert` saves a checkpoint of every champion.
@@ -61,7 +59,7 @@ class CheckpointSettings(Settings):
 
 
 class ReportSettings(Settings):
-    """The HTML report."""
+    """How often the HTML report is written, and how many screenshots it shows."""
 
     every: int = Field(default=5, ge=1)
     """Steps between reports; one is always written at the end."""
@@ -124,8 +122,7 @@ class RunSettings(Settings):
     prefer 2 to 1 when page lengths vary much.
     """
     swap: Literal["in_flight", "between_episodes"] = "in_flight"
-    """When engines receive new weights: between two tokens of a running completion, or after all running episodes have
-    ended.
+    """When engines receive new weights: between two tokens of a completion, or after all running episodes have ended.
     """
     in_flight: int = Field(default=64, ge=1)
     """Maximum concurrent episodes; fewer are played when fewer keep the slowest pool busy."""

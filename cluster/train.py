@@ -36,9 +36,7 @@ STOPPED = 130
 RECOVERIES = 3
 """Times all actors may be launched again for one step before the run fails."""
 SAVE_TIMEOUT_S = 2.0
-"""Seconds for the last checkpoint: `ray job stop` kills after three. An unsaved step is learnt again from its stored
-trajectories.
-"""
+"""Seconds for the last checkpoint (`ray job stop` kills after three); an unsaved step is learnt again."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -104,7 +102,7 @@ class TrainingSession:
         self.proof: Any = None
 
     async def work(self) -> None:
-        """Sets up and trains; after a machine fault, recovers up to RECOVERIES times per step."""
+        """Sets up and trains; after a machine fault except StorageFault, recovers up to RECOVERIES times per step."""
         from cluster.training.loop import train
 
         plan = self.plan
@@ -125,9 +123,7 @@ class TrainingSession:
                 await self._recover(fault)
 
     async def _prepare(self) -> tuple[Path, Any]:
-        """Prepares MLflow, the model and its proof, Ray and the reference pages. Returns model directory and
-        curriculum.
-        """
+        """Prepares MLflow, the model and its proof, Ray and reference pages. Returns model directory and curriculum."""
         from cluster.distributed.connection import connect
         from cluster.preflight import checks
         from cluster.preflight.model_proof import prove_model

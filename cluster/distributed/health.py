@@ -21,9 +21,7 @@ Tell = Callable[[str, int, int], None]
 
 
 class PoolHealth:
-    """Set of lost actors of one pool; calls `tell(pool name, number healthy, number lost)` at the start and on each
-    change.
-    """
+    """Lost actors of one pool; calls `tell(pool name, number healthy, number lost)` at the start and on each change."""
 
     def __init__(self, pool: Pool, tell: Tell) -> None:
         self.pool, self.tell, self.lost = pool, tell, set[int]()

@@ -164,9 +164,7 @@ class ActorLauncher:
         return self._seat(name, kind, seats, bundle, group, restarts)
 
     async def hire_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
-        """Launches the episode workers, which write to the folder `path`, and the router if there is more than one
-        worker.
-        """
+        """Launches the episode workers, which write to the folder `path`, and the router if there are several."""
         num = self.settings.cluster.workers
         group = await self._place("worker", num, bundle)
         seats = [(self.namespace, self.settings, path)] * num
@@ -212,8 +210,7 @@ class ActorLauncher:
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
 
     async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
-        """Launches the critics; model answers are cached under `settings.cache`, their cost is recorded in the folder
-        `costs`.
+        """Launches the critics; caches model answers under `settings.cache`, records their cost in the folder `costs`.
         """
         from actors.critic.ensemble import CriticActor
 

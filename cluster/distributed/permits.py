@@ -138,8 +138,9 @@ class Permits:
         return place
 
     def _home(self, near: Hashable, least: int) -> int:
-        """The actor with affinity for `near`; the least loaded one (which then gets the affinity) when that actor has
-        failed, is full or is clearly more loaded.
+        """The actor with affinity for `near`, or the least loaded one.
+
+        The affinity moves to the least loaded actor when its actor has failed, is full or is clearly more loaded.
         """
         home, counts = self.homes.pop(near, least), self.loads.counts
         most = min(self.limit - 1, counts[least] + max(SLACK, counts[least] // 2))

@@ -208,7 +208,7 @@ class RouterClient:
 
     async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
         """Answers the router's poll: takes the granted permits and returns the messages since the last poll, as soon as
-        there are any. To an unknown session it returns at once everything that it holds and wants.
+        there are any or after HEARTBEAT_S. To an unknown session it returns at once everything that it holds and wants.
         """
         self.polled_at = asyncio.get_running_loop().time()
         if session != self.session:

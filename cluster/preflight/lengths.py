@@ -59,7 +59,7 @@ def model_context(model: Path) -> int | None:
 
 
 def check_settings_lengths(settings: RunSettings) -> None:
-    """Checks limits that are violated with any prompt. Raises SettingsError."""
+    """Checks lengths that do not depend on the prompt: context and token budget against pages. Raises SettingsError."""
     model = None if settings.model == "builtin" else Path(settings.model)
     context, page = context_of(settings, model), _room(settings)
     if context is not None and context <= page:
@@ -93,10 +93,10 @@ def check_prompts(settings: RunSettings, model: Path, measured: Sequence[Prompt]
 
 
 def measure(settings: RunSettings, model: Path, tasks: Sequence[Task]) -> list[Prompt]:
-    """Measures the first prompts of tasks. Returns byte-count bounds if they pass all limits, as a token has at least
-    one byte of text; otherwise counts tokens.
+    """Measures the first prompts of tasks.
 
-    Raises SettingsError when the model's tokenizer, chat template or layers do not support the settings.
+    Returns byte-count bounds if they pass all limits, as a token has at least one byte of text; otherwise counts
+    tokens. Raises SettingsError when the model's tokenizer, chat template or layers do not support the settings.
     """
     first = [prompts.first(task) for task in tasks]
     bounds = [

@@ -129,8 +129,9 @@ class Browsers:
 
 @asynccontextmanager
 async def browsers(settings: RunSettings, num: int | None = None) -> AsyncIterator[Browsers]:
-    """Starts browsers in this process: `num`, at most and by default one per core. Raises BrowserFault when they cannot
-    start.
+    """Starts browsers in this process: `num`, at most and by default one per core.
+
+    Raises BrowserFault when they cannot start.
     """
     num = max(1, min(num or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0))))
     several = Browsers(settings.renderer, num, resolve_path(settings.cache) / "renders")

@@ -50,8 +50,9 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
 
 
 def plan_resume(run: str, runs: Path, changed_tasks: bool = False) -> Plan:
-    """Plans a run that resumes from its newest complete checkpoint. Raises BadInput, also when task files changed,
-    unless `changed_tasks` is set.
+    """Plans a run that resumes from its newest complete checkpoint.
+
+    Raises BadInput, also when task files changed, unless `changed_tasks` is set.
     """
     from cluster.preflight import checks
     from cluster.training.curriculum import Curriculum

@@ -91,19 +91,19 @@ class Store:
         return self.checkpoints / f"step-{step:06d}"
 
     def write_state(self, step: int, state: Mapping[str, Any], keep: int, spare: int | None = None) -> None:
-        """Completes the checkpoint of a step; deletes all but the newest `keep` checkpoints and that of `spare`."""
+        """Completes the checkpoint of a step; deletes all but the newest `keep` and that of the step `spare`."""
         self.write_json(self._state_name(step), {**state, CHECKSUM: _checksum(state)})
         for old in set(self.saved_steps()[:-keep]) - {spare}:
             (self.checkpoints / f"step-{old:06d}.json").unlink()
         whole = {self.checkpoint(saved) for saved in self.saved_steps()}
-        for path in set(self.checkpoints.glob("step-*/")) - whole:  # Incomplete: a run was killed.
+        for path in set(self.checkpoints.glob("step-*/")) - whole:  # Some were left by killed runs.
             shutil.rmtree(path, ignore_errors=True)
 
     def read_state(self, step: int) -> dict[str, Any]:
-        """Reads a state written by `write_state`. Raises CheckpointError when it is damaged, naming the newest earlier
-        one that is intact.
+        """Reads a state written by `write_state`.
 
-        States of older runs have no checksum and are accepted.
+        Raises CheckpointError when it is damaged, naming the newest earlier one that is intact. States of older runs
+        have no checksum and are accepted.
         """
         state, problem = self._state(step)
         if problem:

@@ -45,9 +45,7 @@ class ConcurrencyTuner:
         self.learnt_s.append(seconds)
 
     def groups(self) -> int:
-        """Number of groups to play concurrently; at most `in_flight` episodes, which is also the value before any
-        measurement.
-        """
+        """Number of groups to play concurrently, at most `in_flight` episodes; the maximum before any measurement."""
         if not self.seen:
             return self.most
         mean = {name: sum(group[name] for group in self.seen) / len(self.seen) for name in self.seen[0]}

@@ -155,9 +155,7 @@ def silent_steps(history: Sequence[Mapping[str, float]]) -> int:
 
 
 def explain(findings: Sequence[Finding], row: Mapping[str, float]) -> str:
-    """The reason in a few words; empty when the step has a signal and fewer than MOSTLY of its first pages earned
-    nothing.
-    """
+    """The reason in a few words; empty if the step has a signal and most first pages earned something (MOSTLY)."""
     if not findings:
         return ""
     if silent_steps([row]):

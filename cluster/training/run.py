@@ -26,9 +26,7 @@ class RunObserver(Protocol):
         ...
 
     def step(self, state: RunState, groups: list[Group]) -> None:
-        """Called after each step. Its metrics are the last of `state.history`; observers may add to them before they
-        are stored.
-        """
+        """Called after each step; its metrics are the last of `state.history`, which observers may still extend."""
         ...
 
     def exam(self, exam: Exam, state: RunState) -> None:
