@@ -210,8 +210,7 @@ class ActorLauncher:
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
 
     async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
-        """Launches the critics; caches model answers under `settings.cache`, records their cost in the folder `costs`.
-        """
+        """Launches the critics; caches model answers under `settings.cache`, records their costs in `costs`."""
         from actors.critic.ensemble import CriticActor
 
         critic, cache = self.settings.critic, resolve_path(self.settings.cache) / "judgments"
