@@ -1,1 +1,1 @@
-"""A training run on a Ray cluster: settings, actor launch, training loop, tracking and commands."""
+"""A training run: settings, actor launch, loop, tracking and commands."""

@@ -30,7 +30,7 @@ from rollout.records import Critique, Page, Preference, Render
 from rollout.reference import render_reference
 
 WRONG = (0, 1, 2, 4, 6)
-"""Number of wrong traits of each page of a ladder, best page first."""
+"""Wrong traits per page of a ladder, best page first."""
 IF_FIRST: dict[Preference, Better] = {"new": "first", "old": "second", "tie": "tie"}
 """Meaning of a preference when the better page is shown first, as the attempt that is compared with a worse one."""
 IF_SECOND: dict[Preference, Better] = {"new": "second", "old": "first", "tie": "tie"}

@@ -1,6 +1,6 @@
 """Generates a page for a brief, without a critic: `python -m cluster.generate "a pricing page with three plans"`.
 
-The champion writes a page, critiques it and revises it; a revision that does not render is rejected.
+The champion writes, critiques and revises the page; a revision that does not render is rejected.
 """
 
 import argparse

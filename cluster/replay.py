@@ -46,7 +46,7 @@ class TrainableModel(Protocol):
 
 
 class OneRank:
-    """A learner with one rank in this process; updates do not depend on the number of ranks of the original run."""
+    """A one-rank learner in this process; updates do not depend on the number of ranks."""
 
     def __init__(self, model: Path, settings: RunSettings, *, packed: bool = True) -> None:
         from transformers.utils.logging import disable_progress_bar
@@ -130,7 +130,7 @@ async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> 
 
 
 def changed_settings(store: Store, overrides: Sequence[str], rooms: Sequence[str]) -> RunSettings:
-    """A run's settings with overrides, which are only allowed in the given sections (`rooms`). Raises SettingsError."""
+    """A run's settings with overrides of the given sections only. Raises SettingsError."""
     values = store.read_json("run.json")["settings"]
     for override in overrides:
         if override.partition("=")[0].partition(".")[0] not in rooms:

@@ -59,7 +59,7 @@ class CheckpointSettings(Settings):
 
 
 class ReportSettings(Settings):
-    """How often the HTML report is written, and how many screenshots it shows."""
+    """Frequency and screenshots of the HTML report."""
 
     every: int = Field(default=5, ge=1)
     """Steps between reports; one is always written at the end."""
@@ -71,9 +71,7 @@ class ClusterSettings(Settings):
     """Placement, resources and timeouts of the Ray actors."""
 
     roles: bool = False
-    """Whether actors request the custom Ray resources `policy`, `browser`, `learner` and `judge`, which the cluster's
-    node types must then offer.
-    """
+    """Whether actors request the custom Ray resources `policy`, `browser`, `learner` and `judge` of the node types."""
     policy_cpus: float = Field(default=0.5, ge=0)
     """Logical CPUs requested per policy engine."""
     learner_cpus: float = Field(default=0.5, ge=0)

@@ -102,7 +102,7 @@ class TrainingSession:
         self.proof: Any = None
 
     async def work(self) -> None:
-        """Sets up and trains; after a machine fault except StorageFault, recovers up to RECOVERIES times per step."""
+        """Sets up and trains; retries a step up to RECOVERIES times after machine faults, except StorageFault."""
         from cluster.training.loop import train
 
         plan = self.plan

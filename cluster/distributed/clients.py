@@ -66,8 +66,7 @@ class PolicyClient:
 class RendererClient:
     """Renderer port over a pool of browsers: one page per browser at a time, each content rendered once.
 
-    With `permits` from a router, episode workers share renders: `find_worker` returns the worker of a given index,
-    which is then asked for the render it owns.
+    With `permits` from a router, workers share renders: `find_worker` returns the worker that owns one, by index.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class RendererClient:
         return render
 
     def forget(self, render: Render) -> None:
-        """Drops the cached renders of this page, whose screenshots are lost; the next request renders it again."""
+        """Drops the cached renders of this page, whose screenshots are lost."""
         for key in [key for key in self.renders if key[0] == render.page_sha256]:
             del self.renders[key]
             self.pool.permits.forget(_digest(key))
@@ -145,7 +144,7 @@ class CriticClient:
         return comparison
 
     async def _ask(self, method: str, seen: Sequence[Render | None], *args: Any, **kwargs: Any) -> Any:
-        """Calls a critic with the renders `seen`; on PictureLost reports each of them to `lost`."""
+        """Calls a critic; on PictureLost, passes each render of `seen` to `lost`."""
         try:
             return await self.pool.ask(method, *args, **kwargs)
         except PictureLost:
@@ -163,9 +162,9 @@ class RolloutClient:
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
     ) -> Group:
-        """See `EpisodeWorker.play_group`. When a worker fails, another one plays the group again.
+        """See `EpisodeWorker.play_group`. If a worker fails, another one plays the group again.
 
-        Raises StorageFault when its screenshots cannot be stored; this is not retried, since every worker would fail.
+        Raises StorageFault when screenshots cannot be stored; every worker would fail.
         """
         faults: list[str] = []
         for _ in range(GROUP_TRIES):
@@ -197,10 +196,10 @@ class RolloutClient:
 
 
 class LearnerClient:
-    """Learner port over the learner ranks and the policy engines that they update.
+    """Learner port over the learner ranks and the policy engines.
 
-    Every rank runs every call; the result of rank 0 is returned. Its weights go to the engines as an object reference,
-    or directly from rank 0 without Ray: the driver never holds them.
+    Every rank runs every call; rank 0's result is returned. Its weights go to the engines as an object reference, or
+    directly without Ray: the driver never holds them.
     """
 
     def __init__(
@@ -228,11 +227,10 @@ class LearnerClient:
         return int(await self.ranks.ask_one(0, "get_version"))
 
     async def sync(self) -> Sync:
-        """Sends rank 0's weights to every engine and proves the result on the canary sequence.
+        """Sends rank 0's weights to every engine and proves them on the canary sequence.
 
-        Raises SyncError when an engine does not hold the new weights: that engine must not serve, and the run stops.
-        Before the first sync, raises ModelError when engine and learner compute different log-probabilities from the
-        same files.
+        Raises SyncError when an engine does not hold them: it must not serve, and the run stops. Before the first sync,
+        raises ModelError when engine and learner compute different log-probs from the same files.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()

@@ -15,9 +15,7 @@ START_TRIES = 3
 TOKENS = Path.home() / ".ray"
 """Folder of Ray's auth tokens. `auth_token` is the user's; a cluster started here gets a token file of its own."""
 GC_PACE = 100_000, 20, 20
-"""Garbage collector thresholds: allocations per collection of the youngest generation, and collections of each
-generation per collection of the next older one.
-"""
+"""Garbage collector thresholds: allocations per youngest collection, then collections per collection of older ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +38,9 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Joins the cluster of RAY_ADDRESS, or of the Ray job this process runs in; otherwise starts one on this machine.
+    """Joins the cluster of RAY_ADDRESS or of the current Ray job; otherwise starts one on this machine.
 
-    Raises MachineError when Ray can be neither started nor joined.
+    Raises MachineError when Ray cannot be started or joined.
     """
     # Records are numerous, long-lived and free of cycles: the default thresholds double the time it takes to read them.
     gc.set_threshold(*GC_PACE)

@@ -1,7 +1,7 @@
 """Health monitor: checks every actor periodically and reports those lost, restarted, or recovered by themselves.
 
-The pools do not depend on it; it feeds the display, the report and the gauges. The loss of an actor that cannot be
-replaced (policy engine, learner rank) ends monitoring with MachineError, and the run must launch new actors.
+It feeds display, report and gauges; the pools do not depend on it. The loss of an irreplaceable actor (policy engine,
+learner rank) ends it with MachineError, and new actors must be launched.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ async def monitor_actors(
 ) -> None:
     """Monitors all actors of the given pools until cancelled. Raises MachineError when an irreplaceable one is lost.
 
-    `every_s` is the interval between two checks of one actor; by default it depends on the number of actors.
+    `every_s` is the interval between checks of one actor; the default depends on the number of actors.
     """
     pools = (*irreplaceable, *replaceable)
     if every_s is None:
@@ -82,7 +82,7 @@ async def _guard(roll: PoolHealth, place: int, every_s: float) -> None:
 
 
 async def _follow(roll: PoolHealth, place: int, note: Callable[[str], None], every_s: float) -> None:
-    """Monitors one replaceable actor and notes its loss, its restart by Ray and its own news."""
+    """Monitors one replaceable actor; notes its loss, restart and news."""
     name, life, lost = f"{roll.pool.name}-{place}", 0, False
     while True:
         try:

@@ -13,7 +13,7 @@ FIND_TIMEOUT_S = 30.0
 
 
 class RayJudge(VLLMJudge):
-    """A vLLM judge that serves at the address of its node; after a restart elsewhere the address differs."""
+    """A vLLM judge at the address of its node, which changes when it restarts elsewhere."""
 
     def __init__(self, settings: JudgeSettings, name: str, log: Path) -> None:
         """See `actors.judge.server.VLLMJudge`."""

@@ -68,9 +68,9 @@ class RunActors:
 
 
 async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> RunActors:
-    """Launches and starts all actors of a run; `packed` is the result of the model proof (packed rows are usable).
+    """Launches and starts all actors of a run; `packed` is the result of the model proof.
 
-    Raises CapacityError when a pool cannot be placed and MachineError when an actor cannot start.
+    Raises CapacityError when a pool cannot be placed, MachineError when an actor cannot start.
     """
     agency = ActorLauncher(settings, packed=packed)
     try:
@@ -126,7 +126,7 @@ class Bundle:
 
     @property
     def request(self) -> dict[str, float]:
-        """The bundle as a Ray placement group expects it: resources with an amount above 0."""
+        """The nonzero resources, as a Ray placement group expects them."""
         asked = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
         return {name: amount for name, amount in asked.items() if amount > 0}
 
@@ -176,7 +176,7 @@ class ActorLauncher:
         return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
 
     async def hire_learner(self, model: Path) -> LearnerClient:
-        """Launches the learner ranks and the policy engines that they update; they still have to be started."""
+        """Launches the learner ranks and the policy engines; neither is started yet."""
         from actors.policy.engine import VLLMPolicy
 
         settings, cluster = self.settings, self.settings.cluster
@@ -378,7 +378,7 @@ def critics_at_once(settings: CriticsSettings) -> int:
 
 
 def put(png: bytes) -> Any:
-    """Puts a screenshot into the Ray object store; the returned reference is stored in the record."""
+    """Puts a screenshot into the Ray object store and returns the reference for its record."""
     import ray
 
     return ray.put(png)

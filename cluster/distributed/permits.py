@@ -16,7 +16,7 @@ from rollout.errors import MachineError
 
 logger = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
-"""First and longest pause between two pings of a failed actor; the pause doubles each time."""
+"""First and longest pause between pings of a failed actor."""
 SLACK = 4
 """An actor with affinity is still chosen with up to this many calls (or half as many again) above the least loaded."""
 HOMES = 8192

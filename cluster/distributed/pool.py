@@ -1,8 +1,8 @@
 """A pool of Ray actors: least-loaded routing, timeouts, exclusion of failed actors, and Ray errors mapped to ours.
 
-A pool gets a permit for one of its handles (`cluster.distributed.permits`), calls a method of it and waits for the
-result; it does not depend on what the actor does. A handle that fails leaves the pool at once, because an idle handle
-that fails fast would attract every call, and returns when it answers a ping.
+A pool gets a permit for a handle (`cluster.distributed.permits`), calls a method of it and waits for the result,
+whatever the actor does. A handle that fails leaves the pool until it answers a ping: idle and failing fast, it would
+attract every call.
 """
 
 import asyncio

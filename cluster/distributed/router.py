@@ -1,9 +1,9 @@
 """Request router: one actor that grants permits for browsers, engines and critics to all episode workers.
 
-The workers hold the authoritative state: each keeps the permits it holds and waits for. The router has a copy and
-rebuilds it from the workers when it restarts. It polls every worker with one call at a time (`RouterClient.exchange`),
-which delivers permits and returns the worker's new requests and releases in batches. A worker that does not answer is
-treated as holding nothing, until it answers again and reports what it holds.
+The workers hold the authoritative state: the permits they hold and wait for. The router's copy is rebuilt from them
+when it restarts. It polls every worker with one call at a time (`RouterClient.exchange`), which delivers permits and
+returns new requests and releases in batches. A worker that does not answer counts as holding nothing until it reports
+again.
 """
 
 import asyncio
@@ -167,7 +167,7 @@ class Router:
         del session.waiting[number]
 
     def _owner(self, session: WorkerSession, shared: str) -> WorkerSession:
-        """The worker that first requested a shared answer; a closed session is replaced by this one."""
+        """The worker with an open session that first requested a shared answer."""
         owner = self.owners.get(shared)
         if owner is None or not owner.open:
             owner = self.owners[shared] = session
@@ -207,8 +207,8 @@ class RouterClient:
         self.news = asyncio.Event()
 
     async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
-        """Answers the router's poll: takes the granted permits and returns the messages since the last poll, as soon as
-        there are any or after HEARTBEAT_S. To an unknown session it returns at once everything that it holds and wants.
+        """Answers the router's poll: takes permits, returns the messages since the last poll once there are any, or
+        after HEARTBEAT_S. To an unknown session it returns at once everything it holds and wants.
         """
         self.polled_at = asyncio.get_running_loop().time()
         if session != self.session:

@@ -37,7 +37,7 @@ def check_judges(settings: RunSettings) -> None:
 
 
 def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
-    """Checks that the critic can judge every task. Raises TaskFileError for one without the reference that it needs."""
+    """Raises TaskFileError for a task without the reference that the critic needs."""
     bare = [task.id for task in tasks if task.reference_html is None]
     if bare and any(judge.kind == "visual" for judge in settings.critic.members.values()):
         raise TaskFileError(
@@ -68,7 +68,7 @@ def check_model(settings: RunSettings, model: Path, curriculum: Curriculum) -> N
 
 
 def first_tasks(settings: RunSettings, curriculum: Curriculum) -> list[Task]:
-    """The first built-in training tasks of a run, about MOST_BUILTIN at most."""
+    """The first built-in training tasks of a run (about MOST_BUILTIN)."""
     steps = min(settings.steps, max(1, lengths.MOST_BUILTIN // settings.groups))
     return [curriculum.task(step, place) for step in range(1, steps + 1) for place in range(settings.groups)]
 

@@ -17,11 +17,11 @@ from rollout.records import Message, Task
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
 """Keys of a model's context length in its configuration."""
 TEMPLATE_TOKENS = 256
-"""Upper bound of the tokens that a chat template adds to a conversation."""
+"""Upper bound of the tokens added by a chat template."""
 FEEDBACK_TOKENS = 512
 """Tokens reserved for the critic's feedback: five sentences and their markup."""
 MOST_BUILTIN = 1000
-"""Number of built-in training tasks that are measured; their briefs have similar lengths."""
+"""Built-in training tasks to measure; their briefs have similar lengths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def model_context(model: Path) -> int | None:
 
 
 def check_settings_lengths(settings: RunSettings) -> None:
-    """Checks lengths that do not depend on the prompt: context and token budget against pages. Raises SettingsError."""
+    """Checks context and token budget against pages, without prompts. Raises SettingsError."""
     model = None if settings.model == "builtin" else Path(settings.model)
     context, page = context_of(settings, model), _room(settings)
     if context is not None and context <= page:
@@ -95,8 +95,8 @@ def check_prompts(settings: RunSettings, model: Path, measured: Sequence[Prompt]
 def measure(settings: RunSettings, model: Path, tasks: Sequence[Task]) -> list[Prompt]:
     """Measures the first prompts of tasks.
 
-    Returns byte-count bounds if they pass all limits, as a token has at least one byte of text; otherwise counts
-    tokens. Raises SettingsError when the model's tokenizer, chat template or layers do not support the settings.
+    Returns byte counts if these pass all limits (a token has at least one byte), else token counts. Raises
+    SettingsError when the model's tokenizer, chat template or layers do not support the settings.
     """
     first = [prompts.first(task) for task in tasks]
     bounds = [

@@ -27,7 +27,7 @@ LOOKS = {"viewport_width", "viewport_height", "shots_ms", "cpu_budget_s", "wall_
 """Browser settings that affect the validity of a page."""
 TRIES = 3
 NAMED = 3
-"""Maximum number of tasks named in the error; further ones are counted."""
+"""Tasks named in the error; further ones are counted."""
 Tell = Callable[[int, int], None]
 """Progress callback: pages rendered, total."""
 
@@ -129,10 +129,7 @@ class Browsers:
 
 @asynccontextmanager
 async def browsers(settings: RunSettings, num: int | None = None) -> AsyncIterator[Browsers]:
-    """Starts browsers in this process: `num`, at most and by default one per core.
-
-    Raises BrowserFault when they cannot start.
-    """
+    """Starts browsers in this process, one per core or at most `num`. Raises BrowserFault when they cannot start."""
     num = max(1, min(num or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0))))
     several = Browsers(settings.renderer, num, resolve_path(settings.cache) / "renders")
     try:

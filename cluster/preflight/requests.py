@@ -13,7 +13,7 @@ from cluster.training.state import RunState
 from rollout.errors import CheckpointError
 
 TASKS = "tasks.json"
-"""File with the content hashes of the task files at the start of a run."""
+"""File of content hashes of the run's original task files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
 def plan_resume(run: str, runs: Path, changed_tasks: bool = False) -> Plan:
     """Plans a run that resumes from its newest complete checkpoint.
 
-    Raises BadInput, also when task files changed, unless `changed_tasks` is set.
+    Raises BadInput; `changed_tasks` allows changed task files.
     """
     from cluster.preflight import checks
     from cluster.training.curriculum import Curriculum

@@ -100,10 +100,9 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
 
     def read_state(self, step: int) -> dict[str, Any]:
-        """Reads a state written by `write_state`.
+        """Reads a state written by `write_state`; those of older runs have no checksum and are accepted.
 
-        Raises CheckpointError when it is damaged, naming the newest earlier one that is intact. States of older runs
-        have no checksum and are accepted.
+        Raises CheckpointError when it is damaged, naming the newest intact one before it.
         """
         state, problem = self._state(step)
         if problem:

@@ -1,8 +1,7 @@
 """Converts trajectories to table rows and back: one row per attempt, with columns that can be queried.
 
-A row contains everything needed to learn or judge again: the engine's token ids and log-probs, the page, the reward's
-parts, the critic's feedback, the screenshots' hashes. Text blocks and boxes of a render are not stored; a page can be
-rendered again.
+A row contains everything needed to learn or judge again: token ids, log-probs, page, reward parts, feedback, screenshot
+hashes. Text blocks and boxes of a render are not stored; a page can be rendered again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -292,7 +291,7 @@ def _critique_row(critique: Critique) -> TableRow:
 
 
 def _critique(row: TableRow) -> Critique:
-    """A critique from a row. Rows of members and of older runs have no members, and those of older runs no `scores`."""
+    """A critique from a row. Members and older runs have no members, older runs no `scores`."""
     lists = {name: tuple(row.get(name) or ()) for name in ("feedback", "scores")}
     members = {one["name"]: _critique(_unnamed(one)) for one in row.get("members") or ()}
     return Critique(**{**row, **lists, "parts": _values(row["parts"]), "members": members})

@@ -1,13 +1,13 @@
 """Bottleneck model: predicts the wall time of a step from pool sizes, and advises on the best change.
 
-A pool of `m` actors with `b` seconds of work per step needs at least `b / m`. Pools work concurrently, as do the
-processors that they share when all are on one machine. The rest of the measured step time is `fill`: the time until
-every pool has work, and until the last episode ends.
+A pool of `m` actors with `b` seconds of work per step needs at least `b / m`; pools, and processors shared on one
+machine, work concurrently. The rest of the measured time is `fill`: until every pool has work, and until the last
+episode ends.
 
     on-policy   step = max(b / m) + fill + learn + sync
     streaming   step = max(max(b / m), learn + sync) + fill        where the next step's episodes hide the fill
 
-The model ignores communication between learner ranks, and the higher throughput of engines with larger batches.
+Ignored: communication between learner ranks, and the higher throughput of engines with larger batches.
 """
 
 import os
@@ -81,7 +81,7 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
     at_work = sum(busy.values()) / max(play_s, 1e-9)
     num = rows[-1].get("cores", cores or os.cpu_count() or 1)
     share = 0.0 if settings.cluster.roles else _cores_share(rows, at_work, num)
-    # Actors waiting for a processor count as busy: with a processor each, a pool's work would take less by this factor.
+    # Actors waiting for a processor count as busy: remove this factor from the work.
     crowd = max(1.0, at_work / (share * num)) if share else 1.0
     busy = {name: work / crowd for name, work in busy.items()}
     used = min(1.0, share / USED_UP)

@@ -45,10 +45,7 @@ class StoredJudgment:
 
 
 def judged_pages(store: Store, num: int, *, seed: int) -> list[tuple[Task, Attempt]]:
-    """At most `num` distinct judged pages of a run, sampled by seed.
-
-    Raises CheckpointError when the run has no judged pages.
-    """
+    """At most `num` distinct judged pages of a run, sampled by seed. Raises CheckpointError if there are none."""
     found: dict[tuple[str, str], tuple[Task, Attempt]] = {}
     for path in sorted(store.trajectories.glob("step-*.parquet")):
         for group in store.read_groups(int(path.stem.removeprefix("step-"))) or ():

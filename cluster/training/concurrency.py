@@ -28,7 +28,7 @@ class ConcurrencyTuner:
         self.most = max(1, settings.in_flight // settings.group_size)
         self.seen: deque[Mapping[str, float]] = deque(maxlen=REMEMBERED)
         self.learnt_s: deque[float] = deque(maxlen=5)
-        """Seconds from a step's last group to the next step's first request, for the last five steps."""
+        """Seconds from a step's last group to the next step's first request."""
         self.servers = {
             "generate": settings.policy.engines * settings.policy.max_num_seqs,
             "render": settings.browser.count,

@@ -35,9 +35,9 @@ class Curriculum:
         return replace(pool[index % len(pool)], libraries=self.libraries)
 
     def held_out(self, num: int, setting: str = "exam.tasks") -> list[Task]:
-        """The first `num` held-out tasks, the same in every call.
+        """The first `num` held-out tasks, always the same.
 
-        Raises TaskFileError when the file has fewer tasks than the given `setting` requests.
+        Raises TaskFileError when the file has fewer than `setting` requests.
         """
         tasks = self.file_held_out
         if tasks is None:
@@ -69,10 +69,7 @@ class Curriculum:
 
 
 def libraries_of(settings: BrowserSettings) -> tuple[str, ...]:
-    """Libraries and fonts that pages may load, as listed in the prompt.
-
-    Raises SettingsError when `browser.mirror` is not a valid mirror.
-    """
+    """Libraries and fonts that pages may load, for the prompt. Raises SettingsError if `browser.mirror` is invalid."""
     if settings.mirror is None:
         return ()
     mirror = Mirror(settings.mirror)

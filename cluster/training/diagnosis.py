@@ -1,8 +1,8 @@
 """Diagnosis of steps without a learning signal: why pages earn nothing, or siblings earn the same.
 
-A group carries a signal when its siblings' rewards differ (`learner.credit.teaches`). A step without such a group
-changes no weights by its rewards, and this may last to the end of a run. A `Finding` is one reason with its count and
-an example; `remedy` returns what usually helps against it.
+A group carries a signal when its siblings' rewards differ (`learner.credit.teaches`). Without any such group, rewards
+change no weights, possibly to the end of the run. A `Finding` is one reason with its count and an example; `remedy`
+returns what usually helps.
 """
 
 import re
@@ -165,7 +165,7 @@ def explain(findings: Sequence[Finding], row: Mapping[str, float]) -> str:
 
 
 def main_reasons(findings: Sequence[Finding]) -> str:
-    """The first reason, and the next one of the same unit when the first accounts for less than MAIN of the count.
+    """The first reason, and the next one of its unit unless the first has a share of MAIN.
 
     Example: `14 of 24 first pages: no ```html block; 7: blank page`.
     """

@@ -16,8 +16,8 @@ Scores = dict[str, dict[str, float]]
 async def watch_judge(run: Run, step: int) -> dict[str, float]:
     """Checks for critic drift when due and returns the step's metric; notes a drift above the limit.
 
-    All scores are compared with the critic's first ones, also after a resume. Each member of an ensemble is checked on
-    its own, because their mean would hide a drift. A check that fails with a machine fault is skipped.
+    Scores are compared with the critic's first ones, also after a resume; members of an ensemble separately, because a
+    mean would hide a drift. A check that fails with a machine fault is skipped.
     """
     settings, first = run.settings.critic, run.state.canaries
     if not settings.drift_every or (first and step % settings.drift_every):

@@ -20,7 +20,7 @@ REVIEWED = 16
 
 
 class RolloutWorkers(Protocol):
-    """Protocol of what plays episodes: one episode worker or a pool of them."""
+    """Protocol of one episode worker or a pool of them."""
 
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False

@@ -58,7 +58,7 @@ async def between_steps(run: Run, stream: Stream) -> None:
 
 
 async def one_step(run: Run, stream: Stream) -> None:
-    """One step: plays groups, updates the learner and syncs verified weights to every engine."""
+    """One step: plays groups, updates the learner, syncs verified weights."""
     settings, state, step, clock = run.settings, run.state, run.state.step + 1, StageClock()
     run.watcher.stage(f"step {step} of {settings.steps}")
     with clock("play"):
@@ -85,7 +85,7 @@ async def one_step(run: Run, stream: Stream) -> None:
 
 
 async def play_group(run: Run, step: int, place: int) -> Group:
-    """Plays or loads the group at a place of a step; its task and seed depend only on step and place."""
+    """Plays or loads the group of a step and place, which alone determine its task and seed."""
     shelf, begun = run.shelf, (step, place)
     group = shelf.take(begun)
     if group is None:

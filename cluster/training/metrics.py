@@ -122,7 +122,7 @@ def _parts(attempts: Sequence[Attempt]) -> dict[str, float]:
 
 
 def _rounds(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Acceptance over revision rounds: share of attempts and of rounds accepted, attempts per round, mean gain."""
+    """Acceptance over revision rounds: attempt and round acceptance rates, attempts per round, mean gain."""
     turns = [(trajectory, turn) for trajectory in trajectories for turn in trajectory.turns[1:]]
     judged = [sum(attempt.verdict != "unused" for attempt in turn.attempts) for _, turn in turns]
     gains = [

@@ -40,7 +40,7 @@ class RunObserver(Protocol):
 
 @dataclass(kw_only=True)
 class Run:
-    """Everything that the training loop needs; its clients may call Ray actors or in-process objects."""
+    """Everything that the training loop needs, with Ray or in-process clients."""
 
     settings: RunSettings
     curriculum: Curriculum

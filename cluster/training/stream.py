@@ -1,8 +1,8 @@
 """Stream of groups: plays groups continuously and returns them as soon as a step has enough.
 
-A step may learn from groups that were started during the `max_staleness` steps before it, and takes finished ones,
-oldest first. A slow group therefore delays no step: a later step uses it, or it is discarded once it is too stale. With
-`max_staleness` 0 nothing is played ahead and training is on-policy.
+A step may learn from groups started during the `max_staleness` steps before it, and takes finished ones, oldest first.
+A slow group delays no step: a later one uses it, or it is discarded as too stale. With `max_staleness` 0 training is
+on-policy.
 
     begun in step s           learnt from in step s … s + max_staleness, or given up
 """
@@ -153,7 +153,7 @@ class Stream:
             self._fill()
 
     async def _next(self) -> PendingGroup:
-        """Removes and returns the oldest finished group, failed ones first; waits for one."""
+        """Waits for, removes and returns the oldest finished group, failed ones first."""
         while not self.done:
             await self._move()
         flight = min(self.done, key=lambda one: (not one.failed, one.step))
