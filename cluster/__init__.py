@@ -1,1 +1,1 @@
-"""The run: settings, hiring, the loop, tracking and the commands."""
+"""A training run: settings, actor launch, loop, tracking and commands."""

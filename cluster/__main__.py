@@ -1,4 +1,4 @@
-"""The `relook` command: `relook train …` is `python -m cluster.train …`."""
+"""The `relook` command line: `relook train …` is `python -m cluster.train …`."""
 
 import argparse
 import importlib
@@ -8,7 +8,7 @@ from cluster.commands import COMMANDS
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command that is named first, with the arguments after it. Returns its exit code."""
+    """Runs the command named by the first argument with the remaining arguments. Returns its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     rows = "\n".join(f"  {name:11} {description}" for name, (_, description) in COMMANDS.items())
     parser = argparse.ArgumentParser(

@@ -1,4 +1,4 @@
-"""Measures this machine: `python -m cluster.bench [--only render]` writes `runs/bench.json`."""
+"""Benchmarks this machine: `python -m cluster.bench [--only render]` writes `runs/bench.json`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Measures a judge before it is trusted: `python -m cluster.calibrate [SETTINGS.toml] [--tasks 8] [--repeats 3]`.
+"""Calibrates a judge: `python -m cluster.calibrate [SETTINGS.toml] [--tasks 8] [--repeats 3]`.
 
-Test-retest noise, agreement with a ladder of graded degradations of the built-in designs, position bias when two
-pages are compared, and the `episode.margin` that follows. One browser and one critic, in this process.
+Measures test-retest noise, agreement with a ladder of graded degradations of the built-in designs and position bias
+when two pages are compared, and proposes an `episode.margin`. Runs one browser and one critic in this process.
 """
 
 import argparse
@@ -30,15 +30,15 @@ from rollout.records import Critique, Page, Preference, Render
 from rollout.reference import render_reference
 
 WRONG = (0, 1, 2, 4, 6)
-"""Wrong traits of a ladder's pages, best page first."""
+"""Wrong traits per page of a ladder, best page first."""
 IF_FIRST: dict[Preference, Better] = {"new": "first", "old": "second", "tie": "tie"}
-"""What is said of a better page that is shown first, as an attempt that is compared with a worse one."""
+"""Meaning of a preference when the better page is shown first, as the attempt that is compared with a worse one."""
 IF_SECOND: dict[Preference, Better] = {"new": "second", "old": "first", "tie": "tie"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """One design's pages, best first, and the render of its reference."""
+    """Pages of one design, best first, and the render of its reference."""
 
     design: Draw
     reference: Render
@@ -46,7 +46,7 @@ class Ladder:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[str, Any]:
-    """The figures of the judge that the settings describe. Raises MachineError where it gives no judgment."""
+    """Measures the judge of the settings. Raises MachineError when it gives no judgment."""
     async with hands(settings) as (renderer, critic):
         ladders = [await climb(renderer, seed) for seed in range(tasks)]
         return await measure([ladder for ladder in ladders if len(ladder.pages) > 1], critic, settings, repeats)
@@ -68,7 +68,7 @@ async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[
 
 @asynccontextmanager
 async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
-    """A browser and the critic of the settings; it remembers nothing, for every judgment must be a new one."""
+    """A browser and the critic of the settings, without a judgment cache, so that every judgment is new."""
     from actors.browser.renderer import ChromiumRenderer
 
     renderer = ChromiumRenderer(settings.renderer)
@@ -82,7 +82,7 @@ async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
 
 
 async def climb(renderer: Renderer, seed: int) -> Ladder:
-    """A ladder of held-out designs, the families in turn; a page that does not render validly is left out."""
+    """Renders a ladder of a held-out design, cycling through the families; skips pages that do not render validly."""
     design = draw(seed, family=FAMILIES[seed % len(FAMILIES)], split="held_out")
     right = design.task.reference_html or ""
     reference = await render_reference(design.task, renderer)
@@ -93,7 +93,7 @@ async def climb(renderer: Renderer, seed: int) -> Ladder:
 
 
 async def measure(ladders: Sequence[Ladder], critic: Critic, settings: RunSettings, repeats: int) -> dict[str, Any]:
-    """Judges every page of every ladder several times, one round after another, and compares neighbours."""
+    """Judges every page of every ladder `repeats` times, sequentially, and compares neighbouring pages."""
     judged = [[await _judged(ladder, page, critic, repeats) for page in ladder.pages] for ladder in ladders]
     first = judged[0][0][0]
     trust = _trust([[[one.score for one in page] for page in pages] for pages in judged])
@@ -113,7 +113,7 @@ async def measure(ladders: Sequence[Ladder], critic: Critic, settings: RunSettin
 
 
 def _trust(scores: Sequence[Sequence[Sequence[float]]]) -> dict[str, float]:
-    """How far scores [ladders][pages][judgments] can be trusted."""
+    """Reliability of scores [ladders][pages][judgments]."""
     first = [[judged[0] for judged in pages] for pages in scores]
     return {
         "retest_sd": calibration.retest_sd([judged for pages in scores for judged in pages]),
@@ -123,7 +123,7 @@ def _trust(scores: Sequence[Sequence[Sequence[float]]]) -> dict[str, float]:
 
 
 def show(figures: dict[str, Any]) -> str:
-    """The figures for a terminal, and what to do about them."""
+    """Formats the figures for a terminal, with the proposed margin."""
     lines = [
         f"judge            {figures['judge']}, {figures['pages']} pages",
         f"test-retest SD   {figures['retest_sd']:.4f} of a score in [0, 1]",
@@ -140,13 +140,13 @@ def show(figures: dict[str, Any]) -> str:
 
 
 async def _judged(ladder: Ladder, shown: RenderedPage, critic: Critic, repeats: int) -> list[Critique]:
-    """Judgments of one page, one after another: those asked at once could share an answer."""
+    """Judges one page repeatedly and sequentially: concurrent requests could share an answer."""
     task, (page, render) = ladder.design.task, shown
     return [await critic.judge(task, page, render, ladder.reference) for _ in range(repeats)]
 
 
 async def _compared(ladder: Ladder, critic: Critic) -> list[tuple[Better, Better]]:
-    """What the critic says of each page and the next worse one, with the better one shown first, then second."""
+    """Compares each page with the next worse one: answers with the better page shown first, then second."""
     found: list[tuple[Better, Better]] = []
     for better, worse in pairwise(ladder.pages):
         worse_first, better_first = (await critic.compare(ladder.design.task, worse, better, ladder.reference)).answers

@@ -1,4 +1,4 @@
-"""The commands of `relook`, one row each: its module, which has a `main(argv)`, and what it does."""
+"""Table of the `relook` commands: module, which has a `main(argv)`, and description."""
 
 import sys
 from pathlib import Path
@@ -16,9 +16,9 @@ COMMANDS = {
     "bench": ("cluster.experiments.bench.__main__", "measure this machine"),
     "reproduce": ("cluster.reproduce", "train all variants and write which claims hold"),
 }
-"""Name to module and description, in the order of `relook --help`."""
+"""Command name → (module, description), in the order of `relook --help`."""
 
 
 def program(name: str) -> str:
-    """How a command was called, for its usage line. Example: `"relook train"`."""
+    """Program name for the usage line of a command. Example: `"relook train"`."""
     return f"relook {name}" if Path(sys.argv[0]).name == "relook" else f"python -m cluster.{name}"

@@ -1,6 +1,6 @@
-"""What this machine or cluster lacks: `python -m cluster.doctor [SETTINGS.toml]`.
+"""Checks what this machine or cluster lacks: `python -m cluster.doctor [SETTINGS.toml]`.
 
-One line a check, with how to mend what is wrong. Exit code 0 when no check fails, else 2.
+Prints one line per check, with a fix for each problem. Exit code 0 when no check fails, else 2.
 """
 
 import argparse
@@ -30,7 +30,7 @@ START_TIMEOUT_S = 120
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     parser = argparse.ArgumentParser(prog=program("doctor"), description="Says what this machine lacks.")
     parser.add_argument("settings", nargs="?", type=Path, help="a TOML file whose needs are checked; else the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def examine(settings: RunSettings) -> Iterator[CheckResult]:
-    """Every check, cheap ones first."""
+    """Runs every check, cheap ones first."""
     runs = resolve_path(settings.runs)
     checks: tuple[Callable[[], CheckResult], ...] = (
         machine.check_python,
@@ -78,7 +78,7 @@ def examine(settings: RunSettings) -> Iterator[CheckResult]:
 
 
 def bfloat16_on_cpu(settings: RunSettings) -> tuple[str, ...]:
-    """Settings that make a CPU compute in bfloat16. Example: `("learner.autocast",)`."""
+    """Names of settings that request bfloat16 on a CPU. Example: `("learner.autocast",)`."""
     cluster = settings.cluster
     asked = {
         "policy.dtype": settings.policy.dtype == "bfloat16" and not cluster.policy_gpus,
@@ -90,7 +90,7 @@ def bfloat16_on_cpu(settings: RunSettings) -> tuple[str, ...]:
 
 
 def check_browser(settings: RunSettings) -> CheckResult:
-    """Whether Chromium is there, and really renders a page."""
+    """Checks that Chromium starts and renders a page."""
 
     async def see() -> str:
         from actors.browser.renderer import CANARY, ChromiumRenderer
@@ -117,7 +117,7 @@ def check_browser(settings: RunSettings) -> CheckResult:
 
 
 def check_judge(settings: RunSettings) -> CheckResult:
-    """Whether the model that judges can be served, or the server that is asked answers."""
+    """Checks the weights of the judge served by the run, or that the HTTP judges answer."""
     judge, critic = settings.served_judge, settings.critic
     if judge.model:
         return _check_weights(Path(judge.model), judge.count, judge.tensor_parallel)
@@ -134,7 +134,7 @@ def check_judge(settings: RunSettings) -> CheckResult:
 
 
 def check_model(settings: RunSettings) -> CheckResult:
-    """Whether the learner computes exactly what the model of the settings does."""
+    """Proves that the learner computes exactly what the model of the settings computes."""
     from cluster.preflight.model_proof import prove_model
 
     if settings.model == "builtin":
@@ -149,7 +149,7 @@ def check_model(settings: RunSettings) -> CheckResult:
 
 
 def _check_weights(model: Path, servers: int, gpus: int) -> CheckResult:
-    """A judge's model directory as this machine sees it."""
+    """Checks a judge's model directory on this machine."""
     mend = "put a vision-language model there, or name another directory in judge.model"
     if not (model / "config.json").is_file():
         status: Literal["warn", "FAIL"] = "warn" if "RAY_ADDRESS" in os.environ else "FAIL"
@@ -164,7 +164,7 @@ def _check_weights(model: Path, servers: int, gpus: int) -> CheckResult:
 
 
 def check_engines(names: tuple[str, ...]) -> CheckResult:
-    """Whether every engine imports, each in a process of its own."""
+    """Checks that every engine imports, each in its own process."""
 
     def problem(name: str) -> str:
         command = [sys.executable, "-c", f"import {name}"]
@@ -180,7 +180,7 @@ def check_engines(names: tuple[str, ...]) -> CheckResult:
 
 
 def check_ray(settings: RunSettings) -> CheckResult:
-    """Whether Ray starts here, or the cluster of RAY_ADDRESS answers, and has what the settings ask for."""
+    """Checks that Ray starts here, or the cluster of RAY_ADDRESS answers, and that it has the requested resources."""
     import ray
 
     where = os.environ.get("RAY_ADDRESS", "this machine")
@@ -198,7 +198,7 @@ def check_ray(settings: RunSettings) -> CheckResult:
 
 
 def compare(asked: dict[str, float], has: dict[str, float], where: str) -> CheckResult:
-    """What the settings ask for against what a cluster has."""
+    """Compares the requested resources with those of a cluster."""
     short = [
         f"{amount:g} {name} (has {has.get(name, 0):g})" for name, amount in asked.items() if amount > has.get(name, 0)
     ]
@@ -210,7 +210,7 @@ def compare(asked: dict[str, float], has: dict[str, float], where: str) -> Check
 
 
 def ask(settings: RunSettings) -> dict[str, float]:
-    """Resources that all actors of a run ask Ray for, by name."""
+    """Total Ray resources requested by all actors of a run, by name."""
     cluster, roles = settings.cluster, settings.cluster.roles
     engines, ranks, browsers = settings.policy.engines, settings.learner.ranks, settings.browser.count
     judges = settings.judge.count if settings.judge.model else 0

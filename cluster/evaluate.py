@@ -1,6 +1,6 @@
-"""Examines a champion: `python -m cluster.evaluate [--run RUN] [--tasks FILE] [--num 64]`.
+"""Evaluates a champion: `python -m cluster.evaluate [--run RUN] [--tasks FILE] [--num 64]`.
 
-Base decode, critic-free self-edit and the full loop with the critic, side by side on held-out tasks.
+Compares base decode, critic-free self-edit and the full loop with the critic on held-out tasks.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from rollout.ports import EpisodeServices
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, dict[str, float]]:
-    """The inference table of a model directory on `num` held-out tasks."""
+    """Computes the inference table of a model directory on `num` held-out tasks."""
     tasks = Curriculum(settings).held_out(num, "--num")
     check_references(tasks, settings)
     if settings.task.held_out != "builtin":
@@ -65,7 +65,7 @@ async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, di
 
 
 def show(table: dict[str, dict[str, float]]) -> str:
-    """The table for a terminal."""
+    """Formats the table for a terminal."""
     lines = [f"{'':12} {'reward':>8} {'valid':>8} {'tokens':>8} {'seconds':>8}"]
     for name, row in table.items():
         lines.append(f"{name:12} {row['reward']:8.3f} {row['valid']:8.0%} {row['tokens']:8.0f} {row['seconds']:8.2f}")

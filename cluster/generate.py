@@ -1,6 +1,6 @@
-"""Writes a page for a brief, critic-free: `python -m cluster.generate "a pricing page with three plans"`.
+"""Generates a page for a brief, without a critic: `python -m cluster.generate "a pricing page with three plans"`.
 
-The champion writes, criticises itself and revises; a revision that does not render is refused.
+The champion writes, critiques and revises the page; a revision that does not render is rejected.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from rollout.selfedit import Draft, self_edit
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def generate(options: argparse.Namespace, settings: RunSettings, run: Path) -> int:
-    """Writes the drafts of one brief, and says where. Returns 1 when the last one does not render."""
+    """Generates the drafts of one brief and saves the last one. Returns 1 when it does not render."""
     folder = options.out or resolve_path("runs") / "pages" / time.strftime("%Y%m%d-%H%M%S")
     print(f"starting the champion of {run.name} and a browser …", flush=True)
     task = Task(id="brief", brief=options.brief, libraries=libraries_of(settings.browser))
@@ -57,13 +57,13 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
         return 1
     print(f"page         {atomic_write(folder / 'page.html', last.page.html.encode())}")
     for shot in last.render.shots if last.render is not None else ():
-        label = re.sub(r"\W+", "-", shot.label)[:40]  # a page names its controls: no part of a path may be its word
+        label = re.sub(r"\W+", "-", shot.label)[:40]  # labels come from the page: keep path separators out
         print(f"screenshot   {atomic_write(folder / f'shot-{shot.at_ms}ms{label}.png', shot.picture)}")
     return 0 if last.valid else 1
 
 
 def say(draft: Draft) -> str:
-    """One line about a draft."""
+    """Describes a draft in one line."""
     outcome = "ok" if draft.valid else complaint(draft.page, draft.render).rstrip(".")
     kept = "" if draft.kept else ", revision refused: it does not render"
     return f"{outcome}, {draft.tokens} tokens so far, {draft.seconds:.1f} s{kept}"

@@ -1,8 +1,8 @@
 """Builds the library mirror: `python -m cluster.mirror build [FOLDER]`, `python -m cluster.mirror pin NAME@VERSION …`.
 
 The mirror is a folder of pinned npm packages that renderers serve to pages under the addresses of public CDNs
-(`browser.mirror`). `deploy/libraries.toml` lists the packages with the hash of each; `pin` prints lines for that list.
-Packages come from the registry that npm is configured for.
+(`browser.mirror`). `deploy/libraries.toml` lists the packages and their hashes; `pin` prints lines for that list.
+Packages come from the npm registry that is configured.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from rollout.errors import BadInput, SettingsError
 
 LIST = Path(__file__).parent.parent / "deploy" / "libraries.toml"
 ALWAYS = ("package.json", "LICENSE*", "LICENCE*", "license*", "NOTICE*")
-"""Files that every package keeps."""
+"""Patterns of files kept from every package."""
 NPM_TIMEOUT_S = 300
 
 
@@ -38,16 +38,16 @@ class Package:
     name: str
     version: str
     integrity: str
-    """Hash of the tarball as npm writes it: the algorithm, and base64 of its digest."""
+    """Hash of the tarball in npm's format: algorithm and base64 digest."""
     keep: tuple[str, ...] = field(default=("*",))
-    """Patterns of the files that are served; `*` matches across folders."""
+    """Patterns of the files to serve; `*` matches across folders."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     parser = argparse.ArgumentParser(prog=program("mirror"), description="Builds the library mirror.")
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="fetch every package of the list into a folder; what is there stays")
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_list(path: Path) -> list[Package]:
-    """The packages of a list. Raises SettingsError."""
+    """Reads the list of packages. Raises SettingsError."""
     try:
         listed = tomllib.loads(path.read_text(encoding="utf-8"))["packages"]
         return [
@@ -84,7 +84,7 @@ def read_list(path: Path) -> list[Package]:
 
 
 def build_mirror(folder: Path, packages: list[Package]) -> None:
-    """Fetches what `folder` lacks, then writes its index. Raises SettingsError."""
+    """Fetches the packages missing from `folder`, then writes its index. Raises SettingsError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,7 +102,7 @@ def build_mirror(folder: Path, packages: list[Package]) -> None:
 
 
 def print_pins(names: list[str]) -> None:
-    """The list's lines for packages, as they are in the registry now. Raises SettingsError."""
+    """Prints list entries for packages as they are in the registry now. Raises SettingsError."""
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:
             tarball = _download(name, Path(scratch))
@@ -114,13 +114,13 @@ def print_pins(names: list[str]) -> None:
 
 
 def _is_whole(home: Path, package: Package) -> bool:
-    """Whether the package was unpacked to the end, with this hash and these patterns."""
+    """Whether the package was unpacked completely, with this hash and these patterns."""
     stamp = home / ".integrity"
     return stamp.is_file() and stamp.read_text(encoding="utf-8") == _stamp(package)
 
 
 def _install(package: Package, home: Path) -> None:
-    """Downloads, checks and unpacks one package; it appears whole or not at all. Raises SettingsError."""
+    """Downloads, verifies and unpacks one package atomically. Raises SettingsError."""
     aside = home.with_name(f"{home.name}.part")
     with tempfile.TemporaryDirectory() as scratch:
         tarball = _download(str(package), Path(scratch))
@@ -142,7 +142,7 @@ def _stamp(package: Package) -> str:
 
 
 def _download(name: str, folder: Path) -> Path:
-    """The tarball of `NAME@VERSION`, from where npm is told to look. Raises SettingsError."""
+    """Downloads the tarball of `NAME@VERSION` with npm. Raises SettingsError."""
     npm = shutil.which("npm")
     if npm is None:
         raise SettingsError(
@@ -168,7 +168,7 @@ def _integrity(tarball: Path) -> str:
 
 
 def _unpack(tarball: Path, home: Path, keep: tuple[str, ...]) -> None:
-    """The files that match a pattern, without the archive's own top folder."""
+    """Extracts the files that match a pattern, without the archive's top folder."""
     with tarfile.open(tarball) as archive:
         root = _root(archive)
         members = list(_members(archive, root, keep))
@@ -183,7 +183,7 @@ def _members(archive: tarfile.TarFile, root: str, keep: tuple[str, ...]) -> Iter
 
 
 def _root(archive: tarfile.TarFile) -> str:
-    """The folder that holds everything in an npm tarball: `package`, mostly."""
+    """Top folder of an npm tarball, usually `package`."""
     return archive.getnames()[0].split("/")[0]
 
 

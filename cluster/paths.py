@@ -1,4 +1,4 @@
-"""Where relative paths of a run begin: the checkout, also when Ray runs a job from a copy of it."""
+"""Resolves relative paths of a run against the checkout, also when Ray runs a job from a copy of it."""
 
 import os
 import sys
@@ -8,10 +8,10 @@ RAY_COPY = "runtime_resources"
 
 
 def home() -> Path:
-    """RELOOK_HOME, else the folder a command was started in.
+    """Base folder of relative paths: RELOOK_HOME, else the working directory.
 
-    `ray job submit --working-dir .` runs from a temporary copy that goes away with the cluster: there it is the
-    checkout whose environment runs the job, when there is one.
+    `ray job submit --working-dir .` runs from a temporary copy that is deleted with the cluster; there the base is the
+    checkout whose environment runs the job, if any.
     """
     if "RELOOK_HOME" in os.environ:
         return Path(os.environ["RELOOK_HOME"])
@@ -22,5 +22,5 @@ def home() -> Path:
 
 
 def resolve_path(path: str | Path) -> Path:
-    """A path of the settings, made absolute."""
+    """Converts a path of the settings to an absolute path."""
     return (home() / path).resolve()

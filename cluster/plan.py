@@ -1,6 +1,7 @@
-"""How long a step will take, and which pool sizes balance it: `python -m cluster.plan SETTINGS [--from RUN]`.
+"""Predicts step time and balanced pool sizes: `python -m cluster.plan SETTINGS [--from RUN]`.
 
-Costs come from a run that was made, or else from `runs/bench.json`; starts nothing. Exit codes: 0, or 2 for bad input.
+Costs come from a previous run, or else from `runs/bench.json`; no actors are started. Exit codes: 0, or 2 for bad
+input.
 """
 
 import argparse
@@ -22,12 +23,12 @@ from rollout.errors import BadInput, CheckpointError, SettingsError
 from rollout.settings import EpisodeSettings
 
 ASSUMED_ACCEPT_RATE = 0.5
-"""Where no run says how often a revision is accepted."""
+"""Share of revisions accepted, assumed when no run provides it."""
 STAGES = ("play", "learn", "sync")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     options = _parse(argv)
     try:
         settings = load_settings(options.settings, options.set)
@@ -43,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def from_run(run: str, runs: Path, settings: RunSettings, cores: int | None = None) -> tuple[Costs, str]:
-    """Costs of the settings, from what a run took, and in words where they are from. Raises CheckpointError.
+    """Costs of the settings, derived from a run, and a description of their origin. Raises CheckpointError.
 
-    Steps from before runs kept accounts are accounted for from their stored trajectories.
+    For steps without pool metrics (older runs), these are computed from the stored trajectories.
     """
     store = Store.open(runs, run)
     was = check_settings(store.read_json("run.json")["settings"], str(store.path / "run.json"))
@@ -59,10 +60,10 @@ def from_run(run: str, runs: Path, settings: RunSettings, cores: int | None = No
 
 
 def rescale(costs: Costs, was: RunSettings, now: RunSettings, accept: float) -> Costs:
-    """Costs of a run with settings `was`, for a run with settings `now`, where a revision is accepted at a rate.
+    """Rescales costs from a run with settings `was` to settings `now`, given the acceptance rate of revisions.
 
-    Work follows the number of episodes and of the attempts in them. Longer pages, larger pictures, another model or
-    other machines are not foreseen: no setting tells what they cost.
+    Work is proportional to the number of episodes and of attempts in them. The effects of longer pages, larger
+    screenshots, another model or other machines are not modelled.
     """
     episodes = now.groups * now.group_size / (was.groups * was.group_size)
     (judged, sampled, kept), before = attempts(now.episode, accept), attempts(was.episode, accept)
@@ -94,7 +95,7 @@ def attempts(episode: EpisodeSettings, accept: float) -> tuple[float, float, flo
 
 
 def from_bench(path: Path, settings: RunSettings) -> tuple[Costs, str]:
-    """Costs from `bench.json`, of pages half as long as they may be. Raises SettingsError."""
+    """Costs from `bench.json`, assuming pages of half the maximum length. Raises SettingsError."""
     try:
         bench = json.loads(path.read_text(encoding="utf-8"))
         rates = _bench_rates(bench)
@@ -111,7 +112,7 @@ def from_bench(path: Path, settings: RunSettings) -> tuple[Costs, str]:
 
 
 def _bench_rates(bench: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds a page, a judgment and a sync; tokens a second of an engine and of a learner rank."""
+    """Seconds per page, per judgment and per sync; tokens per second of an engine and of a learner rank."""
     rates = {
         "render": 1 / float(bench["render"]["pages_per_s_per_core"]),
         "critic": float(bench["critic"]["ms_per_judgment"]) / 1000,
@@ -125,7 +126,7 @@ def _bench_rates(bench: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _history(store: Store, settings: RunSettings) -> list[dict[str, float]]:
-    """A run's steps, each accounted for as far as it can be. Raises CheckpointError."""
+    """Metrics of a run's steps, completed with pool metrics where trajectories are stored. Raises CheckpointError."""
     path = store.path / "metrics.jsonl"
     try:
         rows: list[dict[str, float]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -141,7 +142,7 @@ def _history(store: Store, settings: RunSettings) -> list[dict[str, float]]:
 
 
 def _told(costs: Costs, settings: RunSettings, origin: str) -> list[str]:
-    """The plan, for a person."""
+    """Formats the plan for a terminal."""
     sizes, stale = pool_sizes(settings), settings.max_staleness
     now, better = forecast(costs, sizes, stale), balance(costs, sizes, stale)
     balanced = forecast(costs, better, stale)

@@ -1,7 +1,7 @@
-"""Learns again from what a run stored, or judges its pages again; no page is written anew.
+"""Replays a run: trains again on its stored trajectories, or judges its pages again; no page is generated.
 
-`python -m cluster.replay RUN --set learner.credit=siblings`: `--set` says what is to be different. With `--judge`,
-settings of `critic`, `judge` and `browser`. Everything goes into a folder of its own beside the run: `replay.json`, and
+`python -m cluster.replay RUN --set learner.credit=siblings`: `--set` gives the settings to change; with `--judge`,
+settings of `critic`, `judge` and `browser`. Results go into a new folder next to the run: `replay.json`, and
 `metrics.jsonl` and `weights/`, or `judgments.jsonl`.
 """
 
@@ -33,12 +33,12 @@ from rollout.records import Batch, Update
 from rollout.seeds import seed_of
 
 FOREIGN_GAP = 0.1
-"""Mean log-prob gap of a first update, in nats, above which another policy wrote the pages than the one that learns."""
+"""Mean log-prob gap of the first update, in nats, above which another policy than the learner's wrote the pages."""
 FOREIGN = "another policy wrote these pages than the one that learns; give --model the one that the run began with"
 
 
 class TrainableModel(Protocol):
-    """What learning again asks of a learner; see `rollout.ports.Learner`."""
+    """Protocol of the learner that a replay needs; see `rollout.ports.Learner`."""
 
     async def update(self, batch: Batch) -> Update: ...
 
@@ -46,7 +46,7 @@ class TrainableModel(Protocol):
 
 
 class OneRank:
-    """A learner in this process. How many ranks shared a run's updates makes no difference to them."""
+    """A one-rank learner in this process; updates do not depend on the number of ranks."""
 
     def __init__(self, model: Path, settings: RunSettings, *, packed: bool = True) -> None:
         from transformers.utils.logging import disable_progress_bar
@@ -71,11 +71,11 @@ class OneRank:
 
 
 async def retrain(store: Store, settings: RunSettings, learner: TrainableModel) -> AsyncIterator[dict[str, float]]:
-    """Updates a learner with the stored groups of every step in turn; yields each update's metrics.
+    """Updates a learner with the stored groups of every step in order; yields each update's metrics.
 
-    The batches are those of the run where the settings are; a learner that comes to differ from the run's learns from
-    pages that are not its own, and `ratio_tail` says how far that has gone. Where the run went back to a champion this
-    goes straight on. Raises CheckpointError for a run without trajectories.
+    With the run's settings the batches are those of the run. A learner that diverges from the run's trains off-policy,
+    and `ratio_tail` measures by how much. Returns of the run to a champion are not replayed. Raises CheckpointError for
+    a run without trajectories.
     """
     for step in range(1, settings.steps + 1):
         groups = store.read_groups(step)
@@ -94,7 +94,7 @@ async def retrain(store: Store, settings: RunSettings, learner: TrainableModel) 
 
 
 async def learn(store: Store, settings: RunSettings, learner: TrainableModel, folder: Path) -> dict[str, Any]:
-    """Learns again into `folder`; returns what it came to, for `replay.json`."""
+    """Trains again and writes the results to `folder`; returns the summary for `replay.json`."""
     history: list[dict[str, float]] = []
     async for row in retrain(store, settings, learner):
         history.append(row)
@@ -107,11 +107,11 @@ async def learn(store: Store, settings: RunSettings, learner: TrainableModel, fo
 
 
 PRINTED = ("step", "samples", "flat_groups", "loss", "entropy", "grad_norm", "ratio_tail", "distill_loss")
-"""What is shown of each update."""
+"""Metrics printed for each update."""
 
 
 async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> dict[str, Any]:
-    """Renders and judges stored pages again; returns how the two judges compare, for `replay.json`."""
+    """Renders and judges stored pages again; returns the comparison of both judges for `replay.json`."""
     from actors.browser.renderer import ChromiumRenderer
 
     pages = judged_pages(store, num, seed=settings.seed)
@@ -130,7 +130,7 @@ async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> 
 
 
 def changed_settings(store: Store, overrides: Sequence[str], rooms: Sequence[str]) -> RunSettings:
-    """A run's settings with overrides in the given rooms alone. Raises SettingsError."""
+    """A run's settings with overrides of the given sections only. Raises SettingsError."""
     values = store.read_json("run.json")["settings"]
     for override in overrides:
         if override.partition("=")[0].partition(".")[0] not in rooms:
@@ -140,7 +140,7 @@ def changed_settings(store: Store, overrides: Sequence[str], rooms: Sequence[str
 
 
 def first_policy(settings: RunSettings) -> Path:
-    """The model directory that a run began with: its own, or the built-in policy, pre-trained unless it is cached."""
+    """Model directory that the run began with: its own, or the built-in policy (pre-trained unless cached)."""
     if settings.model != "builtin":
         return resolve_path(settings.model)
     command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(resolve_path(settings.cache))]
@@ -152,7 +152,7 @@ def first_policy(settings: RunSettings) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:

@@ -1,4 +1,4 @@
-"""Shows which claims of the method hold: `python -m cluster.reproduce [--quick]`."""
+"""Reproduces the claims of the method: `python -m cluster.reproduce [--quick]`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The settings of a run: the rooms' settings composed, read from TOML, checked once, at the door."""
+"""Settings of a run: composed from those of all packages, read from TOML and validated once at start."""
 
 import difflib
 import json
@@ -22,26 +22,27 @@ from rollout.settings import EpisodeSettings, Settings
 
 
 class TaskSettings(Settings):
-    """Where tasks come from."""
+    """Sources of training and held-out tasks."""
 
     source: str = "builtin"
-    """`builtin` designs, or a Parquet or JSONL file of training tasks."""
+    """Training tasks: `builtin` designs, or a Parquet or JSONL file."""
     held_out: str = "builtin"
-    """`builtin` designs, or a Parquet or JSONL file of tasks that training never sees."""
+    """Held-out tasks, never trained on: `builtin` designs, or a Parquet or JSONL file."""
 
 
 class ExamSettings(Settings):
-    """The fixed, seeded exam on held-out tasks."""
+    """The exam: a fixed, seeded evaluation on held-out tasks."""
 
     tasks: int = Field(default=64, ge=2)
-    """Held-out tasks in the exam."""
+    """Number of held-out tasks in the exam."""
     every: int = Field(default=10, ge=1)
-    """Steps between exams; there is always one before the first step and one after the last."""
+    """Steps between exams; one always runs before the first step and after the last."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """How much better than the champion's a mean must be for the champion to move, or worse to be a regression."""
+    """Mean reward by which an exam must exceed the champion's to replace it, or fall below it to be a regression."""
     on_regression: Literal["keep", "revert"] = "keep"
-    """After an exam that is worse than the champion's by the margin the learner goes on as it is, or goes back to the
-    champion's weights and optimizer state. `revert` saves a checkpoint of every champion."""
+    """After an exam below the champion's by the margin: continue (`keep`), or restore the champion's weights and
+    optimizer state (`revert`). `revert` saves a checkpoint of every champion.
+    """
     inference_tasks: int = Field(default=32, ge=1)
     """Held-out tasks of the inference table (base, self-edit, with critic) at the end of a run."""
     edit_rounds: int = Field(default=3, ge=1, le=3)
@@ -49,86 +50,88 @@ class ExamSettings(Settings):
 
 
 class CheckpointSettings(Settings):
-    """What is kept to go on from."""
+    """Checkpoints for resuming a run."""
 
     every: int = Field(default=10, ge=1)
     """Steps between checkpoints. Steps since the last one are learnt again from their stored trajectories."""
     keep: int = Field(default=2, ge=1)
-    """Checkpoints kept, the newest ones."""
+    """Number of newest checkpoints to keep."""
 
 
 class ReportSettings(Settings):
-    """What a person is shown."""
+    """Frequency and screenshots of the HTML report."""
 
     every: int = Field(default=5, ge=1)
-    """Steps between fresh reports; there is always one at the end."""
+    """Steps between reports; one is always written at the end."""
     films: int = Field(default=1, ge=0)
-    """Groups a step whose screenshots are kept for the filmstrips."""
+    """Groups per step whose screenshots are stored for the report's filmstrips."""
 
 
 class ClusterSettings(Settings):
-    """How actors are placed."""
+    """Placement, resources and timeouts of the Ray actors."""
 
     roles: bool = False
-    """Ask for the custom resources `policy`, `browser`, `learner` and `judge` that a cluster's node types offer."""
+    """Whether actors request the custom Ray resources `policy`, `browser`, `learner` and `judge` of the node types."""
     policy_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs a policy engine asks Ray for."""
+    """Logical CPUs requested per policy engine."""
     learner_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs a learner rank asks Ray for."""
+    """Logical CPUs requested per learner rank."""
     browser_cpus: float = Field(default=0.2, ge=0)
-    """Logical CPUs a browser asks Ray for."""
+    """Logical CPUs requested per browser."""
     small_cpus: float = Field(default=0.1, ge=0)
-    """Logical CPUs an episode worker or a critic asks Ray for."""
+    """Logical CPUs requested per episode worker and per critic."""
     policy_gpus: float = Field(default=0, ge=0)
-    """GPUs a policy engine asks for (its tensor-parallel size on a GPU cluster)."""
+    """GPUs requested per policy engine (its tensor-parallel size on a GPU cluster)."""
     learner_gpus: float = Field(default=0, ge=0)
-    """GPUs a learner rank asks for."""
+    """GPUs requested per learner rank."""
     judge_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs a judge that the run serves asks Ray for."""
+    """Logical CPUs requested per judge served by the run."""
     judge_gpus: float = Field(default=0, ge=0)
-    """GPUs such a judge asks for: its tensor-parallel size on a GPU cluster."""
+    """GPUs requested per judge served by the run: its tensor-parallel size on a GPU cluster."""
     workers: int = Field(default=1, ge=1)
-    """Episode workers, each playing many episodes at once."""
+    """Number of episode workers; each plays many episodes concurrently."""
     placement_timeout_s: float = Field(default=120, gt=0)
-    """Seconds to wait for a placement group before saying what does not fit."""
+    """Seconds to wait for a placement group before CapacityError is raised."""
     start_timeout_s: float = Field(default=600, gt=0)
     """Seconds an actor may take to start."""
     max_logprob_gap: float = Field(default=1e-3, gt=0)
-    """Log-prob gap between learner and engines after a sync above which the run stops; 1e-3 suits fp32."""
+    """Maximum log-prob gap between learner and engines after a sync, above which the run stops; 1e-3 suits fp32."""
     call_timeout_s: float = Field(default=600, gt=0)
-    """Seconds any one call of an actor may take before it counts as a machine fault."""
+    """Timeout of one actor call in seconds; a timeout counts as a machine fault."""
 
 
 class RunSettings(Settings):
-    """One run."""
+    """All settings of one run."""
 
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Names the MLflow experiment and begins the run's id."""
+    """Name of the MLflow experiment and prefix of the run's id."""
     seed: int = Field(default=0, ge=0)
-    """All randomness of the run comes from it."""
+    """Seed of all randomness of the run."""
     steps: int = Field(default=100, ge=1)
-    """Learner updates."""
+    """Number of learner updates."""
     groups: int = Field(default=16, ge=1)
-    """Tasks a step."""
+    """Tasks per step, each played by one group of episodes."""
     group_size: int = Field(default=8, ge=2)
-    """Episodes a task. Advantages compare siblings, so one is never enough."""
+    """Episodes per task; at least 2, because advantages compare siblings."""
     refill: float = Field(default=0.5, ge=0, le=4)
-    """Extra groups a step may play, as a share of `groups`, to replace those without variance."""
+    """Extra groups a step may play, as a share of `groups`, to replace groups without reward variance."""
     max_staleness: int = Field(default=0, ge=0)
-    """Policy versions a sample may lag behind; 0 is strictly on-policy. A group that takes longer than steps may wait
-    for it is given up, so where lengths vary much, 1 throws away what 2 would use."""
+    """Maximum policy versions a sample may lag behind; 0 is strictly on-policy. Groups that take longer are discarded:
+    prefer 2 to 1 when page lengths vary much.
+    """
     swap: Literal["in_flight", "between_episodes"] = "in_flight"
-    """New weights reach an engine between two tokens of what it writes, or once all episodes under way are over."""
+    """When engines receive new weights: between two tokens of a completion, or after all running episodes have ended.
+    """
     in_flight: int = Field(default=64, ge=1)
-    """Episodes played at once, at most: fewer where fewer keep the slowest pool busy."""
+    """Maximum concurrent episodes; fewer are played when fewer keep the slowest pool busy."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)
-    """Share of a step's episodes that may be lost to machine faults before the run stops with an alarm."""
+    """Share of a step's episodes that may be lost to machine faults; above it the run stops with an error."""
     runs: str = "runs"
     """Folder of all runs."""
     cache: str = ".cache"
-    """Folder of what can be made again: warm starts, compiled extensions."""
+    """Folder of reproducible files such as warm starts and compiled extensions."""
     model: str = "builtin"
-    """`builtin` (the small policy, pre-trained on first use) or a Hugging Face model directory."""
+    """Initial policy: `builtin` (a small model, pre-trained on first use) or a Hugging Face model directory."""
     task: TaskSettings = TaskSettings()
     episode: EpisodeSettings = EpisodeSettings()
     score: ScoreSettings = ScoreSettings()
@@ -171,7 +174,7 @@ class RunSettings(Settings):
 
     @property
     def renderer(self) -> BrowserSettings:
-        """What browsers are made with: `browser`, where it is left open with what the critics need."""
+        """Settings of the browsers: `browser`, with an unset `full_page_height` chosen for the critics."""
         if self.browser.full_page_height is not None:
             return self.browser
         judged = any(one.kind == "http" for one in self.critic.members.values())
@@ -179,15 +182,15 @@ class RunSettings(Settings):
 
     @property
     def served_judge(self) -> JudgeSettings:
-        """The judge that the run serves, if any, with its model's absolute path: whoever serves it works elsewhere."""
+        """The judge served by the run, if any, with an absolute model path: its process runs in another folder."""
         model = self.judge.model
         return self.judge.model_copy(update={"model": str(resolve_path(model))}) if model else self.judge
 
     @property
     def transfer(self) -> Literal["shared_memory", "gloo", "nccl", "ipc"]:
-        """How weights come to the engines: `policy.transfer`, decided where that is `auto`.
+        """Weight transfer method: `policy.transfer`, with `auto` resolved.
 
-        Ranks and engines that ask for shares of GPUs are placed in pairs, so that `ipc` is certain to work.
+        Ranks and engines that request shares of GPUs are placed in pairs, so that `ipc` always works.
         """
         if self.policy.transfer != "auto":
             return self.policy.transfer
@@ -204,7 +207,7 @@ class RunSettings(Settings):
         return gpus >= 1 and gpus == int(gpus)
 
     def _shares_gpus(self) -> bool:
-        """Whether each engine can live on the GPU of the learner's rank of its number."""
+        """Whether each engine can share a GPU with the learner rank of the same index."""
         policy, learner = self.cluster.policy_gpus, self.cluster.learner_gpus
         paired = self.policy.engines == self.learner.ranks and self.policy.tensor_parallel == 1
         return policy > 0 and learner > 0 and policy + learner <= 1 and paired
@@ -259,7 +262,7 @@ class RunSettings(Settings):
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
-    """Reads a TOML file and applies `a.b=value` overrides (TOML values). Raises SettingsError in one line."""
+    """Reads a TOML file and applies `a.b=value` overrides (TOML values). Raises SettingsError with a one-line text."""
     from cluster.preflight.lengths import check_settings_lengths
 
     try:
@@ -279,7 +282,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
 
 
 def check_settings(values: dict[str, Any], source: str) -> RunSettings:
-    """Settings from nested values. Raises SettingsError that names the first bad field."""
+    """Validates nested values. Raises SettingsError that names the first invalid field."""
     try:
         return RunSettings.model_validate(values)
     except ValidationError as error:
@@ -287,7 +290,7 @@ def check_settings(values: dict[str, Any], source: str) -> RunSettings:
 
 
 def dump_settings(settings: RunSettings) -> str:
-    """Settings as JSON, as they are stored with a run."""
+    """Settings as JSON, in the format stored with a run."""
     return json.dumps(settings.model_dump(mode="json"), indent=1)
 
 
@@ -324,7 +327,7 @@ def _one_line(error: ErrorDetails) -> str:
 def _known_fields(path: Sequence[int | str]) -> list[str]:
     model: Any = RunSettings
     for part in path:
-        # A part of a table of settings by name is a name; `dict[str, …]` says what it stands for.
+        # In a `dict[str, …]` field the key is a user-chosen name; its value type has the fields.
         named = get_args(model)
         model = named[1] if named else model.model_fields[str(part)].annotation
     return sorted(model.model_fields)

@@ -1,7 +1,7 @@
-"""Checks a task file before a run: `python -m cluster.tasks check FILE [--settings SETTINGS.toml]`.
+"""Validates a task file before a run: `python -m cluster.tasks check FILE [--settings SETTINGS.toml]`.
 
-Every row is read and every reference page rendered, once: pages that rendered are remembered by content. Exit code 0
-when all is well, 2 when a row or a page is unusable.
+Reads every row and renders every reference page once: pages that rendered are cached by content. Exit code 0 when all
+are valid, 2 when a row or a page is unusable.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from rollout.records import Task
 from rollout.tasks import read_tasks
 
 EVERY = 20
-"""Lines of progress that are printed where the output is no terminal."""
+"""Number of progress lines printed when the output is no terminal."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def describe(tasks: list[Task]) -> str:
-    """What a file holds, in one line."""
+    """Describes the contents of a task file in one line."""
     briefs = {task.brief for task in tasks}
     counts = {
         "reference pages": sum(task.reference_html is not None for task in tasks),
@@ -54,7 +54,7 @@ def describe(tasks: list[Task]) -> str:
 
 
 async def check(tasks: list[Task], settings: RunSettings) -> dict[str, str]:
-    """What is wrong with references that do not render, by task id. Raises BrowserFault."""
+    """Problems of reference pages that do not render, by task id. Raises BrowserFault."""
     if all(task.reference_html is None for task in tasks):
         return {}
     async with browsers(settings, len(tasks)) as several:

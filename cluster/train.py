@@ -1,6 +1,6 @@
 """Trains a policy: `python -m cluster.train deploy/runs/demo.toml [--set learner.lr=1e-4] [--resume RUN]`.
 
-Exit codes: 0 finished; 2 bad input before the run began; 1 it failed after that; 130 it was stopped.
+Exit codes: 0 finished; 2 bad input before the run began; 1 failed after that; 130 stopped.
 """
 
 import argparse
@@ -34,13 +34,13 @@ from rollout.errors import (
 logger = logging.getLogger(__name__)
 STOPPED = 130
 RECOVERIES = 3
-"""New crews that may be hired for one step before the run gives up."""
+"""Times all actors may be launched again for one step before the run fails."""
 SAVE_TIMEOUT_S = 2.0
-"""`ray job stop` kills after three seconds; what is not saved by then is learnt again from stored trajectories."""
+"""Seconds for the last checkpoint (`ray job stop` kills after three); an unsaved step is learnt again."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Runs the command. Returns its exit code."""
     from cluster.preflight import checks
 
     options = _parse(argv)
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(plan: Plan) -> int:
-    """Does a run from set-up to the last report, and ends everything it started. Returns the exit code."""
+    """Runs a plan from set-up to the last report and stops everything it started. Returns the exit code."""
     stop = _Stop()
     with Display() as display:
         session = TrainingSession(plan, display)
@@ -90,7 +90,7 @@ async def run(plan: Plan) -> int:
 
 
 class TrainingSession:
-    """One process's part of a run: set-up, training, the end."""
+    """One process of a run: set-up, training and shutdown."""
 
     def __init__(self, plan: Plan, display: Display) -> None:
         self.plan, self.display = plan, display
@@ -102,7 +102,7 @@ class TrainingSession:
         self.proof: Any = None
 
     async def work(self) -> None:
-        """Everything, in order."""
+        """Sets up and trains; retries a step up to RECOVERIES times after machine faults, except StorageFault."""
         from cluster.training.loop import train
 
         plan = self.plan
@@ -123,7 +123,7 @@ class TrainingSession:
                 await self._recover(fault)
 
     async def _prepare(self) -> tuple[Path, Any]:
-        """MLflow, the model and its proof, Ray, the reference pages. Returns the model's directory and the tasks."""
+        """Prepares MLflow, the model and its proof, Ray and reference pages. Returns model directory and curriculum."""
         from cluster.distributed.connection import connect
         from cluster.preflight import checks
         from cluster.preflight.model_proof import prove_model
@@ -160,7 +160,7 @@ class TrainingSession:
         self.display.progress(done, total, "reference pages")
 
     async def _assemble(self, model: Path, curriculum: Any) -> None:
-        """Hires a crew that stands where the run does."""
+        """Launches the actors and loads the current checkpoint."""
         from cluster.distributed import launch
         from cluster.training.run import Run
 
@@ -181,7 +181,7 @@ class TrainingSession:
         )
 
     async def _recover(self, fault: MachineError) -> None:
-        """Goes back to the last checkpoint, as `--resume` would, with a new crew."""
+        """Closes the actors and rewinds to the last checkpoint, as `--resume` would."""
         plan = self.plan
         await self.crew.close()
         saved = plan.store.saved_steps()
@@ -219,7 +219,7 @@ class TrainingSession:
             return await warm_start(settings, self.display)
 
     async def save_if_whole(self) -> None:
-        """A last checkpoint, unless the learner is in the middle of a step that will be learnt again anyway."""
+        """Saves a last checkpoint, unless the learner is ahead of the run's state: that step is learnt again anyway."""
         from cluster.training.loop import save
 
         if self.run is None or self.plan.state.step in self.plan.store.saved_steps():
@@ -232,7 +232,7 @@ class TrainingSession:
             self.observer.note(f"no checkpoint of step {self.plan.state.step} ({error!r}); resume learns it again")
 
     async def close(self, status: str) -> bool:
-        """Publishes what there is, ends every actor and leaves Ray. Says whether all that is due could be written."""
+        """Publishes the results, stops every actor and disconnects from Ray. Returns whether all output was written."""
         try:
             if self.observer is not None:
                 await asyncio.to_thread(self.observer.finish, status)
@@ -249,7 +249,7 @@ class TrainingSession:
                 await asyncio.to_thread(self.connection.leave)
 
     def farewell(self, status: str) -> None:
-        """Where everything is, for a person."""
+        """Prints the paths of the results and the command to resume."""
         from cluster.monitoring.observer import where
 
         store = self.plan.store
@@ -262,7 +262,7 @@ class TrainingSession:
 
 
 async def watched(work: Coroutine[Any, Any, None], guard: Coroutine[Any, Any, None]) -> None:
-    """Does `work`, unless `guard`, which never ends well, ends first."""
+    """Awaits `work`, unless `guard`, which only ends by an exception, ends first."""
     tasks = [asyncio.create_task(work), asyncio.create_task(guard)]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -276,11 +276,11 @@ async def watched(work: Coroutine[Any, Any, None], guard: Coroutine[Any, Any, No
 
 
 async def warm_start(settings: RunSettings, display: Display) -> Path:
-    """The built-in policy's directory, pre-trained by a process of its own unless the cache has it."""
+    """Directory of the built-in policy; pre-trained in a separate process unless cached."""
     cache = resolve_path(settings.cache)
     command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(cache)]
     command += ["--settings", settings.warm_start.model_dump_json()]
-    # The display shows how far it is; the library's own bars would write across it.
+    # The display shows progress; the library's progress bars would overwrite it.
     environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     root = Path(__file__).parent.parent
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=root, env=environment)
@@ -303,7 +303,7 @@ async def warm_start(settings: RunSettings, display: Display) -> Path:
 
 
 class _timed:  # noqa: N801 - reads as a verb
-    """Adds a block's wall seconds to the run's, also when the block is cut short."""
+    """Context manager that adds a block's wall seconds to the run state, also when the block raises."""
 
     def __init__(self, state: RunState, name: str) -> None:
         self.state, self.name = state, name
@@ -317,7 +317,7 @@ class _timed:  # noqa: N801 - reads as a verb
 
 
 class _Stop:
-    """Turns the first Ctrl-C or SIGTERM into a cancelled task; a second Ctrl-C is Python's own."""
+    """Cancels a task on the first Ctrl-C or SIGTERM; a second Ctrl-C has Python's default effect."""
 
     def cancels(self, work: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()

@@ -1,1 +1,1 @@
-"""Ray: actors, pools, routing and health."""
+"""Ray actors: launch, pools, request routing and health checks."""

@@ -1,38 +1,38 @@
-"""How many calls each place has under way; the least loaded is found without looking at all of them."""
+"""Counts of running calls per actor, ordered so that the least loaded actor is found without a scan."""
 
 from collections import OrderedDict
 
 
 class CallCounts:
-    """Calls by place. A place that is shut keeps its count and is not offered."""
+    """Number of running calls per actor index. A closed actor keeps its count and is not offered."""
 
     def __init__(self, num: int) -> None:
         self.counts = [0] * num
         self.shut: set[int] = set()
         self._open: list[OrderedDict[int, None]] = [OrderedDict.fromkeys(range(num))]
-        """Open places by their count, those longest at it first."""
+        """`_open[n]`: open actors with n calls, least recently changed first."""
 
     def __len__(self) -> int:
         return len(self.counts)
 
     def add(self, place: int, calls: int) -> None:
-        """Counts `calls` more at a place, or fewer."""
+        """Adds `calls` (may be negative) to the count of an actor."""
         self._leave(place)
         self.counts[place] += calls
         self._enter(place)
 
     def close(self, place: int) -> None:
-        """Offers a place no more."""
+        """Stops offering an actor."""
         self._leave(place)
         self.shut.add(place)
 
     def open(self, place: int) -> None:
-        """Offers a place again."""
+        """Offers a closed actor again."""
         self.shut.discard(place)
         self._enter(place)
 
     def least(self) -> int | None:
-        """The open place with the fewest calls, the one longest so if there are several; None when all are shut."""
+        """The open actor with the fewest calls, the least recently changed on a tie; None when all are closed."""
         return next((next(iter(places)) for places in self._open if places), None)
 
     def _leave(self, place: int) -> None:

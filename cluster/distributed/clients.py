@@ -1,4 +1,4 @@
-"""The ports over pools of Ray actors: who plays, renders, judges and learns, wherever they run."""
+"""Clients: the Policy, Renderer, Critic and Learner ports, implemented with pools of Ray actors."""
 
 import asyncio
 import hashlib
@@ -40,15 +40,15 @@ from rollout.records import (
 
 logger = logging.getLogger(__name__)
 SHARED = 2
-"""Messages with which all prompts of one task begin: the system's and the brief."""
+"""Number of leading messages that all prompts of one task share: system message and brief."""
 GROUP_TRIES = 3
-"""Workers that may be lost over one group before its episodes count as dropped."""
+"""Times a group is played when its worker fails, before its episodes count as dropped."""
 Content = tuple[str, tuple[Probe, ...], tuple[Viewport, ...]]
-"""What a render depends on: the page's hash, its probes and screens."""
+"""Key of the render cache: the page's SHA-256, its probes and viewports."""
 
 
 class PolicyClient:
-    """The Policy port over policy engines."""
+    """Policy port over a pool of policy engines."""
 
     def __init__(
         self, handles: Sequence[Any], *, timeout_s: float, limit: int, permits: PermitSource | None = None
@@ -57,17 +57,16 @@ class PolicyClient:
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
         """See `rollout.ports.Policy`."""
-        # All that is asked about a task begins alike; an engine that saw it has those keys and values.
+        # Prompts of one task share a prefix: an engine that has processed one has its keys and values cached.
         near = _digest(request.messages[:SHARED])
         completions: tuple[Completion, ...] = await self.pool.ask("complete", request, near=near)
         return completions
 
 
 class RendererClient:
-    """The Renderer port over browsers: one page at a time each, each content rendered once.
+    """Renderer port over a pool of browsers: one page per browser at a time, each content rendered once.
 
-    With `permits` of a router, episode workers share renders: `find_worker` finds the one that has a render by its
-    number, and is asked for it.
+    With `permits` from a router, workers share renders: `find_worker` returns the worker that owns one, by index.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class RendererClient:
         self.remember, self.find_worker = remember, find_worker
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
-        """See `rollout.ports.Renderer`. Those who ask for the same content at once share one render."""
+        """See `rollout.ports.Renderer`. Concurrent requests for the same content share one render."""
         key = (page.sha256, probes, viewports)
         task = self.renders.get(key)
         if task is None:
@@ -103,13 +102,13 @@ class RendererClient:
         return render
 
     def forget(self, render: Render) -> None:
-        """Renders this page anew when it is asked for again: its pictures are lost."""
+        """Drops the cached renders of this page, whose screenshots are lost."""
         for key in [key for key in self.renders if key[0] == render.page_sha256]:
             del self.renders[key]
             self.pool.permits.forget(_digest(key))
 
     def _trim(self, key: Content, done: asyncio.Task[Render]) -> None:
-        """Faults are not remembered, and what is remembered is bounded: the oldest goes first."""
+        """Removes failed renders from the cache and evicts the oldest entries above its size limit."""
         if done.cancelled() or done.exception() is not None:
             self.renders.pop(key, None)
         while len(self.renders) > self.remember:
@@ -117,7 +116,7 @@ class RendererClient:
 
 
 class CriticClient:
-    """The Critic port over critics. `lost` hears of renders whose pictures are gone with the browser that took them."""
+    """Critic port over a pool of critics. Calls `lost` with each render whose screenshots are lost with its browser."""
 
     def __init__(
         self,
@@ -145,7 +144,7 @@ class CriticClient:
         return comparison
 
     async def _ask(self, method: str, seen: Sequence[Render | None], *args: Any, **kwargs: Any) -> Any:
-        """Asks a critic, who looks at the pictures of some renders."""
+        """Calls a critic; on PictureLost, passes each render of `seen` to `lost`."""
         try:
             return await self.pool.ask(method, *args, **kwargs)
         except PictureLost:
@@ -155,7 +154,7 @@ class CriticClient:
 
 
 class RolloutClient:
-    """Episode workers behind one door."""
+    """Client of the pool of episode workers."""
 
     def __init__(self, handles: Sequence[Any], *, timeout_s: float, limit: int) -> None:
         self.pool = Pool("worker", handles, fault=MachineError, timeout_s=timeout_s, limit=limit)
@@ -163,9 +162,10 @@ class RolloutClient:
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
     ) -> Group:
-        """See `EpisodeWorker.play_group`; another worker plays again what a worker that died was playing.
+        """See `EpisodeWorker.play_group`. If a worker fails, another one plays the group again.
 
-        Raises StorageFault when its pictures cannot be kept: nobody else could."""
+        Raises StorageFault when screenshots cannot be stored; every worker would fail.
+        """
         faults: list[str] = []
         for _ in range(GROUP_TRIES):
             try:
@@ -196,10 +196,10 @@ class RolloutClient:
 
 
 class LearnerClient:
-    """The Learner port over learner ranks and the engines they feed.
+    """Learner port over the learner ranks and the policy engines.
 
-    Every rank does every call. Rank 0's answer counts, and its weights go to the engines as an object reference, or
-    past Ray from rank 0 itself: the driver never holds them.
+    Every rank runs every call; rank 0's result is returned. Its weights go to the engines as an object reference, or
+    directly without Ray: the driver never holds them.
     """
 
     def __init__(
@@ -223,34 +223,35 @@ class LearnerClient:
         return updates[0]
 
     async def version(self) -> int:
-        """Updates the learner has made."""
+        """Number of updates that the learner has made."""
         return int(await self.ranks.ask_one(0, "get_version"))
 
     async def sync(self) -> Sync:
-        """Puts rank 0's weights into every engine, and has each prove it.
+        """Sends rank 0's weights to every engine and proves them on the canary sequence.
 
-        Raises SyncError for one that does not hold them: no such engine serves, and the run must stop. Before the first
-        sync, raises ModelError where engine and learner compute differently from the same files.
+        Raises SyncError when an engine does not hold them: it must not serve, and the run stops. Before the first sync,
+        raises ModelError when engine and learner compute different log-probs from the same files.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         version = await self.version()
-        # Before the swap, so that the engines wait for their own share of the proof alone. Under ZeRO-3 it is also the
-        # forward without which the first weights that are gathered would be none.
+        # Computed before the weight swap, so that the engines wait only for their own part of the proof. Under ZeRO-3
+        # this forward also materialises the weights, without which the first gather is empty.
         wanted = (await self.ranks.ask_all("logprobs", self.canary))[0]
         if version == 0:
             await self.engines.ask_all("prove_model", self.canary, wanted, self.max_gap)
         try:
             size = await self._carry(version)
         except EngineFault as fault:
-            # Some engines may have got them and others not, or the learner's group is broken: all meet again.
+            # Some engines may hold the new weights and others not, or the process group is broken: repeat the whole
+            # transfer.
             logger.warning("a sync is made again: %s", fault)
             size = await self._carry(version)
         gaps = await self.engines.ask_all("prove", version, self.canary, wanted, self.max_gap)
         return Sync(version=version, gap=max(gaps), bytes=size, seconds=loop.time() - started)
 
     async def _carry(self, version: int) -> int:
-        """All weights to every engine. Returns their bytes."""
+        """Transfers all weights to every engine. Returns their size in bytes."""
         policy = self.policy
         if policy.transfer in ("auto", "shared_memory"):
             blobs = [rank.weights.remote() for rank in self.ranks.handles]
@@ -274,5 +275,5 @@ class LearnerClient:
 
 
 def _digest(value: object) -> str:
-    """A name for a record that is the same in every process, as `hash` is not."""
+    """Digest of a record that is the same in every process, unlike `hash`."""
     return hashlib.sha256(repr(value).encode("utf-8", "backslashreplace")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The way into a Ray cluster, or to one of this process's own, and out of it again."""
+"""Connects to a Ray cluster, or starts a local one, and disconnects from it."""
 
 import gc
 import logging
@@ -13,22 +13,22 @@ from rollout.errors import MachineError
 logger = logging.getLogger(__name__)
 START_TRIES = 3
 TOKENS = Path.home() / ".ray"
-"""Where Ray keeps the token (`auth_token`) that a person made; clusters that are started here have one of their own."""
+"""Folder of Ray's auth tokens. `auth_token` is the user's; a cluster started here gets a token file of its own."""
 GC_PACE = 100_000, 20, 20
-"""Allocations before the youngest objects are searched for cycles, and how many such searches before older ones are."""
+"""Garbage collector thresholds: allocations per youngest collection, then collections per collection of older ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """A place in a Ray cluster."""
+    """An open connection to a Ray cluster."""
 
     dashboard: str
-    """Address of the Ray dashboard, empty where there is none."""
+    """Address of the Ray dashboard; empty if there is none."""
     token: Path | None
-    """The file with the token of a cluster that was started here: whoever holds it may do anything there."""
+    """Token file of a cluster that was started here, else None. The token gives full control of the cluster."""
 
     def leave(self) -> None:
-        """Leaves the cluster, ends it where it was started here, and takes its token away."""
+        """Disconnects; shuts down a cluster that was started here and deletes its token."""
         import ray
 
         ray.shutdown()
@@ -38,18 +38,21 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Joins the cluster of RAY_ADDRESS, or that of the job this is; else starts one on this machine."""
-    # Records are many, live long and hold no cycles: to look for some at the usual pace doubles what they cost to read.
+    """Joins the cluster of RAY_ADDRESS or of the current Ray job; otherwise starts one on this machine.
+
+    Raises MachineError when Ray cannot be started or joined.
+    """
+    # Records are numerous, long-lived and free of cycles: the default thresholds double the time it takes to read them.
     gc.set_threshold(*GC_PACE)
-    # A call after Ray has been left is a bug; Ray would join whatever cluster it finds, and wait there for ever.
+    # A call after shutdown is a bug; with auto-connect, Ray would join any cluster that it finds and block there.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's workers would give way to whatever else runs here, and threads that wait for each other then wait long.
+    # By default Ray's workers run at lower priority than other processes, and threads that wait for each other stall.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # On a machine that others keep busy, a worker takes longer to start than the minute that Ray allows.
+    # On a busy machine, a worker takes longer to start than the minute that Ray allows.
     os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
-    # Without an address Ray would join the last cluster that was started here, though it may be gone or another's.
+    # Without an address Ray would join the last cluster started here, which may be gone or belong to another run.
     address = os.environ.get("RAY_ADDRESS") or "local"
     token = _draw_token() if address == "local" else None
     context = _init(address)
@@ -57,9 +60,10 @@ def connect() -> Connection:
 
 
 def _draw_token() -> Path | None:
-    """A token for a new cluster, unless a person chose one, in a file of its own.
+    """Creates a token file for a new cluster; None when the user has configured a token.
 
-    Ray would put it where every later cluster finds it, and the first of two runs to end would take it from the other.
+    Ray's default location is shared by all clusters of a user: the first of two runs to end would delete the token of
+    both.
     """
     if (TOKENS / "auth_token").exists() or any(name.startswith("RAY_AUTH_") for name in os.environ):
         return None
@@ -73,12 +77,12 @@ def _draw_token() -> Path | None:
 
 
 def _init(address: str, tries: int = START_TRIES) -> Any:
-    """Ray gives its own services half a minute to start; on a machine that others keep busy they need another try."""
+    """Calls `ray.init` with retries: Ray gives its services 30 s to start, which is too short on a busy machine."""
     import ray
 
     try:
         return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray has no narrower one for it.
+    except Exception as error:  # Ray raises no narrower type
         ray.shutdown()
         if tries == 1:
             raise MachineError(f"Ray cannot be started or joined at {address!r}: {error}") from error

@@ -1,7 +1,7 @@
-"""The vigil: looks at every actor now and then, and says who was lost, who is back, and what they mended themselves.
+"""Health monitor: checks every actor periodically and reports those lost, restarted, or recovered by themselves.
 
-The pools go on without waiting for any of this; it is how display, report and gauges come to hear of it. Those whom
-nobody can stand in for, policy engines and learner ranks, end the vigil when they are lost: then a new crew is due.
+It feeds display, report and gauges; the pools do not depend on it. The loss of an irreplaceable actor (policy engine,
+learner rank) ends it with MachineError, and new actors must be launched.
 """
 
 import asyncio
@@ -13,22 +13,22 @@ from cluster.distributed.pool import Pool
 from rollout.errors import MachineError
 
 LEAST_INTERVAL_S = 2.0
-"""Between two looks at an actor, at least."""
+"""Minimum seconds between two checks of one actor."""
 MOST_LOOKS_A_S = 3.0
-"""At all actors together, at most: what the vigil costs the driver must not grow with the cluster."""
+"""Maximum checks per second over all actors, so that the cost to the driver does not grow with the cluster."""
 LOOK_TIMEOUT_S = 30.0
 Tell = Callable[[str, int, int], None]
 
 
 class PoolHealth:
-    """Who of a pool is lost; `tell` hears the pool's name and how many are well and lost, now and at each change."""
+    """Lost actors of one pool; calls `tell(pool name, number healthy, number lost)` at the start and on each change."""
 
     def __init__(self, pool: Pool, tell: Tell) -> None:
         self.pool, self.tell, self.lost = pool, tell, set[int]()
         self._say()
 
     def mark(self, place: int, *, well: bool) -> None:
-        """One of them was looked at."""
+        """Records the result of one health check."""
         if well is (place in self.lost):
             (self.lost.discard if well else self.lost.add)(place)
             self._say()
@@ -44,9 +44,9 @@ async def monitor_actors(
     tell: Tell,
     every_s: float | None = None,
 ) -> None:
-    """Watches all actors of some pools, without end. Raises MachineError when an irreplaceable one is lost.
+    """Monitors all actors of the given pools until cancelled. Raises MachineError when an irreplaceable one is lost.
 
-    `every_s` lies between two looks at an actor; by default it follows from how many there are.
+    `every_s` is the interval between checks of one actor; the default depends on the number of actors.
     """
     pools = (*irreplaceable, *replaceable)
     if every_s is None:
@@ -67,7 +67,7 @@ async def monitor_actors(
 
 
 def look_interval_s(actors: int) -> float:
-    """Seconds between two looks at one of so many actors."""
+    """Seconds between two checks of one actor, given the number of actors."""
     return max(LEAST_INTERVAL_S, actors / MOST_LOOKS_A_S)
 
 
@@ -82,7 +82,7 @@ async def _guard(roll: PoolHealth, place: int, every_s: float) -> None:
 
 
 async def _follow(roll: PoolHealth, place: int, note: Callable[[str], None], every_s: float) -> None:
-    """Notes what becomes of one actor, which Ray makes again when it dies."""
+    """Monitors one replaceable actor; notes its loss, restart and news."""
     name, life, lost = f"{roll.pool.name}-{place}", 0, False
     while True:
         try:
@@ -102,5 +102,5 @@ async def _follow(roll: PoolHealth, place: int, note: Callable[[str], None], eve
 
 
 def look(actor: Any) -> tuple[int, tuple[str, ...]]:
-    """Runs in an actor: which life it is in, by its process, and what it lost and mended since the last look."""
+    """Runs inside an actor: returns its process id and what it lost and recovered since the last check."""
     return os.getpid(), actor.news() if hasattr(actor, "news") else ()

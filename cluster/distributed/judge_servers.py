@@ -1,4 +1,4 @@
-"""Judges as Ray actors: each serves at its own node's address, where critics find it by name, also after it moved."""
+"""Judge servers as Ray actors; critics find them by name, so that a judge may restart on another node."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ FIND_TIMEOUT_S = 30.0
 
 
 class RayJudge(VLLMJudge):
-    """A judge of the node it is on: made again elsewhere, it has another address."""
+    """A vLLM judge at the address of its node, which changes when it restarts elsewhere."""
 
     def __init__(self, settings: JudgeSettings, name: str, log: Path) -> None:
         """See `actors.judge.server.VLLMJudge`."""
@@ -23,7 +23,7 @@ class RayJudge(VLLMJudge):
 
 
 async def find_judge(name: str, namespace: str) -> Address:
-    """Where a judge serves now. Raises CriticFault while it does not, or is being made again."""
+    """The current address of a judge. Raises CriticFault while it does not serve or is being restarted."""
     import ray
 
     try:

@@ -1,7 +1,7 @@
-"""Hiring: plain classes become Ray actors here, with names that read well in the Ray dashboard.
+"""Launches the Ray actors of a run, with readable names in the Ray dashboard.
 
-One placement group a pool. The crew asks for resources, never for nodes; what cannot be placed in time is an
-error that names the bundle and what the cluster has.
+Each pool gets one placement group. Actors request resources, never nodes. CapacityError names the bundle that cannot be
+placed in time and the resources of the cluster.
 """
 
 import asyncio
@@ -36,41 +36,41 @@ from rollout.seeds import seed_of
 logger = logging.getLogger(__name__)
 CANARY_TOKENS = 48
 SMALLEST_VOCABULARY = 256
-"""Token ids that every model has, for configurations that leave the vocabulary's size to a default."""
+"""Token ids below this exist in every model; used when a configuration does not state `vocab_size`."""
 STOP_TIMEOUT_S = 10.0
 CALLS = 1024
-"""Calls that may wait in one asynchronous actor at once; Ray lets in twice as many, so that no ping waits for them."""
+"""Maximum calls queued in one asynchronous actor; Ray is allowed twice as many, so that pings are never blocked."""
 
 
 @dataclass(kw_only=True)
 class RunActors:
-    """Everyone who works on a run."""
+    """The actors of a run and the clients that call them."""
 
     players: RolloutClient
     learner: LearnerClient
     agency: "ActorLauncher"
     helpers: list[Pool]
-    """Browsers, judges, critics and the router: episode workers call them, the crew only monitors them."""
+    """Browsers, judges, critics and the router: called by episode workers, only monitored from here."""
 
     async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
-        """Monitors all actors, without end; see `cluster.distributed.health`.
+        """Monitors all actors until cancelled; see `cluster.distributed.health`.
 
-        Raises MachineError when an actor is lost that no other can replace.
+        Raises MachineError when an irreplaceable actor is lost.
         """
         learner = self.learner
         await monitor_actors([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note, tell)
 
     async def close(self) -> None:
-        """Ends everyone, and the waiting for those who died."""
-        # A call to an actor after Ray has been left would quietly join a cluster again.
+        """Stops all actors and the recovery of failed ones."""
+        # A call to an actor after Ray is shut down would silently join a cluster again.
         self.players.pool.close()
         await self.agency.close()
 
 
 async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> RunActors:
-    """Hires and starts everyone; `packed` is what the proof of the model says.
+    """Launches and starts all actors of a run; `packed` is the result of the model proof.
 
-    Raises CapacityError for what does not fit, MachineError for what cannot start.
+    Raises CapacityError when a pool cannot be placed, MachineError when an actor cannot start.
     """
     agency = ActorLauncher(settings, packed=packed)
     try:
@@ -118,7 +118,7 @@ async def _hire(agency: "ActorLauncher", settings: RunSettings, model: Path, sto
 
 @dataclass(kw_only=True)
 class Bundle:
-    """What one actor of a pool asks for."""
+    """Resources requested by one actor of a pool."""
 
     cpus: float
     gpus: float = 0.0
@@ -126,13 +126,13 @@ class Bundle:
 
     @property
     def request(self) -> dict[str, float]:
-        """As a placement group wants it."""
+        """The nonzero resources, as a Ray placement group expects them."""
         asked = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
         return {name: amount for name, amount in asked.items() if amount > 0}
 
 
 class ActorLauncher:
-    """Places and starts actors, and ends every one of them."""
+    """Places, starts and stops all actors of a run."""
 
     def __init__(self, settings: RunSettings, *, packed: bool = True) -> None:
         self.settings, self.packed = settings, packed
@@ -141,7 +141,7 @@ class ActorLauncher:
         self.namespace = f"relook-{os.getpid()}-{secrets.token_hex(2)}"
 
     def bundle(self, role: str, cpus: float, gpus: float = 0.0) -> Bundle:
-        """What an actor of a role asks for; custom resources only on clusters whose nodes offer them."""
+        """The resource request of a role; includes the role's custom resource only when `cluster.roles` is set."""
         resources = {role: 1.0} if role and self.settings.cluster.roles else {}
         return Bundle(cpus=cpus, gpus=gpus, resources=resources)
 
@@ -155,16 +155,16 @@ class ActorLauncher:
         restarts: int = 0,
         group: Any = None,
     ) -> list[Any]:
-        """One actor a seat, named `name-0`, `name-1`, …; a seat is what its constructor is given.
+        """Launches one actor per entry of `seats` (its constructor arguments), named `name-0`, `name-1`, …
 
-        `restarts` is how often Ray may make one again that died, -1 without end: for those that a constructor
-        makes whole again. They sit in a placement `group` of their own unless one is given.
+        `restarts` is how often Ray may restart a dead actor, -1 for no limit; use it for actors whose constructor
+        restores all of their state. The actors get a placement group of their own unless `group` is given.
         """
         group = await self._place(name, len(seats), bundle) if group is None else group
         return self._seat(name, kind, seats, bundle, group, restarts)
 
     async def hire_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
-        """Episode workers that write to the folder `path`; and the router, which several of them need."""
+        """Launches the episode workers, which write to the folder `path`, and the router if there are several."""
         num = self.settings.cluster.workers
         group = await self._place("worker", num, bundle)
         seats = [(self.namespace, self.settings, path)] * num
@@ -176,7 +176,7 @@ class ActorLauncher:
         return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
 
     async def hire_learner(self, model: Path) -> LearnerClient:
-        """The learner's ranks and the engines they feed; nobody has begun yet."""
+        """Launches the learner ranks and the policy engines; neither is started yet."""
         from actors.policy.engine import VLLMPolicy
 
         settings, cluster = self.settings, self.settings.cluster
@@ -190,7 +190,7 @@ class ActorLauncher:
         return LearnerClient(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
 
     async def place_pairs(self, engine: Bundle) -> Any:
-        """A placement group in which engine i and learner rank i share a whole GPU."""
+        """Placement group in which engine i and learner rank i share a whole GPU."""
         rank = self._rank_bundle()
         pair = Bundle(cpus=engine.cpus + rank.cpus, gpus=1.0, resources=engine.resources | rank.resources)
         return await self._place("policy and learner-rank", self.settings.learner.ranks, pair)
@@ -199,7 +199,7 @@ class ActorLauncher:
         return self.bundle("learner", self.settings.cluster.learner_cpus, self.settings.cluster.learner_gpus)
 
     async def hire_ranks(self, model: Path, group: Any = None) -> list[Any]:
-        """The learner's ranks, which meet at an address on rank 0's node."""
+        """Launches the learner ranks, which rendezvous at an address on rank 0's node."""
         from actors.learner.rank import LearnerRank
 
         settings, num, bundle = self.settings, self.settings.learner.ranks, self._rank_bundle()
@@ -210,12 +210,12 @@ class ActorLauncher:
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
 
     async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
-        """Critic actors; what the models they ask say is kept in the cache, what that cost in the folder `costs`."""
+        """Launches the critics; caches model answers under `settings.cache`, records their costs in `costs`."""
         from actors.critic.ensemble import CriticActor
 
         critic, cache = self.settings.critic, resolve_path(self.settings.cache) / "judgments"
         served = self.settings.served_judge
-        if served.model:  # Its name is the run's to choose, and would not tell it from another run's.
+        if served.model:  # The served name does not identify the model.
             cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
         seats = [
             (critic, fetch, cache, costs / f"critic-{place}.json", self._judge_of(place))
@@ -224,7 +224,7 @@ class ActorLauncher:
         return await self.hire("critic", CriticActor, seats, bundle, restarts=-1)
 
     async def hire_judges(self, folder: Path) -> list[Any]:
-        """Judges that the run serves itself, if any; their servers' logs are in `folder`."""
+        """Launches the judge servers, if the run has any; their logs are in `folder`."""
         from cluster.distributed.judge_servers import RayJudge
 
         settings, cluster, judge = self.settings, self.settings.cluster, self.settings.served_judge
@@ -236,24 +236,24 @@ class ActorLauncher:
         return await self.hire("judge", RayJudge, seats, bundle, restarts=-1)
 
     def _judge_of(self, place: int) -> Any:
-        """How a critic finds its judge by name, for a judge may move; None where the run serves none."""
+        """A function that finds a critic's judge by name, as a judge may move; None when the run serves no judge."""
         from cluster.distributed.judge_servers import find_judge
 
         judge = self.settings.judge
         return partial(find_judge, f"judge-{place % judge.count}", self.namespace) if judge.model else None
 
     async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
-        """Starts the actors of a pool side by side. Raises MachineError when one cannot."""
+        """Starts the actors of one pool concurrently. Raises MachineError when one cannot start."""
         pool = Pool(name, handles, fault=MachineError, timeout_s=self.settings.cluster.start_timeout_s, limit=1)
         await pool.ask_all(method)
 
     async def begin_in_turn(self, *pools: tuple[str, Sequence[Any], str]) -> None:
-        """Starts pools of which each needs the one before."""
+        """Starts pools one after another, each needing the one before."""
         for name, handles, method in pools:
             await self.begin(name, handles, method)
 
     async def close(self) -> None:
-        """Asks every actor to stop what it started, then ends it; leaves no placement behind."""
+        """Calls `stop` on every actor that has it, then kills all actors and removes their placement groups."""
         import ray
 
         stopping = [handle.stop.remote() for handle in self.handles if hasattr(handle, "stop")]
@@ -320,10 +320,10 @@ class ActorLauncher:
 
 
 class RayEpisodeWorker(EpisodeWorker):
-    """An episode worker whose cast are pools of actors, which it shares with the other workers."""
+    """Episode worker whose policy, renderer and critic are pools of actors shared with other workers."""
 
     def __init__(self, namespace: str, settings: RunSettings, path: Path) -> None:
-        """Finds the others by name: handles among its arguments would not outlive a restart of this actor."""
+        """Finds the other actors by name: handles passed as arguments would not survive a restart of this actor."""
         find, patience = partial(find_actor, namespace), settings.cluster.call_timeout_s
         self.router = RouterClient(patience) if settings.cluster.workers > 1 else None
 
@@ -353,7 +353,7 @@ class RayEpisodeWorker(EpisodeWorker):
 
 
 def shared_pools(settings: RunSettings) -> dict[str, tuple[int, int]]:
-    """The pools that all workers share: how many actors each has, and how many calls may run on one at once."""
+    """The pools shared by all workers: number of actors and maximum concurrent calls per actor."""
     return {
         "policy": (settings.policy.engines, CALLS),
         "browser": (settings.browser.count, 1),
@@ -362,7 +362,7 @@ def shared_pools(settings: RunSettings) -> dict[str, tuple[int, int]]:
 
 
 def find_actor(namespace: str, name: str) -> Any:
-    """An actor by its name. Raises MachineError when there is none."""
+    """The actor of this name. Raises MachineError when it does not exist."""
     import ray
 
     try:
@@ -372,20 +372,20 @@ def find_actor(namespace: str, name: str) -> Any:
 
 
 def critics_at_once(settings: CriticsSettings) -> int:
-    """Judgments that may be asked of one critic at once: as its cores allow, or as its servers may."""
+    """Concurrent calls allowed per critic: `4 * at_once` if a member calls an HTTP judge, else 2."""
     asks = any(judge.kind == "http" for judge in settings.members.values())
     return 4 * settings.at_once if asks else 2
 
 
 def put(png: bytes) -> Any:
-    """Pixels into the object store; what comes back travels in a record."""
+    """Puts a screenshot into the Ray object store and returns the reference for its record."""
     import ray
 
     return ray.put(png)
 
 
 def fetch(picture: Any) -> bytes:
-    """Pixels from the object store. Raises PictureLost when the node or actor that held them is gone."""
+    """Reads a screenshot from the Ray object store. Raises PictureLost when its node or owner is gone."""
     import ray
     from ray.exceptions import GetTimeoutError, ObjectLostError, OwnerDiedError
 
@@ -398,7 +398,7 @@ def fetch(picture: Any) -> bytes:
 
 
 def canary(model: Path) -> tuple[int, ...]:
-    """The fixed token sequence that proves a weight sync: any ids will do, as long as they never change."""
+    """The fixed token sequence that proves a weight sync; the ids are arbitrary but must never change."""
     config = json.loads((model / "config.json").read_text())
     vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size", SMALLEST_VOCABULARY)
     draw = random.Random(0)

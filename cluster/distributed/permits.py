@@ -1,7 +1,7 @@
-"""Permits: which actor of a pool takes the next call, at most so many calls on one, and none on one that failed.
+"""Permits: choose the actor for each call, limit concurrent calls per actor and exclude failed actors.
 
-`Permits` decides, in the process it lives in. Where several episode workers share the actors, it lives in the router
-(`cluster.distributed.router`), and workers ask there.
+`Permits` works within one process. When several episode workers share the actors, it runs in the router
+(`cluster.distributed.router`), which the workers call.
 """
 
 import asyncio
@@ -16,48 +16,49 @@ from rollout.errors import MachineError
 
 logger = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
-"""Between two pings of an actor that fails."""
+"""First and longest pause between pings of a failed actor."""
 SLACK = 4
-"""Calls that an actor may have more than the least loaded, or half as many again, and still get what it is near."""
+"""An actor with affinity is still chosen with up to this many calls (or half as many again) above the least loaded."""
 HOMES = 8192
-"""Actors remembered for what is near them; the least recently used is forgotten first."""
+"""Size of the affinity table; the least recently used key is evicted first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """The right to call one actor, or the number of the episode worker that has the answer already."""
+    """The right to call one actor, or the index of the episode worker that already has the answer."""
 
     place: int = -1
     worker: int = -1
 
 
 class PermitSource(Protocol):
-    """What a pool needs: permits, from this process or from the router."""
+    """Protocol of what grants a pool's permits: this process or the router."""
 
     async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
-        """Waits until an actor may be called: the one that had the last call `near` the same thing, unless it is
-        clearly more loaded than the least loaded. Calls with the same `shared` name have the same answer.
+        """Waits for a permit: for the actor that served the last call with the same `near` key, unless it is clearly
+        more loaded than the least loaded one. Calls with the same `shared` name have the same answer.
 
-        Raises MachineError when no actor is well for as long as a call may take."""
+        Raises MachineError when no actor is healthy for as long as a call may take.
+        """
         ...
 
     def release(self, place: int, *, failed: bool = False) -> None:
-        """Returns a permit; an actor that failed gets no call until it answers a ping."""
+        """Returns a permit; with `failed`, the actor gets no calls until it answers a ping."""
         ...
 
     def forget(self, shared: str) -> None:
-        """The answer of that name is lost: the next call makes it again."""
+        """Drops the shared answer of that name; the next call computes it again."""
         ...
 
     def close(self) -> None:
-        """Stops waiting for actors that failed."""
+        """Stops pinging failed actors."""
         ...
 
 
 class Permits:
     """Permits for the actors of one pool, first come, first served.
 
-    `ping` calls an actor, and raises MachineError when it does not answer.
+    `ping` calls an actor and raises MachineError when it does not answer.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Permits:
         self.homes: OrderedDict[Hashable, int] = OrderedDict()
         self.waiting: deque[tuple[asyncio.Future[int], Hashable]] = deque()
         self.recovering: dict[int, asyncio.Task[None]] = {}
-        """Actors that failed, each with the task that pings it."""
+        """Failed actors, each with the task that pings it."""
         self.closed = False
 
     async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
@@ -77,7 +78,7 @@ class Permits:
         return Permit(await self._wait(near) if place is None else place)
 
     def take(self, near: Hashable = None) -> int | None:
-        """A permit that nobody has to wait for; None when there is none, or others wait already."""
+        """A permit if one is free at once; None when none is, or when earlier callers are waiting."""
         return None if self.waiting else self._take(near)
 
     def release(self, place: int, *, failed: bool = False) -> None:
@@ -88,11 +89,11 @@ class Permits:
         self._grant()
 
     def hold(self, place: int) -> None:
-        """Counts a call that runs on an actor already."""
+        """Counts a call that is already running on an actor."""
         self.loads.add(place, 1)
 
     def forget(self, shared: str) -> None:
-        """Nothing to do: no other process shares its answers."""
+        """No-op: answers are shared between processes only by the router."""
 
     def close(self) -> None:
         """See `PermitSource`."""
@@ -118,7 +119,7 @@ class Permits:
             raise
 
     def _grant(self) -> None:
-        """Gives permits to those that wait, in their order."""
+        """Grants permits to the waiting callers, in order."""
         while self.waiting:
             turn, near = self.waiting[0]
             if not turn.cancelled():
@@ -137,8 +138,10 @@ class Permits:
         return place
 
     def _home(self, near: Hashable, least: int) -> int:
-        """The actor of the last call near the same thing; the least loaded from now on, where that one has failed, is
-        full or is clearly more loaded."""
+        """The actor with affinity for `near`, or the least loaded one.
+
+        The affinity moves to the least loaded actor when its actor has failed, is full or is clearly more loaded.
+        """
         home, counts = self.homes.pop(near, least), self.loads.counts
         most = min(self.limit - 1, counts[least] + max(SLACK, counts[least] // 2))
         if home in self.recovering or counts[home] > most:

@@ -1,8 +1,8 @@
-"""A pool of Ray actors: least-loaded routing, deadlines, health, and Ray's errors in our own words.
+"""A pool of Ray actors: least-loaded routing, timeouts, exclusion of failed actors, and Ray errors mapped to ours.
 
-A pool gets a permit for one of its handles (`cluster.distributed.permits`), calls a method of it and waits for the
-answer; it does not know what the actor does. A handle that fails leaves the pool at once, because an idle handle that
-fails fast would draw every call, and comes back when it answers a ping.
+A pool gets a permit for a handle (`cluster.distributed.permits`), calls a method of it and waits for the result,
+whatever the actor does. A handle that fails leaves the pool until it answers a ping: idle and failing fast, it would
+attract every call.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ PING_TIMEOUT_S = 30.0
 
 
 class Pool:
-    """Handles of one kind of actor. `limit` calls run on one handle at a time, the others wait here in order.
+    """Handles of one kind of actor. At most `limit` calls run on a handle at a time; further calls queue in order.
 
-    With `permits` from elsewhere, others that call the same actors count too, and `limit` is theirs to keep.
+    With external `permits`, calls from other processes count too, and `limit` is enforced there.
     """
 
     def __init__(
@@ -36,13 +36,16 @@ class Pool:
         self.closed = False
 
     async def ask(self, method: str, *args: Any, near: Hashable = None, **kwargs: Any) -> Any:
-        """Asks the handle that `permit` chooses. Raises the pool's fault when the actor dies or does not answer in
-        time, when none is well for as long as one may take to answer, or the pool is closed."""
+        """Calls a method of the handle chosen by `permit`.
+
+        Raises the pool's fault when the actor dies or times out, when no actor is healthy for the duration of that
+        timeout, or when the pool is closed.
+        """
         permit = await self.permit(method, near=near)
         return await self.ask_with(permit, method, *args, **kwargs)
 
     async def permit(self, method: str, near: Hashable = None, shared: str = "") -> Permit:
-        """The right to make one call, which `ask_with` uses up; see `PermitSource.acquire`."""
+        """Waits for the right to make one call with `ask_with`; see `PermitSource.acquire`."""
         if not self.closed:
             try:
                 permit = await self.permits.acquire(near, shared)
@@ -55,11 +58,11 @@ class Pool:
         raise self.fault(f"the {self.name} pool is closed: nobody is there to {method}")
 
     async def ask_with(self, permit: Permit, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Asks the handle that a permit is for, and returns the permit."""
+        """Calls a method of the permit's handle, then returns the permit."""
         failed = False
         try:
             return await self.ask_one(permit.place, method, *args, **kwargs)
-        except StorageFault:  # the handle is well
+        except StorageFault:  # the handle is healthy
             raise
         except MachineError:
             failed = True
@@ -68,17 +71,17 @@ class Pool:
             self.permits.release(permit.place, failed=failed)
 
     def close(self) -> None:
-        """Asks nobody any more, and waits for nobody to come back."""
+        """Closes the pool: no further calls, and no recovery of failed actors."""
         self.closed = True
         self.permits.close()
 
     async def ask_all(self, method: str, *args: Any, **kwargs: Any) -> list[Any]:
-        """Asks every handle at once."""
+        """Calls a method of every handle concurrently."""
         places = range(len(self.handles))
         return await asyncio.gather(*(self.ask_one(place, method, *args, **kwargs) for place in places))
 
     async def ask_one(self, place: int, method: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Any:
-        """Asks one handle."""
+        """Calls a method of one handle, with a timeout."""
         patience = self.timeout_s if timeout_s is None else timeout_s
         call = getattr(self.handles[place], method).remote(*args, **kwargs)
         return await answer(call, f"{self.name}-{place}.{method}", self.fault, patience)
@@ -88,15 +91,17 @@ class Pool:
 
 
 class EngineBroadcast:
-    """The way from one actor to all actors of a pool: blocking, where `Pool` is for those who wait for many things."""
+    """Blocking calls from one actor to all actors of a pool; `Pool` is the asynchronous counterpart."""
 
     def __init__(self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float) -> None:
         self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
         self.num = len(self.handles)
 
     def ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:
-        """Calls a method of every actor at once, each with its own arguments, and waits until all are done or one
-        failed. Raises the pool's fault, as `Pool` does."""
+        """Calls a method of every actor concurrently, each with its own arguments, until all are done or one fails.
+
+        Raises the pool's fault, as `Pool` does.
+        """
         asyncio.run(self._ask_all(method, arguments))
 
     async def _ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:
@@ -108,15 +113,15 @@ class EngineBroadcast:
 
 
 async def answer(call: Any, what: str, fault: type[MachineError], timeout_s: float) -> Any:
-    """What a Ray call comes to. Raises `fault` when there is no answer in time, or Ray itself is why there is none."""
+    """The result of a Ray call. Raises `fault` when it times out or fails within Ray itself."""
     from ray.exceptions import RayError, RayTaskError
 
     try:
-        # Not `wait_for`: before Python 3.12 that forgets a cancellation that comes together with the answer.
+        # Not `wait_for`: before Python 3.12 it swallows a cancellation that arrives together with the result.
         async with asyncio.timeout(timeout_s):
             return await call
     except (TimeoutError, RayError) as error:
-        # What was raised on purpose crosses the wire as what it was; a bug keeps its remote traceback.
+        # Our own errors are raised unchanged; a bug keeps its remote traceback.
         cause = error.cause if isinstance(error, RayTaskError) else error
         if isinstance(cause, RelookError):
             raise cause from None
@@ -133,6 +138,6 @@ def _why(error: BaseException, timeout_s: float) -> str:
     first, *rest = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if not isinstance(error, RayActorError):
         return first
-    # Of an actor that its constructor ended, the last line says with what.
+    # If the constructor failed, the last line contains its exception.
     raised = f": {rest[-1].strip()}" if rest and "creation task" in first else ""
     return f"the actor is gone ({first}{raised})"

@@ -1,9 +1,9 @@
-"""The router: one actor that gives the permits of browsers, engines and critics to all episode workers.
+"""Request router: one actor that grants permits for browsers, engines and critics to all episode workers.
 
-The workers hold the truth: each knows which permits it holds and which it waits for. The router keeps a copy, and
-rebuilds it from them when it is restarted. It polls every worker with one call at a time (`RouterClient.exchange`),
-which brings permits and takes back what the worker has asked for and returned since, so that many permits travel in one
-call. A worker that does not answer holds nothing, until it answers again and says what it holds.
+The workers hold the authoritative state: the permits they hold and wait for. The router's copy is rebuilt from them
+when it restarts. It polls every worker with one call at a time (`RouterClient.exchange`), which delivers permits and
+returns new requests and releases in batches. A worker that does not answer counts as holding nothing until it reports
+again.
 """
 
 import asyncio
@@ -22,20 +22,22 @@ from rollout.errors import MachineError
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_S = 5.0
-"""A worker answers a poll after this long, with news or without."""
+"""Seconds after which a worker answers a poll, with or without messages."""
 PAUSE_S = 0.25
-"""Before a worker that did not answer is polled again."""
+"""Seconds before a worker that did not answer is polled again."""
 REMEMBERED = 65536
-"""Answers of which the router knows the worker that has them; the oldest is forgotten first."""
+"""Maximum number of shared answers with a known owner; the oldest is evicted first."""
 Message = tuple[Any, ...]
-"""From a worker: ("want", number, pool, near, shared), ("cancel", number), ("release", pool, place, failed) and
-("forget", shared). To a session that it does not know: ("join",), ("hold", pool, place, calls) and all its wants."""
+"""Worker to router: ("want", number, pool, near, shared), ("cancel", number), ("release", pool, place, failed) and
+("forget", shared). To an unknown session: ("join",), ("hold", pool, place, calls) and all pending wants.
+"""
 Grant = tuple[int, str, int, int, str]
-"""To a worker: the number of a want, and its pool; the actor, or the worker to ask instead, or why it is refused."""
+"""Router to worker: number of the want, pool, actor index (or -1), worker to ask instead (or -1), reason of a refusal.
+"""
 
 
 class WorkerSession:
-    """What one worker holds and waits for, from the first poll that it answers to the first that it does not."""
+    """What one worker holds and waits for, from the first poll it answers until the first it does not."""
 
     def __init__(self, worker: int) -> None:
         self.worker, self.id, self.open = worker, secrets.token_hex(8), True
@@ -46,9 +48,9 @@ class WorkerSession:
 
 
 class Router:
-    """Gives permits to episode workers. An actor that anybody finds by its name with `find`.
+    """Grants permits to episode workers. `find` returns any actor by its name.
 
-    `pools` has the number of actors of each pool, named `pool-0`, `pool-1`, …, and how many calls each may have.
+    `pools` maps each pool to its number of actors, named `pool-0`, `pool-1`, …, and the call limit per actor.
     """
 
     def __init__(
@@ -60,18 +62,18 @@ class Router:
             for name, (num, limit) in pools.items()
         }
         self.owners: OrderedDict[str, WorkerSession] = OrderedDict()
-        """Whose answer is shared, by its name."""
+        """Owner of each shared answer, by its name."""
         self.unheard = set(range(workers))
-        """Workers that may hold permits which a router before this one gave."""
+        """Workers not yet polled, which may hold permits granted by an earlier router."""
         self.complete = asyncio.Event()
         self.tasks = [asyncio.create_task(self._serve(worker), name=f"worker-{worker}") for worker in range(workers)]
 
     async def ping(self) -> str:
-        """Says that it is there."""
+        """Health check."""
         return "router"
 
     def news(self) -> tuple[str, ...]:
-        """None. Raises the bug that ended the service of a worker, if there was one."""
+        """Empty. Raises the exception that ended the polling of a worker, if any."""
         for task in self.tasks:
             if task.done():
                 task.result()
@@ -82,7 +84,7 @@ class Router:
         await answer(self.find(name).ping.remote(), f"{name}.ping", MachineError, PING_TIMEOUT_S)
 
     async def _serve(self, worker: int) -> None:
-        """Polls one worker, without end."""
+        """Polls one worker in an endless loop."""
         while True:
             session = WorkerSession(worker)
             try:
@@ -109,7 +111,7 @@ class Router:
             self._hear(session.worker)
 
     async def _deliver(self, session: WorkerSession, worker: Any) -> None:
-        """Brings the permits that others have returned while a poll waits for news."""
+        """Delivers permits that become free while a poll waits for messages."""
         what = f"worker-{session.worker}.grant"
         while True:
             await session.given.wait()
@@ -119,7 +121,7 @@ class Router:
                 await answer(worker.grant.remote(session.id, grants), what, MachineError, PING_TIMEOUT_S)
 
     def _hear(self, worker: int) -> None:
-        """What a worker holds is known. Nothing is granted before that is so of all."""
+        """Marks a worker's permits as known. Nothing is granted until those of all workers are."""
         self.unheard.discard(worker)
         if not self.unheard:
             self.complete.set()
@@ -135,7 +137,7 @@ class Router:
             pool, place, failed = rest
             session.held[pool, place] -= 1
             self.permits[pool].release(place, failed=failed)
-        elif kind == "join":  # This life of the worker knows nothing of what the session has given.
+        elif kind == "join":  # The worker restarted: it has no record of the session's grants.
             self._clear(session)
         elif kind == "hold":
             pool, place, calls = rest
@@ -165,7 +167,7 @@ class Router:
         del session.waiting[number]
 
     def _owner(self, session: WorkerSession, shared: str) -> WorkerSession:
-        """The worker that asked for something first."""
+        """The worker with an open session that first requested a shared answer."""
         owner = self.owners.get(shared)
         if owner is None or not owner.open:
             owner = self.owners[shared] = session
@@ -182,7 +184,7 @@ class Router:
         session.given.set()
 
     def _clear(self, session: WorkerSession) -> None:
-        """What the worker held is free, and it waits for nothing."""
+        """Releases the worker's permits and cancels its pending wants."""
         waiting, session.waiting = session.waiting, {}
         held, session.held = session.held, Counter()
         session.grants = []
@@ -193,7 +195,7 @@ class Router:
 
 
 class RouterClient:
-    """A worker's side of the router: which permits it holds, and which it waits for."""
+    """The worker's side of the router: the permits it holds and the requests that are pending."""
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -205,11 +207,12 @@ class RouterClient:
         self.news = asyncio.Event()
 
     async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
-        """The router's poll: takes permits, and answers with the messages since the last poll once there are some. To a
-        session that it does not know it says at once all that it holds and wants."""
+        """Answers the router's poll: takes permits, returns the messages since the last poll once there are any, or
+        after HEARTBEAT_S. To an unknown session it returns at once everything it holds and wants.
+        """
         self.polled_at = asyncio.get_running_loop().time()
         if session != self.session:
-            self.news.set()  # Ends a poll of the session before.
+            self.news.set()  # Ends a poll of the previous session.
             self.session, self.news, self.messages = session, asyncio.Event(), []
             holds = (("hold", *key, calls) for key, calls in self.held.items() if calls)
             return [("join",), *holds, *(want for want, _ in self.wanted.values())]
@@ -225,7 +228,7 @@ class RouterClient:
         return messages
 
     async def grant(self, session: str, grants: list[Grant]) -> None:
-        """Takes permits; one that nobody waits for any more goes back."""
+        """Takes granted permits; returns those whose request was cancelled."""
         for number, pool, place, worker, refused in grants if session == self.session else ():
             _, turn = self.wanted.pop(number, (None, None))
             if place >= 0:
@@ -238,7 +241,7 @@ class RouterClient:
                 turn.set_result(Permit(place, worker))
 
     def want(self, pool: str, near: Hashable, shared: str) -> tuple[int, asyncio.Future[Permit]]:
-        """Asks for a permit. Returns the number of what is wanted, and the permit to come."""
+        """Requests a permit. Returns the number of the request and the future permit."""
         number = next(self.numbers)
         turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self.wanted[number] = ("want", number, pool, near, shared), turn
@@ -246,30 +249,30 @@ class RouterClient:
         return number, turn
 
     def cancel(self, number: int) -> None:
-        """Wants it no more."""
+        """Cancels a request."""
         if self.wanted.pop(number, None):
             self.tell("cancel", number)
 
     def release(self, pool: str, place: int, *, failed: bool = False) -> None:
-        """Returns a permit."""
+        """Returns a permit; `failed` reports that the actor failed."""
         if place >= 0:
             self.held[pool, place] -= 1
             self.tell("release", pool, place, failed)
 
     def tell(self, *message: Any) -> None:
-        """A message for the router's next poll."""
+        """Queues a message for the router's next poll."""
         self.messages.append(message)
         self.news.set()
 
 
 class RoutedPermits:
-    """The permits of one pool, from the router."""
+    """The permits of one pool, granted by the router."""
 
     def __init__(self, client: RouterClient, pool: str) -> None:
         self.client, self.pool = client, pool
 
     async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
-        """See `cluster.distributed.permits.PermitSource`. Raises MachineError too when no router polls for as long."""
+        """See `cluster.distributed.permits.PermitSource`. Also raises MachineError when no router polls for as long."""
         client, loop = self.client, asyncio.get_running_loop()
         number, turn = client.want(self.pool, near, shared)
         try:
@@ -293,4 +296,4 @@ class RoutedPermits:
         self.client.tell("forget", shared)
 
     def close(self) -> None:
-        """Nothing to do: the router pings the actors that failed."""
+        """No-op: the router pings failed actors."""

@@ -1,6 +1,6 @@
-"""An episode worker: plays many episodes at once, away from the driver.
+"""Episode worker: plays many episodes concurrently, in a process separate from the driver.
 
-Machine faults that outlast their retries end here: the episode leaves its group and is counted.
+A machine fault that outlasts its retries drops the episode from its group, and is counted.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfEditResult:
-    """What self-editing made of one task: one entry a round, the base decode first."""
+    """Result of self-editing one task: one entry per round, the base decode first."""
 
     task_id: str
     rewards: tuple[float, ...]
@@ -35,7 +35,7 @@ class SelfEditResult:
 
 
 class EpisodeWorker:
-    """Plays episodes with a cast; keeps the pictures of those that people will look at."""
+    """Plays episodes with the given services, and stores the screenshots of episodes shown in the report."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class EpisodeWorker:
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
     ) -> Group:
-        """`num` episodes of one task; those lost to machine faults are counted in `dropped`."""
+        """Plays `num` episodes of one task; those lost to machine faults are counted in `dropped`."""
         settings = self.settings if rounds is None else self.settings.model_copy(update={"rounds": rounds})
         played = await asyncio.gather(*(self._play(task, settings, seed, i) for i in range(num)))
         trajectories = [one for one in played if isinstance(one, Trajectory)]
@@ -60,7 +60,7 @@ class EpisodeWorker:
         return Group(task=task, trajectories=kept, dropped=len(faults), faults=faults)
 
     async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
-        """Critic-free self-edit of one task; its drafts are judged afterwards, for the table alone."""
+        """Critic-free self-edit of one task; its drafts are scored afterwards, only for the result table."""
         drafts = await self_edit(
             task, self.cast.policy, self.cast.renderer, self.settings, rounds=rounds, seed=seed_of(seed, task.id, 0)
         )
@@ -74,15 +74,17 @@ class EpisodeWorker:
         )
 
     async def judge_anew(self, task: Task, page: Page) -> Critique:
-        """What the critic says of a page now, whatever it said before. Raises MachineError, as for a page that does not
-        render validly: whoever asks knows that it does."""
+        """Critiques a page again, bypassing the cache.
+
+        Raises MachineError, also when the page does not render validly: callers pass pages that did.
+        """
         render = await self.cast.renderer.render(page, task.probes, task.viewports)
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} should render, but it is {render.outcome!r} ({render.detail})")
         return await self.cast.critic.judge(task, page, render, await self._reference(task), fresh=True)
 
     async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
-        """What the policy says is wrong with a page; nothing of one that fills its context. Raises MachineError."""
+        """The policy's own feedback on a page; empty when the page exceeds its context. Raises MachineError."""
         try:
             (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
         except PromptTooLong:
@@ -90,15 +92,15 @@ class EpisodeWorker:
         return parse_feedback(written.text)
 
     async def render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
-        """A page's render, for another worker that wants the same one. Raises BrowserFault."""
+        """Renders a page for another worker that requests the same one. Raises BrowserFault."""
         return await self.cast.renderer.render(page, probes, viewports)
 
     async def ping(self) -> str:
-        """Says that it is there."""
+        """Health check."""
         return "worker"
 
     async def _play(self, task: Task, settings: EpisodeSettings, seed: int, sibling: int) -> Trajectory | str:
-        """One episode, or the fault that dropped it in a line."""
+        """Plays one episode; returns one line about the fault when it was dropped."""
         try:
             return await play(task, self.cast, settings, seed=seed, sibling=sibling)
         except MachineError as fault:

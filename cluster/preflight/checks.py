@@ -1,4 +1,4 @@
-"""What is checked before a run launches anything: whatever can be known then is refused then, in one line."""
+"""Checks of settings and tasks before a run launches any actor; each failure is a one-line error."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from rollout.tasks import digest
 
 
 def check_tasks(settings: RunSettings, curriculum: Curriculum) -> tuple[str, ...]:
-    """Tasks that fit the settings. Returns what a person should know of them. Raises TaskFileError."""
+    """Checks tasks against the settings. Returns warnings. Raises TaskFileError."""
     exam = curriculum.held_out(settings.exam.tasks)
     table = curriculum.held_out(settings.exam.inference_tasks, "exam.inference_tasks")
     check_references([*(curriculum.file_tasks or ()), *exam, *table], settings)
@@ -24,9 +24,9 @@ def check_tasks(settings: RunSettings, curriculum: Curriculum) -> tuple[str, ...
 
 
 def check_judges(settings: RunSettings) -> None:
-    """Asks every judge that has an address one real question. Raises SettingsError, or CriticFault for no answer.
+    """Sends one test question to every judge that has an address. Raises SettingsError, or CriticFault for no answer.
 
-    Where this process joins a cluster, a key may be known on its nodes alone: then critics find out themselves.
+    Skips judges whose key is missing here when RAY_ADDRESS is set: the key may exist only on the cluster's nodes.
     """
     from actors.judge_api.trial_question import ask_judge
 
@@ -37,7 +37,7 @@ def check_judges(settings: RunSettings) -> None:
 
 
 def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
-    """Raises TaskFileError for a task that the chosen critic cannot judge."""
+    """Raises TaskFileError for a task without the reference that the critic needs."""
     bare = [task.id for task in tasks if task.reference_html is None]
     if bare and any(judge.kind == "visual" for judge in settings.critic.members.values()):
         raise TaskFileError(
@@ -46,8 +46,9 @@ def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
 
 
 def shared_tasks(settings: RunSettings, training: Sequence[Task], exam: Sequence[Task]) -> tuple[str, ...]:
-    """A warning where the exam has tasks that are trained on. It is no error: to learn a few tasks by heart is the
-    usual first test of a set-up. But such an exam says nothing about other tasks, and the champion is chosen by it."""
+    """Warns when exam tasks are also training tasks. This is no error, as memorising a few tasks is the usual first
+    test of a set-up; but such an exam does not measure generalisation, and it selects the champion.
+    """
     briefs = {" ".join(task.brief.split()) for task in training}
     shared = [task.id for task in exam if " ".join(task.brief.split()) in briefs]
     if not shared:
@@ -59,7 +60,7 @@ def shared_tasks(settings: RunSettings, training: Sequence[Task], exam: Sequence
 
 
 def check_model(settings: RunSettings, model: Path, curriculum: Curriculum) -> None:
-    """Prompts that fit the model, and adapters that it has layers for. Raises SettingsError or TaskFileError."""
+    """Checks that prompts fit the model and that adapters have layers in it. Raises SettingsError or TaskFileError."""
     training = curriculum.file_tasks if curriculum.file_tasks is not None else first_tasks(settings, curriculum)
     most = max(settings.exam.tasks, settings.exam.inference_tasks)
     tasks = [*training, *curriculum.held_out(most)]
@@ -67,13 +68,13 @@ def check_model(settings: RunSettings, model: Path, curriculum: Curriculum) -> N
 
 
 def first_tasks(settings: RunSettings, curriculum: Curriculum) -> list[Task]:
-    """The first built-in training tasks that a run draws."""
+    """The first built-in training tasks of a run (about MOST_BUILTIN)."""
     steps = min(settings.steps, max(1, lengths.MOST_BUILTIN // settings.groups))
     return [curriculum.task(step, place) for step in range(1, steps + 1) for place in range(settings.groups)]
 
 
 def files(settings: RunSettings, curriculum: Curriculum) -> dict[str, list[Task]]:
-    """The tasks of each task file that the run uses, by its path."""
+    """The tasks of each task file that the run uses, by path."""
     found: dict[str, list[Task]] = {}
     if curriculum.file_tasks is not None:
         found[settings.task.source] = curriculum.file_tasks
@@ -85,13 +86,13 @@ def files(settings: RunSettings, curriculum: Curriculum) -> dict[str, list[Task]
 
 
 def digests(settings: RunSettings, curriculum: Curriculum) -> dict[str, dict[str, str]]:
-    """Content hashes of the tasks of `task.source` and `task.held_out`, by id in the file's order; builtin has none."""
+    """Content hashes of the tasks of `task.source` and `task.held_out`, by id in file order; `builtin` is omitted."""
     sources = {"task.source": curriculum.file_tasks, "task.held_out": curriculum.file_held_out}
     return {name: {task.id: digest(task) for task in tasks} for name, tasks in sources.items() if tasks is not None}
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> str:
-    """How task files differ from those that a run began with, in one line; empty where they do not."""
+    """Describes in one line how task files differ from those at the start of the run; empty when they do not."""
     said = []
     for name, tasks in now.items():
         were: dict[str, str] = before.get(name, {})
@@ -106,7 +107,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> 
 
 
 def check_unchanged(path: str, before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> None:
-    """Raises SettingsError when a run that is to go on would go on with other tasks."""
+    """Checks that a resumed run has the same tasks. Raises SettingsError when they changed."""
     changed = changes(before, now)
     if changed:
         raise SettingsError(

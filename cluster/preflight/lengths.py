@@ -1,4 +1,4 @@
-"""Lengths that must agree before a run: prompts, pages, the model's context and the learner's token budget."""
+"""Length checks before a run: prompts, pages, the model's context and the learner's token budget."""
 
 import json
 import subprocess
@@ -15,25 +15,25 @@ from rollout.fields import show
 from rollout.records import Message, Task
 
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
-"""Names that models' configurations give to the tokens they can read."""
+"""Keys of a model's context length in its configuration."""
 TEMPLATE_TOKENS = 256
-"""More than chat templates add to a conversation."""
+"""Upper bound of the tokens added by a chat template."""
 FEEDBACK_TOKENS = 512
-"""Room for a critic's five sentences and the marks around them."""
+"""Tokens reserved for the critic's feedback: five sentences and their markup."""
 MOST_BUILTIN = 1000
-"""Built-in training tasks that are measured: their briefs are alike."""
+"""Built-in training tasks to measure; their briefs have similar lengths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A task's first prompt, and its length in tokens or an upper bound of it."""
+    """A task's first prompt, with its length in tokens or an upper bound of it."""
 
     task: Task
     tokens: int
 
 
 def context_of(settings: RunSettings, model: Path | None) -> int | None:
-    """Tokens that prompt and completion may have together; None where neither settings nor model set a limit."""
+    """Maximum tokens of prompt and completion together; None when neither settings nor model set a limit."""
     own = model_context(model) if model is not None and settings.model != "builtin" else None
     if settings.model == "builtin" and settings.policy.max_model_len is None:
         own = own or settings.warm_start.context
@@ -43,11 +43,11 @@ def context_of(settings: RunSettings, model: Path | None) -> int | None:
 
 
 def model_context(model: Path) -> int | None:
-    """Tokens that a model directory's configuration allows; None where it does not say, or scales positions."""
+    """Context length from a model's configuration; None when it is not given, or positions are scaled."""
     try:
         config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # loading the model reports what is wrong with it
+        return None  # loading the model reports the problem
     if not isinstance(config, dict):
         return None
     text: dict[str, Any] = config | (config.get("text_config") or {})
@@ -59,7 +59,7 @@ def model_context(model: Path) -> int | None:
 
 
 def check_settings_lengths(settings: RunSettings) -> None:
-    """What no prompt could make right. Raises SettingsError."""
+    """Checks context and token budget against pages, without prompts. Raises SettingsError."""
     model = None if settings.model == "builtin" else Path(settings.model)
     context, page = context_of(settings, model), _room(settings)
     if context is not None and context <= page:
@@ -70,7 +70,7 @@ def check_settings_lengths(settings: RunSettings) -> None:
 
 
 def check_prompts(settings: RunSettings, model: Path, measured: Sequence[Prompt]) -> None:
-    """Prompts against all limits. Raises TaskFileError for some briefs that are too long, else SettingsError."""
+    """Checks prompts against all limits. Raises TaskFileError if some briefs are too long, SettingsError if all are."""
     context, page = context_of(settings, model), _room(settings)
     longest = max(measured, key=lambda prompt: prompt.tokens)
     if context is not None and longest.tokens + page > context:
@@ -93,9 +93,10 @@ def check_prompts(settings: RunSettings, model: Path, measured: Sequence[Prompt]
 
 
 def measure(settings: RunSettings, model: Path, tasks: Sequence[Task]) -> list[Prompt]:
-    """The prompts of tasks. Those that cannot be too long are not counted: a token is at least one byte of text.
+    """Measures the first prompts of tasks.
 
-    Raises SettingsError for a model whose tokenizer, chat template or layers cannot do what the settings ask.
+    Returns byte counts if these pass all limits (a token has at least one byte), else token counts. Raises
+    SettingsError when the model's tokenizer, chat template or layers do not support the settings.
     """
     first = [prompts.first(task) for task in tasks]
     bounds = [
@@ -114,7 +115,7 @@ def measure(settings: RunSettings, model: Path, tasks: Sequence[Task]) -> list[P
 
 
 def _ask(model: Path, conversations: Sequence[tuple[Message, ...]], settings: RunSettings | None) -> list[int]:
-    """What `learner.prompt_lengths` says, in a process of its own: this one loads neither torch nor a tokenizer."""
+    """Runs `learner.prompt_lengths` in a separate process: this one loads neither torch nor a tokenizer."""
     asked = {
         "model": str(model),
         "prompts": [[[message.role, message.content] for message in one] for one in conversations],
@@ -133,14 +134,15 @@ def _ask(model: Path, conversations: Sequence[tuple[Message, ...]], settings: Ru
 
 
 def _room(settings: RunSettings) -> int:
-    """Tokens that a prompt must leave for a page. The built-in policy's short context may cut a page off: its pages
-    are short, and by default `episode.max_tokens` is what larger models want."""
+    """Tokens that a prompt must leave for a page. 1 for the built-in policy without `max_model_len`: its context is
+    short and may truncate pages, and the default `episode.max_tokens` is meant for larger models.
+    """
     chosen = settings.model != "builtin" or settings.policy.max_model_len is not None
     return settings.episode.max_tokens if chosen else 1
 
 
 def _pages(settings: RunSettings) -> int:
-    """Whole pages in one sample: a revision shows the page before and writes another."""
+    """Full pages in one sample: a revision contains the previous page and the new one."""
     return 2 if settings.episode.rounds else 1
 
 

@@ -1,4 +1,4 @@
-"""Inference without a cluster's worth of actors: one engine and one browser in this process."""
+"""Local inference: one policy engine, one browser and one critic in this process, without Ray."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from rollout.ports import Policy, Renderer
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What critic-free inference needs."""
+    """The policy and the renderer for critic-free inference."""
 
     policy: Policy
     renderer: Renderer
@@ -23,7 +23,7 @@ class Tools:
 
 @asynccontextmanager
 async def tools(settings: RunSettings, model: Path) -> AsyncIterator[Tools]:
-    """Starts an engine on a model directory and a browser; stops both."""
+    """Starts a policy engine and a browser, and stops both on exit."""
     from actors.browser.renderer import ChromiumRenderer
     from actors.policy.engine import VLLMPolicy
 
@@ -37,7 +37,7 @@ async def tools(settings: RunSettings, model: Path) -> AsyncIterator[Tools]:
 
 
 def champion_of(runs: Path, run: str | None) -> Path:
-    """The folder of a run that has a champion: the one named, or the newest. Raises CheckpointError."""
+    """The folder of a run with a champion: the given run, or that of the newest champion. Raises CheckpointError."""
     wanted = [runs / run, Path(run)] if run else sorted(runs.glob("*/"), key=lambda path: path.name, reverse=True)
     finished = [path for path in wanted if (path / "champion" / "config.json").is_file()]
     if run is None:
@@ -49,7 +49,7 @@ def champion_of(runs: Path, run: str | None) -> Path:
 
 @asynccontextmanager
 async def critic_at_hand(settings: RunSettings) -> AsyncIterator[Any]:
-    """The critic of the settings in this process, and the judge that is served for it, if any; it remembers nothing."""
+    """The critic of the settings in this process, without cache, and its judge server if the run serves one."""
     from actors.critic.ensemble import CriticActor
     from actors.judge.server import served
 

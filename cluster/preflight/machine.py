@@ -1,4 +1,4 @@
-"""Checks of one machine: versions, cores, memory, disks, ports, fonts, sandbox. Each is a `CheckResult` of its own."""
+"""Machine checks: versions, cores, memory, disks, ports, fonts, sandbox. Each returns a `CheckResult`."""
 
 import importlib.metadata
 import os
@@ -29,13 +29,13 @@ FONTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What one check found. Example: `Finding(what="disk", status="ok", detail="73 GiB free in runs/")`."""
+    """Result of one check. Example: `CheckResult(what="disk", status="ok", detail="73 GiB free in runs/")`."""
 
     what: str
     status: Literal["ok", "warn", "FAIL"]
     detail: str
     mend: str = ""
-    """What to do about it; empty when all is well."""
+    """How to fix the problem; empty when there is none."""
 
     def __str__(self) -> str:
         mend = f"; {self.mend}" if self.mend else ""
@@ -43,7 +43,7 @@ class CheckResult:
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult:
-    """The interpreter's version."""
+    """Checks the Python version."""
     shown = ".".join(map(str, version))
     if OLDEST_PYTHON <= version[:2] <= NEWEST_PYTHON:
         return CheckResult(what="python", status="ok", detail=shown)
@@ -54,7 +54,7 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult
 
 
 def check_packages(lock: Path) -> CheckResult:
-    """Installed versions against the lock. A GPU environment is made without it, and is not compared."""
+    """Compares installed versions with the lock file; skipped for a GPU environment, which is not built from it."""
     installed = {_normal(d.name): d.version for d in importlib.metadata.distributions()}
     if "vllm" in installed:
         return CheckResult(what="packages", status="ok", detail=f"GPU environment with vllm {installed['vllm']}")
@@ -64,7 +64,7 @@ def check_packages(lock: Path) -> CheckResult:
         return CheckResult(
             what="packages", status="warn", detail=f"{lock}: {error.strerror}", mend="run from a checkout"
         )
-    # PyTorch's CUDA build of the same version stands in for its CPU build, where an index has no other.
+    # Accept PyTorch's CUDA build of the same version, where an index has no CPU build.
     if installed.get("torch") == pins.get("torch", "").partition("+")[0]:
         installed["torch"] = pins["torch"]
     wrong = [
@@ -79,14 +79,14 @@ def check_packages(lock: Path) -> CheckResult:
 
 
 def read_pins(lock: Path) -> dict[str, str]:
-    """Package to version, as a lock pins them for this Python. Raises OSError."""
+    """Package → version, as pinned by a lock file for this Python. Raises OSError."""
     lines = (line.partition(" #")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
     asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {_normal(one.name): str(one.specifier)[2:] for one in asked if not one.marker or one.marker.evaluate()}
 
 
 def check_processor(in_bfloat16: tuple[str, ...] = (), cpuinfo: Path = CPUINFO) -> CheckResult:
-    """What the processor computes fast, and what follows; `in_bfloat16` names settings that ask for bfloat16 on CPU."""
+    """Checks the processor's bfloat16 support; `in_bfloat16` names settings that request bfloat16 on the CPU."""
     units = best_units(cpuinfo)
     if has_bfloat16_units(cpuinfo):
         return CheckResult(what="processor", status="ok", detail=f"{units}: matrix products on the CPU use bfloat16")
@@ -98,7 +98,7 @@ def check_processor(in_bfloat16: tuple[str, ...] = (), cpuinfo: Path = CPUINFO) 
 
 
 def check_cores() -> CheckResult:
-    """Cores this process may use."""
+    """Checks the number of cores this process may use."""
     cores = len(os.sched_getaffinity(0))
     if cores < 2:
         detail = "1 core: engines, browsers and learner take turns"
@@ -107,7 +107,7 @@ def check_cores() -> CheckResult:
 
 
 def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/memory.max")) -> CheckResult:
-    """Memory that is free, within the container's limit."""
+    """Checks the available memory, within the container's limit."""
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
     available = int(re.findall(r"MemAvailable:\s+(\d+)", meminfo)[0]) * 1024
     allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
@@ -121,7 +121,7 @@ def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/mem
 
 
 def check_shm(path: Path, wanted_gib: float = 2.0, least_gib: float = 0.25) -> CheckResult:
-    """Shared memory: Ray's object store and weight syncs live in it."""
+    """Checks free shared memory, which Ray's object store and weight syncs use."""
     if not path.is_dir():
         return CheckResult(what="shm", status="FAIL", detail=f"no {path}", mend=f"mount a tmpfs on {path}")
     usage = shutil.disk_usage(path)
@@ -133,7 +133,7 @@ def check_shm(path: Path, wanted_gib: float = 2.0, least_gib: float = 0.25) -> C
 
 
 def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> CheckResult:
-    """Room for runs, and the right to write there."""
+    """Checks free disk space and write access for runs."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -150,7 +150,7 @@ def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> C
 
 
 def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> CheckResult:
-    """GPUs of this machine, and whether the environment can use them."""
+    """Checks the GPUs of this machine, and whether the environment can use them."""
     query = [command, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         shown = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
@@ -172,7 +172,7 @@ def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> CheckResult:
 
 
 def check_port(port: int, owner: str) -> CheckResult:
-    """Whether a port is free; one that is taken by the same kind of server is no fault."""
+    """Checks that a port is free; a warning, as the same kind of server may already use it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -184,9 +184,9 @@ def check_port(port: int, owner: str) -> CheckResult:
 
 
 def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> CheckResult:
-    """Whether the tracking store takes writes: the server of MLFLOW_TRACKING_URI, else SQLite in `runs`."""
+    """Checks that the tracking store accepts writes: the server of MLFLOW_TRACKING_URI, else SQLite in `runs`."""
     if uri.startswith(("http://", "https://")):
-        shown = re.sub(r"//[^/@]*@", "//", uri.rstrip("/"))  # an address may hold a password
+        shown = re.sub(r"//[^/@]*@", "//", uri.rstrip("/"))  # the address may contain a password
         try:
             with urllib.request.urlopen(f"{shown}/health", timeout=10) as answer:
                 return CheckResult(what="mlflow", status="ok", detail=f"{shown} answers {answer.status}")
@@ -196,7 +196,7 @@ def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> CheckResult:
     path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else runs / "mlflow.db"
     try:
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            # A scratch database proves that the file system takes locks; the store itself must not be locked either.
+            # A scratch database proves that the file system supports locks; the store itself must not be locked either.
             for database in (Path(scratch) / "probe.db", *([path] if path.exists() else [])):
                 _lock_and_release(database, patience_s)
     except (OSError, sqlite3.Error) as error:
@@ -206,7 +206,7 @@ def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> CheckResult:
 
 
 def check_fonts() -> CheckResult:
-    """The fonts that pages are judged with."""
+    """Checks the fonts that pages are rendered with."""
     try:
         listed = subprocess.run(["fc-list"], capture_output=True, text=True, check=False).stdout
     except OSError:
@@ -220,7 +220,7 @@ def check_fonts() -> CheckResult:
 
 
 def check_sandbox(bubblewrap: str = "bwrap") -> CheckResult:
-    """Whether untrusted pages can be shut in: bubblewrap and user namespaces."""
+    """Checks that untrusted pages can be sandboxed: bubblewrap and user namespaces."""
     command = [bubblewrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"]
     try:
         shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -1,7 +1,6 @@
-"""Has the model of a run proven before anything is started: in a process of its own, for the driver imports no torch.
+"""Runs the model proof before a run starts, in a separate process: the driver does not import torch.
 
-A proof is kept in the cache: it depends on the model's files, the settings it was asked with, the code that proves and
-the libraries that compute.
+Proofs are cached by the model's files, the relevant settings, the proving code and the library versions.
 """
 
 import asyncio
@@ -28,17 +27,17 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvenModel:
-    """How the learner reads a model's samples: what `learner.proof` found."""
+    """Result of `learner.proof`: how the learner evaluates a model's samples."""
 
     model_type: str
     packed: bool
-    """Whether samples are packed; else one is read a row, with the model's own attention."""
+    """Whether samples are packed; otherwise each row has one sample and uses the model's own attention."""
     gap: float
-    """Largest difference of a log-prob from transformers', in nats."""
+    """Largest log-prob difference from transformers, in nats."""
     gradient: float
-    """Difference of the gradient from transformers', as a share of its norm."""
+    """Gradient difference from transformers, relative to the gradient's norm."""
     packed_gap: float
-    """The difference of log-probs that packed samples have, in nats."""
+    """Largest log-prob difference of packed samples, in nats."""
 
     def __str__(self) -> str:
         exact = f"{self.gap:.0e} nats from transformers"
@@ -51,7 +50,7 @@ class ProvenModel:
 
 
 async def prove_model(settings: RunSettings, model: Path) -> ProvenModel:
-    """The proof of a model directory, from the cache or made now, which takes seconds. Raises ModelError."""
+    """Proves a model directory, or loads the cached proof; a new one takes seconds. Raises ModelError."""
     learner, arguments = settings.learner, settings.policy.template_arguments
     longest = min(learner.token_budget, settings.policy.max_model_len or learner.token_budget)
     asked = [
@@ -75,7 +74,7 @@ async def prove_model(settings: RunSettings, model: Path) -> ProvenModel:
 
 
 def _read(model: Path, said: str, complaints: str, code: int | None) -> ProvenModel:
-    """What a proof printed. Raises ModelError."""
+    """Parses the output of a proof. Raises ModelError."""
     lines = said.strip().splitlines()
     if code == 0 and lines:
         return ProvenModel(**json.loads(lines[-1]))
@@ -90,7 +89,7 @@ def _read(model: Path, said: str, complaints: str, code: int | None) -> ProvenMo
 
 
 def _key(model: Path, asked: list[str]) -> str:
-    """Names what a proof depends on. Weights count by size and time of change: they may be large."""
+    """Cache key of a proof. Weights, which may be large, are identified by size and modification time."""
     digest = hashlib.sha256(json.dumps(asked).encode())
     for path in sorted(path for path in model.iterdir() if path.is_file()):
         digest.update(path.name.encode())

@@ -1,4 +1,4 @@
-"""Proves the reference pages of task files: each is rendered once, and what was proven is remembered by content."""
+"""Validates the reference pages of task files: renders each once and caches the valid ones by content."""
 
 import asyncio
 import hashlib
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from cluster.distributed.pool import Pool
 
 RULES = "1"
-"""Counts up when a page may be found valid that was not, or the other way round."""
+"""Version of the validity rules; increase it when a change may alter the validity of a page."""
 LOOKS = {"viewport_width", "viewport_height", "shots_ms", "cpu_budget_s", "wall_s", "memory_mb"}
-"""Settings of a browser on which the validity of a page depends."""
+"""Browser settings that affect the validity of a page."""
 TRIES = 3
 NAMED = 3
-"""Tasks that the error names; the rest are counted."""
+"""Tasks named in the error; further ones are counted."""
 Tell = Callable[[int, int], None]
-"""Is told how many pages were rendered, and of how many."""
+"""Progress callback: pages rendered, total."""
 
 
 def nobody(done: int, total: int) -> None:
-    """Nobody is told."""
+    """Progress callback that does nothing."""
 
 
 class Proven:
-    """A file of the references that rendered, one hash a line. Several processes may append to it at once."""
+    """Cache file of valid references, one hash per line. Several processes may append to it concurrently."""
 
     def __init__(self, path: Path, renderer: str, settings: BrowserSettings) -> None:
-        """`renderer` names browser, engine and fonts: with others, a page is proven anew."""
+        """`renderer` identifies browser, engine and fonts; a different one invalidates the entries."""
         self.path, self.depends = path, f"{RULES}/{renderer}/{settings.model_dump_json(include=LOOKS)}"
         self.known = set(path.read_text(encoding="ascii").split()) if path.is_file() else set[str]()
 
@@ -48,7 +48,7 @@ class Proven:
         return self.key(task) in self.known
 
     def add(self, task: Task) -> None:
-        """Remembers a task's reference. Raises StorageFault."""
+        """Adds a task's reference. Raises StorageFault."""
         self.known.add(self.key(task))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class Proven:
             raise StorageFault(f"cannot write {self.path}: {error.strerror or error}; free space there") from error
 
     def key(self, task: Task) -> str:
-        """Hash of all that the render depends on."""
+        """Hash of everything that the render depends on."""
         shown = f"{self.depends}/{Page(html=task.reference_html).sha256}/{' '.join(map(str, task.viewports))}"
         return hashlib.sha256(shown.encode()).hexdigest()
 
@@ -66,9 +66,9 @@ class Proven:
 async def broken_references(
     tasks: Sequence[Task], renderer: Renderer, proven: Proven, *, at_once: int, tell: Tell = nobody
 ) -> dict[str, str]:
-    """What is wrong with the references that do not render, by task id, in the order of `tasks`.
+    """Problems of references that do not render, by task id, in the order of `tasks`.
 
-    `at_once` pages are rendered at a time. Raises BrowserFault when browsers are lost again and again.
+    Renders `at_once` pages concurrently. Raises BrowserFault when a page's browser fails TRIES times.
     """
     waiting = {proven.key(task): task for task in tasks if task.reference_html is not None and task not in proven}
     left, total, faults = list(reversed(waiting.items())), len(waiting), dict[str, str]()
@@ -110,7 +110,7 @@ def check_rendered(faults: dict[str, str], source: str, num: int) -> None:
 
 
 class Browsers:
-    """Several browsers of this process as one renderer, each with one page at a time."""
+    """A renderer over several browsers of this process, each with one page at a time."""
 
     def __init__(self, settings: BrowserSettings, num: int, cache: Path) -> None:
         from actors.browser.renderer import ChromiumRenderer
@@ -129,7 +129,7 @@ class Browsers:
 
 @asynccontextmanager
 async def browsers(settings: RunSettings, num: int | None = None) -> AsyncIterator[Browsers]:
-    """Browsers in this process, one a core unless `num` is given. Raises BrowserFault when they cannot start."""
+    """Starts browsers in this process, one per core or at most `num`. Raises BrowserFault when they cannot start."""
     num = max(1, min(num or len(os.sched_getaffinity(0)), len(os.sched_getaffinity(0))))
     several = Browsers(settings.renderer, num, resolve_path(settings.cache) / "renders")
     try:
@@ -142,7 +142,7 @@ async def browsers(settings: RunSettings, num: int | None = None) -> AsyncIterat
 
 
 def proven_at(settings: RunSettings, renderer: str) -> Proven:
-    """What is remembered in the cache folder of the settings."""
+    """The cache of valid references in the cache folder of the settings."""
     return Proven(resolve_path(settings.cache) / "references.txt", renderer, settings.browser)
 
 
@@ -157,9 +157,9 @@ async def check_here(tasks: Sequence[Task], settings: RunSettings, source: str, 
 
 
 async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSettings, tell: Tell = nobody) -> None:
-    """Checks the references of some files with browsers on the cluster, which end with this.
+    """Checks the references of several files with browser actors on the cluster, which are stopped afterwards.
 
-    Raises TaskFileError in one line, MachineError or CapacityError for browsers that cannot start.
+    Raises TaskFileError in one line, and MachineError or CapacityError when browsers cannot start.
     """
     from actors.browser.renderer import ChromiumRenderer
     from cluster.distributed.launch import ActorLauncher
@@ -185,11 +185,11 @@ async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSe
 
 
 def without_pixels(png: bytes) -> None:
-    """What a picture is kept as where nobody looks at it."""
+    """Discards the screenshots of a render, which this check does not need."""
 
 
 class _Asked:
-    """The Renderer port over a pool of browsers."""
+    """Renderer port over a pool of browsers."""
 
     def __init__(self, pool: "Pool") -> None:
         self.pool = pool

@@ -1,4 +1,4 @@
-"""How a run begins: what a command line asks for, checked before anything is launched."""
+"""Run requests: turns a command line into a checked plan before anything is launched."""
 
 import secrets
 import time
@@ -13,27 +13,27 @@ from cluster.training.state import RunState
 from rollout.errors import CheckpointError
 
 TASKS = "tasks.json"
-"""Content hashes of the task files that a run began with."""
+"""File of content hashes of the run's original task files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a command line came to: a checked run, new or resumed, of which nothing has started yet."""
+    """A checked run, new or resumed, that has not started yet."""
 
     settings: RunSettings
     store: Store
     state: RunState
     run_id: str
     notes: tuple[str, ...] = ()
-    """What a person should know before it starts."""
+    """Warnings for the user, reported before the start."""
     curriculum: Any = None
-    """Its tasks, which are read once; None reads them when they are needed."""
+    """The run's tasks, read once; None reads them when needed."""
     mlflow_run: str | None = None
     resumed: bool = False
 
 
 def plan_new(path: Path, overrides: list[str]) -> Plan:
-    """A new run, of which everything that can be known beforehand is checked. Raises BadInput."""
+    """Plans a new run after all checks that need no actors. Raises BadInput."""
     from cluster.preflight import checks
     from cluster.training.curriculum import Curriculum
 
@@ -50,7 +50,10 @@ def plan_new(path: Path, overrides: list[str]) -> Plan:
 
 
 def plan_resume(run: str, runs: Path, changed_tasks: bool = False) -> Plan:
-    """A run that goes on from its newest whole checkpoint. Raises BadInput: `changed_tasks` allows other tasks."""
+    """Plans a run that resumes from its newest complete checkpoint.
+
+    Raises BadInput; `changed_tasks` allows changed task files.
+    """
     from cluster.preflight import checks
     from cluster.training.curriculum import Curriculum
 
@@ -74,11 +77,11 @@ def plan_resume(run: str, runs: Path, changed_tasks: bool = False) -> Plan:
 
 
 def _same_tasks(store: Store, now: dict[str, dict[str, str]], may_change: bool) -> tuple[str, ...]:
-    """Compares task files with those that the run began with; returns what a person should know. Raises BadInput."""
+    """Compares task files with those at the start of the run; returns warnings. Raises BadInput."""
     from cluster.preflight import checks
 
     if not (store.path / TASKS).is_file():
-        return ()  # a run of a version that kept none
+        return ()  # run of an older version
     before = store.read_json(TASKS)
     if not may_change:
         checks.check_unchanged(str(store.path), before, now)
@@ -88,5 +91,5 @@ def _same_tasks(store: Store, now: dict[str, dict[str, str]], may_change: bool) 
 
 
 def saved_state(store: Store, step: int) -> RunState:
-    """The run as a checkpoint has it. Raises CheckpointError."""
+    """The run state of a checkpoint. Raises CheckpointError."""
     return RunState.from_json(store.read_state(step))

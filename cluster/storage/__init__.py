@@ -1,1 +1,1 @@
-"""What a run writes to disk: trajectories, pending groups, metrics."""
+"""Storage of a run: trajectories, pending groups, metrics."""

@@ -1,18 +1,19 @@
-"""What a run leaves on disk: settings, trajectories as Parquet, pictures, metrics, the summary.
+"""Run store: settings, trajectories as Parquet, screenshots, metrics and summary of a run on disk.
 
     runs/<run id>/
         run.json            id, MLflow run, code version, settings
-        trajectories/       step-000001.parquet, …: one row an attempt
-        shots/              <sha256>.png of the trajectories that are kept for the eye
-        unlearnt/           groups that were begun and belong to no step yet; a table each that is finished
-        exams/              exam-000010.parquet, and reviews-000010.json: what policy and critic said of its pages
-        metrics.jsonl       one line a step
-        costs/              critic-0.json, …: what judges that are asked over HTTP have cost
-        checkpoints/        step-000010/, … of the learner, and step-000010.json of the run, which makes it whole
-        events.txt          what happened, a line each
+        trajectories/       step-000001.parquet, …: one row per attempt
+        shots/              <sha256>.png of trajectories kept for the report
+        unlearnt/           groups that were started and belong to no step yet; one table per finished group
+        exams/              exam-000010.parquet, and reviews-000010.json: feedback of policy and critic on its pages
+        metrics.jsonl       one line per step
+        costs/              critic-0.json, …: cost of judges called over HTTP
+        checkpoints/        step-000010/, … of the learner, and step-000010.json of the run, which completes it
+        events.txt          one line per event
         summary.json  report.html
 
-Every file is written aside and renamed: a reader, or a run that resumes, never sees half of one.
+Files are written atomically (temporary file, then rename), except `events.txt`, which is appended to: no reader or
+resumed run sees a partial file.
 """
 
 import hashlib
@@ -34,15 +35,15 @@ from rollout.records import Attempt, Group, Page, Render, Shot, Task, Trajectory
 logger = logging.getLogger(__name__)
 EVENTS = "events.txt"
 CHECKSUM = "sha256"
-"""Under which a state says what the rest of it must hash to."""
+"""Key of the checksum of the rest of a state."""
 ROWS_AT_ONCE = 64
-"""Of a table of which only the beginning is wanted."""
+"""Batch size in rows for reading the beginning of a table."""
 TEMPORARY_SUFFIX = ".arrow"
-"""How the name of a table ends that is soon thrown away."""
+"""Suffix of temporary tables, written as uncompressed Arrow."""
 
 
 class Store:
-    """The folder of one run."""
+    """The folder of one run, with its readers and writers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,7 +56,7 @@ class Store:
 
     @classmethod
     def create(cls, path: Path) -> "Store":
-        """A new run's folder. Raises StorageFault when it cannot be made."""
+        """Creates a new run's folder. Raises StorageFault when that fails."""
         try:
             return cls(path)
         except OSError as error:
@@ -63,7 +64,7 @@ class Store:
 
     @classmethod
     def open(cls, runs: Path, run: str) -> "Store":
-        """An existing run, by its id or its path. Raises CheckpointError when there is none."""
+        """Opens an existing run by its id or path. Raises CheckpointError when there is none."""
         for path in (Path(run), runs / run):
             if (path / "run.json").is_file():
                 return cls(path)
@@ -86,22 +87,22 @@ class Store:
         return value
 
     def checkpoint(self, step: int) -> Path:
-        """Where the learner's checkpoint of a step is kept."""
+        """Folder of the learner's checkpoint of a step."""
         return self.checkpoints / f"step-{step:06d}"
 
     def write_state(self, step: int, state: Mapping[str, Any], keep: int, spare: int | None = None) -> None:
-        """Makes the checkpoint of a step whole, and drops all but the newest `keep` and that of the step `spare`."""
+        """Completes the checkpoint of a step; deletes all but the newest `keep` and that of the step `spare`."""
         self.write_json(self._state_name(step), {**state, CHECKSUM: _checksum(state)})
         for old in set(self.saved_steps()[:-keep]) - {spare}:
             (self.checkpoints / f"step-{old:06d}.json").unlink()
         whole = {self.checkpoint(saved) for saved in self.saved_steps()}
-        for path in set(self.checkpoints.glob("step-*/")) - whole:  # Some may be of a run that was killed right here.
+        for path in set(self.checkpoints.glob("step-*/")) - whole:  # Some were left by killed runs.
             shutil.rmtree(path, ignore_errors=True)
 
     def read_state(self, step: int) -> dict[str, Any]:
-        """What `write_state` wrote. Raises CheckpointError when it is damaged, and names the newest sound one before.
+        """Reads a state written by `write_state`; those of older runs have no checksum and are accepted.
 
-        Those of older runs have no checksum, and are believed.
+        Raises CheckpointError when it is damaged, naming the newest intact one before it.
         """
         state, problem = self._state(step)
         if problem:
@@ -114,7 +115,7 @@ class Store:
         return state
 
     def _state(self, step: int) -> tuple[dict[str, Any], str]:
-        """A state, and what is wrong with it; nothing where that is empty."""
+        """A state and its problem; the problem is empty when the state is intact."""
         name = self._state_name(step)
         try:
             state = self.read_json(name)
@@ -129,15 +130,15 @@ class Store:
         return f"checkpoints/step-{step:06d}.json"
 
     def saved_steps(self) -> list[int]:
-        """Steps with a whole checkpoint, oldest first."""
+        """Steps with a complete checkpoint, oldest first."""
         return sorted(int(path.stem.removeprefix("step-")) for path in self.checkpoints.glob("step-*.json"))
 
     def write_history(self, history: Iterable[Mapping[str, float]]) -> None:
-        """The metrics of all steps so far, one JSON object a line."""
+        """Writes the metrics of all steps so far, one JSON object per line."""
         atomic_write(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in history).encode())
 
     def note(self, event: str) -> None:
-        """Writes down what happened, at once: a run that is killed remembers it. A full disk is no reason to stop."""
+        """Appends an event immediately, so that a killed run keeps it. A write failure is only logged."""
         try:
             with (self.path / EVENTS).open("a", encoding="utf-8") as file:
                 file.write(f"{' '.join(event.split())}\n")
@@ -145,24 +146,24 @@ class Store:
             logger.warning("%s has not been told: %s (%s)", EVENTS, event, error.strerror or error)
 
     def events(self) -> list[str]:
-        """What was noted, oldest first."""
+        """The recorded events, oldest first."""
         path = self.path / EVENTS
         return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
 
     def step_file(self, step: int) -> Path:
-        """Where the trajectories of a step are kept."""
+        """Path of the trajectories of a step."""
         return self.trajectories / f"step-{step:06d}.parquet"
 
     def exam_file(self, step: int) -> Path:
-        """Where the trajectories of the exam after a step are kept."""
+        """Path of the trajectories of the exam after a step."""
         return self.path / "exams" / f"exam-{step:06d}.parquet"
 
     def write_groups(self, step: int, groups: Sequence[Group]) -> Path:
-        """Stores what a step learns from, before it learns from it. Raises StorageFault."""
+        """Stores the groups of a step, before the learner uses them. Raises StorageFault."""
         return write_groups(self.step_file(step), groups, step)
 
     def read_groups(self, step: int, most: int | None = None) -> list[Group] | None:
-        """The groups of a step in their order, the first `most` of them, or None when the step was never stored.
+        """The groups of a step in order (the first `most` of them), or None when the step was not stored.
 
         Raises CheckpointError.
         """
@@ -170,7 +171,7 @@ class Store:
         return read_groups(path, most) if path.exists() else None
 
     def trajectories_since(self, first: int) -> set[str]:
-        """Ids of all trajectories that the stored steps from `first` on learn from."""
+        """Ids of all trajectories in the stored steps from `first` on."""
         import pyarrow.parquet as pq
 
         paths = [path for path in self.trajectories.glob("step-*.parquet") if path >= self.step_file(first)]
@@ -178,41 +179,41 @@ class Store:
         return {one for column in columns for one in column.to_pylist() if one is not None}
 
     def write_exam(self, step: int, played: Sequence[Trajectory]) -> None:
-        """Stores a sitting. Raises StorageFault."""
+        """Stores the trajectories of an exam. Raises StorageFault."""
         groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
         write_groups(self.exam_file(step), groups, step)
 
     def read_exam(self, step: int) -> list[Trajectory] | None:
-        """The pages of a sitting, or None when it was never stored. Raises CheckpointError."""
+        """The trajectories of an exam, or None when it was not stored. Raises CheckpointError."""
         path = self.exam_file(step)
         return [group.trajectories[0] for group in read_groups(path)] if path.exists() else None
 
     def write_reviews(self, step: int, pairs: Mapping[str, Pair]) -> None:
-        """Stores what policy and critic said of the pages of a sitting. Raises StorageFault."""
+        """Stores the policy's and the critic's feedback on the pages of an exam. Raises StorageFault."""
         rows = {task: {"policy": list(own), "critic": list(theirs)} for task, (own, theirs) in pairs.items()}
         self.write_json(f"exams/reviews-{step:06d}.json", rows)
 
     def read_reviews(self, step: int) -> dict[str, Pair] | None:
-        """What they said, or None when it was never stored. Raises CheckpointError."""
+        """The feedback stored by `write_reviews`, or None. Raises CheckpointError."""
         name = f"exams/reviews-{step:06d}.json"
         if not (self.path / name).exists():
             return None
         return {task: (row["policy"], row["critic"]) for task, row in self.read_json(name).items()}
 
     def picture(self, sha256: str) -> bytes | None:
-        """A kept screenshot as PNG, or None."""
+        """A stored screenshot as PNG, or None."""
         path = self.shots / f"{sha256}.png"
         return path.read_bytes() if path.exists() else None
 
     def keep_reference(self, html: str, render: Render) -> None:
-        """Remembers which pictures show a task's reference page."""
+        """Stores the list of screenshots of a task's reference page."""
         shots = [[shot.at_ms, shot.sha256, shot.width, shot.height, shot.label] for shot in render.shots]
         path = self.shots / f"{Page(html=html).sha256}.json"
         if not path.exists():
             atomic_write(path, json.dumps(shots).encode(), durable=False)
 
     def reference(self, task: Task) -> Render | None:
-        """The render of a task's reference page, as far as its pictures were kept."""
+        """The render of a task's reference page from its stored screenshots, or None."""
         page = Page(html=task.reference_html)
         path = self.shots / f"{page.sha256}.json"
         if task.reference_html is None or not path.exists():
@@ -228,7 +229,7 @@ class Store:
         )
 
     def keep(self, shot: Shot, png: bytes) -> None:
-        """Keeps a screenshot under its content hash."""
+        """Stores a screenshot under its content hash."""
         path = self.shots / f"{shot.sha256}.png"
         if not path.exists():
             atomic_write(path, png, durable=False)
@@ -239,8 +240,11 @@ def _checksum(state: Mapping[str, Any]) -> str:
 
 
 def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
-    """Writes groups as a table, one row an attempt: Parquet, or, where the path ends with SCRATCH, as Arrow has it in
-    memory, which costs a third of the time and five times the space. Raises StorageFault."""
+    """Writes groups as a table, one row per attempt. Raises StorageFault.
+
+    The format is Parquet, or uncompressed Arrow for a path with TEMPORARY_SUFFIX, which takes a third of the time and
+    five times the space.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -255,7 +259,7 @@ def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
 
 
 def read_groups(path: Path, most: int | None = None) -> list[Group]:
-    """The groups of a table in their order, the first `most` of them. Raises CheckpointError for damage."""
+    """Reads the groups of a table in order (the first `most` of them). Raises CheckpointError when it is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -274,7 +278,7 @@ def read_groups(path: Path, most: int | None = None) -> list[Group]:
 
 
 def _first_rows(path: Path, most: int) -> list[TableRow]:
-    """The rows of the first `most` groups of a table and some more, without reading what comes after."""
+    """Rows of the first `most` groups of a table and some more, without reading the rest of the file."""
     import pyarrow.parquet as pq
 
     rows: list[TableRow] = []
@@ -287,7 +291,7 @@ def _first_rows(path: Path, most: int) -> list[TableRow]:
 
 
 def without_pixels(trajectory: Trajectory) -> Trajectory:
-    """The trajectory with its screenshots' hashes alone: pixels pass through neither driver nor learner."""
+    """The trajectory with screenshot hashes only: pixels never reach the driver or the learner."""
     turns = tuple(
         replace(turn, attempts=tuple(_without_pixels(attempt) for attempt in turn.attempts))
         for turn in trajectory.turns

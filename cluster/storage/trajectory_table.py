@@ -1,8 +1,7 @@
-"""Trajectories as table rows and back: one row an attempt, columns that a person can query.
+"""Converts trajectories to table rows and back: one row per attempt, with columns that can be queried.
 
-A row holds all that learning and judging again need: the engine's ids and log-probs, the page, the reward's
-parts, the critic's words, the screenshots' hashes. Text blocks and boxes of a render are not stored; a page
-can be rendered again.
+A row contains everything needed to learn or judge again: token ids, log-probs, page, reward parts, feedback, screenshot
+hashes. Text blocks and boxes of a render are not stored; a page can be rendered again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,10 +33,10 @@ TableRow = dict[str, Any]
 
 
 def group_rows(group: Group, step: int, place: int = 0) -> Iterator[TableRow]:
-    """Rows of a group in order: trajectories, then rounds, then sampling order.
+    """Rows of a group, ordered by trajectory, round and sampling order.
 
-    `place` tells the groups of a table apart, which may be of one task. One that lost all its episodes has a single
-    row, without an attempt, so that its losses stay counted.
+    `place` distinguishes the groups of a table, as several may have the same task. A group that lost all its episodes
+    has one row without an attempt, so that its losses are counted.
     """
     shared = {
         "step": step,
@@ -70,7 +69,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[TableRow]:
 
 
 def schema() -> Any:
-    """The table's pyarrow schema: the same in every file, so that many files read as one table."""
+    """The table's pyarrow schema, the same in every file, so that several files can be read as one table."""
     import pyarrow as pa
 
     text, real, whole, flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -144,8 +143,8 @@ def schema() -> Any:
 
 
 def rows_groups(rows: Sequence[TableRow]) -> list[Group]:
-    """The groups that `group_rows` took apart."""
-    # Tables of older runs do not number their groups.
+    """Groups from rows; the inverse of `group_rows`."""
+    # Tables of older runs have no group numbers.
     return [_group(list(part)) for _, part in groupby(rows, key=lambda row: (row.get("group"), row["task_id"]))]
 
 
@@ -292,7 +291,7 @@ def _critique_row(critique: Critique) -> TableRow:
 
 
 def _critique(row: TableRow) -> Critique:
-    """Tables of older runs, and the rows of members, have no members; the former no single scores either."""
+    """A critique from a row. Members and older runs have no members, older runs no `scores`."""
     lists = {name: tuple(row.get(name) or ()) for name in ("feedback", "scores")}
     members = {one["name"]: _critique(_unnamed(one)) for one in row.get("members") or ()}
     return Critique(**{**row, **lists, "parts": _values(row["parts"]), "members": members})

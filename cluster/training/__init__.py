@@ -1,1 +1,1 @@
-"""The training loop and what it needs: the state of a run, the stream of groups, exams, metrics."""
+"""The training loop and its parts: run state, stream of groups, exams, metrics."""

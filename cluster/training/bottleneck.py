@@ -1,13 +1,13 @@
-"""What holds a step up and what would make it faster: a model of a step's wall time, and one line of advice.
+"""Bottleneck model: predicts the wall time of a step from pool sizes, and advises on the best change.
 
-A pool of `m` actors that has `b` seconds of work to do in a step takes `b / m` at least; so does every other pool, side
-by side, and so do the processors they share when all of them are on one machine. What a step took beyond the slowest of
-these is its fill: until every pool has something to do, and until the last episode is over.
+A pool of `m` actors with `b` seconds of work per step needs at least `b / m`; pools, and processors shared on one
+machine, work concurrently. The rest of the measured time is `fill`: until every pool has work, and until the last
+episode ends.
 
     on-policy   step = max(b / m) + fill + learn + sync
     streaming   step = max(max(b / m), learn + sync) + fill        where the next step's episodes hide the fill
 
-The model knows no communication between learner ranks, and no engine that is faster for writing more at once.
+Ignored: communication between learner ranks, and the higher throughput of engines with larger batches.
 """
 
 import os
@@ -18,56 +18,56 @@ from cluster.settings import RunSettings
 from cluster.training.metrics import mean, pool_sizes
 
 LAST_STEPS = 10
-"""Costs are means of so many last steps: a policy that learns writes longer pages than it did at first."""
+"""Number of last steps over which costs are averaged: page lengths change as the policy learns."""
 WORTH_IT = 0.03
-"""Share of a step below which a saving is not worth a word."""
+"""Savings below this share of a step are not reported."""
 USED_UP = 0.97
-"""Share of the processors' time above which they count as used up: a stream on two of them, measured, had no more."""
+"""Share of processor time above which processors count as saturated; the maximum measured for a stream on two cores."""
 KEEPING_UP = 0.8
-"""A pool whose work comes in bursts needs some room to catch up in."""
+"""Target load of browsers and critics relative to the slowest other pool: work arrives in bursts."""
 CORES = "cores"
 NOUNS = {"browser": "browser", "policy": "policy engine", "critic": "critic", "learner": "learner rank"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What a step takes, in seconds."""
+    """Measured work of a step, in seconds."""
 
     busy: Mapping[str, float]
-    """Work of the pools that play, had they processors enough, summed over a pool: `browser`, `policy`, `critic`."""
+    """Work summed over each pool that plays (`browser`, `policy`, `critic`), as if enough processors were available."""
     busy_learner: float
-    """Wall seconds of the update times the learner's ranks."""
+    """Wall seconds of the update times the number of learner ranks."""
     sync_s: float
     fill_s: float = 0.0
     cores_play_s: float = 0.0
-    """Wall seconds that playing takes the processors all share at least; 0 where pools have machines of their own."""
+    """Minimum wall seconds of playing on the shared processors; 0 when pools have machines of their own."""
     cores_learn_s: float = 0.0
     """The same for the update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """A step as the model sees it, in wall seconds."""
+    """Predicted wall seconds of a step."""
 
     play_s: float
-    """As long as playing takes by itself; in a stream most of it passes while the learner works."""
+    """Duration of playing alone; with streaming, most of it overlaps with the learner."""
     learn_s: float
     sync_s: float
     step_s: float
     needs: Mapping[str, float]
-    """What each pool and the shared processors (`cores`) need by themselves."""
+    """Seconds that each pool, and the shared processors (`cores`), would need alone."""
 
     @property
     def holds_up(self) -> str:
-        """The pool, or `cores`, that playing waits for."""
+        """The bottleneck of playing: a pool, or `cores`."""
         return max(self.needs, key=self.needs.__getitem__)
 
 
 def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores: int | None = None) -> Costs:
-    """Costs from the last steps of a run with these settings.
+    """Computes costs from the last steps of a run with these settings.
 
-    `cores` are those of the machine it ran on, by default this one's; they count where the run's rows do not say how
-    many processors there were. Raises ValueError when no step was accounted for.
+    `cores` is the number of processors of the machine it ran on (default: this machine's), used when the metric rows do
+    not contain it. Raises ValueError when no step has pool metrics.
     """
     rows = [row for row in history if "busy_browser" in row][-LAST_STEPS:]
     if not rows:
@@ -81,7 +81,7 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
     at_work = sum(busy.values()) / max(play_s, 1e-9)
     num = rows[-1].get("cores", cores or os.cpu_count() or 1)
     share = 0.0 if settings.cluster.roles else _cores_share(rows, at_work, num)
-    # Whoever waits for a processor counts as at work: alone, a pool would take so much less.
+    # Actors waiting for a processor count as busy: remove this factor from the work.
     crowd = max(1.0, at_work / (share * num)) if share else 1.0
     busy = {name: work / crowd for name, work in busy.items()}
     used = min(1.0, share / USED_UP)
@@ -97,7 +97,7 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
 
 
 def forecast(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> Forecast:
-    """A step with pools of these sizes."""
+    """Predicts a step with pools of these sizes."""
     needs = {name: busy / sizes[name] for name, busy in costs.busy.items()} | {CORES: costs.cores_play_s}
     learn_s = max(costs.busy_learner / sizes["learner"], costs.cores_learn_s)
     play_s, update_s = max(needs.values()) + costs.fill_s, learn_s + costs.sync_s
@@ -107,7 +107,7 @@ def forecast(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> Fore
 
 
 def advise(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> str:
-    """One line: the one change that would save most of a step, or why there is none."""
+    """One line of advice: the change that would save most of a step, or why none would."""
     now = forecast(costs, sizes, max_staleness)
     options = [_grow(costs, sizes, max_staleness, name, now) for name in sizes]
     if max_staleness == 0:
@@ -126,17 +126,17 @@ def advise(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> str:
 
 
 def advice(history: Sequence[Mapping[str, float]], settings: RunSettings) -> str:
-    """The line of advice for a run; empty as long as no step is accounted for."""
+    """The line of advice for a run; empty while no step has pool metrics."""
     if not any("busy_browser" in row for row in history):
         return ""
     return advise(measure(history, settings), pool_sizes(settings), settings.max_staleness)
 
 
 def balance(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> dict[str, int]:
-    """Sizes at which browsers and critics keep up with the policy engines, which cost most, and no larger.
+    """The smallest numbers of browsers and critics that keep up with the policy engines, which cost most.
 
-    They keep up when they need at most KEEPING_UP of what the slowest of the others needs: the engines, the processors
-    that all share, in a stream the learner too.
+    They keep up when they need at most KEEPING_UP of the time of the slowest of the others: the engines, the shared
+    processors and, with streaming, the learner.
     """
     now = forecast(costs, sizes, max_staleness)
     pace_s = max(now.needs["policy"], now.needs[CORES], now.learn_s + now.sync_s if max_staleness else 0.0)
@@ -147,7 +147,7 @@ def balance(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> dict[
 
 
 def _grow(costs: Costs, sizes: Mapping[str, int], max_staleness: int, name: str, now: Forecast) -> tuple[float, str]:
-    """What more of one pool would save, and how many: as few as bring nine tenths of what twice as many would."""
+    """Seconds saved by growing one pool, and the smallest growth that saves nine tenths of what doubling it would."""
 
     def saved_s(more: int) -> float:
         return now.step_s - forecast(costs, {**sizes, name: sizes[name] + more}, max_staleness).step_s
@@ -158,15 +158,15 @@ def _grow(costs: Costs, sizes: Mapping[str, int], max_staleness: int, name: str,
 
 
 def _queueing(present: float, engines: int) -> float:
-    """Engines at work, from the mean number of completions they have: an engine shares itself out among n.
+    """Busy engines estimated from the mean number of running completions, when engines do not report busy time.
 
-    Where no engine says how busy it was: n / (1 + n) is the load of an M/M/1 queue with so many in it.
+    Per engine, n / (1 + n) is the load of an M/M/1 queue with n requests in it.
     """
     return engines * present / (engines + present) if present else 0.0
 
 
 def _cores_share(rows: Sequence[Mapping[str, float]], at_work: float, cores: float) -> float:
-    """Share of the processors in use; where nobody looked, as many as had an actor at work."""
+    """Share of the processors in use; if it was not measured, busy actors per processor, at most 1."""
     if "cpu_busy" in rows[-1]:
         return _mean(rows, "cpu_busy")
     return min(1.0, at_work / cores)

@@ -1,4 +1,4 @@
-"""Two judges of the same pages: what a run's critic said, and what a critic says now."""
+"""Compares two judges on the same pages: the run's critic as stored, and a critic called now."""
 
 import asyncio
 import random
@@ -17,35 +17,35 @@ from rollout.records import Attempt, Outcome, Task
 from rollout.reference import render_reference
 
 IN_FLIGHT = 8
-"""Pages looked at at once."""
+"""Pages judged concurrently."""
 TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredJudgment:
-    """One page as it was judged, and as it is judged now."""
+    """The stored and the new judgment of one page."""
 
     task: str
     page_sha256: str
     then: float
-    """Score of the run's critic, in [0, 1]."""
+    """Stored score of the run's critic, in [0, 1]."""
     now: float | None
-    """Score of today's critic; None for a page that does not render validly today."""
+    """New score, in [0, 1]; None for a page that no longer renders validly."""
     outcome: Outcome = "ok"
-    """What becomes of the page today."""
+    """Outcome of rendering the page now."""
     judge: str = ""
-    """Who judges today."""
+    """Name of the judge called now."""
     feedback: tuple[str, ...] = ()
 
     @property
     def row(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Fields as plain JSON values."""
         names = ("task", "page_sha256", "then", "now", "outcome", "judge")
         return {name: getattr(self, name) for name in names} | {"feedback": list(self.feedback)}
 
 
 def judged_pages(store: Store, num: int, *, seed: int) -> list[tuple[Task, Attempt]]:
-    """At most `num` pages of a run that its critic judged, each once, chosen by seed. Raises CheckpointError."""
+    """At most `num` distinct judged pages of a run, sampled by seed. Raises CheckpointError if there are none."""
     found: dict[tuple[str, str], tuple[Task, Attempt]] = {}
     for path in sorted(store.trajectories.glob("step-*.parquet")):
         for group in store.read_groups(int(path.stem.removeprefix("step-"))) or ():
@@ -63,7 +63,7 @@ def judged_pages(store: Store, num: int, *, seed: int) -> list[tuple[Task, Attem
 async def judge_again(
     pages: Sequence[tuple[Task, Attempt]], renderer: Renderer, critic: Critic
 ) -> tuple[list[StoredJudgment], int]:
-    """Renders and judges pages once more; and how many were lost to machine faults, which are not judgments."""
+    """Renders and judges pages again. Returns the judgments, and the number of pages lost to machine faults."""
     room = asyncio.Semaphore(IN_FLIGHT)
 
     async def one(task: Task, attempt: Attempt) -> StoredJudgment | None:
@@ -93,13 +93,13 @@ async def _judge(task: Task, attempt: Attempt, renderer: Renderer, critic: Criti
 
 
 def compare(judgments: Sequence[StoredJudgment]) -> dict[str, float | None]:
-    """How far two judges agree.
+    """Agreement between the stored and the new judgments.
 
-    - `correlation` (Pearson) and `rank_correlation` (Spearman) over all pages; None where a judge says the same of each
-    - `same_order`: share of the pairs of pages of one task that both order alike, a tie counting half
+    - `correlation` (Pearson) and `rank_correlation` (Spearman) over all pages; None where a judge's scores are constant
+    - `same_order`: share of page pairs of one task that both order in the same way, a tie counting half
     - `mean_difference`: now minus then, with its 95 % bootstrap interval `low` to `high`
-    - `spread`: standard deviation of the differences; of one judge asked twice it is √2 times the judge's noise
-    - `now_invalid`: pages that do not render validly today
+    - `spread`: standard deviation of the differences; for one judge called twice it is √2 times the judge's noise
+    - `now_invalid`: pages that no longer render validly
     """
     both = [(one.then, one.now) for one in judgments if one.now is not None]
     figures: dict[str, float | None] = {"pages": len(both), "now_invalid": len(judgments) - len(both)}
@@ -122,7 +122,7 @@ def compare(judgments: Sequence[StoredJudgment]) -> dict[str, float | None]:
 
 
 def show(figures: dict[str, float | None]) -> str:
-    """The figures for a terminal."""
+    """Formats the figures for a terminal."""
     return "\n".join(f"{name:17} {'–' if value is None else f'{value:.4g}'}" for name, value in figures.items())
 
 
@@ -134,7 +134,7 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """The rank of each value; equal ones share the mean of theirs."""
+    """The rank of each value; equal values share their mean rank."""
     places: dict[float, list[int]] = defaultdict(list)
     for place, value in enumerate(sorted(values)):
         places[value].append(place)

@@ -1,9 +1,9 @@
-"""How many groups to play at once: enough to keep the slowest pool busy, as measured on the groups that finish.
+"""Tunes the number of groups played concurrently: enough to keep the slowest pool busy, from measured stage times.
 
 A network of pools with N episodes in it finishes at most min(N / R, 1 / D) of them a second (Lazowska et al.,
-Quantitative System Performance, 1984, chapter 5): R is what an episode takes when it waits for nobody, D what it costs
-the slowest pool, in seconds of its servers divided by their number. Both are equal at N = R / D. More than that fills
-queues, and what waits in them grows stale.
+Quantitative System Performance, 1984, chapter 5): R is the duration of an episode without queueing, D its demand on the
+slowest pool, in server seconds divided by the number of servers. The bounds meet at N = R / D. A higher N only
+lengthens queues, and queued episodes grow stale.
 """
 
 from collections import deque
@@ -15,20 +15,20 @@ from cluster.training.metrics import judge_s, render_s
 from rollout.records import Attempt, Group, Trajectory
 
 SLACK = 2.0
-"""Of the number at which the bounds meet: where stages take now little and now much, a pool runs dry below that."""
+"""Factor on the N at which the bounds meet: stage times vary, and a pool would run dry below it."""
 REMEMBERED = 64
-"""Groups whose times count, the last ones."""
+"""Number of last groups whose times are averaged."""
 
 
 class ConcurrencyTuner:
-    """The stage times of the last groups, and what follows from them."""
+    """Computes the number of concurrent groups from the stage times of the last groups."""
 
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self.most = max(1, settings.in_flight // settings.group_size)
         self.seen: deque[Mapping[str, float]] = deque(maxlen=REMEMBERED)
         self.learnt_s: deque[float] = deque(maxlen=5)
-        """Seconds from one step's last group until the next step wanted its first."""
+        """Seconds from a step's last group to the next step's first request."""
         self.servers = {
             "generate": settings.policy.engines * settings.policy.max_num_seqs,
             "render": settings.browser.count,
@@ -36,21 +36,21 @@ class ConcurrencyTuner:
         }
 
     def played(self, group: Group) -> None:
-        """A group is finished."""
+        """Records the stage times of a finished group."""
         if group.trajectories:
             self.seen.append(_seconds(group.trajectories))
 
     def learnt(self, seconds: float) -> None:
-        """A step's groups were learnt from while others were played, which took so long."""
+        """Records the seconds between two steps, while the learner worked and other groups were played."""
         self.learnt_s.append(seconds)
 
     def groups(self) -> int:
-        """Groups to play at once; at most `in_flight` episodes, and that many as long as nothing is measured."""
+        """Number of groups to play concurrently, at most `in_flight` episodes; the maximum before any measurement."""
         if not self.seen:
             return self.most
         mean = {name: sum(group[name] for group in self.seen) / len(self.seen) for name in self.seen[0]}
         costs = [mean[name] / servers for name, servers in self.servers.items()]
-        if self.learnt_s:  # Their median: after an exam it was long.
+        if self.learnt_s:  # The median, because an exam makes one value long.
             costs.append(median(self.learnt_s) / (self.settings.groups * self.settings.group_size))
         slowest = max(*costs, 1e-9)
         episodes = SLACK * mean["alone"] / slowest
@@ -58,7 +58,7 @@ class ConcurrencyTuner:
 
 
 def _seconds(trajectories: tuple[Trajectory, ...]) -> dict[str, float]:
-    """Mean seconds of an episode: in each stage, and in all had it waited for no browser and no critic."""
+    """Mean seconds per episode: by stage, and in total (`alone`) without waiting for browsers and critics."""
     attempts = [attempt for one in trajectories for turn in one.turns for attempt in turn.attempts]
     spent = {
         "generate": sum(attempt.completion.seconds for attempt in attempts),

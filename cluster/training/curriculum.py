@@ -1,4 +1,4 @@
-"""Which task comes when: fixed by the seed, so that a run that resumes goes on with the same tasks."""
+"""Order of training tasks, determined by the seed, so that a resumed run continues with the same tasks."""
 
 import random
 from dataclasses import replace
@@ -13,7 +13,7 @@ from rollout.records import Task
 from rollout.tasks import read_tasks
 
 BUILTIN_POOL = 4096
-"""Built-in training tasks drawn at a time; there are more than a million to draw from."""
+"""Built-in training tasks generated per epoch, out of more than a million."""
 
 
 class Curriculum:
@@ -28,15 +28,17 @@ class Curriculum:
         self.file_held_out = None if held_out == "builtin" else read_tasks(Path(held_out))
 
     def task(self, step: int, place: int) -> Task:
-        """The task at a place of a step; places from `groups` on are the refills of that step."""
+        """The task at a place of a step; places from `groups` on are refills of that step."""
         per_step = self.settings.groups * 2
         index = (step - 1) * per_step + place if self.file_tasks is None else self._in_order(step, place)
         pool = self._pool(index)
         return replace(pool[index % len(pool)], libraries=self.libraries)
 
     def held_out(self, num: int, setting: str = "exam.tasks") -> list[Task]:
-        """The first `num` held-out tasks, always the same. Raises TaskFileError when a file has fewer than `setting`
-        asks for."""
+        """The first `num` held-out tasks, always the same.
+
+        Raises TaskFileError when the file has fewer than `setting` requests.
+        """
         tasks = self.file_held_out
         if tasks is None:
             tasks = builtin_tasks(num, seed=0, split="held_out")
@@ -46,7 +48,7 @@ class Curriculum:
         return [replace(task, libraries=self.libraries) for task in tasks[:num]]
 
     def _in_order(self, step: int, place: int) -> int:
-        # Refills are taken from the far end of the epoch, so that first choices stay in order.
+        # Refills come from the far end of the epoch, so that regular tasks keep their order.
         groups = self.settings.groups
         return (step - 1) * groups + place if place < groups else -((step - 1) * groups + place)
 
@@ -67,7 +69,7 @@ class Curriculum:
 
 
 def libraries_of(settings: BrowserSettings) -> tuple[str, ...]:
-    """What pages may load, as policies are told. Raises SettingsError where `browser.mirror` is no mirror."""
+    """Libraries and fonts that pages may load, for the prompt. Raises SettingsError if `browser.mirror` is invalid."""
     if settings.mirror is None:
         return ()
     mirror = Mirror(settings.mirror)

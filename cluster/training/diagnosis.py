@@ -1,8 +1,8 @@
-"""Says why a step gives the learner no signal: the reasons that its pages earn nothing, or that siblings earn the same.
+"""Diagnosis of steps without a learning signal: why pages earn nothing, or siblings earn the same.
 
-A group carries a signal when its siblings' rewards differ (`learner.credit.teaches`). A step without any such group
-changes no weight by its rewards, and a run may go on like that to its end. A `Finding` names one reason with its count
-and one example; `remedy` says what usually helps against it.
+A group carries a signal when its siblings' rewards differ (`learner.credit.teaches`). Without any such group, rewards
+change no weights, possibly to the end of the run. A `Finding` is one reason with its count and an example; `remedy`
+returns what usually helps.
 """
 
 import re
@@ -18,15 +18,15 @@ from rollout.errors import fault_kinds
 from rollout.records import Attempt, Group, Task
 
 SILENT_STEPS = 3
-"""Steps in a row without a signal after which a run says what usually helps."""
+"""Consecutive steps without a signal after which the run reports a remedy."""
 MOSTLY = 0.5
-"""Share of first pages that must earn nothing before a step that has a signal names the reason too."""
+"""Share of first pages that must earn nothing before a step with a signal reports the reason too."""
 MAIN = 0.75
-"""Share of what is counted that one reason must have to stand alone in a line."""
+"""Share of the count at which one reason is reported alone in a line."""
 MAX_DETAIL, MAX_BRIEF, MAX_TEXT = 160, 200, 1500
-"""Characters that are kept of a browser's message, of a brief, and of an answer that is shown as an example."""
+"""Maximum characters of a browser message, a brief, and an answer shown as an example."""
 PLACE = re.compile(r"\s+at \S+:\d+:\d+")
-"""Where in a page an exception was thrown, in the browser's messages."""
+"""Position of an exception within the page, in browser messages."""
 
 PAGE_REASONS = {
     "no_fence": "no ```html block",
@@ -43,7 +43,7 @@ PAGE_REASONS = {
     "too_heavy": "too heavy to draw",
     "blocked_navigation": "navigated away from itself",
 }
-"""Reasons that a first page earns nothing. A reason that is not listed here is shown by its own name."""
+"""Reasons why a first page earns nothing. Other reasons are shown by their own name."""
 
 GROUP_REASONS = {
     "failed": "every sibling's page earned nothing",
@@ -52,32 +52,32 @@ GROUP_REASONS = {
     "same_reward": "the siblings' pages differ and their rewards do not",
     "lost": "machine faults left fewer than two siblings",
 }
-"""Reasons that a group carries no signal."""
+"""Reasons why a group carries no signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One reason, how often it held in a step, and one example. Plain data: it is kept in the run's state."""
+    """One reason, its count in a step and one example. Plain data, stored in the run's state."""
 
     reason: str
     """A key of PAGE_REASONS or GROUP_REASONS, or an outcome that neither lists."""
     count: int
     total: int
     detail: str = ""
-    """The most frequent message of the browser; of groups, what their rewards are."""
+    """The most frequent browser message; for groups, their common reward."""
     brief: str = ""
-    """What the example's task asks for, cut."""
+    """The brief of the example's task, truncated."""
     text: str = ""
-    """The example: an answer of the policy as it was written, cut."""
+    """The example: the policy's answer, shortened."""
 
     @property
     def unit(self) -> str:
-        """What is counted."""
+        """The counted unit: groups or first pages."""
         return "groups" if self.reason in GROUP_REASONS else "first pages"
 
     @property
     def words(self) -> str:
-        """The reason and its detail."""
+        """The reason in words, with its detail."""
         return words_of(self.reason) + (f" ({self.detail})" if self.detail else "")
 
     def __str__(self) -> str:
@@ -86,12 +86,12 @@ class Finding:
 
 
 def words_of(reason: str) -> str:
-    """A reason in words."""
+    """The description of a reason."""
     return PAGE_REASONS.get(reason) or GROUP_REASONS.get(reason) or reason.replace("_", " ")
 
 
 def page_reason(attempt: Attempt) -> str:
-    """Why a page may earn nothing: a key of PAGE_REASONS, another outcome's name, or `ok`."""
+    """Reason of a page: a key of PAGE_REASONS, another outcome's name, or `ok`."""
     if attempt.page.html is not None or attempt.render is not None:
         return attempt.outcome
     if attempt.completion.finish == "length":
@@ -100,7 +100,7 @@ def page_reason(attempt: Attempt) -> str:
 
 
 def group_reason(group: Group, settings: LearnerSettings) -> str:
-    """Why a group carries no signal: a key of GROUP_REASONS; empty when it carries one."""
+    """Reason why a group carries no signal, a key of GROUP_REASONS; empty when it carries one."""
     if teaches(group, settings):
         return ""
     best = [trajectory.accepted[-1] for trajectory in group.trajectories]
@@ -114,8 +114,9 @@ def group_reason(group: Group, settings: LearnerSettings) -> str:
 
 
 def signal_metrics(groups: Sequence[Group], settings: LearnerSettings) -> dict[str, float]:
-    """Counts for a step's row: groups with a signal, the others by reason, first pages by reason, and
-    machine faults by kind. A reason that did not occur counts 0, so that its curve has no gaps."""
+    """Counts for a step's metrics: groups with a signal, other groups by reason, first pages by reason, machine faults
+    by kind. Known reasons that did not occur count 0, so that their curves have no gaps.
+    """
     grouped = Counter(group_reason(group, settings) for group in groups)
     paged = Counter(page_reason(attempt) for _, attempt in _first_pages(groups))
     return {
@@ -128,16 +129,16 @@ def signal_metrics(groups: Sequence[Group], settings: LearnerSettings) -> dict[s
 
 
 def faults_of(groups: Sequence[Group]) -> list[str]:
-    """The machine faults of a step, each in a line: those that episodes survived, then those that dropped one."""
+    """Machine faults of a step, one line each: those that episodes survived, then those that dropped an episode."""
     survived = [fault for group in groups for trajectory in group.trajectories for fault in trajectory.faults]
     return survived + [fault for group in groups for fault in group.faults]
 
 
 def diagnose(groups: Sequence[Group], settings: LearnerSettings) -> list[Finding]:
-    """What keeps the pages of a step from earning anything, and its groups from carrying a signal.
+    """Findings of a step: why pages earn nothing, and why groups carry no signal.
 
-    The first is the one to name in a line: where no group carries a signal, the most frequent reason for that; else
-    the most frequent reason that first pages earn nothing. Empty when there is nothing to say.
+    The first finding is the most important: when no group carries a signal, the most frequent reason for that;
+    otherwise the most frequent reason why first pages earn nothing. Empty when there is nothing to report.
     """
     pages, flat = page_findings(groups), _group_findings(groups, settings)
     if sum(one.count for one in flat) < len(groups):
@@ -148,13 +149,13 @@ def diagnose(groups: Sequence[Group], settings: LearnerSettings) -> list[Finding
 
 
 def silent_steps(history: Sequence[Mapping[str, float]]) -> int:
-    """How many of the last steps in a row had no signal."""
+    """Number of consecutive steps without a signal at the end of the history."""
     signals = (row.get("signal_groups", 1.0) for row in reversed(history))
     return next((place for place, signal in enumerate(signals) if signal), len(history))
 
 
 def explain(findings: Sequence[Finding], row: Mapping[str, float]) -> str:
-    """The reason in a few words for a step's line; empty for a step whose pages mostly render and carry a signal."""
+    """The reason in a few words; empty if the step has a signal and most first pages earned something (MOSTLY)."""
     if not findings:
         return ""
     if silent_steps([row]):
@@ -164,7 +165,7 @@ def explain(findings: Sequence[Finding], row: Mapping[str, float]) -> str:
 
 
 def main_reasons(findings: Sequence[Finding]) -> str:
-    """The first reason, and the next one of the same kind where the first leaves much unsaid.
+    """The first reason, and the next one of its unit unless the first has a share of MAIN.
 
     Example: `14 of 24 first pages: no ```html block; 7: blank page`.
     """
@@ -176,7 +177,7 @@ def main_reasons(findings: Sequence[Finding]) -> str:
 
 
 def remedy(finding: Finding, settings: RunSettings) -> str:
-    """What usually helps against a reason, with the settings to change and their present values."""
+    """Remedy for a finding: the settings to change, with their current values."""
     episode, browser = settings.episode, settings.browser
     remedies = {
         "cut_before_page": f"raise episode.max_tokens (now {episode.max_tokens}); a model that reasons at length needs "
@@ -212,7 +213,7 @@ def _first_pages(groups: Sequence[Group]) -> list[tuple[Task, Attempt]]:
 
 
 def page_findings(groups: Sequence[Group]) -> list[Finding]:
-    """The reasons that first pages earn nothing, most frequent first."""
+    """Findings about first pages that earn nothing, most frequent first."""
     first = _first_pages(groups)
     failed: dict[str, list[tuple[Task, Attempt]]] = defaultdict(list)
     for task, attempt in first:
@@ -223,7 +224,7 @@ def page_findings(groups: Sequence[Group]) -> list[Finding]:
 
 
 def _finding(reason: str, total: int, found: Sequence[tuple[Task, Attempt]]) -> Finding:
-    """A reason with the browser's most frequent message, and the first answer that had it."""
+    """A finding with the most frequent browser message, and the first answer that has it."""
     messages = Counter(_message(attempt) for _, attempt in found)
     message = messages.most_common(1)[0][0]
     task, example = next(one for one in found if _message(one[1]) == message)
@@ -238,14 +239,14 @@ def _finding(reason: str, total: int, found: Sequence[tuple[Task, Attempt]]) -> 
 
 
 def _message(attempt: Attempt) -> str:
-    """What the browser said of a page, without the place in the page, so that equal messages count together."""
+    """The browser's message about a page, without the position in the page, so that equal messages count together."""
     said = attempt.render.detail if attempt.render is not None else ""
     said = " ".join(PLACE.sub("", said).split())
     return "".join(letter for letter in said if letter.isprintable())[:MAX_DETAIL].rstrip(". ")
 
 
 def _group_findings(groups: Sequence[Group], settings: LearnerSettings) -> list[Finding]:
-    """The reasons that groups carry no signal, most frequent first."""
+    """Findings about groups without a signal, most frequent first."""
     flat: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
         if reason := group_reason(group, settings):
@@ -264,7 +265,7 @@ def _group_findings(groups: Sequence[Group], settings: LearnerSettings) -> list[
 
 
 def _cut(text: str) -> str:
-    """The beginning and the end of a long answer: where a page should begin, and where an answer was cut off."""
+    """Shortens a long answer to its beginning and end: where a page should begin, and where an answer was cut off."""
     if len(text) <= MAX_TEXT:
         return text
     head, tail = 2 * MAX_TEXT // 3, MAX_TEXT // 3

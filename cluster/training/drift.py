@@ -1,4 +1,4 @@
-"""Watches the critics: a fixed set of pages is judged anew now and then, and compared with the run's first judgment."""
+"""Critic drift check: judges a fixed set of pages periodically and compares the scores with the run's first ones."""
 
 import asyncio
 from collections import defaultdict
@@ -10,15 +10,14 @@ from rollout.records import Critique, Page, Task
 
 TRIES = 3
 Scores = dict[str, dict[str, float]]
-"""Of each critic by its name, its scores of the fixed pages by task."""
+"""Scores of the fixed pages: critic name → task id → score."""
 
 
 async def watch_judge(run: Run, step: int) -> dict[str, float]:
-    """The metrics of a step's look at the critics, none where none is due; a drift beyond the limit is noted.
+    """Checks for critic drift when due and returns the step's metric; notes a drift above the limit.
 
-    A critic's first judgment is the one that all later ones are compared with, resumes included. Of several critics
-    each is watched by itself: what drifts in one must not hide in the mean. Critics that give no judgment now are
-    looked at another time: their faults over pages are counted elsewhere.
+    Scores are compared with the critic's first ones, also after a resume; members of an ensemble separately, because a
+    mean would hide a drift. A check that fails with a machine fault is skipped.
     """
     settings, first = run.settings.critic, run.state.canaries
     if not settings.drift_every or (first and step % settings.drift_every):
@@ -40,7 +39,7 @@ async def watch_judge(run: Run, step: int) -> dict[str, float]:
 
 
 async def look(run: Run) -> Scores:
-    """What the critics say of the fixed pages now. Raises MachineError."""
+    """Scores the fixed pages with all critics. Raises MachineError."""
     found: Scores = defaultdict(dict)
     pages = list(canaries())
     judged = await asyncio.gather(*(_judge(run, task, page) for task, page in pages))

@@ -1,4 +1,4 @@
-"""The exam: the same held-out tasks with the same seeds, each time the policy sits it."""
+"""The exam: evaluates the policy on the same held-out tasks with the same seeds each time."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from rollout.together import gather_or_cancel
 T = TypeVar("T")
 TRIES = 3
 REVIEWED = 16
-"""Pages of an exam that the policy criticises too: the first ones that the critic judged."""
+"""Number of exam pages that the policy also critiques: the first ones judged by the critic."""
 
 
 class RolloutWorkers(Protocol):
-    """Who plays: one episode worker, or many behind one door."""
+    """Protocol of one episode worker or a pool of them."""
 
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
     ) -> Group:
-        """`num` episodes of one task."""
+        """Plays `num` episodes of one task."""
         ...
 
     async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
@@ -33,29 +33,30 @@ class RolloutWorkers(Protocol):
         ...
 
     async def judge_anew(self, task: Task, page: Page) -> Critique:
-        """What the critic says of a page now, whatever it said before. Raises MachineError."""
+        """Critiques a page again, bypassing the cache. Raises MachineError."""
         ...
 
     async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
-        """What the policy says is wrong with a page."""
+        """The policy's own feedback on a page."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    """The result of one sitting."""
+    """The result of one exam."""
 
     step: int
-    """Steps the policy had learnt when it sat."""
+    """Steps the policy had been trained for."""
     rewards: Mapping[str, float]
     """Reward of the first page, by task."""
     valid: float
     """Share of pages that rendered validly."""
     agreement: float | None = None
-    """How well the policy's own critique of its pages agrees with the critic's, see `reward.agreement`; None where the
-    critic judged none of them."""
+    """Agreement of the policy's own critique of its pages with the critic's (`reward.agreement`); None when the critic
+    judged none of them.
+    """
     agreement_by_chance: float | None = None
-    """The same with the critic's words about other pages."""
+    """Baseline: the same agreement with the critic's feedback on other pages."""
 
     @property
     def mean(self) -> float:
@@ -64,10 +65,10 @@ class Exam:
 
 
 async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
-    """One page a task, without revision; then the policy criticises some of them. Both are stored.
+    """Runs an exam: one page per task without revision, then the policy's critique of some pages. Both are stored.
 
-    What is stored already, by a run that was killed soon after, is not played again. Raises EngineFault when a task
-    cannot be played.
+    Results that were already stored before a run was killed are reused. Raises EngineFault when a task cannot be
+    played.
     """
     played = store.read_exam(step)
     if played is None:
@@ -87,7 +88,7 @@ async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, s
 
 
 async def _review(players: RolloutWorkers, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
-    """What the policy says of its pages, and what the critic said, by task."""
+    """The policy's and the critic's feedback on the same pages, by task."""
     first = [(trajectory.task, trajectory.turns[0].attempts[0]) for trajectory in played]
     judged = [(task, one.page, one.critique.feedback) for task, one in first if one.critique is not None][:REVIEWED]
 
@@ -101,10 +102,10 @@ async def _review(players: RolloutWorkers, played: Sequence[Trajectory], seed: i
 async def inference_table(
     players: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Base decode, self-edit and the full loop with the critic, side by side on the same tasks.
+    """Compares base decode, self-edit and the full loop with the critic on the same tasks.
 
-    Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` a task; `self_edit` has those after
-    each round too, as `reward_1` and so on.
+    Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` per task; `self_edit` also has the
+    values after each round, as `reward_1` and so on.
     """
     edited = await gather_or_cancel(*(_edit(players, task, rounds, seed) for task in tasks))
     judged = await gather_or_cancel(*(_once(players, task, seed, rounds=None, keep=False) for task in tasks))

@@ -1,11 +1,10 @@
-"""The whole run, top to bottom.
+"""The training loop of a run.
 
     play groups → store them → batch → learner update → verified weight sync → measure
         → exam and promotion → checkpoint → … → inference table
 
-Knows neither Ray nor torch: a crew of test doubles runs the same lines as a cluster.
-A run that resumes plays nothing twice that was finished: it learns from the stored trajectories of the steps since its
-checkpoint, and goes on with the groups on the shelf.
+Imports neither Ray nor torch, so that tests run it with doubles in place of actors. A resumed run repeats no finished
+work: it learns from the stored trajectories of the steps since its checkpoint, and continues with the pending groups.
 """
 
 from cluster.training.diagnosis import signal_metrics
@@ -21,11 +20,11 @@ from rollout.records import Group
 from rollout.seeds import seed_of
 
 EXAM_SEED = 20_251_013
-"""One seed for every exam, so that two sittings differ by the policy alone."""
+"""Seed of every exam, so that two exams differ only by the policy."""
 
 
 async def train(run: Run) -> None:
-    """Trains to the last step, sits the last exam and fills the inference table."""
+    """Trains to the last step, runs the last exam and computes the inference table."""
     settings, state = run.settings, run.state
     stream = Stream(lambda step, place: play_group(run, step, place), settings, run.shelf.places())
     try:
@@ -42,14 +41,14 @@ async def train(run: Run) -> None:
 
 
 async def between_steps(run: Run, stream: Stream) -> None:
-    """What is due once a step is learnt: the exam, the way back to the champion, the checkpoint."""
+    """Work between two steps, when due: exam, return to the champion, checkpoint."""
     settings, state, changed = run.settings, run.state, False
     last, step, reverts = state.step == settings.steps, state.step, settings.exam.on_regression == "revert"
     if (last or step % settings.exam.every == 0) and (not state.exams or state.exams[-1].step < step):
         await examine(run)
         changed = True
     if reverts and lost_ground(run):
-        await stream.close()  # What is in flight or finished was begun by the policy that is given up.
+        await stream.close()  # Running and finished groups were started by the discarded policy.
         run.shelf.clear()
         await go_back(run)
         changed = True
@@ -59,7 +58,7 @@ async def between_steps(run: Run, stream: Stream) -> None:
 
 
 async def one_step(run: Run, stream: Stream) -> None:
-    """One update: from played groups to proven weights in every engine."""
+    """One step: plays groups, updates the learner, syncs verified weights."""
     settings, state, step, clock = run.settings, run.state, run.state.step + 1, StageClock()
     run.watcher.stage(f"step {step} of {settings.steps}")
     with clock("play"):
@@ -86,7 +85,7 @@ async def one_step(run: Run, stream: Stream) -> None:
 
 
 async def play_group(run: Run, step: int, place: int) -> Group:
-    """The group at a place of a step: its task and its seed depend on nothing else."""
+    """Plays or loads the group of a step and place, which alone determine its task and seed."""
     shelf, begun = run.shelf, (step, place)
     group = shelf.take(begun)
     if group is None:
@@ -98,7 +97,7 @@ async def play_group(run: Run, step: int, place: int) -> Group:
 
 
 async def examine(run: Run) -> None:
-    """The policy sits the exam; the champion moves only to a strictly better one."""
+    """Runs the exam; the champion is replaced only by a strictly better policy."""
     state, tasks = run.state, run.curriculum.held_out(run.settings.exam.tasks)
     run.watcher.stage(f"exam on {len(tasks)} held-out tasks")
     exam = await sit(run.players, run.store, tasks, step=state.step, seed=EXAM_SEED)
@@ -112,14 +111,14 @@ async def examine(run: Run) -> None:
 
 
 def lost_ground(run: Run) -> bool:
-    """Whether this step's exam was worse than the champion's, and the learner does not hold the champion yet."""
+    """Whether this step's exam regressed from the champion's while the learner does not hold the champion."""
     state, exam = run.state, run.state.exams[-1]
     fresh = exam.step == state.step and state.version != state.champion_version
     return fresh and regressed(exam.rewards, state.champion.rewards, run.settings.exam.margin)
 
 
 async def go_back(run: Run) -> None:
-    """The learner and the engines hold the champion again: its weights, its optimizer state, its version."""
+    """Restores the champion in the learner and the engines: weights, optimizer state, version."""
     state = run.state
     await run.learner.load(run.store.checkpoint(state.champion_step))
     await run.learner.sync()
@@ -128,7 +127,7 @@ async def go_back(run: Run) -> None:
 
 
 async def compare_inference(run: Run) -> None:
-    """Base decode, critic-free self-edit and the full loop, side by side on held-out tasks."""
+    """Computes the inference table: base decode, critic-free self-edit and the full loop on held-out tasks."""
     run.watcher.stage("inference table: base, self-edit, with critic")
     tasks = run.curriculum.held_out(run.settings.exam.inference_tasks)
     rounds = run.settings.exam.edit_rounds
@@ -136,7 +135,7 @@ async def compare_inference(run: Run) -> None:
 
 
 async def save(run: Run) -> None:
-    """A checkpoint of the learner, and beside it the state of the run; the state comes last and makes it whole."""
+    """Saves the learner, then the state of the run; a checkpoint is complete once its state is written."""
     await run.learner.save(run.store.checkpoint(run.state.step))
     spare = run.state.champion_step if run.settings.exam.on_regression == "revert" else None
     run.store.write_state(run.state.step, run.state.to_json(), keep=run.settings.checkpoint.keep, spare=spare)

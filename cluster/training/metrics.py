@@ -1,4 +1,4 @@
-"""What a step is measured by: pure functions of its groups, update and sync, and of the pools that did the work."""
+"""Metrics of a step: pure functions of its groups, update, sync and pool busy times."""
 
 import hashlib
 from array import array
@@ -12,16 +12,16 @@ from rollout.records import Attempt, Comparison, Critique, Group, Trajectory, Up
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean, 0.0 of nothing."""
+    """The mean; 0.0 for an empty sequence."""
     return fmean(values) if values else 0.0
 
 
 def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str, float]) -> dict[str, float]:
-    """Everything a step's groups tell.
+    """Metrics of a step's groups.
 
-    `version` is that of the weights the update starts from (staleness is counted from it); `seconds` is wall time:
-    `play`, `learn`, `sync`. `seconds_generate`, `seconds_render`, `seconds_judge` and `seconds_wait` (for a browser or
-    a critic that is free) divide `play` in proportion to the time episodes spent so. `busy_browser`, `busy_policy` and
+    `version` is that of the weights the update starts from (staleness is relative to it); `seconds` is wall time by
+    stage: `play`, `learn`, `sync`. `seconds_generate`, `seconds_render`, `seconds_judge` and `seconds_wait` (for a free
+    browser or critic) divide `play` in proportion to the episodes' time per stage. `busy_browser`, `busy_policy` and
     `busy_critic` are seconds of work, summed over a pool.
     """
     trajectories = [trajectory for group in groups for trajectory in group.trajectories]
@@ -63,7 +63,7 @@ def step_metrics(groups: Sequence[Group], *, version: int, seconds: Mapping[str,
 
 
 def batch_id(groups: Sequence[Group]) -> int:
-    """Names what a step learns from: 52 bits, which a float holds, of a hash of its episodes and their tokens."""
+    """Identifies a step's training data: 52 bits (exact in a float) of a hash of its episodes and their tokens."""
     digest = hashlib.sha256()
     for trajectory in (trajectory for group in groups for trajectory in group.trajectories):
         digest.update(trajectory.id.encode())
@@ -74,12 +74,12 @@ def batch_id(groups: Sequence[Group]) -> int:
 
 
 def update_metrics(update: Update) -> dict[str, float]:
-    """The learner's own metrics, under names that cannot collide with a step's."""
+    """The learner's metrics, renamed where they would collide with a step's."""
     return {f"learner_{name}" if name in {"seconds", "tokens"} else name: v for name, v in update.metrics.items()}
 
 
 def pool_sizes(settings: RunSettings) -> dict[str, int]:
-    """How many actors each pool has."""
+    """Number of actors in each pool."""
     return {
         "browser": settings.browser.count,
         "policy": settings.policy.engines,
@@ -89,9 +89,9 @@ def pool_sizes(settings: RunSettings) -> dict[str, int]:
 
 
 def pool_metrics(row: dict[str, float], settings: RunSettings) -> dict[str, float]:
-    """The idle share of each pool over a step: 1 − busy seconds / (wall seconds · pool size), from the step's metrics.
+    """Busy seconds and idle share of each pool over a step: 1 − busy seconds / (wall seconds · pool size).
 
-    All ranks of the learner work as long as one does. A critic that asks a server is busy with `in_flight` judgments.
+    All learner ranks count as busy during the update. A critic runs up to `critic.at_once` judgments concurrently.
     """
     sizes, wall_s = pool_sizes(settings), max(row["seconds_step"], 1e-9)
     at_once = settings.critic.at_once
@@ -104,7 +104,7 @@ def pool_metrics(row: dict[str, float], settings: RunSettings) -> dict[str, floa
 
 
 def _flags(attempts: Sequence[Attempt]) -> dict[str, float]:
-    """Share of rendered pages that carry each flag, and any: a share that rises is a policy that found something."""
+    """Share of rendered pages with each flag, and with any (`flagged`): a rising share indicates reward hacking."""
     renders = [attempt.render for attempt in attempts if attempt.render is not None]
     counted = Counter(flag for render in renders for flag in render.flags)
     shares = {f"flag_{name}": count / len(renders) for name, count in sorted(counted.items())}
@@ -122,7 +122,7 @@ def _parts(attempts: Sequence[Attempt]) -> dict[str, float]:
 
 
 def _rounds(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Acceptance over revision rounds: attempts used, rounds won, gain of the accepted."""
+    """Acceptance over revision rounds: attempt and round acceptance rates, attempts per round, mean gain."""
     turns = [(trajectory, turn) for trajectory in trajectories for turn in trajectory.turns[1:]]
     judged = [sum(attempt.verdict != "unused" for attempt in turn.attempts) for _, turn in turns]
     gains = [
@@ -140,7 +140,7 @@ def _rounds(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 
 
 def _judged(attempts: Sequence[Attempt]) -> dict[str, float]:
-    """What the step's judgments and comparisons came to: tokens, and where pages were compared, how that ended."""
+    """Judge tokens of a step; if pages were compared, also the number of comparisons and the share won."""
     compared = [attempt.comparison for attempt in attempts if attempt.comparison is not None]
     critiques = [attempt.critique for attempt in attempts if attempt.critique is not None]
     counted: dict[str, float] = {"judge_tokens": _tokens(critiques) + _tokens(compared)}
@@ -154,7 +154,7 @@ def _tokens(said: Sequence[Critique] | Sequence[Comparison]) -> int:
 
 
 def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, float]:
-    """Where episodes spent their time, and how many of them were there at once (Little's law)."""
+    """Time per stage, and the mean number of episodes waiting in each queue (Little's law)."""
     stages = {
         name: sum(attempt.seconds.get(name, 0.0) for attempt in attempts) for name in ("generate", "render", "judge")
     }
@@ -171,21 +171,21 @@ def _stage_seconds(attempts: Sequence[Attempt], play_s: float) -> dict[str, floa
 
 
 def render_s(attempt: Attempt) -> float:
-    """Seconds a browser worked while this attempt waited for its render; a remembered render costs none."""
+    """Browser seconds while this attempt waited for its render; 0 for a cached render."""
     return min(attempt.seconds.get("render", 0.0), attempt.render.seconds if attempt.render is not None else 0.0)
 
 
 def judge_s(attempt: Attempt) -> float:
-    """Seconds a critic worked while this attempt waited for its judgment, and for its comparison."""
+    """Critic seconds while this attempt waited for its judgment and its comparison."""
     worked_s = sum(said.seconds for said in (attempt.critique, attempt.comparison) if said is not None)
     return min(attempt.seconds.get("judge", 0.0), worked_s)
 
 
 def _busy(groups: Sequence[Group], attempts: Sequence[Attempt]) -> dict[str, float]:
-    """Seconds each pool worked, summed over its members.
+    """Busy seconds per pool, summed over its actors.
 
-    A page that several attempts share is rendered once. The reference page of a task is rendered too, unmeasured: it
-    counts as one render of mean cost a group. Engines that do not say what they charge are left out.
+    A page shared by several attempts counts once. Reference renders are not measured: each group with a reference
+    counts as one render of mean cost. `busy_policy` is omitted when engines do not report busy time.
     """
     renders: dict[tuple[str, float], float] = {}
     for attempt in attempts:

@@ -1,4 +1,4 @@
-"""A run: what the loop needs, and who is told how it goes."""
+"""A run: settings, storage, clients and observer of the training loop."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,32 +15,32 @@ from rollout.records import Group
 
 
 class RunObserver(Protocol):
-    """Who is told how the run goes: the tracker, the display."""
+    """Protocol of what receives the progress of a run: tracker, display."""
 
     def stage(self, text: str) -> None:
-        """Something that takes a while begins."""
+        """Called when a long stage begins."""
         ...
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """How far it is."""
+        """Called with the progress of the stage."""
         ...
 
     def step(self, state: RunState, groups: list[Group]) -> None:
-        """A step is finished; its metrics are the last of `state.history`, to which it may add before they are kept."""
+        """Called after each step; its metrics are the last of `state.history`, which observers may still extend."""
         ...
 
     def exam(self, exam: Exam, state: RunState) -> None:
-        """An exam was sat."""
+        """Called after each exam."""
         ...
 
     def note(self, text: str) -> None:
-        """Something a person should know."""
+        """Called with an event worth reporting to the user."""
         ...
 
 
 @dataclass(kw_only=True)
 class Run:
-    """All that a run needs, hired or in-process."""
+    """Everything that the training loop needs, with Ray or in-process clients."""
 
     settings: RunSettings
     curriculum: Curriculum
@@ -57,5 +57,5 @@ class Run:
 
     @property
     def champion(self) -> Path:
-        """Where the champion's weights are exported."""
+        """Folder to which the champion's weights are exported."""
         return self.store.path / "champion"

@@ -1,8 +1,8 @@
-"""The stream of groups: played without a pause, handed over as soon as a step has enough of them.
+"""Stream of groups: plays groups continuously and returns them as soon as a step has enough.
 
-A step may learn from groups that were begun while the `max_staleness` steps before it were collected or learnt from,
-and takes those that are finished, the earliest begun first. So a group that takes long holds no step back: a later
-step gets it, or, once it is too stale for any, nobody does. With 0 nothing is played ahead and training is on-policy.
+A step may learn from groups started during the `max_staleness` steps before it, and takes finished ones, oldest first.
+A slow group delays no step: a later one uses it, or it is discarded as too stale. With `max_staleness` 0 training is
+on-policy.
 
     begun in step s           learnt from in step s … s + max_staleness, or given up
 """
@@ -26,7 +26,7 @@ PlayGroup = Callable[[int, int], Awaitable[Group]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingGroup:
-    """A group that was begun."""
+    """A group that was started and is not yet returned."""
 
     step: int
     place: int
@@ -34,20 +34,20 @@ class PendingGroup:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended with an error, which must not wait behind groups that went well."""
+        """Whether it ended with an error; failed groups are returned first."""
         return self.task.cancelled() or self.task.exception() is not None
 
 
 class Stream:
-    """Groups that are played and groups that wait for a step. Bounded: by `in_flight`, and by what steps can use."""
+    """Playing and finished groups, bounded by `in_flight` and by what the remaining steps can use."""
 
     def __init__(self, play: PlayGroup, settings: RunSettings, begun: Iterable[tuple[int, int]] = ()) -> None:
-        """`begun` are the places of groups that the run left when it was cut short: they are begun again."""
+        """`begun` are the places of unfinished groups of an interrupted run; they are started again."""
         self.play, self.settings, self.pace = play, settings, ConcurrencyTuner(settings)
         self.begun = set(begun)
         self.playing: dict[asyncio.Task[Group], PendingGroup] = {}
         self.done: list[PendingGroup] = []
-        """Finished, in that order, and not handed over yet."""
+        """Finished groups in order of completion, not yet returned."""
         self.given_up = 0
         self._step, self._place, self._left = 0, 0, 0
         self._moved = asyncio.Event()
@@ -55,7 +55,7 @@ class Stream:
         self._handed_s: float | None = None
 
     async def collect(self, step: int, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Group]:
-        """The groups of a step in the order they were begun, refilled (bounded) for those that teach nothing.
+        """The groups of a step, in the order they were started, with refills (bounded) for groups without a signal.
 
         Raises MachineError when too many episodes were lost to machine faults.
         """
@@ -79,7 +79,7 @@ class Stream:
 
     @asynccontextmanager
     async def swap(self) -> AsyncIterator[None]:
-        """A time for new weights: at once, or, where `swap` is `between_episodes`, once nothing is played."""
+        """Context for a weight swap: entered at once, or with `swap = "between_episodes"` when no group is playing."""
         self._open = self.settings.swap == "in_flight"
         while self.playing and not self._open:
             await self._move()
@@ -88,24 +88,24 @@ class Stream:
         self._fill()
 
     def unlearnt(self) -> set[tuple[int, int]]:
-        """The places of groups that a later step may learn from; those that are played, too: they may end right now."""
+        """Places of groups that a later step may use, including playing ones, which may finish at any moment."""
         flights = [*self.done, *self.playing.values()]
         return {(flight.step, flight.place) for flight in flights} | self.begun
 
     def metrics(self) -> dict[str, float]:
-        """Episodes it would have in flight now, and groups that were given up since it was last asked."""
+        """Target number of concurrent episodes, and groups discarded since the last call."""
         given_up, self.given_up = self.given_up, 0
         return {"in_flight": self.pace.groups() * self.settings.group_size, "groups_given_up": given_up}
 
     async def close(self) -> None:
-        """Cancels what is still in flight; what is collected after that is played anew."""
+        """Cancels all playing groups and discards finished ones; a later `collect` plays new ones."""
         self.done.clear()
         self.begun.clear()
         self._left = 0
         await self._cancel(list(self.playing))
 
     def _begin(self, step: int) -> None:
-        """Gives up what is too stale for this step, and begins what it and the steps after it can use."""
+        """Discards groups that are too stale for this step, and starts those that it and later steps can use."""
         settings = self.settings
         if self._handed_s is not None and settings.max_staleness:
             self.pace.learnt(time.monotonic() - self._handed_s)
@@ -122,14 +122,14 @@ class Stream:
         self.given_up += len(self.begun) - len(usable)
         self.begun = usable
         for place in sorted(self.begun):
-            if place[0] < step:  # Those of this step come when it is their turn.
+            if place[0] < step:  # Places of this step are started in their own order.
                 self._begin_group(*place)
         steps = 1 + min(settings.max_staleness, settings.steps - step)
         self._left = steps * settings.groups - len(self.playing) - len(self.done)
         self._fill()
 
     def _fill(self) -> None:
-        """Begins groups, as many as may be played at once and are of use."""
+        """Starts groups up to the concurrency limit and the number that can be used."""
         most = self.pace.groups()
         while self._open and self._left > 0 and len(self.playing) < most:
             self._begin_group(self._step, self._place)
@@ -145,7 +145,7 @@ class Stream:
     def _finish(self, task: asyncio.Task[Group]) -> None:
         flight = self.playing.pop(task, None)
         self._moved.set()
-        if flight is None:  # It was given up.
+        if flight is None:  # It was discarded.
             return
         self.done.append(flight)
         if not flight.failed:
@@ -153,7 +153,7 @@ class Stream:
             self._fill()
 
     async def _next(self) -> PendingGroup:
-        """The earliest begun of the finished groups; waits for one."""
+        """Waits for, removes and returns the oldest finished group, failed ones first."""
         while not self.done:
             await self._move()
         flight = min(self.done, key=lambda one: (not one.failed, one.step))
