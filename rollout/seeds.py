@@ -1,4 +1,4 @@
-"""Seeds that depend on what is asked, never on when or where."""
+"""Random seeds derived from the content of a request, independent of time and machine."""
 
 import hashlib
 
