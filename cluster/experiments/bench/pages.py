@@ -1,7 +1,8 @@
-"""Renders folders of pages that others wrote: outcomes, wall and CPU seconds, faults and flags by folder.
+"""Benchmark that renders folders of existing pages: outcomes, wall and CPU seconds, faults and flags by folder.
 
-PAGES in the environment names a folder with one folder of .html files a set; PAGES_MOST bounds the pages a set, and
-PAGES_MIRROR names a folder of libraries that `relook mirror build` made. `runs/pages.jsonl` has a line a page.
+The environment variable PAGES names a folder with one subfolder of .html files for each set. PAGES_MOST limits the
+pages of a set. PAGES_MIRROR names a library folder made by `relook mirror build`. `runs/pages.jsonl` gets one line for
+each page.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ Show = Callable[[Page], Awaitable[Render]]
 
 
 class PageRow(TypedDict):
-    """What one page gave; the outcome of a page that was lost to the machine is `machine_fault`."""
+    """Result of one page; the outcome is `machine_fault` if a machine fault interrupted its render."""
 
     set: str
     page: str
@@ -43,7 +44,7 @@ class PageRow(TypedDict):
 
 
 def bench_pages() -> dict[str, Figures]:
-    """For every set: pages, valid ones, machine faults, seconds, share of flagged pages, outcomes and flags."""
+    """For each set: pages, valid pages, machine faults, seconds, share of flagged pages, outcomes and flags."""
     folder = Path(os.environ.get("PAGES", ""))
     sets = sorted(path for path in folder.iterdir() if path.is_dir()) if "PAGES" in os.environ else []
     if not sets:

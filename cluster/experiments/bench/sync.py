@@ -1,4 +1,4 @@
-"""Weight syncs: seconds of one, from the learner's weights to engines that have proven them, beside a mere copy."""
+"""Benchmark of weight syncs: seconds from the learner's weights to verified engines, compared with a plain copy."""
 
 import asyncio
 import time
@@ -12,8 +12,10 @@ COPIES = 50
 
 
 def bench_sync() -> Figures:
-    """Seconds of a whole sync between a learner and an engine as a run hires them, and its share of the bandwidth with
-    which this machine copies as many bytes."""
+    """Seconds of a complete sync between the learner and engine of a run, and its share of the copy bandwidth.
+
+    The copy bandwidth is measured by copying the same number of bytes in this machine's memory.
+    """
     syncs = asyncio.run(_syncs())
     seconds, size = median(seconds for seconds, _ in syncs), syncs[0][1]
     copy_s = _copy_s(size)
@@ -28,7 +30,7 @@ def bench_sync() -> Figures:
 
 
 async def _syncs() -> list[tuple[float, int]]:
-    """Seconds and bytes of each sync but the first, which connects."""
+    """Seconds and bytes of each sync, without the first one, which connects the processes."""
     from cluster.distributed import launch
     from cluster.distributed.connection import connect
 
