@@ -126,7 +126,7 @@ class Episode:
         return replace(attempt, verdict=verdict, comparison=compared, seconds=seconds)
 
     async def compare(self, old: Page, new: Page, seconds: dict[str, float]) -> Comparison:
-        """Compares two pages. Renders come from the cache; a page whose screenshot was lost is rendered again."""
+        """Compares two pages. Renders come from the cache; a page with a lost screenshot is rendered again."""
         before, after = await self.again(old), await self.again(new)
         reference = await render_reference(self.task, self.cast.renderer)
         started = time.monotonic()

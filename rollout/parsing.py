@@ -38,7 +38,7 @@ def parse_page(text: str) -> Page:
 def is_over(text: str, stop: str, *, thinking: bool = False) -> bool:
     """Whether the `stop` string at the end of a text ends the answer, rather than being quoted in a thought or a page.
 
-    `thinking` means that the chat template opened the thought. A page whose document has ended is complete with or
+    `thinking` means that the chat template opened the thought. A page with an ended document is complete with or
     without a closing fence; so is an unclosed thought that is followed by a whole page.
     """
     text = text.removesuffix(stop).replace("\r\n", "\n")

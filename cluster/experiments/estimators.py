@@ -1,7 +1,7 @@
 """Computes the exact bias of each policy gradient estimator: `python -m cluster.experiments.estimators`.
 
-It enumerates all outcomes of small problems whose true gradient is known, with their probabilities. Nothing is sampled,
-so a bias of zero is exact. The estimators are the ones used in training: the learner's advantages, losses and weights.
+It enumerates all outcomes of small problems with a known true gradient, and their probabilities. Nothing is sampled, so
+a bias of zero is exact. The estimators are the ones used in training: the learner's advantages, losses and weights.
 """
 
 import itertools
@@ -91,7 +91,7 @@ def correction_gradient() -> Tensor:
 
 
 def correction_outcomes(**kind: Any) -> Iterator[Outcome]:
-    """Enumerates all pages of two choices, sampled by an engine whose log-probs differ from the learner's.
+    """Enumerates all pages of two choices, sampled by an engine with log-probs that differ from the learner's.
 
     Without settings, the engine's log-probs are taken to equal the learner's.
     """

@@ -66,8 +66,7 @@ class Display:
             self._state.done, self._state.total, self._state.what = done, total, _clean(text)
 
     def step(self, metrics: Mapping[str, float], total_steps: int, why: str = "") -> None:
-        """Shows a finished training step; `metrics` is the step's row of the run's history, in which keys may be
-        missing.
+        """Shows a finished training step; `metrics` is its row of the run's history, with optional keys.
 
         `why` is the reason that its pages earned no reward or equal rewards; empty if there is none.
         """

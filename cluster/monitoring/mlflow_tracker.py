@@ -127,8 +127,7 @@ class Tracker:
         return mlflow_run
 
     def metrics(self, history: Sequence[Mapping[str, float]], mark: str = STEP_MARK) -> None:
-        """Delivers the rows of a history (steps or exams) that MLflow does not have yet; every row contains the metric
-        `mark`."""
+        """Delivers the rows of a history (steps or exams) that MLflow lacks; every row contains the metric `mark`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)

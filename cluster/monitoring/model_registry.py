@@ -23,8 +23,8 @@ class Registry:
     def register(self, path: Path, step: int, tags: Mapping[str, str]) -> None:
         """Registers the champion of a step (a directory with a manifest) unless it is registered, and sets the alias.
 
-        Idempotent after a failure at any point. A champion that is replaced during the upload is not registered; the
-        next registration covers its successor.
+        May be repeated after a failure at any point; it creates no duplicates. A champion that is replaced during the
+        upload is not registered; the next call registers its successor.
         """
         tags = {**tags, "step": str(step)}
         if not any(version.run_id == self.run and version.tags.get("step") == tags["step"] for version in self.all()):

@@ -249,7 +249,7 @@ def _path(points: Sequence[Point], across: _Axis, up: _Axis) -> str:
 
 
 def _labels(ends: Sequence[tuple[str, str, str, float]]) -> Html:
-    """Draws names and last values at the line ends, moved apart where they would overlap."""
+    """Draws names and last values at the line ends, shifted to avoid overlaps."""
     placed = sorted(ends, key=lambda end: end[3])
     ys: list[float] = []
     for *_, y in placed:

@@ -83,8 +83,7 @@ class Album:
 
 @lru_cache(maxsize=256)
 def embedded(png: bytes) -> str | None:
-    """Encodes a PNG as a data URI of a smaller JPEG; None if it cannot be read. Cached, because reports are
-    refreshed."""
+    """Encodes a PNG as a data URI of a smaller JPEG; None if it is unreadable. Cached for report refreshes."""
     try:
         with Image.open(io.BytesIO(png)) as opened:
             image = opened.convert("RGB")

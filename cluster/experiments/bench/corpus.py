@@ -1,5 +1,4 @@
-"""Pages for benchmarks: built-in designs of every family, pages with every kind of motion, and the policy's own
-pages."""
+"""Pages for benchmarks: built-in designs of every family, animated pages of every kind, and the policy's own pages."""
 
 from itertools import chain, cycle, islice
 
@@ -103,8 +102,7 @@ def lively(name: str, hue: int) -> str:
 
 
 def corpus(num: int, written: tuple[str, ...] = ()) -> list[str]:
-    """`num` different pages: a third each of designs, of lively pages and of `written`; without `written`, half
-    each."""
+    """`num` different pages: thirds of designs, of lively pages and of `written`; halves without `written`."""
     designs = (draw(seed, family=family).task.reference_html or "" for seed, family in enumerate(cycle(FAMILIES)))
     moving = (lively(name, 7 + turn % 353) for turn, name in enumerate(cycle(LIVELY)))
     share = num // 3 if written else 0

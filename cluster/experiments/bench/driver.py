@@ -46,7 +46,7 @@ TRAJECTORIES = int(os.environ.get("DRIVER_TRAJECTORIES", "50000"))
 SPEED = float(os.environ.get("DRIVER_SPEED", "40"))
 WORKERS = 2
 STAND_INS = 4
-"""Actors that serve as targets of health checks and weight updates in place of 1,408 actors."""
+"""Number of actors that receive all health checks and weight updates, in place of 1,408 actors."""
 SIZES: dict[str, Any] = {
     "steps": 10**6,
     "groups": 128,
@@ -151,7 +151,7 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
 
 
 async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, others: list[Any]) -> None:
-    """Runs `cluster.distributed.launch.RunActors.guard` with the benchmark's shorter interval."""
+    """Monitors the actors like `cluster.distributed.launch.RunActors.guard`, at the benchmark's shorter interval."""
 
     def pool(name: str, num: int, fault: Any) -> Pool:
         return Pool(name, [others[place % STAND_INS] for place in range(num)], fault=fault, timeout_s=600, limit=1)

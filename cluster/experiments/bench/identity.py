@@ -26,7 +26,7 @@ Looks = list[tuple[tuple[str, ...], bool]]
 
 
 def bench_identity() -> Figures:
-    """Share of unflagged pages whose screenshots are identical in all browsers, and the number of flagged pages."""
+    """Share of unflagged pages with identical screenshots in all browsers, and the number of flagged pages."""
     written = sampled_pages(PAGES)
     pages = corpus(PAGES, written)
     looks = list(_everywhere(pages))

@@ -26,7 +26,7 @@ def bench_learner() -> Figures:
 
     `ratio_plain_torch`: learner over plain PyTorch on the same packed rows. `ratio_packed`: packed rows over padded
     micro-batches, both in plain PyTorch; `_sorted` if the samples are sorted by length. `ratio_siblings`: learner over
-    plain loop on samples in groups, whose shared prompt the plain loop processes once for each sample.
+    plain loop on samples in groups; the plain loop processes a group's shared prompt once for each sample.
     """
     import torch
 

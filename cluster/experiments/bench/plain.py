@@ -84,8 +84,8 @@ def micro_batches(pieces: Sequence[TokenSequence], budget: int) -> Iterator[list
 
 
 def _padded(pieces: Sequence[TokenSequence], device: str) -> tuple[Tensor, Tensor]:
-    """[B, L] ids padded on the right, where causal attention needs no mask, and [B, L] mask of the positions whose
-    logits predict trained tokens."""
+    """[B, L] ids padded on the right, where causal attention needs no mask, and [B, L] mask of the positions that
+    predict trained tokens."""
     length = max(piece.length for piece in pieces)
     ids_BL = torch.zeros((len(pieces), length), dtype=torch.long)
     learnt_BL = torch.zeros((len(pieces), length), dtype=torch.bool)

@@ -9,7 +9,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def cpu_seconds() -> float:
     """CPU seconds of this process, its live descendants, and descendants that ended and were waited for.
 
-    Linux loses the CPU time of a process whose parent ended first: end measured processes before their parents.
+    Linux loses the CPU time of a process if its parent ended first: end measured processes before their parents.
     """
     total, todo = 0, [os.getpid()]
     while todo:

@@ -108,8 +108,7 @@ async def _in_turns(ways: dict[str, Show], pages: list[str]) -> Figures:
 
 
 def _cores() -> Figures:
-    """Pages a second of one browser on one core, and of two browsers on two cores; the better of two
-    measurements each."""
+    """Pages a second of one browser on one core, and of two on two cores; the better of two measurements each."""
     cores = sorted(os.sched_getaffinity(0))
     one, two = 0.0, 0.0
     for _ in range(ROUNDS):

@@ -76,8 +76,7 @@ def _raw_engine(model: str, settings: PolicySettings) -> Any:
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        # On CPU, chunked prefills of seeded requests crash vLLM, and a separate worker process would busy-wait on a
-        # core.
+        # On CPU, chunked prefills of seeded requests crash vLLM, and a separate worker process would busy-wait.
         cpu: dict[str, Any] = {
             "dtype": "float32",
             "enforce_eager": True,

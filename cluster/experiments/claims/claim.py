@@ -191,8 +191,7 @@ def find(
 ) -> ClaimResult | None:
     """Mean of `of`, minus the mean of `than` (default `of`) of `against`, if given; None if no seed has both.
 
-    The 95 % interval is a bootstrap over seeds and tasks for values by task, and Student's t over seeds for single
-    values.
+    The 95 % interval is a bootstrap over seeds and tasks for values by task, else Student's t over seeds.
     """
     mine, theirs = results.get(variant, {}), results.get(against or variant, {})
     table = []

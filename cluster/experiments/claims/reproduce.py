@@ -212,8 +212,7 @@ def finished(jobs: Sequence[Job], kept: KeptResults) -> dict[str, dict[int, Resu
 
 
 def run_training(arguments: Sequence[str]) -> int:
-    """Runs `cluster.train` in a subprocess. Ctrl-C reaches the subprocess too, which saves its state before it
-    exits."""
+    """Runs `cluster.train` in a subprocess. Ctrl-C reaches the subprocess too; it saves its state and exits."""
     with subprocess.Popen([sys.executable, "-m", "cluster.train", *arguments]) as process:
         while True:
             try:

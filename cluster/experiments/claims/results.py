@@ -1,7 +1,7 @@
 """Reads the results of a finished run from its folder, measured in the same way for all variants.
 
 A variant may train with another reward (without the zero rule, a broken page keeps part of its reward). To make
-variants comparable, every reward here follows the zero rule: 0 for a page whose gate is 0.
+variants comparable, every reward here follows the zero rule: 0 for a page with gate 0.
 """
 
 import json
@@ -56,8 +56,7 @@ class Result:
     before: ExamScores
     """Held-out tasks before training: the base policy."""
     after: ExamScores
-    """Held-out tasks after the last step. The champion's exam is not used, because the champion was selected on these
-    tasks."""
+    """Held-out tasks after the last step. The champion's exam is not used: the champion was selected on these tasks."""
     rounds: Sequence[float]
     """Mean reward of the best page after each round, over the episodes of the last LAST_STEPS steps."""
     revised: Revised | None

@@ -1,6 +1,6 @@
 """Benchmark of streaming against the synchronous loop: the demo's settings, alternating, with new actors each time.
 
-`synchronous` is this loop with `max_staleness = 0`, whose episodes overlap within a step; `lockstep` has no overlap at
+`synchronous` is this loop with `max_staleness = 0`, where episodes overlap within a step; `lockstep` has no overlap at
 all. Each mode starts with the same weights and is measured after its third step, when the stream is full: set-up, exams
 and filling the stream do not count, and the stream stays full to the end. When streaming, the learner has one thread,
 because two threads that synchronise at every operation on shared cores take twice as long.
@@ -97,7 +97,7 @@ async def _all(settings: RunSettings, folder: Path) -> Figures:
 
 @asynccontextmanager
 async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
-    """The actors of a run on a Ray instance of their own; the initial weights are saved in the folder."""
+    """The actors of a run, on a separate Ray instance; the initial weights are saved in the folder."""
     from cluster.distributed import launch
     from cluster.distributed.connection import connect
 
@@ -115,7 +115,7 @@ async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
 
 
 def _lockstep(settings: RunSettings, crew: Any, path: Path) -> Any:
-    """An in-process episode worker whose episodes go through their stages together."""
+    """An in-process episode worker that runs its episodes through each stage together."""
     from cluster.distributed.launch import RayEpisodeWorker
 
     worker = RayEpisodeWorker(crew.agency.namespace, settings, path)

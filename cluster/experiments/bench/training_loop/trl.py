@@ -143,7 +143,7 @@ async def _both(settings: RunSettings, folder: Path) -> Figures:
 
 
 def _apart(model: Path, settings: RunSettings, folder: Path) -> dict[str, float]:
-    """Runs TRL in a process of its own."""
+    """Runs TRL in a separate process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(train_with_trl, str(model), settings.model_dump_json(), str(folder)).result()
 
