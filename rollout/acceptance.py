@@ -1,4 +1,4 @@
-"""The acceptance rule of Forced Optimization: an attempt is accepted only if it beats the best reward so far."""
+"""The acceptance rule of Forced Optimization: an attempt must beat the best reward so far."""
 
 from collections.abc import Sequence
 
@@ -17,5 +17,5 @@ def first_improvement(rewards: Sequence[float], best: float, margin: float = 0.0
 
 
 def violations(rewards: Sequence[float]) -> int:
-    """Number of times a sequence of accepted rewards fails to rise strictly; 0 for a valid trajectory."""
+    """Number of times a sequence of accepted rewards fails to rise strictly; 0 if valid."""
     return sum(not later > earlier for earlier, later in zip(rewards, rewards[1:], strict=False))

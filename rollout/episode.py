@@ -1,8 +1,8 @@
 """Runs one episode: generate a page, render it, judge it, and revise; only improvements are accepted.
 
-The services are passed in as implementations of `rollout.ports`: a cluster or test doubles. Errors of the policy are
-recorded as data in the trajectory. Machine faults are retried here; when the retries are used up, `MachineError` is
-raised and the caller drops the episode. A machine fault never becomes a reward.
+The services implement `rollout.ports`: a cluster or test doubles. Errors of the policy are data in the trajectory.
+Machine faults are retried; when the retries are used up, `MachineError` is raised and the caller drops the episode. A
+machine fault never becomes a reward.
 """
 
 import asyncio
@@ -43,10 +43,10 @@ BACKOFF_S = 0.5
 async def play(
     task: Task, cast: EpisodeServices, settings: EpisodeSettings, *, seed: int, sibling: int = 0
 ) -> Trajectory:
-    """Runs one episode of a task. Deterministic: equal arguments and services give an equal trajectory.
+    """Runs one episode of a task; equal arguments and services give an equal trajectory.
 
     Raises MachineError when the retries are used up, TaskFileError when the reference page does not render, and
-    PromptTooLong when the task's own prompt is too long.
+    PromptTooLong for the task's own prompt.
     """
     started = time.monotonic()
     episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
@@ -73,7 +73,7 @@ async def play(
 
 @dataclass(kw_only=True)
 class Episode:
-    """The steps of one episode, and the machine faults it was retried after."""
+    """The steps of one episode, and its retried machine faults."""
 
     task: Task
     cast: EpisodeServices
@@ -82,7 +82,7 @@ class Episode:
     faults: list[str] = field(default_factory=list, init=False)
 
     async def first_turn(self) -> Turn:
-        """Round 0: its single attempt is accepted whatever its reward, and is the baseline for later rounds."""
+        """Round 0: its single attempt is accepted whatever its reward, as the baseline of later rounds."""
         (completion,) = await self.sample(prompts.first(self.task), num=1, seed=seed_of(self.seed, 0, 0))
         attempt = await self.assess(completion, round_=0, index=0)
         return Turn(round=0, attempts=(replace(attempt, verdict="accepted"),))
@@ -90,8 +90,8 @@ class Episode:
     async def revision(self, number: int, best: Attempt) -> Turn:
         """Runs one round of Forced Optimization: samples until an attempt improves or `attempts` are used up.
 
-        Attempts sampled together are judged in sampling order and the first improvement is accepted; the remaining ones
-        are recorded unjudged.
+        Attempts sampled together are judged in sampling order; the first improvement is accepted, the rest stay
+        unjudged.
         """
         messages = prompts.revise(self.task, best.page, best.feedback)
         attempts: list[Attempt] = []
@@ -135,7 +135,7 @@ class Episode:
         return compared
 
     async def again(self, page: Page) -> RenderedPage:
-        """Renders again a page that rendered validly before. Raises BrowserFault when it no longer does."""
+        """Renders a previously valid page again. Raises BrowserFault when it is no longer valid."""
         render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} rendered before, now it is {render.outcome!r}")
@@ -192,7 +192,7 @@ class Episode:
         return render, critique
 
     async def with_retries(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Calls `ask` and retries after a machine fault, up to `retries` times over the whole episode."""
+        """Calls `ask` and retries it after machine faults, up to `retries` times an episode."""
         while True:
             try:
                 return await ask()

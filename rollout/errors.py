@@ -26,11 +26,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 MAX_FAULT_CHARS = 300
-"""Maximum length of a fault's line in the records of a run."""
+"""Maximum length of a fault's line in a run's records."""
 
 
 class RelookError(Exception):
-    """Base class of all exceptions that the system raises on purpose; the message is one line for the user."""
+    """Base class of all intentional exceptions; the message is one line for the user."""
 
 
 class BadInput(RelookError):
@@ -81,8 +81,7 @@ class AnswerFault(CriticFault):
     """A critic's answer is not a valid judgment: unreadable, truncated, a refusal, or out of range."""
 
     hint = "Answer with one JSON object in the form asked for, and nothing else."
-    """Instruction added when the request is repeated. It quotes none of the answer, which may contain text of
-    the page."""
+    """Added when the request is repeated. It quotes none of the answer, which may contain text of the page."""
 
 
 class LearnerFault(MachineError):

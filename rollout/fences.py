@@ -1,8 +1,8 @@
 """Finds the ```html blocks of an answer, including pages that contain fences themselves.
 
-A CommonMark parser would end the block at the first inner fence, and would miss a fence directly below a line that is a
-tag, such as `</think>`. This parser reads the page's structure instead: fences inside scripts, styles, text areas,
-titles, comments and attributes are ignored, and a document ends after its `</html>`.
+A CommonMark parser would end the block at the first inner fence, and would miss a fence directly below a tag on a line,
+such as `</think>`. This parser reads the page's structure: fences inside scripts, styles, text areas, titles, comments
+and attributes are ignored, and a document ends after its `</html>`.
 """
 
 import re
@@ -37,7 +37,7 @@ class Block:
     html: str | None
     """Content of the block; None if it is not closed."""
     stop: int
-    """End offset: after the backticks of the closing fence, at the start of another page, or at the end of the text."""
+    """End offset: after the closing fence's backticks, at the start of another page, or at the end of the text."""
     plain: bool
     """Whether the fences have the requested form: an info string of exactly `html`, both fences on their own lines."""
     ended: bool
@@ -45,10 +45,7 @@ class Block:
 
 
 def blocks(text: str, *, unnamed: bool = False) -> list[Block]:
-    """Returns the html blocks of a text, in order.
-
-    With `unnamed`, it returns the blocks with any info string that contain a whole document.
-    """
+    """Returns the html blocks of a text in order; with `unnamed`, blocks of any name with a whole document."""
     found: list[Block] = []
     position = 0
     while (opening := _opening(text, position, unnamed)) is not None:
@@ -72,7 +69,7 @@ def _opening(text: str, position: int, unnamed: bool = False) -> re.Match[str] |
 
 
 def _opens(fence: re.Match[str], unnamed: bool = False) -> bool:
-    """Whether a fence opens a page. A fence in the middle of a line, or in prose, is only a mention."""
+    """Whether a fence opens a page; in the middle of a line, or in prose, it is only a mention."""
     text: str = fence.string
     info: str = fence["info"].strip()
     if fence.end() < len(text) and text[fence.end()] != "\n":
@@ -149,7 +146,7 @@ def _closing(text: str, opening: re.Match[str], length: int) -> _Closing:
 
 
 def _names(fence: re.Match[str]) -> bool:
-    """Whether a fence names a language, and so opens a nested block: one word after the backticks."""
+    """Whether a fence names a language (one word) and so opens a nested block."""
     info: str = fence["info"]
     words = info.split()
     return (
@@ -176,7 +173,7 @@ def _tokens(text: str, position: int) -> Iterator[re.Match[str]]:
 
 
 def _leaves_thought(text: str, start: int, stop: int) -> bool:
-    """Whether a thought ends within a range and a page begins after it; in that case no element spans the range."""
+    """Whether a thought ends within a range and a page begins after it; then no element spans the range."""
     thought = END_THOUGHT.search(text, start, stop)
     opening = thought and next((match for match in FENCE.finditer(text, thought.end(), stop) if _opens(match)), None)
     return opening is not None

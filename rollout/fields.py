@@ -12,11 +12,11 @@ from rollout.errors import TaskFileError
 Row = dict[str, Any]
 SURROGATE = re.compile("[\ud800-\udfff]")
 SHOWN = 60
-"""Maximum number of characters of an invalid value quoted in an error."""
+"""Maximum length of an invalid value quoted in an error."""
 
 
 def check_names(where: str, row: Row, names: Sequence[str]) -> None:
-    """Raises TaskFileError when the row has fields that are not among `names`."""
+    """Raises TaskFileError for fields that are not among `names`."""
     unknown = [str(name) for name in row if name not in names]
     if not unknown:
         return
@@ -38,7 +38,7 @@ def object_of(where: str, value: object) -> Row:
 
 
 def list_of(where: str, row: Row, name: str) -> list[Any]:
-    """Returns a list field, given as a list or as JSON text (for tables without nested columns); null is empty."""
+    """Returns a list field, given as a list or (in tables without nested columns) as JSON text; null is empty."""
     value = row.get(name)
     if value is None:
         return []
@@ -59,7 +59,7 @@ def id_of(where: str, row: Row) -> str:
 
 
 def text_of(where: str, row: Row, name: str) -> str:
-    """Returns a text field. Raises TaskFileError when it is missing, empty or contains a lone surrogate."""
+    """Returns a text field. Raises TaskFileError if it is missing, empty or has a lone surrogate."""
     value = row.get(name)
     if value is None:
         raise TaskFileError(f"{where}: `{name}` is missing, wanted a text")

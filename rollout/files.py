@@ -9,9 +9,9 @@ from rollout.errors import StorageFault
 
 
 def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> Path:
-    """Writes a file atomically: to a temporary file in the same folder, then renamed. Raises StorageFault.
+    """Writes to a temporary file in the same folder, then renames it. Raises StorageFault.
 
-    No partial file remains after an error. `durable` calls fsync; it is not needed for files that can be recreated.
+    An error leaves no partial file. `durable` calls fsync; files that can be recreated do not need it.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

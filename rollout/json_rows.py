@@ -13,7 +13,7 @@ Value = tuple[str, Any]
 
 
 class RepeatedKey(ValueError):
-    """A JSON object contains a key twice; JSON readers would silently keep one of the values."""
+    """A JSON object contains a key twice; readers would silently keep one value."""
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -22,8 +22,7 @@ def json_rows(path: Path) -> Iterator[tuple[str, Row]]:
     try:
         values = _lines(path, text)
     except TaskFileError:
-        # Objects over several lines are not JSON Lines. If the file is not JSON at all, the line's error is more
-        # useful.
+        # Try objects over several lines. If the file is not JSON at all, the line's error is more useful.
         streamed = _stream(path, text)
         if streamed is None:
             raise

@@ -50,7 +50,7 @@ def is_over(text: str, stop: str, *, thinking: bool = False) -> bool:
 
 
 def parse_feedback(text: str) -> tuple[str, ...]:
-    """Parses the sentences of a review by the policy, bounded in number and length; empty when there are none."""
+    """Parses the sentences of the policy's review, bounded in number and length."""
     _, body = _split(text.replace("\r\n", "\n"))
     body = END_THOUGHT.split(body)[-1].split(END_FEEDBACK, 1)[0].rpartition(FEEDBACK)[2]
     sentences = (line.strip()[2:].strip() for line in body.splitlines() if line.strip().startswith("- "))
@@ -58,7 +58,7 @@ def parse_feedback(text: str) -> tuple[str, ...]:
 
 
 def _found(text: str) -> list[Block]:
-    """The html blocks; if there are none, blocks with other info strings that contain a whole document."""
+    """The html blocks, or else blocks of other names that contain a whole document."""
     return blocks(text) or [one for one in blocks(text, unnamed=True) if one.html is not None]
 
 

@@ -1,6 +1,7 @@
 """Protocols of the services that episodes and the training loop depend on.
 
-All methods are asynchronous. They raise only `MachineError`; any other exception is a bug.
+All methods are asynchronous and may raise `MachineError`. Some raise other errors of `rollout.errors` that end an
+episode or the run, such as PromptTooLong and BudgetSpent. Any other exception is a bug.
 """
 
 from collections.abc import Callable
@@ -42,8 +43,7 @@ class Renderer(Protocol):
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         """Renders `page.html`, which must not be None. Faults of the page are outcomes, not errors.
 
-        Timed screenshots and probes use the first viewport, or the one of the settings; each further viewport adds a
-        view.
+        Timed screenshots and probes use the first viewport, or the settings' one; each further viewport adds a view.
         """
         ...
 
@@ -73,7 +73,7 @@ class Learner(Protocol):
         ...
 
     async def sync(self) -> Sync:
-        """Copies the learner's weights into every engine and verifies them. Raises SyncError when they do not match."""
+        """Copies the learner's weights into every engine and verifies them. Raises SyncError on a mismatch."""
         ...
 
     async def save(self, path: Path) -> None:

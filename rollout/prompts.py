@@ -43,7 +43,7 @@ def feedback_text(sentences: tuple[str, ...]) -> str:
 
 
 def system(libraries: tuple[str, ...] = ()) -> Message:
-    """The system message: the form of an answer, and the libraries that a page may load."""
+    """The system message: the form of an answer, and the libraries that may be loaded."""
     if not libraries:
         return SYSTEM
     told = LIBRARIES.format(libraries=", ".join(libraries))

@@ -1,7 +1,7 @@
 """Immutable records of an episode and an update, in order of creation.
 
     Task → Completion → Page → Render → Critique → Reward → Comparison → Attempt → Turn → Trajectory
-         → Group → Sample, Lesson, Hindsight → Batch → Update
+         → Group → Sample, FeedbackTarget, RevisionTarget → Batch → Update
 
 Units: time in seconds unless a name ends in `_ms`; lengths in CSS pixels; scores and rewards in [0, 1].
 """
@@ -56,8 +56,9 @@ SCREENS = {"desktop": "1280x800", "tablet": "820x1180", "mobile": "390x844"}
 class ProbeStep:
     """One action or expectation of a probe.
 
-    Example: `ProbeStep(kind="click", selector="#more")`, `ProbeStep(kind="expect_style", selector=".bar", name="width",
-    value="50px")`.
+    Examples:
+        ProbeStep(kind="click", selector="#more")
+        ProbeStep(kind="expect_style", selector=".bar", name="width", value="50px")
     """
 
     kind: StepKind
@@ -94,7 +95,7 @@ class Viewport:
 
     @classmethod
     def of(cls, text: str) -> "Viewport":
-        """Parses `390x844` or `mobile`. Raises ValueError when the text is not a size from 64x64 to 4096x4096."""
+        """Parses `390x844` or `mobile`. Raises ValueError unless the size is from 64x64 to 4096x4096."""
         width, _, height = SCREENS.get(text, text).partition("x")
         if not (width.isdecimal() and height.isdecimal() and all(64 <= int(side) <= 4096 for side in (width, height))):
             names = ", ".join(SCREENS)
@@ -114,10 +115,9 @@ class Task:
     checklist: tuple[str, ...] = ()
     """Criteria that a multimodal critic checks."""
     viewports: tuple[Viewport, ...] = ()
-    """Viewports of the task: the first gets the full render, each further one a single view. Empty: the
-    settings' ones."""
+    """Viewports: the first gets the full render, each further one a single view. Empty: those of the settings."""
     libraries: tuple[str, ...] = ()
-    """Libraries that a page may load from public CDNs, named as in the run's mirror; empty if nothing can be loaded."""
+    """Libraries that a page may load from public CDNs, named as in the run's mirror; empty if none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class Page:
     """The parsed page of a completion."""
 
     html: str | None
-    """HTML source of the page, or None when none can be parsed."""
+    """HTML source of the page, or None without a parsed page."""
     thought: str = ""
     problem: str = ""
     """Reason that no page was parsed: `no_fence`, `unclosed_fence`, `two_pages`, `empty_page`; empty if one was."""
@@ -208,13 +208,12 @@ class Shot:
     """PNG bytes within one process; a Ray object reference between processes; None when only the stored file
     remains."""
     label: str = ""
-    """What the screenshot shows other than a page at a given time: the preceding probe or control, the viewport, or
-    `WHOLE_PAGE`."""
+    """What else the screenshot shows: after a probe or control, a viewport, or `WHOLE_PAGE`; empty for a timed one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextBlock:
-    """One run of visible text, measured by the browser in an isolated world that the page cannot reach."""
+    """One run of visible text, measured in an isolated world that the page cannot reach."""
 
     text: str
     x: float
@@ -241,7 +240,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """Result of a probe; if it did not hold, `detail` names the failed step and the observed value."""
+    """Result of a probe; unless it held, `detail` gives the failed step and the observed value."""
 
     name: str
     held: bool
@@ -257,7 +256,7 @@ class ControlTrial:
     changed: bool = False
     """Whether the screenshot changed; always true for a page that moves by itself."""
     thrown: tuple[str, ...] = ()
-    """Exceptions that followed. They are sent to the critic and do not make the page invalid, since it had rendered."""
+    """Exceptions that followed. The critic receives them; they do not make the page invalid, since it had rendered."""
     detail: str = ""
     """Requests that were refused, the reason that the control could not be operated, or how it terminated the page."""
 
@@ -282,8 +281,8 @@ class Render:
     detail: str = ""
     """Message of the first exception, or the reason that the render ended early; empty on success."""
     shots: tuple[Shot, ...] = ()
-    """Three timed screenshots (after load, +1 s, +2 s of page time), then the full-page one if there is one, then the
-    ones taken after probes or explored controls."""
+    """Three timed screenshots (after load, +1 s, +2 s of page time), the full-page one if any, then the ones after
+    probes or explored controls."""
     blocks: tuple[TextBlock, ...] = ()
     boxes: tuple[Box, ...] = ()
     viewport: tuple[int, int] = (0, 0)
@@ -332,8 +331,7 @@ class Critique:
     """Tokens used by the judgment; 0 when no model was called."""
     seconds: float = 0.0
     scores: tuple[float, ...] = ()
-    """Scores of the single judgments sampled with seeds 0, 1, …, of which `score` is the mean; empty for one
-    judgment."""
+    """Scores of the judgments sampled with seeds 0, 1, …, of which `score` is the mean; empty for a single one."""
     members: Mapping[str, "Critique"] = field(default_factory=dict)
     """Judgments of several critics by name, of which this is the weighted mean; empty for a single critic."""
 
@@ -386,7 +384,7 @@ class Attempt:
     reward: Reward | None = None
     """None for an attempt that was sampled past the accepted one and never judged."""
     render: Render | None = None
-    """None when there was no page to render, or the attempt was not rendered."""
+    """None without a page, or if the page was not rendered."""
     critique: Critique | None = None
     comparison: Comparison | None = None
     """None if no comparison was needed."""
@@ -400,7 +398,7 @@ class Attempt:
 
     @property
     def total(self) -> float:
-        """The total reward. Raises ValueError for an attempt that was not judged."""
+        """The total reward. Raises ValueError if the attempt was not judged."""
         if self.reward is None:
             raise ValueError(f"attempt {self.index} of round {self.round} was never judged and has no reward")
         return self.reward.total
@@ -481,7 +479,7 @@ class Sample:
     """[T] log-probabilities as the engine sampled them."""
     advantage: float
     truncated: bool = False
-    """Whether it was cut at the length limit; a truncated sample carries no policy gradient."""
+    """Whether it was cut at the length limit; if so, it carries no policy gradient."""
     group: str = ""
     """Id of the group, for per-group diagnostics."""
 

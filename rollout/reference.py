@@ -1,4 +1,4 @@
-"""Renders the reference page of a task and rejects one that does not render. Only this module renders references."""
+"""Renders the reference pages of tasks and rejects invalid ones. Only this module renders references."""
 
 from rollout.errors import TaskFileError
 from rollout.ports import Renderer
@@ -8,7 +8,7 @@ from rollout.records import Page, Render, Task
 async def render_reference(task: Task, renderer: Renderer) -> Render | None:
     """Returns the render of a task's reference page (cached by content); None for a task without one.
 
-    Raises TaskFileError when the page does not render, because no page can be compared with it.
+    Raises TaskFileError when the page does not render: nothing can be compared with it.
     """
     render = await _render(task, renderer)
     if render is not None and not render.valid:
@@ -19,7 +19,7 @@ async def render_reference(task: Task, renderer: Renderer) -> Render | None:
 
 
 async def reference_fault(task: Task, renderer: Renderer) -> str:
-    """The reason that a task's reference page does not render; empty if it renders or the task has none."""
+    """Why a task's reference page does not render; empty if it renders or there is none."""
     render = await _render(task, renderer)
     return "" if render is None or render.valid else _why(render)
 

@@ -25,7 +25,7 @@ MAX_ADDRESS = 80
 UNSAFE = re.compile(r"[^\w:/.@+~%*,()=-]+", re.ASCII)
 """Characters that are removed from addresses: quotes, brackets, spaces and control characters."""
 OWN = re.compile(r"^https://[0-9a-f]{12}\.test/")
-"""Origin under which pages are served: an address there is a file relative to the page."""
+"""Origin of the pages: an address there is a file next to the page."""
 
 
 def refused(blocked: Sequence[str]) -> str:
@@ -52,7 +52,7 @@ def _named(address: str) -> str:
 
 
 def _address(address: str) -> str:
-    """Removes query and fragment; truncates a long address in the middle to keep host and file name."""
+    """Removes query and fragment; truncates a long address in the middle."""
     plain = UNSAFE.sub("_", OWN.sub("", re.split(r"[?#]", address, maxsplit=1)[0]))
     if len(plain) <= MAX_ADDRESS:
         return plain

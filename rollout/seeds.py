@@ -1,4 +1,4 @@
-"""Random seeds derived from the content of a request, independent of time and machine."""
+"""Random seeds that depend on a request's content, not on time or machine."""
 
 import hashlib
 

@@ -1,6 +1,6 @@
 """Self-editing inference without a critic: the policy writes a page, reviews it, and revises it.
 
-A revision is rejected only if it does not render validly, which is a cheap check.
+A revision is rejected only if it does not render validly, a cheap check.
 """
 
 import time
@@ -41,7 +41,7 @@ class Draft:
 async def self_edit(
     task: Task, policy: Policy, renderer: Renderer, settings: EpisodeSettings, *, rounds: int, seed: int
 ) -> tuple[Draft, ...]:
-    """Runs self-editing on a task and returns one draft a round, the base decode first. Raises MachineError."""
+    """Runs self-editing on a task: one draft a round, the base decode first. Raises MachineError."""
     editor = _Editor(policy=policy, renderer=renderer, settings=settings, seed=seed_of(seed, task.id, "edit"))
     drafts = [await editor.draft(prompts.first(task), 0)]
     for number in range(1, rounds + 1):

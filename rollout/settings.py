@@ -17,17 +17,15 @@ class EpisodeSettings(Settings):
     attempts: int = Field(default=10, ge=1, le=64)
     """Maximum attempts in a round; the episode ends when none of them improves."""
     speculate: int = Field(default=2, ge=1, le=64)
-    """Attempts of a round that are sampled at once. The first in sampling order that improves is accepted, never the
-    best."""
+    """Attempts of a round sampled at once. The first in sampling order that improves is accepted, never the best."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Minimum reward improvement of an accepted attempt; set it to at least the judge's standard deviation."""
     pairwise: bool = False
     """Whether an attempt must also win a comparison: the critic sees both pages in both orders and must prefer the
-    attempt both times. The reward condition still applies, so accepted rewards rise strictly; the comparison filters
-    out improvements that are noise. A page that renders needs no comparison with one that does not."""
+    attempt both times. The reward must still improve, so accepted rewards rise strictly; the comparison filters out
+    improvements by noise. A page that renders needs no comparison with one that does not."""
     forced: bool = True
-    """Whether Forced Optimization is on; false accepts every revision (to measure the effect of Forced
-    Optimization)."""
+    """Forced Optimization; false accepts every revision, to measure its effect."""
     max_tokens: int = Field(default=4096, ge=16)
     """Maximum tokens of a completion; a truncated completion is marked and carries no policy gradient."""
     review_tokens: int = Field(default=256, ge=8)

@@ -1,8 +1,13 @@
 """Reads and writes task files: Parquet or JSON, chosen by the suffix.
 
-Columns: `id`, `brief`, and optionally `reference_html`, `probes` (a list of `{"name", "steps": [{"kind", "selector",
-"value", "name"}]}`), `checklist` (a list of texts) and `viewports` (a list of sizes). A JSON file contains one object a
-line, objects over several lines, or one array of objects.
+Columns: `id`, `brief`, and optionally
+
+- `reference_html`;
+- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}]}`;
+- `checklist`: a list of texts;
+- `viewports`: a list of sizes.
+
+A JSON file contains one object a line, objects over several lines, or one array of objects.
 """
 
 import hashlib
@@ -102,7 +107,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _task(where: str, row: Row) -> Task:
-    """Validates one row and converts it to a task. Nulls count as absent."""
+    """Validates one row and returns its task. Nulls count as absent."""
     check_names(where, row, COLUMNS)
     reference = row.get("reference_html")
     if reference is not None:

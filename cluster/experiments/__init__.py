@@ -1,1 +1,1 @@
-"""Experiments: benchmarks, the method's claims, and gradient estimators. No other part of `cluster` imports them."""
+"""Benchmarks, the method's claims, and gradient estimators. No other part of `cluster` imports them."""

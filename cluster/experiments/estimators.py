@@ -1,7 +1,7 @@
 """Computes the exact bias of each policy gradient estimator: `python -m cluster.experiments.estimators`.
 
 It enumerates all outcomes of small problems with a known true gradient, and their probabilities. Nothing is sampled, so
-a bias of zero is exact. The estimators are the ones used in training: the learner's advantages, losses and weights.
+a bias of zero is exact. The estimators are the learner's own advantages, losses and weights.
 """
 
 import itertools
@@ -49,7 +49,7 @@ class Quality:
 
 
 def quality(outcomes: Iterable[Outcome], truth: Tensor) -> Quality:
-    """Computes the quality of an estimator from its outcomes. `truth` is the gradient it should estimate."""
+    """Computes an estimator's quality from its outcomes. `truth` is the gradient to estimate."""
     chances, slopes = zip(*outcomes, strict=True)
     chance_O1, slopes_OP = torch.tensor(chances, dtype=torch.float64)[:, None], torch.stack(slopes)
     mean_P = (chance_O1 * slopes_OP).sum(0)
@@ -91,9 +91,9 @@ def correction_gradient() -> Tensor:
 
 
 def correction_outcomes(**kind: Any) -> Iterator[Outcome]:
-    """Enumerates all pages of two choices, sampled by an engine with log-probs that differ from the learner's.
+    """Enumerates all pages of two choices, sampled by an engine with log-probs unlike the learner's.
 
-    Without settings, the engine's log-probs are taken to equal the learner's.
+    Without settings, the engine's log-probs are taken to be the learner's.
     """
     settings = LearnerSettings(**kind)
     engine_AB = _two_choices(_vector(_two_logits(1)))

@@ -22,8 +22,8 @@ BEAT_S = 10.0
 class Display:
     """Displays the progress of a run. Thread-safe; as a context manager it restores the terminal on exit.
 
-    Writes to `stream` (standard output by default): a live panel if it is a terminal, otherwise plain lines, one for
-    each event and one for every `beat_s` seconds of waiting.
+    Writes to `stream` (standard output by default): a live panel on a terminal, otherwise plain lines, one an event and
+    one every `beat_s` seconds of waiting.
     """
 
     def __init__(self, stream: TextIO | None = None, *, beat_s: float = BEAT_S) -> None:
@@ -51,7 +51,7 @@ class Display:
         self.close()
 
     def stage(self, text: str) -> None:
-        """Starts a named stage. Plain lines announce it at once, or after the first step only if it takes long."""
+        """Starts a named stage. Plain lines announce it; after the first step, only if it takes long."""
         with self._lock:
             ended, state = self._ended_stage(), self._state
             state.stage, state.stage_began = _clean(text), time.monotonic()
@@ -66,9 +66,9 @@ class Display:
             self._state.done, self._state.total, self._state.what = done, total, _clean(text)
 
     def step(self, metrics: Mapping[str, float], total_steps: int, why: str = "") -> None:
-        """Shows a finished training step; `metrics` is its row of the run's history, with optional keys.
+        """Shows a finished training step; `metrics` is its row of the run's history, where keys may be missing.
 
-        `why` is the reason that its pages earned no reward or equal rewards; empty if there is none.
+        `why` is the reason that its pages earned no reward or equal rewards, or empty.
         """
         with self._lock:
             state = self._state
@@ -98,7 +98,7 @@ class Display:
             self._beat.join()
 
     def _ended_stage(self) -> str:
-        """On a terminal, a line with the duration of a set-up stage, which stays above the panel."""
+        """On a terminal, a line with the duration of a set-up stage, kept above the panel."""
         state = self._state
         if self._live is None or not state.stage or state.history:
             return ""

@@ -1,8 +1,8 @@
 """Prometheus gauges of a run, exported through Ray's metrics exporter and drawn by `deploy/grafana.json`.
 
-The driver sets them once a step, and the pools' health as soon as the health monitor detects a change. Ray's exporter
-drops a gauge that was not set during its last two report intervals, so a thread sets all of them again every few
-seconds. Each node's exporter prefixes the names with `ray_`.
+The driver sets them once a step, and the pools' health when the health monitor detects a change. Ray's exporter drops a
+gauge that was not set during its last two report intervals, so a thread sets all of them every few seconds. Each node's
+exporter prefixes the names with `ray_`.
 """
 
 import threading
@@ -14,7 +14,7 @@ POOLS = ("browser", "policy", "critic", "learner")
 STAGES = ("generate", "render", "judge", "wait", "learn", "sync")
 ACTORS = "relook_actors"
 REFRESH_S = 5.0
-"""Seconds between two refreshes of all gauges; Ray's exporter keeps a gauge for 20 s by default."""
+"""Seconds between refreshes of all gauges; Ray's exporter keeps a gauge for 20 s by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ GAUGES = (
 
 
 class Gauges:
-    """The gauges of one run. Does nothing in a process that is not connected to a Ray cluster."""
+    """The gauges of one run. Does nothing in a process outside a Ray cluster."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -81,7 +81,7 @@ class Gauges:
         self._closed = threading.Event()
 
     def show(self, row: Mapping[str, float]) -> None:
-        """Sets the gauges to a step's metrics; gauges without a key in the row keep their value."""
+        """Sets the gauges to a step's metrics; those without a key in the row keep their value."""
         for reading in GAUGES:
             for value, key in reading.values.items():
                 if key in row:
@@ -89,7 +89,7 @@ class Gauges:
                     self._set(reading.name, reading.words, row[key], **labels)
 
     def health(self, pool: str, well: int, lost: int) -> None:
-        """Sets the number of healthy actors of a pool, and of lost actors that are not restarted yet."""
+        """Sets the number of healthy actors of a pool, and of lost ones not restarted yet."""
         for state, number in (("well", well), ("lost", lost)):
             self._set(ACTORS, "Actors of a pool, by whether they answer", number, pool=pool, state=state)
 

@@ -29,8 +29,7 @@ REST_S = 10.0
 AGAIN_S, LAST_PATIENCE_S = 2.0, 60.0
 """Retry interval and total timeout in seconds for the last deliveries of a run."""
 STEP_MARK, EXAM_MARK = "seconds_step", "exam_reward"
-"""A metric that every step row contains, and one that every exam row contains; the last delivered step of each is the
-position to resume from."""
+"""A metric of every step row, and one of every exam row; their last delivered step is where to resume."""
 
 
 def check_server(uri: str) -> None:
@@ -51,7 +50,7 @@ def check_server(uri: str) -> None:
 def alone(uri: str) -> Iterator[None]:
     """Serialises the creation of tables and experiments in a SQLite database with a file lock.
 
-    Without it, MLflow fails in all but one of several processes that start at once on a new database.
+    Without it, MLflow fails in all but one of the processes that start at once on a new database.
     """
     path = uri.removeprefix("sqlite:///")
     if path == uri:
@@ -101,7 +100,7 @@ class Tracker:
             ) from error
         self.registry = Registry(self.client, settings.name, self.run)
         self.registered = 0
-        """Step of the champion that was registered last; the champion of step 0 is untrained and is not registered."""
+        """Step of the champion registered last; that of step 0 is untrained and is not registered."""
         self.run_id = run_id
         self._away_since = self._rest_until = 0.0
 

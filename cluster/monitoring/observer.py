@@ -168,7 +168,7 @@ class Observer:
         return summary
 
     def _advice(self, state: RunState) -> str:
-        """The most useful advice: a remedy if the last steps had no signal, otherwise how to make a step faster."""
+        """Advice: a remedy if the last steps had no signal, otherwise how to make a step faster."""
         if not self._silent(state):
             return advice(state.history, self.settings)
         helps = remedy(state.findings[0], self.settings)
@@ -289,7 +289,7 @@ class Processors:
 
 
 def where(store: Store, path: str) -> Path:
-    """Path of a file of the run, relative to the working directory if possible."""
+    """Path of a file of the run, relative to the working directory if inside it."""
     full = store.path / path
     try:
         return full.relative_to(Path.cwd())

@@ -141,7 +141,7 @@ def clock(seconds: float) -> str:
 
 
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
-    """Draws the last `width` values as block characters, scaled between their minimum and maximum."""
+    """Draws the last `width` values as blocks, scaled between their minimum and maximum."""
     shown = [value for value in values if math.isfinite(value)][-width:]
     if not shown:
         return ""

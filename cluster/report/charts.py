@@ -1,6 +1,6 @@
-"""Draws charts as inline SVG, with few ticks, labels at the line ends, and a tooltip on each point.
+"""Draws charts as inline SVG: few ticks, labels at the line ends, a tooltip on each point.
 
-Colours are names of CSS variables (`blue`, `green`, …), so that one drawing works in light and dark mode.
+Colours are CSS variables (`blue`, `green`, …), so that one drawing works in light and dark mode.
 """
 
 import math

@@ -99,7 +99,7 @@ def embedded(png: bytes) -> str | None:
 
 
 def pair_card(pair: Pair, album: Album) -> Html:
-    """A held-out task: its brief, the reference, the first page before training and the champion's page."""
+    """A held-out task: brief, reference, first page before training, and the champion's page."""
     frames = [_frame("before training", pair.before, album), _frame("after training", pair.after, album)]
     if pair.reference is not None:
         frames.insert(0, el("figure", album.render(pair.reference, "reference design"), el("figcaption", "reference")))
@@ -277,7 +277,7 @@ def diff(old: str, new: str) -> Html:
 
 
 def _lines(source: str) -> list[str]:
-    """Splits a source, truncated to its limits, into lines; a page on one line is broken between its tags."""
+    """Splits a truncated source into lines; a page on one line is broken between its tags."""
     source = source[:MAX_SOURCE_CHARS]
     return (source if source.count("\n") > 3 else source.replace("><", ">\n<")).split("\n")[:MAX_LINES]
 

@@ -14,8 +14,8 @@ class Html(str):
 def el(tag: str, *children: object, **attributes: object) -> Html:
     """Builds one element. Children that are None or False are omitted; all but Html are escaped.
 
-    Attributes: `class_` becomes `class`, `stroke_width` becomes `stroke-width`; True gives an attribute without a
-    value, None and False omit it.
+    Attributes: `class_` becomes `class`, `stroke_width` becomes `stroke-width`; True omits the value, None and False
+    omit the attribute.
     """
     names = ((name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items())
     written = "".join(

@@ -34,8 +34,7 @@ INFERENCE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Contents of the report. Any field may be empty, because the report of a run that has just begun is
-    written too."""
+    """Contents of the report. Any field may be empty, as in the report of a run that has just begun."""
 
     run_id: str
     title: str

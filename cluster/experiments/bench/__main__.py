@@ -1,8 +1,8 @@
 """Runs the benchmarks: `python -m cluster.bench [--only render]` writes `runs/bench.json`.
 
-Each part runs in its own process, so that threads and memory of other parts do not affect it, and records the sizes and
-raw values behind its results. Times are medians. A part that cannot run on this machine reports the reason, and the
-others continue. The part `pages` needs a folder of pages: `make bench ONLY=pages PAGES=DIR`.
+Each part runs in its own process, isolated from the threads and memory of other parts, and records the sizes and raw
+values behind its medians. If a part cannot run on this machine, it reports the reason and the others continue. The part
+`pages` needs a folder of pages: `make bench ONLY=pages PAGES=DIR`.
 """
 
 import argparse
@@ -44,7 +44,7 @@ PARTS: dict[str, Callable[[], Figures | dict[str, Figures]]] = {
 }
 
 EXTRA = ("playwright", "trl", "datasets")
-"""Packages of the `bench` extra, which only comparisons with other systems need."""
+"""Packages of the `bench` extra, needed only for comparisons with other systems."""
 
 
 def main(argv: list[str] | None = None) -> int:

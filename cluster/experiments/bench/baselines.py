@@ -11,7 +11,7 @@ SHOTS = 3
 
 
 def full_chromium() -> str | None:
-    """Path of a full Chromium (not the headless shell); None if none is installed."""
+    """Path of a full Chromium (not the headless shell), or None."""
     from actors.browser.chromium.launch import find_whole
 
     whole = shutil.which("chromium") or shutil.which("google-chrome") or find_whole()
@@ -21,8 +21,8 @@ def full_chromium() -> str | None:
 async def browser_per_page(html: str) -> None:
     """ArtifactsBench (`capture_html_screenshots`, Tencent-Hunyuan/ArtifactsBenchmark, commit 8bba24b, `src/utils.py`).
 
-    A new Playwright and a new browser for every page, loaded from a file, network idle, then three full-page
-    screenshots with a second of waiting between them.
+    A new Playwright and browser for every page, loaded from a file; network idle, then three full-page screenshots, one
+    second apart.
     """
     from playwright.async_api import async_playwright
 

@@ -91,7 +91,7 @@ LIVELY = {
         "</script>",
     ),
 }
-"""Style and body; HUE is a number that makes pages differ. Each page depends on a random or timed browser feature."""
+"""Style and body; HUE varies the page. Each page depends on a random or timed browser feature."""
 
 
 def lively(name: str, hue: int) -> str:
@@ -113,7 +113,7 @@ def corpus(num: int, written: tuple[str, ...] = ()) -> list[str]:
 
 
 def sampled_pages(most: int = 200) -> tuple[str, ...]:
-    """Pages that a policy wrote in the newest runs of this machine, last step first; empty if there is no run."""
+    """Pages from the newest runs on this machine, last step first; empty without runs."""
     import pyarrow.parquet as pq
 
     files = sorted(resolve_path("runs").glob("*/trajectories/*.parquet"), key=lambda path: path.stat().st_mtime)

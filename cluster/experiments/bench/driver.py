@@ -1,9 +1,9 @@
 """Driver benchmark: CPU time a trajectory with 2,000 in flight, and memory growth over 50,000 trajectories.
 
 The driver is this process: the loop, the stream, its pools, the health monitor of 1,411 actors, the step files, MLflow
-and the report, all through a real Ray. Episodes run in worker actors, as in a real run, on pools of 256 simulated
-engines, 1,024 browsers and 128 critics that only sleep, and share a router. All times are those of a cluster divided by
-SPEED, including the health check interval.
+and the report, through a real Ray. Worker actors run the episodes on pools of 256 simulated engines, 1,024 browsers and
+128 critics, which only sleep, and share a router. All times are a cluster's divided by SPEED, including the health
+check interval.
 """
 
 import asyncio
@@ -179,7 +179,7 @@ async def _measure(
         state=ledger.state,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
-    # After the warm-up, the number of trajectories generated ahead is at its staleness limit.
+    # After the warm-up, the trajectories generated ahead are at the staleness limit.
     warm = (2 + settings.max_staleness) * settings.groups * settings.group_size
     begun: tuple[float, list[float]] | None = None
     while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:

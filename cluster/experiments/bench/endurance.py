@@ -68,7 +68,7 @@ async def _endure() -> Figures:
 
 
 def _look() -> dict[str, float]:
-    """Memory in MB of this process and its descendants, open files of this process, and the number of descendants."""
+    """Memory in MB and number of this process's descendants; memory and open files of this process."""
     gc.collect()
     below = _below(os.getpid())
     memory = sum(_pss_kb(pid) for pid in [os.getpid(), *below])
@@ -92,7 +92,7 @@ def _below(pid: int) -> list[int]:
 
 
 def _pss_kb(pid: int) -> int:
-    """Proportional set size of a process in KiB; 0 if it has ended."""
+    """Proportional set size of a process in KiB."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):

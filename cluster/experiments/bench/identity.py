@@ -1,7 +1,6 @@
 """Determinism benchmark: share of pages with identical screenshots in twenty browsers, half of them under load.
 
-Run it with `--part identity` in its own process; the environment variables IDENTITY_PAGES and IDENTITY_BROWSERS reduce
-its size.
+Run `--part identity` in its own process. The environment variables IDENTITY_PAGES and IDENTITY_BROWSERS reduce it.
 """
 
 import asyncio
@@ -46,8 +45,8 @@ def bench_identity() -> Figures:
 
 
 def _everywhere(pages: list[str]) -> Iterator[Looks]:
-    """Screenshots of the pages in every browser, one process for each browser and one for each core at a time; the
-    second half runs under load."""
+    """Screenshots of all pages by browser, each in its own process, one at a time for each core; the second half runs
+    under load."""
     cores = len(os.sched_getaffinity(0))
     spawn = multiprocessing.get_context("spawn")
     done = 0

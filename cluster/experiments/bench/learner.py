@@ -122,8 +122,7 @@ def pages(model_dir: Path, settings: LearnerSettings) -> list[Sample]:
 
 
 def siblings(samples: Sequence[Sample]) -> list[Sample]:
-    """The same number of samples in groups that share a prompt, first pages and revisions; each is cut at a random
-    point in its second half."""
+    """As many samples in groups with a shared prompt, first pages and revisions, each cut in its second half."""
     draw = random.Random(0)
     chosen = samples[:: GROUP_SIZE - 1]  # an odd step selects both first pages and revisions
     found = []
@@ -135,7 +134,7 @@ def siblings(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _address() -> str:
-    """A free local address for the process group of a single rank."""
+    """A free local address for a single-rank process group."""
     import socket
 
     with socket.socket() as door:

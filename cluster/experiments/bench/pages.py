@@ -1,8 +1,7 @@
-"""Benchmark that renders folders of existing pages: outcomes, wall and CPU seconds, faults and flags by folder.
+"""Renders folders of existing pages: outcomes, wall and CPU seconds, faults and flags by folder.
 
-The environment variable PAGES names a folder with one subfolder of .html files for each set. PAGES_MOST limits the
-pages of a set. PAGES_MIRROR names a library folder made by `relook mirror build`. `runs/pages.jsonl` gets one line for
-each page.
+Environment variables: PAGES is a folder with a subfolder of .html files for each set, PAGES_MOST limits the pages of a
+set, and PAGES_MIRROR is a library folder made by `relook mirror build`. `runs/pages.jsonl` gets one line a page.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ Show = Callable[[Page], Awaitable[Render]]
 
 
 class PageRow(TypedDict):
-    """Result of one page; the outcome is `machine_fault` if a machine fault interrupted its render."""
+    """Result of one page; `machine_fault` is the outcome after a machine fault."""
 
     set: str
     page: str

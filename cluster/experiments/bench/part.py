@@ -8,11 +8,11 @@ from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 
 Figures = dict[str, float]
-"""Measured values by name, with the unit in the name; times are medians."""
+"""Measured values, named with their units; times are medians."""
 
 
 def built_in_policy() -> Path:
-    """The built-in policy with two steps of pre-training: benchmarks need weights of its shape, not of its quality."""
+    """The built-in policy after two steps: benchmarks need its shape, not its quality."""
     settings = RunSettings()
     return warm_policy(settings.model_copy(update={"warm_start": settings.warm_start.model_copy(update={"steps": 2})}))
 

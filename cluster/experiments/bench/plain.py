@@ -1,4 +1,4 @@
-"""A plain PyTorch training loop: the baseline for the learner's tokens a second."""
+"""A plain PyTorch training loop: the baseline of the learner benchmark."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from learner.settings import LearnerSettings
 
 
 class PlainLoop:
-    """A hand-written version of the learner's update: same model and loss, AdamW, no DeepSpeed and no metrics.
+    """A hand-written learner update: same model and loss, AdamW, no DeepSpeed and no metrics.
 
     Bfloat16 weights have float32 masters, in GPU memory or, if the learner offloads its own, in main memory.
     """
@@ -84,8 +84,8 @@ def micro_batches(pieces: Sequence[TokenSequence], budget: int) -> Iterator[list
 
 
 def _padded(pieces: Sequence[TokenSequence], device: str) -> tuple[Tensor, Tensor]:
-    """[B, L] ids padded on the right, where causal attention needs no mask, and [B, L] mask of the positions that
-    predict trained tokens."""
+    """[B, L] ids padded on the right, where causal attention needs no mask, and [B, L] mask of positions that predict
+    trained tokens."""
     length = max(piece.length for piece in pieces)
     ids_BL = torch.zeros((len(pieces), length), dtype=torch.long)
     learnt_BL = torch.zeros((len(pieces), length), dtype=torch.bool)

@@ -7,7 +7,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process, its live descendants, and descendants that ended and were waited for.
+    """CPU seconds of this process, its live descendants, and descendants that were waited for.
 
     Linux loses the CPU time of a process if its parent ended first: end measured processes before their parents.
     """

@@ -1,7 +1,7 @@
-"""Benchmark of rendering: the cost of a page here and with other methods on one core, and the gain of a second core.
+"""Benchmark of rendering: a page's cost here and with other methods on one core, and the gain of a second core.
 
-All methods take three screenshots at 0, 1 and 2 s of page time; this renderer also extracts the visible content, with
-all isolation active.
+All methods take screenshots at 0, 1 and 2 s of page time; this renderer also extracts the visible content, with all
+isolation active.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from rollout.records import Page, Render
 
 PAGES = 60
 ROUNDS = 2
-"""Renders of each page by each method, alternating; a comment makes each one a different page for every cache."""
+"""Renders of each page by each method, alternating; a comment defeats all caches."""
 COMPARED = 14
 Show = Callable[[str], Awaitable[object]]
 
@@ -120,7 +120,7 @@ def _cores() -> Figures:
 
 
 def _together(cores: list[int]) -> float:
-    """Total pages a second of processes with one browser each, one for each core, that start at the same time."""
+    """Total pages a second of processes that start at once, with one browser and one core each."""
     context = multiprocessing.get_context("spawn")
     begin, rates = context.Barrier(len(cores)), context.Queue()
     workers = [context.Process(target=_work, args=(core, begin, rates)) for core in cores]

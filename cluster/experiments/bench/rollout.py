@@ -15,13 +15,13 @@ from rollout.seeds import seed_of
 
 COMPLETIONS = 64
 ROUNDS = "abba"
-"""Order of measurements: `a` is this engine, `b` is vLLM; interleaving cancels a slowdown of the machine."""
+"""Order of measurements: `a` is this engine, `b` is vLLM; alternating cancels slowdowns of the machine."""
 
 
 def bench_rollout() -> Figures:
-    """Tokens a second of one engine on concurrent first pages, and their ratio to vLLM's own engine.
+    """Tokens a second on concurrent first pages, and their ratio to vLLM called directly.
 
-    vLLM is called directly with the same prompts and sampling parameters. Both engines share one process and alternate.
+    Both engines get the same prompts and sampling parameters, share one process and alternate.
     """
     return asyncio.run(_rollout())
 
@@ -70,7 +70,7 @@ async def _rollout() -> Figures:
 
 
 def _raw_engine(model: str, settings: PolicySettings) -> Any:
-    """A vLLM engine for generation only: without weight transfer and without the worker extension."""
+    """A vLLM engine for generation only, without weight transfer and worker extension."""
     with environment(variables(settings)):
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
@@ -90,7 +90,7 @@ def _raw_engine(model: str, settings: PolicySettings) -> Any:
 
 
 async def _direct(engine: Any, prompt: list[int], request: Request) -> int:
-    """Generates one request with vLLM's engine and returns the number of tokens."""
+    """Generates one request with vLLM's engine; returns the number of tokens."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     sampling = SamplingParams(

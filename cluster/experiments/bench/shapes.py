@@ -1,6 +1,6 @@
 """Learner benchmark on a GPU: models of 0.5 B and 7 B parameters with random weights, compared with plain loops.
 
-`python -m cluster.experiments.bench.shapes CASE` measures one case in its own process, so that its memory is freed.
+`python -m cluster.experiments.bench.shapes CASE` measures one case in its own process, which frees its memory.
 """
 
 import json
@@ -26,7 +26,7 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S"
 """Peak dense bfloat16 operations a second from vendor data sheets, by a substring of the device name."""
 PAGES = 32
 PROMPT, SHORTEST, LONGEST = 512, 512, 3072
-"""Tokens: the prompt (a brief with a page under revision), and the shortest and longest answer."""
+"""Tokens of the prompt (brief and page under revision), and of the shortest and longest answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ LARGE = Shape(hidden=3584, inner=18944, layers=28, heads=28, key_heads=4, vocab=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A model, its training settings, and the free memory it requires on the GPU and in the machine."""
+    """A model, its training settings, and the GPU and main memory that it requires."""
 
     name: str
     shape: Shape
@@ -72,7 +72,7 @@ CASES = (
 
 
 def bench_shapes() -> Figures:
-    """Tokens a second, their ratio to a plain loop, and the share of the GPU's peak, for each case that fits."""
+    """Tokens a second, ratio to a plain loop, and share of the GPU's peak, for each case that fits."""
     gpu = torch.cuda.get_device_properties(0)
     peak = next((peak for name, peak in PEAKS.items() if name in gpu.name), None)
     if peak is None:
@@ -133,11 +133,11 @@ def config_of(shape: Shape) -> Any:
 
 
 def flops_per_token(case: Case, samples: list[Sample]) -> float:
-    """Mean floating point operations a token, without those added by recomputation.
+    """Mean floating point operations a token, without recomputation.
 
-    Weights: 2 operations each in the forward pass, 2 for activation gradients, and 2 for weight gradients if trained.
-    Attention: 4 · width for each attended token, on average half of the sample, and three times that with the backward
-    pass. The head runs on trained tokens only. Embeddings are table lookups and cost nothing.
+    Weights: 2 operations each forward, 2 for activation gradients, and 2 for weight gradients if trained. Attention: 4
+    · width for each attended token, on average half of the sample, times 3 with the backward pass. The head runs on
+    trained tokens only. Embeddings are table lookups.
     """
     shape, lora = case.shape, bool(case.settings.get("lora_rank"))
     width = shape.hidden // shape.heads

@@ -12,10 +12,7 @@ COPIES = 50
 
 
 def bench_sync() -> Figures:
-    """Seconds of a complete sync between the learner and engine of a run, and its share of the copy bandwidth.
-
-    The copy bandwidth is measured by copying the same number of bytes in this machine's memory.
-    """
+    """Seconds of a complete sync between learner and engine, and its share of the machine's copy bandwidth."""
     syncs = asyncio.run(_syncs())
     seconds, size = median(seconds for seconds, _ in syncs), syncs[0][1]
     copy_s = _copy_s(size)
@@ -30,7 +27,7 @@ def bench_sync() -> Figures:
 
 
 async def _syncs() -> list[tuple[float, int]]:
-    """Seconds and bytes of each sync, without the first one, which connects the processes."""
+    """Seconds and bytes of each sync but the first, which connects."""
     from cluster.distributed import launch
     from cluster.distributed.connection import connect
 
@@ -50,7 +47,7 @@ async def _syncs() -> list[tuple[float, int]]:
 
 
 def _copy_s(size: int) -> float:
-    """Seconds of a plain copy of `size` bytes from memory to memory."""
+    """Seconds of a plain memory copy of `size` bytes."""
     import torch
 
     there, here = torch.ones(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)

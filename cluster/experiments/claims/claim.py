@@ -10,7 +10,7 @@ from learner.promotion import crossed_bootstrap
 Results = Mapping[str, Mapping[int, Result]]
 """Finished runs by variant and seed."""
 Measure = Callable[[Result], Mapping[str, float]]
-"""Returns the measured values of a run: one for each held-out task, or a single one under any name."""
+"""Measured values of a run: one for each held-out task, or a single one."""
 
 
 FEWEST_SEEDS = 3
@@ -19,7 +19,7 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A statement that holds if the confidence interval of a difference is above 0."""
+    """A statement that holds if the interval of a difference is above 0."""
 
     text: str
     variant: str
@@ -211,7 +211,7 @@ def find(
 def student(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and 95 % interval of a few values by Student's t: `(mean, low, high)`; unbounded for a single value.
 
-    A bootstrap of three values is hardly wider than their range, and would be above 0 by chance in one of eight cases.
+    A bootstrap of three values is hardly wider than their range, and is above 0 by chance in one of eight cases.
     """
     from scipy.stats import t
 

@@ -24,9 +24,9 @@ from rollout.files import atomic_write
 SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_zero_rule": "red"}
 """Variants that are drawn, and their colours."""
 WRITERS = ("relook", "vision_only", "no_distillation")
-"""Variants in the inference table. No claim uses the other variants' inference results, so their tables are shorter."""
+"""Variants in the inference table. No claim uses the others' inference results, so their tables are shorter."""
 WIDER = 700
-"""Width of a chart in its own file; the names of variants are longer than labels in a report."""
+"""Width of a standalone chart; variants have longer names than lines of a report."""
 READING = f"""A claim holds where the interval of its difference lies above 0, with at least {FEWEST_SEEDS} seeds. Runs
 are paired by seed, exams by task too. What is measured by task has a bootstrap over seeds and tasks at once
 (`learner/promotion.py`), which with few seeds is too narrow rather than too wide; what has one value a run has

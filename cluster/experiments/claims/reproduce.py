@@ -2,8 +2,9 @@
 
 Trains every variant of a table with every seed, each in its own process, then writes the page of claims. Finished runs
 are skipped and stopped runs are resumed. Finished runs are identified by their settings, among the runs and among the
-result files next to the page, which may come from other machines. Exit codes: 0 success; 2 bad input; 1 some runs
-failed, and the page lists the claims without them; 130 stopped.
+result files next to the page, which may come from other machines.
+
+Exit codes: 0 success; 2 bad input; 1 some runs failed, and the page lists the claims without them; 130 stopped.
 """
 
 import argparse
@@ -42,7 +43,7 @@ class Variant(Settings):
     title: str
     """Title of the variant on the page."""
     set: dict[str, Any] = {}
-    """Settings that differ from the base run, nested as in a settings file."""
+    """Settings that differ from the base run, nested as in its file."""
 
 
 class Quick(Settings):
@@ -66,7 +67,7 @@ class Table(Settings):
     set: dict[str, Any] = {}
     """Settings of all variants."""
     variants: dict[str, Variant] = Field(min_length=1)
-    """Variants by name; the name is the prefix of a run's id."""
+    """Variants by name, the prefix of a run's id."""
     quick: Quick = Quick()
     """Settings of the runs of `--quick`."""
 
@@ -146,8 +147,8 @@ def jobs_of(table: Table, runs: Path, *, quick: bool = False) -> Iterator[Job]:
 def reproduce(jobs: Sequence[Job], train: Train, kept: KeptResults) -> int:
     """Performs the unfinished runs. Returns 0, 1 when some runs failed, or 130 when one was stopped.
 
-    Each result is stored as soon as its run is finished. Raises SettingsError when the settings of a run are rejected,
-    because the other runs would be rejected too.
+    Each result is stored when its run finishes. Raises SettingsError when a run's settings are rejected, because the
+    others would be too.
     """
     failed = []
     for place, job in enumerate(jobs, start=1):
@@ -187,7 +188,7 @@ def alone_in(runs: Path) -> Iterator[None]:
 
 
 def find_result(job: Job, kept: KeptResults) -> Result | None:
-    """Result of a finished run, from its stored file, or from its folder and then stored; None if it is not finished.
+    """Result of a finished run, from its stored file or its folder (then stored); None if unfinished.
 
     Raises CheckpointError for a damaged result.
     """

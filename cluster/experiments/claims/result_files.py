@@ -1,4 +1,4 @@
-"""Stores results as small files next to the page of claims, so that several machines can contribute to one page."""
+"""Stores results as small files next to the page of claims, so that several machines can fill one page."""
 
 import json
 from collections.abc import Mapping

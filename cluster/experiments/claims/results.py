@@ -21,7 +21,7 @@ CURVES = ("step", "valid_render_rate")
 
 @dataclass(frozen=True, kw_only=True)
 class ExamScores:
-    """Results of one exam: the reward of each task's first page and whether it rendered validly."""
+    """Results of one exam by task: reward of the first page and whether it rendered validly."""
 
     rewards: Mapping[str, float]
     valid: Mapping[str, float]
@@ -40,8 +40,8 @@ class Revised:
     better: float
     """Share of first attempts that are better than their page."""
     after_zero: float | None
-    """First revision attempts of pages that earned 0; None if there were none. A policy that ignores the page and
-    writes a new one scores as well here as on other pages."""
+    """First revision attempts of pages that earned 0, or None. A policy that writes a new page instead of revising
+    scores as well here as elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Result:
     before: ExamScores
     """Held-out tasks before training: the base policy."""
     after: ExamScores
-    """Held-out tasks after the last step. The champion's exam is not used: the champion was selected on these tasks."""
+    """Held-out tasks after the last step, not with the champion, which was selected on these tasks."""
     rounds: Sequence[float]
     """Mean reward of the best page after each round, over the episodes of the last LAST_STEPS steps."""
     revised: Revised | None
@@ -74,7 +74,7 @@ class Result:
 
 
 def read_result(path: Path, variant: str, seed: int) -> Result:
-    """Reads the result of a finished run from its folder. Raises CheckpointError when a file is missing or damaged."""
+    """Reads a finished run from its folder. Raises CheckpointError when a file is missing or damaged."""
     store = Store(path)
     summary, about = store.read_json("summary.json"), store.read_json("run.json")
     try:
@@ -111,8 +111,8 @@ def read_exam(path: Path) -> ExamScores:
 def standing(episodes: Sequence[Trajectory], rounds: int) -> list[float]:
     """Mean reward of the current page after round 0, 1, … `rounds`.
 
-    The page is unchanged by a round that accepted no attempt, and by a round that was not played because the previous
-    one accepted none.
+    A round leaves the page unchanged if it accepted nothing, or was not played because the previous one accepted
+    nothing.
     """
     rows: list[list[float]] = []
     for episode in episodes:
@@ -126,8 +126,8 @@ def standing(episodes: Sequence[Trajectory], rounds: int) -> list[float]:
 
 
 def first_revisions(episodes: Sequence[Trajectory]) -> Revised | None:
-    """Statistics of the first revision round. Later rounds are excluded: they revise selected pages, which biases the
-    page's reward upwards."""
+    """Statistics of the first revision round. Later rounds revise selected pages, which biases the page's reward
+    upwards."""
     pairs = []
     for episode in episodes:
         first, attempts = episode.turns[0].accepted, episode.turns[1].attempts if len(episode.turns) > 1 else ()

@@ -27,7 +27,7 @@ RESULTS = (
 
 
 def bench_loop() -> Figures:
-    """The main results, and all other values with the name of their part as a prefix."""
+    """The main results, and all other values prefixed with their part's name."""
     figures: Figures = {}
     for name in os.environ.get("LOOP_PARTS", ",".join(PARTS)).split(","):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:

@@ -34,7 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], Times]] = {
     "critics": ({"critic": {"count": 11}}, Times()),
     "learner": ({}, Times(learn=340)),
 }
-"""Settings and times that make each pool the slowest; every other pool has at least an eighth more capacity."""
+"""Settings and times that make each pool the slowest; the others have at least an eighth more capacity."""
 BASE: dict[str, Any] = {
     "steps": 10**6,
     "groups": 32,

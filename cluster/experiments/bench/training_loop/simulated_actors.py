@@ -37,7 +37,7 @@ from rollout.records import (
 )
 
 TOKENS, CHARS = 800, 3000
-"""Mean length of a page."""
+"""Mean length of a page, in tokens and in characters."""
 CANARY = (1, 2, 3)
 WORDS = "<p>" + "A sentence that a page might have. " * 200
 IDS, LOGPROBS = tuple(range(16 * TOKENS)), tuple(-0.001 * place for place in range(16 * TOKENS))
@@ -81,7 +81,7 @@ class Handle:
 
 
 class Sleeper:
-    """Base of the simulated actors: an index, stage times, and a random generator."""
+    """Base of the simulated actors: index, stage times, random generator."""
 
     def __init__(self, times: Times, place: int) -> None:
         self.times, self.place, self.dice = times, place, random.Random(place)
@@ -227,7 +227,7 @@ class Cluster:
         return LearnerClient(self.ranks, self.engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
 
     def worker(self, settings: RunSettings, path: Path, router: RouterClient | None = None) -> EpisodeWorker:
-        """An episode worker on these pools, built as in `launch`; with a router, it uses the router's permits."""
+        """An episode worker on these pools, built as in `launch`, with the router's permits if given."""
 
         def permits(pool: str) -> RoutedPermits | None:
             return RoutedPermits(router, pool) if router else None

@@ -11,7 +11,7 @@ Ask = Callable[..., Awaitable[Any]]
 
 
 class Stages:
-    """Allows one stage at a time: a call of another stage waits until all calls of the current one have returned."""
+    """Runs one stage at a time: calls of another stage wait until all current calls have returned."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Condition()
@@ -37,7 +37,7 @@ class Stages:
 
 
 def in_lockstep(cast: EpisodeServices) -> EpisodeServices:
-    """Wraps the services of episodes so that all episodes go through their stages together."""
+    """Wraps the services so that all episodes go through their stages together."""
     stages = Stages()
     policy: Any = SimpleNamespace(complete=stages.only("generate", cast.policy.complete))
     renderer: Any = SimpleNamespace(render=stages.only("render", cast.renderer.render))

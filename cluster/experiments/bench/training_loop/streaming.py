@@ -1,9 +1,9 @@
 """Benchmark of streaming against the synchronous loop: the demo's settings, alternating, with new actors each time.
 
-`synchronous` is this loop with `max_staleness = 0`, where episodes overlap within a step; `lockstep` has no overlap at
-all. Each mode starts with the same weights and is measured after its third step, when the stream is full: set-up, exams
-and filling the stream do not count, and the stream stays full to the end. When streaming, the learner has one thread,
-because two threads that synchronise at every operation on shared cores take twice as long.
+`synchronous` is this loop with `max_staleness = 0`, where episodes overlap within a step; `lockstep` has no overlap.
+All modes start with the same weights and are measured after the third step, when the stream is full, which it stays;
+set-up, exams and filling do not count. When streaming, the learner has one thread: two that synchronise at every
+operation on shared cores take twice as long.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class NullObserver:
 
 
 def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
-    """Trajectories a second of each mode (median over rounds), their ratios, and the final rewards of the policies."""
+    """Trajectories a second of each mode (median over rounds), their ratios, and the policies' final rewards."""
     with tempfile.TemporaryDirectory() as folder:
         quick = ("exam.tasks=2", "exam.inference_tasks=1", "browser.cache_mb=0", "report.films=0")
         settings = load_settings(SETTINGS, [f"steps={WARM + STEPS + 8}", f"runs={folder}", *quick, *overrides])
@@ -97,7 +97,7 @@ async def _all(settings: RunSettings, folder: Path) -> Figures:
 
 @asynccontextmanager
 async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
-    """The actors of a run, on a separate Ray instance; the initial weights are saved in the folder."""
+    """A run's actors on a separate Ray instance; the initial weights are saved in the folder."""
     from cluster.distributed import launch
     from cluster.distributed.connection import connect
 

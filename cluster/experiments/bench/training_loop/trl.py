@@ -1,9 +1,9 @@
 """Benchmark against TRL: `GRPOTrainer` with a simple Playwright reward, and this loop, alternating on this machine.
 
 Both use the same policy, built-in tasks, group size, lengths, temperature and learning rate; single turn, on-policy.
-TRL's reward is a straightforward implementation: one browser, a fresh context for each page, one screenshot, the
-embedded critic. This loop takes three screenshots and runs the tasks' probes. Neither distils the critic's feedback,
-which TRL does not support. TRL samples with Transformers, its default.
+TRL's reward uses one browser, a fresh context for each page, one screenshot and the embedded critic. This loop takes
+three screenshots and runs the tasks' probes. Neither distils feedback, which TRL does not support. TRL samples with
+Transformers, its default.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ READ = """() => {
   const root = document.documentElement;
   return {blocks, boxes, background: fill(document.body), document: [root.scrollWidth, root.scrollHeight]};
 }"""
-"""JavaScript that extracts the texts and boxes that the embedded critic compares."""
+"""JavaScript that extracts texts and boxes for the embedded critic."""
 
 
 class PlaywrightReward:
