@@ -1,1 +1,1 @@
-"""What happened: records, ports, errors, prompts, parsing, the episode and its one rule of acceptance."""
+"""Episodes: records, ports, errors, prompts, answer parsing, and the acceptance rule of Forced Optimization."""

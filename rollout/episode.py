@@ -1,8 +1,8 @@
-"""One episode: write a page, look at it, hear what is wrong, revise; only what improves is admitted.
+"""Runs one episode: generate a page, render it, judge it, and revise; only improvements are accepted.
 
-The stage is anyone who satisfies the ports: a cluster or a test double. The policy's mistakes come back as
-data in the trajectory. A machine fault is retried here; when the retries are used up it leaves as `MachineError`
-and the caller drops the episode. It never becomes a reward.
+The services implement `rollout.ports`: a cluster or test doubles. Errors of the policy are data in the trajectory.
+Machine faults are retried; when the retries are used up, `MachineError` is raised and the caller drops the episode. A
+machine fault never becomes a reward.
 """
 
 import asyncio
@@ -43,10 +43,10 @@ BACKOFF_S = 0.5
 async def play(
     task: Task, cast: EpisodeServices, settings: EpisodeSettings, *, seed: int, sibling: int = 0
 ) -> Trajectory:
-    """Plays one episode of a task: the same arguments and cast, the same trajectory.
+    """Runs one episode of a task; equal arguments and services give an equal trajectory.
 
-    Raises MachineError once its retries are used up, TaskFileError for a reference page that does not render,
-    PromptTooLong for a task's own prompt.
+    Raises MachineError when the retries are used up, TaskFileError when the reference page does not render, and
+    PromptTooLong for the task's own prompt.
     """
     started = time.monotonic()
     episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
@@ -57,7 +57,7 @@ async def play(
             break
         try:
             turns.append(await episode.revision(number, best))
-        except PromptTooLong:  # The policy's page is as long as that: what was reached stands.
+        except PromptTooLong:  # A long page overflowed the revision prompt: keep the accepted turns.
             context_full = True
             break
     return Trajectory(
@@ -73,7 +73,7 @@ async def play(
 
 @dataclass(kw_only=True)
 class Episode:
-    """The moves of one episode, and the machine faults it survived."""
+    """The steps of one episode, and its retried machine faults."""
 
     task: Task
     cast: EpisodeServices
@@ -82,16 +82,16 @@ class Episode:
     faults: list[str] = field(default_factory=list, init=False)
 
     async def first_turn(self) -> Turn:
-        """Round 0: its one attempt is what the others must beat, whatever it is worth."""
+        """Round 0: its single attempt is accepted whatever its reward, as the baseline of later rounds."""
         (completion,) = await self.sample(prompts.first(self.task), num=1, seed=seed_of(self.seed, 0, 0))
         attempt = await self.assess(completion, round_=0, index=0)
         return Turn(round=0, attempts=(replace(attempt, verdict="accepted"),))
 
     async def revision(self, number: int, best: Attempt) -> Turn:
-        """One round of Forced Optimization: samples until one attempt improves or `attempts` are used up.
+        """Runs one round of Forced Optimization: samples until an attempt improves or `attempts` are used up.
 
-        Attempts sampled at once are judged in sampling order and the first that improves is accepted;
-        those past it are recorded unjudged.
+        Attempts sampled together are judged in sampling order; the first improvement is accepted, the rest stay
+        unjudged.
         """
         messages = prompts.revise(self.task, best.page, best.feedback)
         attempts: list[Attempt] = []
@@ -111,8 +111,7 @@ class Episode:
         return Turn(round=number, attempts=tuple(attempts))
 
     async def decide(self, attempt: Attempt, best: Attempt) -> Attempt:
-        """The attempt with its verdict against the best so far: by its reward, then by a comparison where one is
-        wanted and both pages can be shown."""
+        """Sets an attempt's verdict by its reward and, with `pairwise` and two valid renders, by a comparison."""
         if not self.settings.forced:
             return replace(attempt, verdict="accepted")
         if not improves(attempt.total, best.total, self.settings.margin):
@@ -127,7 +126,7 @@ class Episode:
         return replace(attempt, verdict=verdict, comparison=compared, seconds=seconds)
 
     async def compare(self, old: Page, new: Page, seconds: dict[str, float]) -> Comparison:
-        """Both pages side by side. Renderers remember them; a picture that was lost since is taken again."""
+        """Compares two pages. Renders come from the cache; a page with a lost screenshot is rendered again."""
         before, after = await self.again(old), await self.again(new)
         reference = await render_reference(self.task, self.cast.renderer)
         started = time.monotonic()
@@ -136,20 +135,20 @@ class Episode:
         return compared
 
     async def again(self, page: Page) -> RenderedPage:
-        """A page that rendered validly before, shown once more."""
+        """Renders a previously valid page again. Raises BrowserFault when it is no longer valid."""
         render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} rendered before, now it is {render.outcome!r}")
         return page, render
 
     def unused(self, completion: Completion, round_: int, index: int) -> Attempt:
-        """What was sampled past the accepted attempt: kept, never judged."""
+        """Records a completion sampled past the accepted attempt, unjudged."""
         return Attempt(
             round=round_, index=index, completion=completion, page=parse_page(completion.text), verdict="unused"
         )
 
     async def sample(self, messages: tuple[Message, ...], *, num: int, seed: int) -> tuple[Completion, ...]:
-        """Completions of one prompt, in sampling order."""
+        """Samples `num` completions of one prompt, in sampling order."""
         request = Request(
             messages=messages,
             num=num,
@@ -161,7 +160,7 @@ class Episode:
         return await self.with_retries(lambda: self.cast.policy.complete(request))
 
     async def assess(self, completion: Completion, *, round_: int, index: int) -> Attempt:
-        """Parses, renders and judges one completion. Its verdict is `not_better` until someone accepts it."""
+        """Parses, renders and judges one completion. The initial verdict is `not_better`."""
         page = parse_page(completion.text)
         seconds = {"generate": completion.seconds}
         render = critique = None
@@ -180,7 +179,7 @@ class Episode:
         )
 
     async def look(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
-        """Render and critique, asked for together: a picture that is lost before it is judged is taken again."""
+        """Renders and critiques a page in one retried step: a screenshot lost before judging is taken again."""
         started = time.monotonic()
         render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
         seconds["render"] = time.monotonic() - started
@@ -193,7 +192,7 @@ class Episode:
         return render, critique
 
     async def with_retries(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks again after a machine fault, up to `retries` times for the whole episode."""
+        """Calls `ask` and retries it after machine faults, up to `retries` times an episode."""
         while True:
             try:
                 return await ask()

@@ -1,56 +1,56 @@
-"""What can go wrong, by who has to act on it.
+"""Exception hierarchy of the system, grouped by how each error is handled.
 
     RelookError
-    ├── BadInput             what a person gave is unusable: one line, exit code 2 (1 once a run has begun)
+    ├── BadInput             unusable user input: one line, exit code 2 (1 once a run has begun)
     │   ├── SettingsError    a setting, or a combination of settings
     │   ├── TaskFileError    a task file, or a row in it
-    │   ├── ModelError       a model that cannot be trained: its files, its chat template, or what it computes
+    │   ├── ModelError       a model that cannot be trained: its files, its chat template, or its computation
     │   └── CheckpointError  a checkpoint that is missing, damaged or of another shape
-    ├── MachineError         the machinery failed: retried, then dropped and counted, never a reward
-    │   ├── EngineFault      a policy engine died, hung or answered nonsense
+    ├── MachineError         infrastructure failure: retried, then dropped and counted, never a reward
+    │   ├── EngineFault      a policy engine died, hung or returned an invalid answer
     │   ├── BrowserFault     a browser was lost or cannot be launched
-    │   │   └── PictureLost  a screenshot went with the browser that took it: render the page again
-    │   ├── CriticFault      a critic timed out, refused or answered with something unreadable
-    │   │   └── AnswerFault  the last of these: asked once more, it may answer well
+    │   │   └── PictureLost  a screenshot was lost with its browser: render the page again
+    │   ├── CriticFault      a critic timed out, refused or returned an unreadable answer
+    │   │   └── AnswerFault  an unreadable answer: the request may succeed when repeated
     │   ├── LearnerFault     a learner rank died
     │   └── StorageFault     the disk is full or cannot be written
-    ├── CapacityError        what was asked for does not fit on this machine or cluster
-    ├── BudgetSpent          what critics may cost is spent: the run stops in order, and can be resumed
+    ├── CapacityError        the requested resources do not fit on this machine or cluster
+    ├── BudgetSpent          the critics' budget is used up: the run stops cleanly and can be resumed
     └── SyncError            the engines do not hold the learner's weights: the run must stop
 
-The policy's own mistakes are not in this tree: they are data, and earn a reward of zero.
-Any other exception is a bug and stops the run with its traceback.
+Errors of the policy are not in this tree: they are data with a reward of zero. Any other exception is a bug and stops
+the run with its traceback.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
 MAX_FAULT_CHARS = 300
-"""Length of a fault's line in the records of a run."""
+"""Maximum length of a fault's line in a run's records."""
 
 
 class RelookError(Exception):
-    """Base of everything this system raises on purpose; its message is one line for a person."""
+    """Base class of all intentional exceptions; the message is one line for the user."""
 
 
 class BadInput(RelookError):
-    """What a person gave is unusable. The message says what, what it got, what it wanted, what to do."""
+    """User input is unusable. The message names the input, the value received, the value wanted, and the fix."""
 
 
 class SettingsError(BadInput):
-    """A setting is unknown, out of range or at odds with another one."""
+    """A setting is unknown, out of range or in conflict with another setting."""
 
 
 class PromptTooLong(SettingsError):
-    """A prompt leaves no room for an answer in the model's context. A revision's ends its episode and no more."""
+    """A prompt leaves no room for an answer in the model's context. For a revision prompt, only the episode ends."""
 
 
 class TaskFileError(BadInput):
-    """A task file is missing, truncated, or has a row that is not a task."""
+    """A task file is missing, truncated, or has an invalid row."""
 
 
 class ModelError(BadInput):
-    """A model directory is unusable, or learner and engine cannot compute exactly what the model does."""
+    """A model directory is unusable, or learner and engine cannot reproduce the model's computation exactly."""
 
 
 class CheckpointError(BadInput):
@@ -58,30 +58,30 @@ class CheckpointError(BadInput):
 
 
 class MachineError(RelookError):
-    """The machinery failed. Retried, then the episode is dropped and counted; never scored."""
+    """Infrastructure failure. Retried, then the episode is dropped and counted; never scored."""
 
 
 class EngineFault(MachineError):
-    """A policy engine died, hung or answered with something that is not a completion."""
+    """A policy engine died, hung or returned something that is not a completion."""
 
 
 class BrowserFault(MachineError):
-    """A browser was lost for its own reasons, or cannot be launched."""
+    """A browser was lost for reasons unrelated to the page, or cannot be launched."""
 
 
 class PictureLost(BrowserFault):
-    """A screenshot is gone with the browser that took it; rendering the page again brings it back."""
+    """A screenshot was lost with the browser that took it; rendering the page again restores it."""
 
 
 class CriticFault(MachineError):
-    """A critic timed out, refused, or answered with something unreadable."""
+    """A critic timed out, refused, or returned an unreadable answer."""
 
 
 class AnswerFault(CriticFault):
-    """A critic's answer is no judgment: unreadable, truncated, a refusal, or out of range."""
+    """A critic's answer is not a valid judgment: unreadable, truncated, a refusal, or out of range."""
 
     hint = "Answer with one JSON object in the form asked for, and nothing else."
-    """What the critic is told when it is asked again: no words of its answer, which may be words of a page."""
+    """Added when the request is repeated. It quotes none of the answer, which may contain text of the page."""
 
 
 class LearnerFault(MachineError):
@@ -93,11 +93,11 @@ class StorageFault(MachineError):
 
 
 class CapacityError(RelookError):
-    """What was asked for does not fit: names the bundle, and what the machine or cluster has."""
+    """The requested resources do not fit: the message names the bundle and the available resources."""
 
 
 class BudgetSpent(RelookError):
-    """The critics have cost what they may: no fault of a machine, so nothing is asked again."""
+    """The critics' budget is used up. Not a machine fault, so nothing is retried."""
 
 
 class SyncError(RelookError):
@@ -105,17 +105,17 @@ class SyncError(RelookError):
 
 
 def fault_line(fault: MachineError) -> str:
-    """A fault in one bounded line, for the records of a run: `BrowserFault: two browsers stood still`."""
+    """Formats a fault as one bounded line for the records of a run: `BrowserFault: two browsers stood still`."""
     return f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:MAX_FAULT_CHARS]
 
 
 def fault_kinds(lines: Sequence[str]) -> dict[str, int]:
-    """How many of these lines are of each kind of fault, most frequent first."""
+    """Number of lines of each fault class, most frequent first."""
     return dict(Counter(line.partition(":")[0] for line in lines).most_common())
 
 
 def fault_summary(lines: Sequence[str]) -> str:
-    """Each kind of fault with its count and its last message; empty for no lines.
+    """Each fault class with its count and last message; empty for no lines.
 
     Example: `2 x BrowserFault, the last: two browsers stood still`.
     """

@@ -1,8 +1,8 @@
-"""Finds the ```html blocks of an answer. A page may hold fences of its own, which do not end its block.
+"""Finds the ```html blocks of an answer, including pages that contain fences themselves.
 
-A CommonMark parser would end the block at the first of them, and would not see a fence right below a line that is a
-tag, such as `</think>`. So the page's own structure is read: what stands in scripts, styles, text areas, titles,
-comments and attributes ends nothing, and a document that has begun ends after its `</html>`.
+A CommonMark parser would end the block at the first inner fence, and would miss a fence directly below a tag on a line,
+such as `</think>`. This parser reads the page's structure: fences inside scripts, styles, text areas, titles, comments
+and attributes are ignored, and a document ends after its `</html>`.
 """
 
 import re
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 FENCE = re.compile(r"(?<!`)(?P<ticks>`{3,})(?P<info>[^`\n]*)")
 HTML = re.compile(r"[{.]*(?:x?html?5?|[\w./\\-]+\.x?html?)(?![\w-])", re.IGNORECASE)
-"""What follows the backticks of a page: `html`, also with attributes, or the name of a file."""
+"""Info string of a page's fence: `html`, optionally with attributes, or a file name."""
 DOCUMENT = re.compile(r"\s*+(?:<!--.{0,2000}?-->\s*+)*+<(?:!doctype\s|html\b)", re.IGNORECASE | re.DOTALL)
-"""How a whole document begins."""
+"""Start of a whole HTML document."""
 END_THOUGHT = re.compile(r"</think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>")
-"""What separates a model's thought from its answer: Qwen and DeepSeek, Mistral, gpt-oss."""
+"""Separators between a model's thought and its answer: Qwen and DeepSeek, Mistral, gpt-oss."""
 TOKEN = re.compile(
     r"""(?P<comment><!--)
     | (?P<end></html\s*>)
@@ -23,35 +23,35 @@ TOKEN = re.compile(
     | (?<!`)(?P<ticks>`{3,})(?P<info>[^`\n]*)""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""What matters in a page's source: a comment, the end of the document, a start tag with its attributes, a fence."""
+"""Tokens of a page's source that the parser needs: comment, end of document, start tag with attributes, fence."""
 RAW = frozenset({"script", "style", "textarea", "title", "xmp"})
-"""Elements whose content holds no tags."""
+"""Elements with raw text content, in which tags are not parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One block of an answer, from its opening fence on."""
+    """One block of an answer, starting at its opening fence."""
 
     start: int
-    """Where the opening fence begins."""
+    """Offset of the opening fence."""
     html: str | None
-    """What it holds; None while it is not closed."""
+    """Content of the block; None if it is not closed."""
     stop: int
-    """Where it ends: behind the backticks of its closing fence, or where another page begins, or with the text."""
+    """End offset: after the closing fence's backticks, at the start of another page, or at the end of the text."""
     plain: bool
-    """Whether it is fenced as asked for: nothing but `html` behind the opening fence, both on lines of their own."""
+    """Whether the fences have the requested form: an info string of exactly `html`, both fences on their own lines."""
     ended: bool
-    """Whether its document has come to `</html>`."""
+    """Whether the document was ended by `</html>`."""
 
 
 def blocks(text: str, *, unnamed: bool = False) -> list[Block]:
-    """The html blocks of a text, in order. `unnamed` finds the blocks of other names that hold a whole document."""
+    """Returns the html blocks of a text in order; with `unnamed`, blocks of any name with a whole document."""
     found: list[Block] = []
     position = 0
     while (opening := _opening(text, position, unnamed)) is not None:
         block = _block(text, opening)
         if block.html is None and block.stop == len(text):
-            # A draft in a thought may never be closed: what follows the thought is looked at by itself.
+            # A draft in a thought may stay unclosed: search again from the end of the thought.
             ends = [match.end() for match in END_THOUGHT.finditer(text, opening.end())]
             found.append(block)
             if not ends:
@@ -69,7 +69,7 @@ def _opening(text: str, position: int, unnamed: bool = False) -> re.Match[str] |
 
 
 def _opens(fence: re.Match[str], unnamed: bool = False) -> bool:
-    """Whether a fence opens a page. In the middle of a line, and in prose, it only speaks of one."""
+    """Whether a fence opens a page; in the middle of a line, or in prose, it is only a mention."""
     text: str = fence.string
     info: str = fence["info"].strip()
     if fence.end() < len(text) and text[fence.end()] != "\n":
@@ -91,7 +91,7 @@ def _begins_line(fence: re.Match[str]) -> bool:
 
 
 def _block(text: str, opening: re.Match[str]) -> Block:
-    """The block that an opening fence begins. Where no fence as long as a long one closes it, a short one may."""
+    """Reads the block after an opening fence. If no fence as long as a longer one closes it, three backticks may."""
     length = len(opening["ticks"])
     closing = _closing(text, opening, length)
     if length > 3 and not isinstance(closing.fence, re.Match):
@@ -110,18 +110,18 @@ def _block(text: str, opening: re.Match[str]) -> Block:
 
 @dataclass(slots=True)
 class _Closing:
-    """How a block ends: the fence that closes it, or the place where the search for one ended."""
+    """How a block ends: the closing fence, or the offset at which the search ended."""
 
     fence: "re.Match[str] | int"
     ended: bool = False
 
 
 def _closing(text: str, opening: re.Match[str], length: int) -> _Closing:
-    """Looks for the fence that closes a block.
+    """Finds the fence that closes a block.
 
-    In a document, that is the first one after `</html>`; one before may belong to what the document shows, and closes
-    the block only if no `</html>` follows. In a fragment, fences that name a language are paired with those that do
-    not, and the first that is left over closes the block.
+    In a document, it is the first fence after `</html>`; an earlier fence may belong to the page's content, and closes
+    the block only if no `</html>` follows. In a fragment, fences with a language name are paired with fences without
+    one, and the first unpaired fence closes the block.
     """
     document = DOCUMENT.match(text, opening.end()) is not None
     depth, ended = 0, False
@@ -146,7 +146,7 @@ def _closing(text: str, opening: re.Match[str], length: int) -> _Closing:
 
 
 def _names(fence: re.Match[str]) -> bool:
-    """Whether a fence names a language, and so opens something: one word behind the backticks."""
+    """Whether a fence names a language (one word) and so opens a nested block."""
     info: str = fence["info"]
     words = info.split()
     return (
@@ -155,7 +155,7 @@ def _names(fence: re.Match[str]) -> bool:
 
 
 def _tokens(text: str, position: int) -> Iterator[re.Match[str]]:
-    """The fences and ends of the document in a page's source, outside of comments, attributes and raw text."""
+    """Yields fences and ends of the document in a page's source, outside comments, attributes and raw text."""
     endless: set[str] = set()
     while (token := TOKEN.search(text, position)) is not None:
         position = token.end()
@@ -173,7 +173,7 @@ def _tokens(text: str, position: int) -> Iterator[re.Match[str]]:
 
 
 def _leaves_thought(text: str, start: int, stop: int) -> bool:
-    """Whether a thought ends within a range and a page begins after that: then no element spans it."""
+    """Whether a thought ends within a range and a page begins after it; then no element spans the range."""
     thought = END_THOUGHT.search(text, start, stop)
     opening = thought and next((match for match in FENCE.finditer(text, thought.end(), stop) if _opens(match)), None)
     return opening is not None

@@ -1,4 +1,4 @@
-"""Checks of the fields of a task's row. A failure is one line: the row, the field, what it holds, what to do."""
+"""Validates the fields of a task row. Errors are one line: the row, the field, its value, and the fix."""
 
 import difflib
 import json
@@ -12,7 +12,7 @@ from rollout.errors import TaskFileError
 Row = dict[str, Any]
 SURROGATE = re.compile("[\ud800-\udfff]")
 SHOWN = 60
-"""Characters of an unusable value that an error quotes."""
+"""Maximum length of an invalid value quoted in an error."""
 
 
 def check_names(where: str, row: Row, names: Sequence[str]) -> None:
@@ -31,14 +31,14 @@ def check_names(where: str, row: Row, names: Sequence[str]) -> None:
 
 
 def object_of(where: str, value: object) -> Row:
-    """The value, if it is an object."""
+    """Returns the value. Raises TaskFileError when it is not an object."""
     if not isinstance(value, dict):
         raise TaskFileError(f"{where}: got {show(value)}, wanted an object")
     return value
 
 
 def list_of(where: str, row: Row, name: str) -> list[Any]:
-    """A field that is a list, or the JSON text of one, as tables without nested columns hold it; null is empty."""
+    """Returns a list field, given as a list or (in tables without nested columns) as JSON text; null is empty."""
     value = row.get(name)
     if value is None:
         return []
@@ -51,7 +51,7 @@ def list_of(where: str, row: Row, name: str) -> list[Any]:
 
 
 def id_of(where: str, row: Row) -> str:
-    """The `id`: a text, or a whole number, which is read as its digits."""
+    """Returns the `id`: text, or an integer, which is converted to its digits."""
     value = row.get("id")
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -59,7 +59,7 @@ def id_of(where: str, row: Row) -> str:
 
 
 def text_of(where: str, row: Row, name: str) -> str:
-    """A field that is a text and not empty."""
+    """Returns a text field. Raises TaskFileError if it is missing, empty or has a lone surrogate."""
     value = row.get(name)
     if value is None:
         raise TaskFileError(f"{where}: `{name}` is missing, wanted a text")
@@ -71,6 +71,6 @@ def text_of(where: str, row: Row, name: str) -> str:
 
 
 def show(value: object) -> str:
-    """A value on one line, cut where it is long."""
+    """The `repr` of a value, truncated to `SHOWN` characters."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Atomic file writes: a temporary file in the same folder, then a rename."""
 
 import os
 import secrets
@@ -9,9 +9,9 @@ from rollout.errors import StorageFault
 
 
 def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> Path:
-    """Writes a file beside its place, then renames it. Raises StorageFault; nothing half-written remains.
+    """Writes to a temporary file in the same folder, then renames it. Raises StorageFault.
 
-    `durable` waits until the bytes are on the disk; what can be made again need not.
+    An error leaves no partial file. `durable` calls fsync; files that can be recreated do not need it.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -23,7 +23,7 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True) -> Path:
                 os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        with suppress(OSError):  # It may not be there, or not be removable for the same reason.
+        with suppress(OSError):  # The file may not exist, or removal may fail for the same reason.
             aside.unlink()
         raise StorageFault(f"cannot write {path}: {error.strerror or error}; free space there and resume") from error
     return path

@@ -1,4 +1,4 @@
-"""The rows of a JSON file, however it is laid out: one object a line, objects over several lines, or one array."""
+"""Reads the rows of a JSON file: one object a line, objects over several lines, or one array."""
 
 import json
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ from rollout.errors import TaskFileError
 from rollout.fields import Row, show
 
 Value = tuple[str, Any]
-"""Where in the file a value begins, and the value."""
+"""Position of a value in the file, and the value."""
 
 
 class RepeatedKey(ValueError):
-    """A JSON object has the same key twice, of which readers silently keep one."""
+    """A JSON object contains a key twice; readers would silently keep one value."""
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Each object and where it is. Raises TaskFileError for what is not JSON, and for values that are no objects."""
+    """Yields each object and its position. Raises TaskFileError for invalid JSON and for values that are no objects."""
     text = _text(path)
     try:
         values = _lines(path, text)
     except TaskFileError:
-        # Objects over several lines are no JSON lines. Where the file is not JSON either, the line is the better word.
+        # Try objects over several lines. If the file is not JSON at all, the line's error is more useful.
         streamed = _stream(path, text)
         if streamed is None:
             raise
@@ -36,7 +36,7 @@ def json_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _text(path: Path) -> str:
-    """The file's text: UTF-8, or UTF-16 where a byte-order mark says so."""
+    """Decodes the file: UTF-8, or UTF-16 if it starts with a byte-order mark."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -67,7 +67,7 @@ def _lines(path: Path, text: str) -> list[Value]:
 
 
 def _stream(path: Path, text: str) -> list[Value] | None:
-    """JSON values one after another, wherever lines end; None where the text is something else."""
+    """Parses concatenated JSON values regardless of line breaks; None if the text is not JSON."""
     decoder, found, place = json.JSONDecoder(object_pairs_hook=_object), list[Value](), 0
     while place < len(text):
         if text[place].isspace():

@@ -1,7 +1,7 @@
-"""Reads what the policy wrote. A text that holds no page is a fact about the policy, not an error.
+"""Parses the policy's answers. A text without a page is a result, not an error.
 
-A page is read where a person would find it: an unusual form costs the share of the reward that is for form, and the
-strict zero is for answers that hold no whole page.
+Pages are parsed leniently: an unusual form costs the format share of the reward, and the strict zero applies only to
+answers without a whole page.
 """
 
 import re
@@ -17,9 +17,9 @@ MAX_SENTENCE_CHARS = 400
 
 
 def parse_page(text: str) -> Page:
-    """The page in a completion; `html` is None, and `problem` says why, when there is not exactly one.
+    """Parses the page of a completion; unless there is exactly one, `html` is None and `problem` gives the reason.
 
-    What precedes `</think>` is a thought, also where the chat template has opened it; pages drafted there do not count.
+    Text before `</think>` is the thought, even if the chat template opened it; pages drafted in it do not count.
     """
     thought, body = _split(text.replace("\r\n", "\n"))
     found = _found(body)
@@ -36,10 +36,10 @@ def parse_page(text: str) -> Page:
 
 
 def is_over(text: str, stop: str, *, thinking: bool = False) -> bool:
-    """Whether the `stop` string at the end of a text ends the answer: not where a thought or a page quotes it.
+    """Whether the `stop` string at the end of a text ends the answer, rather than being quoted in a thought or a page.
 
-    `thinking` says that the chat template has opened the thought. A page whose document has ended is over, fence or no
-    fence, and so is a thought that was never closed once a whole page stands below it.
+    `thinking` means that the chat template opened the thought. A page with an ended document is complete with or
+    without a closing fence; so is an unclosed thought that is followed by a whole page.
     """
     text = text.removesuffix(stop).replace("\r\n", "\n")
     found = blocks(text)
@@ -50,7 +50,7 @@ def is_over(text: str, stop: str, *, thinking: bool = False) -> bool:
 
 
 def parse_feedback(text: str) -> tuple[str, ...]:
-    """The sentences of a review the policy wrote, bounded in number and length; empty when it wrote none."""
+    """Parses the sentences of the policy's review, bounded in number and length."""
     _, body = _split(text.replace("\r\n", "\n"))
     body = END_THOUGHT.split(body)[-1].split(END_FEEDBACK, 1)[0].rpartition(FEEDBACK)[2]
     sentences = (line.strip()[2:].strip() for line in body.splitlines() if line.strip().startswith("- "))
@@ -58,12 +58,12 @@ def parse_feedback(text: str) -> tuple[str, ...]:
 
 
 def _found(text: str) -> list[Block]:
-    """The html blocks; where there are none, the blocks of other names that hold a whole document."""
+    """The html blocks, or else blocks of other names that contain a whole document."""
     return blocks(text) or [one for one in blocks(text, unnamed=True) if one.html is not None]
 
 
 def _split(text: str) -> tuple[str, str]:
-    """The thought that a text opens and closes, and what follows it."""
+    """Splits a text into the thought at its start and the remaining text."""
     opening = THOUGHT.match(text)
     end = opening and END_THOUGHT.search(text, opening.end())
     if opening is None or end is None:
@@ -72,7 +72,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _thought_end(text: str, found: list[Block]) -> re.Match[str] | None:
-    """The last `</think>` before the last block, other than those that pages quote."""
+    """The last end-of-thought marker before the last block, ignoring markers quoted inside pages."""
     last = found[-1].start if found else 0
     closed = [one for one in found if one.html is not None]
     ends = END_THOUGHT.finditer(text, 0, last)

@@ -1,6 +1,7 @@
-"""The sockets: what the episode and the loop need done, never who does it.
+"""Protocols of the services that episodes and the training loop depend on.
 
-All methods are asynchronous; all may raise `MachineError`, and nothing else but bugs.
+All methods are asynchronous and may raise `MachineError`. Some raise other errors of `rollout.errors` that end an
+episode or the run, such as PromptTooLong and BudgetSpent. Any other exception is a bug.
 """
 
 from collections.abc import Callable
@@ -25,76 +26,76 @@ from rollout.records import (
 )
 
 RenderedPage = tuple[Page, Render]
-"""A page, and what a browser made of it."""
+"""A page and its render."""
 
 
 class Policy(Protocol):
-    """Writes: pages, revisions, its own feedback."""
+    """The language model: generates pages, revisions and its own feedback."""
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
-        """`request.num` completions in sampling order."""
+        """Returns `request.num` completions in sampling order."""
         ...
 
 
 class Renderer(Protocol):
-    """Shows a page and operates it."""
+    """Renders a page in a browser and runs its probes."""
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
-        """What a browser makes of `page.html`, which is not None. A page's own faults are outcomes, not errors.
+        """Renders `page.html`, which must not be None. Faults of the page are outcomes, not errors.
 
-        Timed pictures and probes are those of the first viewport, or of the settings'; each further one adds a view.
+        Timed screenshots and probes use the first viewport, or the settings' one; each further viewport adds a view.
         """
         ...
 
 
 class Critic(Protocol):
-    """Looks at a render and says how good it is and what to change."""
+    """Scores a render and writes feedback on it."""
 
     async def judge(
         self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
     ) -> Critique:
-        """Judges a valid render; `reference` is the render of the task's reference page, where it has one.
+        """Judges a valid render. `reference` is the render of the task's reference page, if it has one.
 
-        `fresh` asks anew what was judged before, and remembers nothing of it.
+        `fresh` bypasses the judgment cache for reading and writing.
         """
         ...
 
     async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
-        """Which of two pages that render validly is better, asked in both orders."""
+        """Compares two pages that render validly, in both orders."""
         ...
 
 
 class Learner(Protocol):
-    """Changes the policy."""
+    """Trains the policy."""
 
     async def update(self, batch: Batch) -> Update:
-        """One optimizer step; the version rises by one."""
+        """Performs one optimizer step and increments the version by one."""
         ...
 
     async def sync(self) -> Sync:
-        """Puts the learner's weights into every engine and proves it. Raises SyncError when the proof fails."""
+        """Copies the learner's weights into every engine and verifies them. Raises SyncError on a mismatch."""
         ...
 
     async def save(self, path: Path) -> None:
-        """Writes a checkpoint aside and renames it to `path`."""
+        """Writes a checkpoint to a temporary folder and renames it to `path`."""
         ...
 
     async def load(self, path: Path) -> None:
-        """Restores weights, optimizer, scheduler, version and generators. Raises CheckpointError."""
+        """Restores weights, optimizer, scheduler, version and random generators. Raises CheckpointError."""
         ...
 
     async def export(self, path: Path) -> None:
-        """Writes the weights as a Hugging Face directory."""
+        """Writes the weights as a Hugging Face model directory."""
         ...
 
 
 Score = Callable[[Page, Render | None, Critique | None, Task], Reward]
-"""The reward of a page from what is known of it: pure, see `reward.score`."""
+"""Pure function that returns the reward of a page; see `reward.score`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeServices:
-    """Who plays an episode: everything but the learner."""
+    """The services that an episode uses: all ports except the learner."""
 
     policy: Policy
     renderer: Renderer

@@ -1,4 +1,4 @@
-"""Reads the probes of a task: what no browser could do, or would always find true, is refused here."""
+"""Parses and validates the probes of a task; rejects steps that cannot be executed or would always hold."""
 
 import math
 from dataclasses import fields
@@ -26,7 +26,7 @@ KEYS = (
     "ArrowDown",
     "Space",
 )
-"""Keys that have a name; any other key is the single character that it types."""
+"""Named keys; any other key is given as the single character it types."""
 LONGEST_WAIT_MS = 10_000
 NEEDS: dict[str, tuple[str, ...]] = {
     "click": ("selector",),
@@ -41,11 +41,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "expect_style": ("selector", "name", "value"),
     "expect_change": (),
 }
-"""Fields that each kind of step cannot do without."""
+"""Required fields of each kind of step."""
 
 
 def probe_of(where: str, value: Any) -> Probe:
-    """The probe in a field. Raises TaskFileError."""
+    """Parses a probe. Raises TaskFileError."""
     row = object_of(where, value)
     check_names(where, row, ("name", "steps"))
     steps = list_of(where, row, "steps")

@@ -1,15 +1,15 @@
-"""What the policy is told, as messages: the first page, a revision, its own review.
+"""Builds the policy's prompts as messages: first page, revision, and self-review.
 
-The engine's tokenizer turns messages into ids with its chat template. The built-in policy's template leaves
-the system message out: it was trained on the conventions that message states.
+The engine's tokenizer converts messages to ids with its chat template. The built-in policy's template omits the system
+message, because that policy was trained on the conventions it states.
 """
 
 from rollout.records import Message, Page, Task
 
 GET_FEEDBACK = "<get_feedback/>"
-"""What the policy writes to ask for a render and a critique; it ends a page."""
+"""Marker that ends a page and requests a render and a critique."""
 REVIEW = "<review/>"
-"""What the policy is shown when it must criticise the page itself."""
+"""Marker that asks the policy to criticise its own page."""
 END_FEEDBACK = "</feedback>"
 
 PAGE_STOP = (GET_FEEDBACK,)
@@ -31,19 +31,19 @@ with "- ", worst first, between <feedback> and {END_FEEDBACK}.""",
 
 
 def answer(html: str, thought: str = "") -> str:
-    """A page in the form the policy is asked to write it in."""
+    """Formats a page as an answer of the policy."""
     think = f"<think>{thought}</think>\n" if thought else ""
     return f"{think}```html\n{html}\n```\n{GET_FEEDBACK}"
 
 
 def feedback_text(sentences: tuple[str, ...]) -> str:
-    """Feedback sentences in the form the policy reads and writes them in."""
+    """Formats feedback sentences in the form that the policy reads and writes."""
     lines = "\n".join(f"- {sentence}" for sentence in sentences)
     return f"<feedback>\n{lines}\n{END_FEEDBACK}"
 
 
 def system(libraries: tuple[str, ...] = ()) -> Message:
-    """The conventions of an answer, and what its page may load."""
+    """The system message: the form of an answer, and the libraries that may be loaded."""
     if not libraries:
         return SYSTEM
     told = LIBRARIES.format(libraries=", ".join(libraries))
@@ -51,12 +51,12 @@ def system(libraries: tuple[str, ...] = ()) -> Message:
 
 
 def first(task: Task) -> tuple[Message, ...]:
-    """Asks for the page of a task."""
+    """Prompt for the first page of a task."""
     return (system(task.libraries), Message(role="user", content=task.brief))
 
 
 def revise(task: Task, best: Page | None, feedback: tuple[str, ...]) -> tuple[Message, ...]:
-    """Asks for a better page than `best`, given what was said of it."""
+    """Prompt for a better page than `best`, given the feedback on it."""
     shown = answer(best.html) if best is not None and best.html is not None else GET_FEEDBACK
     return (
         *first(task),
@@ -66,6 +66,6 @@ def revise(task: Task, best: Page | None, feedback: tuple[str, ...]) -> tuple[Me
 
 
 def review(task: Task, page: Page) -> tuple[Message, ...]:
-    """Asks the policy what is wrong with its own page."""
+    """Prompt for the policy's review of its own page."""
     shown = answer(page.html) if page.html is not None else GET_FEEDBACK
     return (*first(task), Message(role="assistant", content=shown), Message(role="user", content=REVIEW))

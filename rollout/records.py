@@ -1,7 +1,7 @@
-"""The records, in the order they are born. None changes after birth.
+"""Immutable records of an episode and an update, in order of creation.
 
     Task → Completion → Page → Render → Critique → Reward → Comparison → Attempt → Turn → Trajectory
-         → Group → Sample, Lesson, Hindsight → Batch → Update
+         → Group → Sample, FeedbackTarget, RevisionTarget → Batch → Update
 
 Units: time in seconds unless a name ends in `_ms`; lengths in CSS pixels; scores and rewards in [0, 1].
 """
@@ -40,42 +40,43 @@ Outcome = Literal[
 ]
 
 Verdict = Literal["accepted", "not_better", "not_preferred", "unused"]
-"""What became of an attempt: `not_better` by its reward, `not_preferred` by a comparison that its reward had earned."""
+"""Result of an attempt: `not_better` by its reward, or `not_preferred` by the comparison despite a better reward."""
 
 Preference = Literal["old", "new", "tie"]
-"""Which of two pages a critic would rather have: the best so far, or the attempt."""
+"""The page that a critic prefers: the best so far (`old`), or the attempt (`new`)."""
 
 WHOLE_PAGE = "whole page"
-"""Label of the picture that shows a page beyond its first screen; on a further screen, the size stands before it."""
+"""Label of the full-page screenshot; for a further viewport, the label is prefixed with the size."""
 
 SCREENS = {"desktop": "1280x800", "tablet": "820x1180", "mobile": "390x844"}
-"""Sizes that have a name."""
+"""Named viewport sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeStep:
-    """One thing a probe does to a page, or expects of it.
+    """One action or expectation of a probe.
 
-    Example: `ProbeStep(kind="click", selector="#more")`,
-    `ProbeStep(kind="expect_style", selector=".bar", name="width", value="50px")`.
+    Examples:
+        ProbeStep(kind="click", selector="#more")
+        ProbeStep(kind="expect_style", selector=".bar", name="width", value="50px")
     """
 
     kind: StepKind
     selector: str = ""
     """CSS selector of the first matching element; unused by `press`, `wait` and `expect_change`."""
     value: str = ""
-    """Text to type, key to press, milliseconds to wait, or the value that is expected.
+    """Text to type, key to press, milliseconds to wait, or the expected value.
 
-    `expect_text` holds when the element's visible text contains it; `expect_attribute` and
-    `expect_style` when the value is equal. `expect_change` holds when the picture differs from the
-    one before the probe's first step."""
+    `expect_text` holds when the element's visible text contains it; `expect_attribute` and `expect_style` when the
+    value is equal. `expect_change` holds when the screenshot differs from the one before the probe's first step.
+    """
     name: str = ""
-    """The attribute or computed style property that is expected."""
+    """The expected attribute or computed style property."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """An interaction with a page that holds or does not: actions, then expectations, in order."""
+    """An interaction test of a page: actions, then expectations, in order."""
 
     name: str
     steps: tuple[ProbeStep, ...]
@@ -83,7 +84,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewport:
-    """What a screen shows of a page, in CSS pixels: a size alone, without touch or scaling."""
+    """Viewport size in CSS pixels, without touch or scaling."""
 
     width: int
     height: int
@@ -94,7 +95,7 @@ class Viewport:
 
     @classmethod
     def of(cls, text: str) -> "Viewport":
-        """From `390x844` or `mobile`. Raises ValueError for what is no size from 64x64 to 4096x4096."""
+        """Parses `390x844` or `mobile`. Raises ValueError unless the size is from 64x64 to 4096x4096."""
         width, _, height = SCREENS.get(text, text).partition("x")
         if not (width.isdecimal() and height.isdecimal() and all(64 <= int(side) <= 4096 for side in (width, height))):
             names = ", ".join(SCREENS)
@@ -104,19 +105,19 @@ class Viewport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the policy is asked for. Example: `Task(id="hero-17", brief="Build a hero …", reference_html="…")`."""
+    """A design task for the policy. Example: `Task(id="hero-17", brief="Build a hero …", reference_html="…")`."""
 
     id: str
     brief: str
     reference_html: str | None = None
-    """What a perfect answer looks like; the embedded critic needs it."""
+    """Source of the ideal page; required by the embedded critic."""
     probes: tuple[Probe, ...] = ()
     checklist: tuple[str, ...] = ()
-    """What a multimodal critic is told to look for."""
+    """Criteria that a multimodal critic checks."""
     viewports: tuple[Viewport, ...] = ()
-    """The screens a page is looked at on: fully on the first, once on each of the others; none are the settings'."""
+    """Viewports: the first gets the full render, each further one a single view. Empty: those of the settings."""
     libraries: tuple[str, ...] = ()
-    """What a page may load from public CDNs, as the run's mirror names it; empty where nothing loads."""
+    """Libraries that a page may load from public CDNs, named as in the run's mirror; empty if none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +130,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a policy engine is asked to write."""
+    """A generation request to a policy engine."""
 
     messages: tuple[Message, ...]
     num: int = 1
-    """Completions wanted, all from the one prompt, in sampling order."""
+    """Number of completions of the prompt, returned in sampling order."""
     max_tokens: int
     temperature: float = 1.0
     seed: int
-    """Completion `i` is sampled with a generator of its own, derived from `(seed, i)`."""
+    """Completion `i` is sampled with its own generator, derived from `(seed, i)`."""
     stop: tuple[str, ...] = ()
-    """Strings that end a completion; they stay in its text and its tokens."""
+    """Strings that end a completion; they remain in its text and tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +154,10 @@ class VersionSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What the engine wrote, exactly as it sampled it: nothing is ever re-tokenised."""
+    """A completion exactly as the engine sampled it: it is never re-tokenised."""
 
     prompt_ids: tuple[int, ...]
-    """[P] token ids of the prompt, as the engine saw them."""
+    """[P] token ids of the prompt, as the engine received them."""
     token_ids: tuple[int, ...]
     """[T] sampled token ids."""
     logprobs: tuple[float, ...]
@@ -167,23 +168,23 @@ class Completion:
     """Weight versions that sampled the tokens, covering [0, T)."""
     seconds: float = 0.0
     engine_seconds: float = 0.0
-    """This completion's part of the time its engine was busy: shared with all that were written at once."""
+    """This completion's share of the engine's busy time, which is divided among concurrent completions."""
 
     @property
     def oldest_version(self) -> int:
-        """The oldest weights that sampled any token of this completion."""
+        """The oldest weights version that sampled a token of this completion."""
         return min(span.version for span in self.versions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What was parsed from a completion."""
+    """The parsed page of a completion."""
 
     html: str | None
-    """The page's source, or None when none can be parsed."""
+    """HTML source of the page, or None without a parsed page."""
     thought: str = ""
     problem: str = ""
-    """Why no page could be parsed: `no_fence`, `unclosed_fence`, `two_pages`, `empty_page`; empty when one was."""
+    """Reason that no page was parsed: `no_fence`, `unclosed_fence`, `two_pages`, `empty_page`; empty if one was."""
     format_ok: bool = True
     """Exactly one page, a closed think block, nothing after the page but the feedback request."""
 
@@ -195,24 +196,24 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """A reference to one screenshot; the pixels stay where they are."""
+    """A reference to one screenshot, without the pixels."""
 
     at_ms: int
-    """Page time of the picture."""
+    """Page time of the screenshot in milliseconds."""
     sha256: str
     """Content hash of the PNG, in hexadecimal."""
     width: int
     height: int
     picture: Any = field(default=None, compare=False, repr=False)
-    """PNG bytes in one process; a Ray object reference between processes; None once only the kept file is left."""
+    """PNG bytes within one process; a Ray object reference between processes; None when only the stored file
+    remains."""
     label: str = ""
-    """What the picture shows beyond a page at a time: the probe or the control it followed, the viewport, or
-    `WHOLE_PAGE`."""
+    """What else the screenshot shows: after a probe or control, a viewport, or `WHOLE_PAGE`; empty for a timed one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextBlock:
-    """One run of visible text, measured by the browser in a world the page cannot reach."""
+    """One run of visible text, measured in an isolated world that the page cannot reach."""
 
     text: str
     x: float
@@ -239,7 +240,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """Whether a probe held; when not, `detail` says which step failed and what was found."""
+    """Result of a probe; unless it held, `detail` gives the failed step and the observed value."""
 
     name: str
     held: bool
@@ -248,21 +249,21 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTrial:
-    """What came of operating one control of a page that has no probes."""
+    """Result of operating one control of a page without probes."""
 
     control: str
-    """Its kind and name, such as `button "Add"`."""
+    """Kind and name of the control, such as `button "Add"`."""
     changed: bool = False
-    """Whether the picture is another one; always so where the page moves by itself."""
+    """Whether the screenshot changed; always true for a page that moves by itself."""
     thrown: tuple[str, ...] = ()
-    """Exceptions it led to. They are told to the critic and cost no validity: the page had rendered by then."""
+    """Exceptions that followed. The critic receives them; they do not make the page invalid, since it had rendered."""
     detail: str = ""
-    """What it asked for and did not get, or why it could not be operated, or how it ended the page."""
+    """Requests that were refused, the reason that the control could not be operated, or how it terminated the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A page as it was loaded on one of the task's further screens. Its picture is the shot labelled with the size."""
+    """A page loaded in one of the task's further viewports. Its screenshot is the shot labelled with the size."""
 
     viewport: Viewport
     blocks: tuple[TextBlock, ...]
@@ -273,42 +274,42 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Render:
-    """What a browser made of a page."""
+    """Result of rendering a page in a browser."""
 
     page_sha256: str
     outcome: Outcome
     detail: str = ""
-    """The first exception's message, or what ended the render; empty when all is well."""
+    """Message of the first exception, or the reason that the render ended early; empty on success."""
     shots: tuple[Shot, ...] = ()
-    """Three timed pictures (after load, +1 s, +2 s of page time), then that of the whole page where there is one, then
-    those that followed probes or explorations."""
+    """Three timed screenshots (after load, +1 s, +2 s of page time), the full-page one if any, then the ones after
+    probes or explored controls."""
     blocks: tuple[TextBlock, ...] = ()
     boxes: tuple[Box, ...] = ()
     viewport: tuple[int, int] = (0, 0)
     document: tuple[int, int] = (0, 0)
-    """Width and height of the whole document, when it was last pictured before anything was operated."""
+    """Width and height of the whole document, at the last screenshot before any interaction."""
     background: tuple[int, int, int] = (255, 255, 255)
     """Colour of the page's canvas."""
     title: str = ""
     console: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
-    """Requests that were refused, oldest first, bounded."""
+    """Refused requests, oldest first, bounded in number."""
     probes: tuple[ProbeResult, ...] = ()
     explored: tuple[ControlTrial, ...] = ()
-    """The controls that were operated, in order: of pages without probes, where `browser.explore` asks for it."""
+    """Controls that were operated, in order; only for pages without probes, when `browser.explore` is set."""
     views: tuple[View, ...] = ()
-    """The page on the task's further screens, in their order."""
+    """The page in the task's further viewports, in order."""
     flags: tuple[str, ...] = ()
-    """What the reward should know beyond the outcome: `dialog_flood`, `nav_away`, `nondeterministic`, …"""
+    """Flags for the reward besides the outcome: `dialog_flood`, `nav_away`, `nondeterministic`, …"""
     renderer: str = ""
-    """Browser build, engine and font set: part of every cache key."""
+    """Browser build, engine and font set; part of every cache key."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
     @property
     def valid(self) -> bool:
-        """Whether the page may earn a reward at all."""
+        """Whether the page can earn a reward."""
         return self.outcome == "ok"
 
 
@@ -317,47 +318,47 @@ class Critique:
     """A critic's judgment of one render."""
 
     score: float
-    """In [0, 1]."""
+    """Score in [0, 1]."""
     feedback: tuple[str, ...]
-    """Up to five sentences a writer can act on, worst fault first."""
+    """Up to five actionable sentences, worst fault first."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Named sub-scores, each in [0, 1]."""
     judge: str
-    """Who judged, with its version: `visual-1`, `qwen2.5-vl-72b`."""
+    """Name and version of the critic: `visual-1`, `qwen2.5-vl-72b`."""
     rubric: str = ""
     temperature: float = 0.0
     tokens: int = 0
-    """What the judgment cost; 0 where no model was asked."""
+    """Tokens used by the judgment; 0 when no model was called."""
     seconds: float = 0.0
     scores: tuple[float, ...] = ()
-    """Of the single judgments that `score` is the mean of, sampled with seeds 0, 1, …; empty for one alone."""
+    """Scores of the judgments sampled with seeds 0, 1, …, of which `score` is the mean; empty for a single one."""
     members: Mapping[str, "Critique"] = field(default_factory=dict)
-    """By name, the judgments of several critics, whose weighted mean this is; empty for one critic alone."""
+    """Judgments of several critics by name, of which this is the weighted mean; empty for a single critic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What a critic said when it was shown the best page so far and an attempt side by side, in both orders."""
+    """A critic's comparison of the best page so far with an attempt, in both orders."""
 
     answers: tuple[Preference, Preference]
-    """With the old page shown first, then with the new one shown first."""
+    """Answer with the old page shown first, then with the new page shown first."""
     judge: str
     rubric: str = ""
     temperature: float = 0.0
     tokens: int = 0
     seconds: float = 0.0
     members: Mapping[str, "Comparison"] = field(default_factory=dict)
-    """By name, what several critics said, whose weighted vote this is; empty for one critic alone."""
+    """Comparisons of several critics by name, of which this is the weighted vote; empty for a single critic."""
 
     @property
     def won(self) -> bool:
-        """Whether the new page was preferred in both orders: a critic that favours a place prefers nothing."""
+        """Whether the new page was preferred in both orders, which excludes a critic's position bias."""
         return self.answers == ("new", "new")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
-    """The reward of one page and what it is made of (METHOD: R = gate · Σ wᵢ·partᵢ)."""
+    """The reward of one page and its parts (METHOD: R = gate · Σ wᵢ·partᵢ)."""
 
     total: float
     gate: int
@@ -367,44 +368,44 @@ class Reward:
     """Share of the task's probes that held; None for a task without probes."""
     format: float = 0.0
     complaint: str = ""
-    """The sentence the policy is shown when the gate is 0."""
+    """The sentence shown to the policy when the gate is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One sampled answer in one round, and all that became of it."""
+    """One sampled answer in a round, with its page, render, judgment and verdict."""
 
     round: int
     index: int
-    """Place in the round's sampling order."""
+    """Index in the round's sampling order."""
     completion: Completion
     page: Page
     verdict: Verdict
     reward: Reward | None = None
     """None for an attempt that was sampled past the accepted one and never judged."""
     render: Render | None = None
-    """None when there was no page to render, or nobody looked."""
+    """None without a page, or if the page was not rendered."""
     critique: Critique | None = None
     comparison: Comparison | None = None
-    """None where its reward decided alone."""
+    """None if no comparison was needed."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent in each stage: `generate`, `render`, `judge`."""
+    """Seconds spent in each stage: `generate`, `render`, `judge`."""
 
     @property
     def outcome(self) -> Outcome:
-        """What became of the page."""
+        """Render outcome of the page, or `no_page` without a render."""
         return self.render.outcome if self.render is not None else "no_page"
 
     @property
     def total(self) -> float:
-        """The reward. Raises ValueError for an attempt that nobody judged."""
+        """The total reward. Raises ValueError if the attempt was not judged."""
         if self.reward is None:
             raise ValueError(f"attempt {self.index} of round {self.round} was never judged and has no reward")
         return self.reward.total
 
     @property
     def feedback(self) -> tuple[str, ...]:
-        """What a reviser of this page is told: the critic's words and what was refused, or the render's own error."""
+        """Feedback for a revision of this page: the critique and the refused requests, or the render's error."""
         if self.critique is not None:
             refusal = refused(self.render.blocked) if self.render is not None else ""
             return (*self.critique.feedback, refusal) if refusal else self.critique.feedback
@@ -420,13 +421,13 @@ class Turn:
 
     @property
     def accepted(self) -> Attempt | None:
-        """The first attempt in sampling order that improved, if any did."""
+        """The first attempt in sampling order that improved, or None."""
         return next((attempt for attempt in self.attempts if attempt.verdict == "accepted"), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
-    """One episode: round 0 and the revisions that were tried."""
+    """One episode: round 0 and the revision rounds."""
 
     id: str
     """`<task id>/<sibling>@<seed>`."""
@@ -434,15 +435,15 @@ class Trajectory:
     turns: tuple[Turn, ...]
     seconds: float = 0.0
     retries: int = 0
-    """Machine faults that were survived on the way."""
+    """Number of machine faults after which the episode was retried."""
     faults: tuple[str, ...] = ()
-    """Those faults in order, each as its kind and its message."""
+    """The retried faults in order, each as its class and message."""
     context_full: bool = False
-    """Whether the episode ended because its next prompt left no room for a page in the model's context."""
+    """Whether the episode ended because the next prompt left no room for a page in the model's context."""
 
     @property
     def accepted(self) -> tuple[Attempt, ...]:
-        """The accepted attempts, one a round, rewards strictly rising."""
+        """The accepted attempts, at most one a round, with strictly rising rewards."""
         return tuple(turn.accepted for turn in self.turns if turn.accepted is not None)
 
     @property
@@ -452,7 +453,7 @@ class Trajectory:
 
     @property
     def oldest_version(self) -> int:
-        """The oldest weights that wrote any accepted token."""
+        """The oldest weights version that sampled a token of an accepted attempt."""
         return min(attempt.completion.oldest_version for attempt in self.accepted)
 
 
@@ -463,29 +464,29 @@ class Group:
     task: Task
     trajectories: tuple[Trajectory, ...]
     dropped: int = 0
-    """Siblings lost to machine faults."""
+    """Number of siblings lost to machine faults."""
     faults: tuple[str, ...] = ()
-    """The faults that dropped siblings, each as its kind and its message."""
+    """The faults that dropped siblings, each as its class and message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One credited attempt, ready to learn from: an accepted turn, or under `siblings` a rejected one too."""
+    """One attempt with its advantage for training: an accepted turn, or with `siblings` also a rejected one."""
 
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    """[T] as the engine sampled them."""
+    """[T] log-probabilities as the engine sampled them."""
     advantage: float
     truncated: bool = False
-    """Cut at the length limit: carries no policy gradient."""
+    """Whether it was cut at the length limit; if so, it carries no policy gradient."""
     group: str = ""
     """Id of the group, for per-group diagnostics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackTarget:
-    """Critic's words to be learnt: given the messages, the policy should write the target itself."""
+    """A distillation target: given the messages, the policy should write the critic's feedback itself."""
 
     messages: tuple[Message, ...]
     target: str
@@ -493,45 +494,45 @@ class FeedbackTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionTarget:
-    """An accepted revision that should have been the first page: what the policy wrote once it was shown feedback."""
+    """A distillation target: an accepted revision that the policy should write as the first page."""
 
     prompt_ids: tuple[int, ...]
     """The engine's prompt of the first page."""
     shown_ids: tuple[int, ...]
-    """The engine's prompt of the revision: the page before it and the feedback too."""
+    """The engine's prompt of the revision, including the previous page and the feedback."""
     token_ids: tuple[int, ...]
     """[T] the revision as it was sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one update learns from."""
+    """Input of one update."""
 
     samples: tuple[Sample, ...]
     lessons: tuple[FeedbackTarget, ...] = ()
     hindsights: tuple[RevisionTarget, ...] = ()
-    """In place of lessons where `learner.distill_form` asks for them."""
+    """Used instead of lessons when `learner.distill_form` selects them."""
     groups: int = 0
-    """Groups that carried a signal."""
+    """Number of groups with a learning signal."""
     flat_groups: int = 0
-    """Groups dropped because all their rewards were equal."""
+    """Number of groups dropped because all their rewards were equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one learner update did."""
+    """Result of one learner update."""
 
     version: int
-    """Weights version after it; the first is 1, version 0 is the policy training began with."""
+    """Weights version after the update; the first is 1, version 0 is the initial policy."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """`loss`, `distill_loss`, `distill_match` (share of the distilled tokens that are the policy's own first choice),
-    `kl` (where one is wanted), `entropy`, `grad_norm`, `lr`, `clip_share`, `logprob_gap_mean`, `logprob_gap_max`,
+    `kl` (if enabled), `entropy`, `grad_norm`, `lr`, `clip_share`, `logprob_gap_mean`, `logprob_gap_max`,
     `ratio_tail`, `tokens`, `padding_waste`, `seconds`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """Proof of one weight sync."""
+    """Verification of one weight sync."""
 
     version: int
     gap: float

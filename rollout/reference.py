@@ -1,4 +1,4 @@
-"""The reference page of a task: rendered, and refused where it does not render. Nobody else renders references."""
+"""Renders the reference pages of tasks and rejects invalid ones. Only this module renders references."""
 
 from rollout.errors import TaskFileError
 from rollout.ports import Renderer
@@ -6,9 +6,9 @@ from rollout.records import Page, Render, Task
 
 
 async def render_reference(task: Task, renderer: Renderer) -> Render | None:
-    """The render of a task's reference page, which renderers cache by content; None for a task without one.
+    """Returns the render of a task's reference page (cached by content); None for a task without one.
 
-    Raises TaskFileError for a page that does not render: nothing can be compared with it.
+    Raises TaskFileError when the page does not render: nothing can be compared with it.
     """
     render = await _render(task, renderer)
     if render is not None and not render.valid:
@@ -19,7 +19,7 @@ async def render_reference(task: Task, renderer: Renderer) -> Render | None:
 
 
 async def reference_fault(task: Task, renderer: Renderer) -> str:
-    """Why a task's reference page does not render; empty for one that does, and for a task without one."""
+    """Why a task's reference page does not render; empty if it renders or there is none."""
     render = await _render(task, renderer)
     return "" if render is None or render.valid else _why(render)
 
@@ -31,6 +31,9 @@ async def _render(task: Task, renderer: Renderer) -> Render | None:
 
 
 def _why(render: Render) -> str:
-    """Example: `'exception' (ReferenceError: tailwind is not defined)`. The page writes the detail: one line of it."""
+    """Formats a failed outcome on one line, because the detail is text of the page.
+
+    Example: `'exception' (ReferenceError: tailwind is not defined)`.
+    """
     detail = " ".join("".join(letter if letter.isprintable() else " " for letter in render.detail).split())
     return f"{render.outcome!r} ({detail})" if detail else repr(render.outcome)

@@ -1,4 +1,4 @@
-"""What a page asked for and did not get, in one sentence. Addresses are the page's words: they are cut and cleaned."""
+"""Describes refused requests of a page in one sentence. Addresses are page content: they are truncated and cleaned."""
 
 import re
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ KINDS = {
     "Manifest": "manifest",
     "TextTrack": "text track",
 }
-"""Kinds of request that a page may need, worst first. Others, such as pings, change nothing that can be seen."""
+"""Request types that a page may depend on, most harmful first. Other types, such as pings, have no visible effect."""
 NOT_MIRRORED = " (not in the library mirror)"
-"""How the line of a request ends that a run's mirror was asked for in vain."""
+"""Suffix of a request that the run's library mirror could not serve."""
 MOST_NAMED = 3
 MAX_ADDRESS = 80
 UNSAFE = re.compile(r"[^\w:/.@+~%*,()=-]+", re.ASCII)
-"""Letters that no plain address needs: quotes, brackets, spaces and controls."""
+"""Characters that are removed from addresses: quotes, brackets, spaces and control characters."""
 OWN = re.compile(r"^https://[0-9a-f]{12}\.test/")
-"""The origin that pages are given: a file beside the page."""
+"""Origin of the pages: an address there is a file next to the page."""
 
 
 def refused(blocked: Sequence[str]) -> str:
-    """One sentence on the refused requests of a render; empty when the page needed none.
+    """Describes the refused requests of a render in one sentence; empty when none of them matters.
 
-    Each is `kind address`, with `NOT_MIRRORED` behind it where that is so.
+    Each item of `blocked` is `kind address`, optionally followed by `NOT_MIRRORED`.
     """
     asked = [(kind, address) for kind, _, address in (line.partition(" ") for line in blocked) if kind in KINDS]
     asked.sort(key=lambda pair: list(KINDS).index(pair[0]))
@@ -52,7 +52,7 @@ def _named(address: str) -> str:
 
 
 def _address(address: str) -> str:
-    """Without query and fragment; one that is too long keeps host and file name."""
+    """Removes query and fragment; truncates a long address in the middle."""
     plain = UNSAFE.sub("_", OWN.sub("", re.split(r"[?#]", address, maxsplit=1)[0]))
     if len(plain) <= MAX_ADDRESS:
         return plain

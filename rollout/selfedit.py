@@ -1,6 +1,6 @@
-"""Inference without the critic: the policy writes a page, criticises it itself, and revises.
+"""Self-editing inference without a critic: the policy writes a page, reviews it, and revises it.
 
-Rendering is cheap, so a revision that does not render validly is refused; nobody else judges.
+A revision is rejected only if it does not render validly, a cheap check.
 """
 
 import time
@@ -17,20 +17,20 @@ from rollout.settings import EpisodeSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A page as it stood after one round of self-editing."""
+    """The current page after one round of self-editing."""
 
     round: int
-    """0 is the base decode."""
+    """Round number; 0 is the base decode."""
     page: Page
     render: Render | None
     feedback: tuple[str, ...] = ()
-    """What the policy said of the draft before this one."""
+    """The policy's review of the previous draft."""
     kept: bool = True
-    """False when the revision of this round was refused and the draft before it stands."""
+    """False when this round's revision was rejected and the previous draft is kept."""
     tokens: int
-    """Tokens written so far, reviews included."""
+    """Tokens generated so far, including reviews."""
     seconds: float
-    """Time since the brief was given."""
+    """Seconds since the start of the task."""
 
     @property
     def valid(self) -> bool:
@@ -41,7 +41,7 @@ class Draft:
 async def self_edit(
     task: Task, policy: Policy, renderer: Renderer, settings: EpisodeSettings, *, rounds: int, seed: int
 ) -> tuple[Draft, ...]:
-    """The drafts of one task, one a round, the base decode first. Raises MachineError."""
+    """Runs self-editing on a task: one draft a round, the base decode first. Raises MachineError."""
     editor = _Editor(policy=policy, renderer=renderer, settings=settings, seed=seed_of(seed, task.id, "edit"))
     drafts = [await editor.draft(prompts.first(task), 0)]
     for number in range(1, rounds + 1):
@@ -49,14 +49,14 @@ async def self_edit(
         try:
             feedback = await editor.review(task, best, number)
             revised = await editor.draft(prompts.revise(task, best.page, feedback), number, feedback)
-        except PromptTooLong:  # The page fills the model's context: it stands in the rounds that are left.
+        except PromptTooLong:  # The page fills the model's context: it is kept for the remaining rounds.
             revised = replace(best, round=number, feedback=(), kept=False)
         drafts.append(revised if revised.valid else editor.refuse(revised, best))
     return tuple(drafts)
 
 
 def review_request(task: Task, page: Page, settings: EpisodeSettings, *, seed: int) -> Request:
-    """Asks the policy what is wrong with a page; `parse_feedback` reads its answer."""
+    """Request for the policy's review of a page; `parse_feedback` parses the answer."""
     return Request(
         messages=prompts.review(task, page),
         max_tokens=settings.review_tokens,
@@ -67,7 +67,7 @@ def review_request(task: Task, page: Page, settings: EpisodeSettings, *, seed: i
 
 
 class _Editor:
-    """Counts what self-editing costs while it does it."""
+    """Generates drafts and reviews, and counts their tokens and time."""
 
     def __init__(self, *, policy: Policy, renderer: Renderer, settings: EpisodeSettings, seed: int) -> None:
         self.policy, self.renderer, self.settings, self.seed = policy, renderer, settings, seed

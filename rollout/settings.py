@@ -1,40 +1,39 @@
-"""How episodes are played."""
+"""Settings of episodes: rounds, attempts, sampling and retries."""
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
-    """Base of every settings model: frozen, and a typo is an error."""
+    """Base class of all settings models: frozen, and unknown names raise an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class EpisodeSettings(Settings):
-    """One episode: round 0, then rounds of Forced Optimization."""
+    """Settings of one episode: round 0, then rounds of Forced Optimization."""
 
     rounds: int = Field(default=2, ge=0, le=20)
-    """Revision rounds after round 0; 0 is reinforcement learning on first pages alone."""
+    """Revision rounds after round 0; 0 trains on first pages alone."""
     attempts: int = Field(default=10, ge=1, le=64)
-    """Attempts a round before the episode ends with what it has."""
+    """Maximum attempts in a round; the episode ends when none of them improves."""
     speculate: int = Field(default=2, ge=1, le=64)
     """Attempts of a round sampled at once. The first in sampling order that improves is accepted, never the best."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """How much better than the best so far an attempt must be; at least the judge's standard deviation."""
+    """Minimum reward improvement of an accepted attempt; set it to at least the judge's standard deviation."""
     pairwise: bool = False
-    """An attempt whose reward beats the best so far by more than the margin is accepted only if the critic, shown both
-    pages in both orders, prefers it both times. Both are demanded: by the reward, accepted rewards rise strictly; by
-    the comparison, what was better by noise alone does not pass. A page that renders needs no comparison with one that
-    does not."""
+    """Whether an attempt must also win a comparison: the critic sees both pages in both orders and must prefer the
+    attempt both times. The reward must still improve, so accepted rewards rise strictly; the comparison filters out
+    improvements by noise. A page that renders needs no comparison with one that does not."""
     forced: bool = True
-    """False accepts every revision (to see what Forced Optimization is worth)."""
+    """Forced Optimization; false accepts every revision, to measure its effect."""
     max_tokens: int = Field(default=4096, ge=16)
-    """Tokens a completion may have; one that is cut there is marked and carries no policy gradient."""
+    """Maximum tokens of a completion; a truncated completion is marked and carries no policy gradient."""
     review_tokens: int = Field(default=256, ge=8)
-    """Tokens the policy's own review of a page may have."""
+    """Maximum tokens of the policy's review of its own page."""
     temperature: float = Field(default=1.0, gt=0.0, le=2.0)
     """Sampling temperature in training."""
     retries: int = Field(default=2, ge=0, le=10)
-    """Machine faults an episode survives by asking again, before it is dropped from its group."""
+    """Machine faults that are retried in an episode before it is dropped from its group."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> "EpisodeSettings":

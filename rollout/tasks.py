@@ -1,8 +1,13 @@
-"""Reads and writes files of tasks: Parquet or JSON, told apart by their suffix.
+"""Reads and writes task files: Parquet or JSON, chosen by the suffix.
 
-Columns: `id`, `brief`, and where a task has them `reference_html`, `probes` (a list of
-`{"name", "steps": [{"kind", "selector", "value", "name"}]}`), `checklist` (a list of texts) and `viewports` (a list of
-sizes). A JSON file holds one object a line, objects over several lines, or one array of objects.
+Columns: `id`, `brief`, and optionally
+
+- `reference_html`;
+- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}]}`;
+- `checklist`: a list of texts;
+- `viewports`: a list of sizes.
+
+A JSON file contains one object a line, objects over several lines, or one array of objects.
 """
 
 import hashlib
@@ -26,7 +31,7 @@ PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def read_tasks(path: Path) -> list[Task]:
-    """The tasks of a file, in its order. Raises TaskFileError in one line that says which row, and what to do."""
+    """Reads the tasks of a file in order. Raises TaskFileError with one line that names the row and the fix."""
     suffix = _suffix(path)
     if not path.is_file():
         raise TaskFileError(f"{path}: no such task file; give a .parquet or .jsonl file, or `builtin`")
@@ -43,7 +48,7 @@ def read_tasks(path: Path) -> list[Task]:
 
 
 def write_tasks(path: Path, tasks: Sequence[Task]) -> None:
-    """Writes tasks aside and renames the file to `path`. Raises TaskFileError for its suffix, else StorageFault."""
+    """Writes tasks atomically. Raises TaskFileError for an unknown suffix, StorageFault when writing fails."""
     if _suffix(path) == ".parquet":
         data = _parquet(tasks)
     else:
@@ -52,7 +57,7 @@ def write_tasks(path: Path, tasks: Sequence[Task]) -> None:
 
 
 def digest(task: Task) -> str:
-    """Content hash of a task: the same however the file is laid out."""
+    """Content hash of a task, independent of the file's layout."""
     return hashlib.sha256(json.dumps(_row(task), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -63,7 +68,7 @@ def _suffix(path: Path) -> str:
 
 
 def _row(task: Task) -> Row:
-    """A task as JSON has it, without what it lacks."""
+    """A task as a JSON object, without empty fields."""
     row: Row = {"id": task.id, "brief": task.brief, "reference_html": task.reference_html}
     row |= {"probes": [asdict(probe) for probe in task.probes], "checklist": list(task.checklist)}
     row |= {"viewports": [str(viewport) for viewport in task.viewports]}
@@ -102,7 +107,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _task(where: str, row: Row) -> Task:
-    """Checks one row. Nulls count as absent."""
+    """Validates one row and returns its task. Nulls count as absent."""
     check_names(where, row, COLUMNS)
     reference = row.get("reference_html")
     if reference is not None:

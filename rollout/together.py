@@ -1,4 +1,4 @@
-"""Several things asked for side by side, of which all are wanted."""
+"""Runs coroutines concurrently and cancels the rest when one fails."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ Answer = TypeVar("Answer")
 
 
 async def gather_or_cancel(*asked: Coroutine[Any, Any, Answer]) -> list[Answer]:
-    """What all come to, in order; what one raises calls the others off, and waits until they have ended."""
+    """Returns all results in order. If one raises, the others are cancelled and awaited before the error propagates."""
     tasks = [asyncio.create_task(one) for one in asked]
     try:
         return await asyncio.gather(*tasks)

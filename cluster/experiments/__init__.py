@@ -1,1 +1,1 @@
-"""Experiments: benches, the claims of the method, gradient estimators. Nothing else in `cluster` imports them."""
+"""Benchmarks, the method's claims, and gradient estimators. No other part of `cluster` imports them."""

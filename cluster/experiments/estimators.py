@@ -1,7 +1,7 @@
-"""The exact bias of each estimator of the policy gradient: `python -m cluster.experiments.estimators`.
+"""Computes the exact bias of each policy gradient estimator: `python -m cluster.experiments.estimators`.
 
-Small worlds whose true gradient is known, and in which every outcome can be listed with its probability: no sampling,
-so a bias of zero is zero. The estimators are those of training: advantages, losses and weights of this package.
+It enumerates all outcomes of small problems with a known true gradient, and their probabilities. Nothing is sampled, so
+a bias of zero is exact. The estimators are the learner's own advantages, losses and weights.
 """
 
 import itertools
@@ -23,33 +23,33 @@ from rollout.acceptance import first_improvement
 
 REWARDS = (0.0, 0.35, 0.5, 0.95)
 LENGTHS = (1, 2, 6, 4)
-"""Tokens of each page: the first says which page it is, the rest follow from it."""
+"""Tokens of each page: the first one chooses the page, the rest are determined by it."""
 LOGITS = (0.6, 0.1, 0.3, -0.7)
 REFERENCE = (0.0, 0.4, -0.3, 0.2)
 START = 0.4
 """Reward of the page that a round revises."""
 GROUP = 4
 NOTHING = 1e-12
-"""Below it, a number is rounding."""
+"""Values below this threshold are treated as rounding errors."""
 Advantages = Callable[[Sequence[float]], Sequence[float] | None]
 Outcome = tuple[float, Tensor]
-"""A probability and the gradient that is estimated there."""
+"""A probability and the gradient estimate of that outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """How an estimator's mean and spread compare with the true gradient."""
+    """Mean and spread of an estimator relative to the true gradient."""
 
     scale: float
-    """How long the mean is along the true gradient, which an optimizer like AdamW does not see."""
+    """Length of the mean along the true gradient; an optimizer like AdamW is invariant to it."""
     bias: float
-    """How long it is across it, as a share of that: the tangent of the angle between them. 0 is unbiased."""
+    """Length of the mean across the true gradient over its length along it: the tangent of the angle. 0 is unbiased."""
     noise: float
     """Standard deviation over the length of the mean."""
 
 
 def quality(outcomes: Iterable[Outcome], truth: Tensor) -> Quality:
-    """What the outcomes of an estimator say of it. `truth` is the gradient it should have."""
+    """Computes an estimator's quality from its outcomes. `truth` is the gradient to estimate."""
     chances, slopes = zip(*outcomes, strict=True)
     chance_O1, slopes_OP = torch.tensor(chances, dtype=torch.float64)[:, None], torch.stack(slopes)
     mean_P = (chance_O1 * slopes_OP).sum(0)
@@ -62,12 +62,12 @@ def quality(outcomes: Iterable[Outcome], truth: Tensor) -> Quality:
 
 
 def reward_gradient() -> Tensor:
-    """∇J of the pages' policy: of the mean reward of one page."""
+    """∇J of the pages' policy: the gradient of the mean reward of one page."""
     return _slope(lambda logits: (logits.softmax(-1) * _vector(REWARDS)).sum(), LOGITS)
 
 
 def group_outcomes(advantages: Advantages, **kind: Any) -> Iterator[Outcome]:
-    """All groups of pages written for one task, and the gradient each gives."""
+    """Enumerates all groups of pages of one task, with the gradient estimate of each."""
     chances = _vector(LOGITS).softmax(-1).tolist()
     for pages in itertools.product(range(len(REWARDS)), repeat=GROUP):
         found = advantages([REWARDS[page] for page in pages])
@@ -75,13 +75,13 @@ def group_outcomes(advantages: Advantages, **kind: Any) -> Iterator[Outcome]:
 
 
 def round_outcomes(advantages: Advantages) -> Iterator[Outcome]:
-    """All rounds of attempts at one prompt, which end with the first that improves, and the gradient each gives."""
+    """Enumerates all rounds of attempts that end with the first improvement, with the gradient estimate of each."""
     chances = _vector(LOGITS).softmax(-1).tolist()
     for pages in itertools.product(range(len(REWARDS)), repeat=GROUP):
         rewards = [REWARDS[page] for page in pages]
         success = first_improvement(rewards, START)
         num = GROUP if success is None else success + 1
-        # What would have been sampled after the round's end is summed over by listing it.
+        # Enumerating the pages after the round's end sums over them.
         yield math.prod(chances[page] for page in pages), _estimate(pages[:num], advantages(rewards[:num]))
 
 
@@ -91,9 +91,9 @@ def correction_gradient() -> Tensor:
 
 
 def correction_outcomes(**kind: Any) -> Iterator[Outcome]:
-    """All pages of two choices that an engine writes, with log-probs that are not the learner's.
+    """Enumerates all pages of two choices, sampled by an engine with log-probs unlike the learner's.
 
-    Without settings: as if they were.
+    Without settings, the engine's log-probs are taken to be the learner's.
     """
     settings = LearnerSettings(**kind)
     engine_AB = _two_choices(_vector(_two_logits(1)))
@@ -116,7 +116,7 @@ def kl_gradient() -> Tensor:
 
 
 def kl_outcomes(estimator: str) -> Iterator[Outcome]:
-    """All pages, and the gradient of each one's KL loss. `estimate` is k1 differentiated as it stands."""
+    """Enumerates all pages with the gradient of their KL loss. `estimate` differentiates the k1 estimate directly."""
     for page, chance in enumerate(_vector(LOGITS).softmax(-1).tolist()):
         logits = _vector(LOGITS).requires_grad_()
         logprob, reference = logits.log_softmax(-1)[page], _vector(REFERENCE).log_softmax(-1)[page]
@@ -139,7 +139,7 @@ def _divergence(logits: Tensor) -> Tensor:
 
 
 def _estimate(pages: Sequence[int], advantages: Sequence[float] | None, **kind: Any) -> Tensor:
-    """Minus the gradient of the loss of some pages; by default of `dr_grpo`, which keeps sums as they are."""
+    """Negative loss gradient of some pages; the default loss is `dr_grpo`, which does not normalise sums."""
     logits = _vector(LOGITS).requires_grad_()
     sample_T = torch.tensor([place for place, page in enumerate(pages) for _ in range(LENGTHS[page])])
     first_T = torch.tensor([t == 0 for page in pages for t in range(LENGTHS[page])])
@@ -173,7 +173,7 @@ def _grid() -> Tensor:
 
 
 def _two_logits(engine: int) -> list[float]:
-    """Logits of the first choice, then of the second after each first; the engine's are a little off."""
+    """Logits of the first choice, then of the second choice after each first one; the engine's differ slightly."""
     learner = [0.4, 0.0, -0.5, 0.2, -0.6, 0.3, 0.0, 0.5, -0.4, 0.7, -0.2, 0.1]
     return [value + engine * 0.6 * math.sin(5 * place + 1) for place, value in enumerate(learner)]
 

@@ -1,1 +1,1 @@
-"""How a run is shown while it goes on: terminal, MLflow, Prometheus, summary."""
+"""Monitoring of a running run: terminal display, MLflow, Prometheus, and the summary."""

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live panel on a terminal, plain lines everywhere else."""
+"""Console display of a run: a live panel on a terminal, plain log lines otherwise."""
 
 import os
 import sys
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 BEAT_S = 10.0
-"""A plain log is never silent for longer than this, in seconds."""
+"""Maximum seconds between two lines of the plain log."""
 
 
 class Display:
-    """Follows a run. Any thread may call it; as a context manager it leaves the terminal as it was.
+    """Displays the progress of a run. Thread-safe; as a context manager it restores the terminal on exit.
 
-    Writes to `stream` (standard output by default): a live panel when that is a terminal, else plain lines, one an
-    event and one every `beat_s` seconds of waiting.
+    Writes to `stream` (standard output by default): a live panel on a terminal, otherwise plain lines, one an event and
+    one every `beat_s` seconds of waiting.
     """
 
     def __init__(self, stream: TextIO | None = None, *, beat_s: float = BEAT_S) -> None:
@@ -51,7 +51,7 @@ class Display:
         self.close()
 
     def stage(self, text: str) -> None:
-        """Something that takes a while begins. Plain lines say so; once steps are shown, only when it lasts."""
+        """Starts a named stage. Plain lines announce it; after the first step, only if it takes long."""
         with self._lock:
             ended, state = self._ended_stage(), self._state
             state.stage, state.stage_began = _clean(text), time.monotonic()
@@ -61,14 +61,14 @@ class Display:
         self._say(_clean(text) if announced else "")
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """How far the stage is: `done` of `total` things called `text`."""
+        """Updates the progress of the stage: `done` of `total` items called `text`."""
         with self._lock:
             self._state.done, self._state.total, self._state.what = done, total, _clean(text)
 
     def step(self, metrics: Mapping[str, float], total_steps: int, why: str = "") -> None:
-        """A training step is finished; `metrics` are the row of the run's history, of which keys may be missing.
+        """Shows a finished training step; `metrics` is its row of the run's history, where keys may be missing.
 
-        `why` says why its pages earned nothing or alike, where that is to be said.
+        `why` is the reason that its pages earned no reward or equal rewards, or empty.
         """
         with self._lock:
             state = self._state
@@ -81,11 +81,11 @@ class Display:
         self._say(line if self._live is None else "")
 
     def note(self, text: str) -> None:
-        """Something a person should know; it stays on the screen."""
+        """Prints a message that stays on the screen."""
         self._say(f"· {_clean(text)}")
 
     def close(self) -> None:
-        """Ends the panel and gives the terminal back. More than once is fine."""
+        """Stops the display and restores the terminal. Idempotent."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -98,14 +98,14 @@ class Display:
             self._beat.join()
 
     def _ended_stage(self) -> str:
-        """On a terminal, what set-up took stays above the panel."""
+        """On a terminal, a line with the duration of a set-up stage, kept above the panel."""
         state = self._state
         if self._live is None or not state.stage or state.history:
             return ""
         return f"{state.stage}: took {clock(time.monotonic() - state.stage_began)}"
 
     def _say(self, text: str) -> None:
-        """Writes a line that stays. Never called under `_lock`: the panel's thread takes that while it draws."""
+        """Prints a permanent line. Must not be called under `_lock`, which the panel's thread takes while drawing."""
         if not text:
             return
         now = clock(time.monotonic() - self._state.began)
@@ -120,7 +120,7 @@ class Display:
             self._spoke = time.monotonic()
 
     def _beating(self) -> None:
-        """Plain lines only: says what is being waited for, whenever nothing else was said for a while."""
+        """Plain lines only: prints the current stage whenever no line was printed for `beat_s` seconds."""
         while not self._closed.wait(max(0.01, self._spoke + self._beat_s - time.monotonic())):
             if time.monotonic() - self._spoke < self._beat_s:
                 continue
@@ -137,7 +137,7 @@ class Display:
 
 
 def step_line(row: Mapping[str, float], total_steps: int, seconds_left: float, why: str = "") -> str:
-    """A finished step in one line."""
+    """Formats a finished step as one line."""
     parts = [f"step {row['step']:.0f}/{total_steps}"]
     if "valid_render_rate" in row:
         parts.append(f"valid {percent(row['valid_render_rate'])}")
@@ -160,7 +160,7 @@ def step_line(row: Mapping[str, float], total_steps: int, seconds_left: float, w
 
 
 def _clean(text: str) -> str:
-    """One line that a terminal cannot be steered with: messages of faults may hold anything."""
+    """Removes line breaks and control characters, because fault messages may contain terminal escape sequences."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 

@@ -1,8 +1,8 @@
-"""A run's metrics for Prometheus, through Ray's own exporter: what `deploy/grafana.json` draws.
+"""Prometheus gauges of a run, exported through Ray's metrics exporter and drawn by `deploy/grafana.json`.
 
-Set by the driver: once a step, and the pools' health as soon as the vigil sees it change. Ray's exporter drops a gauge
-that was not set during its last two report intervals, so a thread sets all of them again every few seconds. Every
-node's exporter prefixes the names with `ray_`.
+The driver sets them once a step, and the pools' health when the health monitor detects a change. Ray's exporter drops a
+gauge that was not set during its last two report intervals, so a thread sets all of them every few seconds. Each node's
+exporter prefixes the names with `ray_`.
 """
 
 import threading
@@ -14,19 +14,19 @@ POOLS = ("browser", "policy", "critic", "learner")
 STAGES = ("generate", "render", "judge", "wait", "learn", "sync")
 ACTORS = "relook_actors"
 REFRESH_S = 5.0
-"""Between two times that every gauge is set; Ray's exporter keeps one for 20 s by default."""
+"""Seconds between refreshes of all gauges; Ray's exporter keeps a gauge for 20 s by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaugeSpec:
-    """One metric: its name, what it means, and where in a step's row its values are."""
+    """One metric: its name, its description, and the keys of its values in a step's row."""
 
     name: str
     words: str
     label: str = ""
-    """What tells the values apart, such as `pool`; empty for a single value."""
+    """Label that distinguishes the values, such as `pool`; empty for a single value."""
     values: Mapping[str, str]
-    """The key in the row, by value of the label."""
+    """Key in the row for each value of the label."""
 
 
 def _one(name: str, words: str, key: str) -> GaugeSpec:
@@ -67,11 +67,11 @@ GAUGES = (
     _one("relook_machine_faults", "Machine faults of the last step, survived ones too", "machine_faults"),
     _one("relook_dropped_episodes", "Episodes of the last step that were lost to machine faults", "dropped"),
 )
-"""Everything but `relook_actors`, which counts the actors of each `pool` by `state`: `well` or `lost`."""
+"""All gauges except `relook_actors`, which counts the actors of each `pool` by `state`: `well` or `lost`."""
 
 
 class Gauges:
-    """The gauges of one run. Does nothing in a process that has not joined a Ray cluster."""
+    """The gauges of one run. Does nothing in a process outside a Ray cluster."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -81,7 +81,7 @@ class Gauges:
         self._closed = threading.Event()
 
     def show(self, row: Mapping[str, float]) -> None:
-        """Sets every gauge to a step's metrics; what the row lacks stays as it was."""
+        """Sets the gauges to a step's metrics; those without a key in the row keep their value."""
         for reading in GAUGES:
             for value, key in reading.values.items():
                 if key in row:
@@ -89,12 +89,12 @@ class Gauges:
                     self._set(reading.name, reading.words, row[key], **labels)
 
     def health(self, pool: str, well: int, lost: int) -> None:
-        """Says how many actors of a pool answer, and how many are lost and not back yet."""
+        """Sets the number of healthy actors of a pool, and of lost ones not restarted yet."""
         for state, number in (("well", well), ("lost", lost)):
             self._set(ACTORS, "Actors of a pool, by whether they answer", number, pool=pool, state=state)
 
     def close(self) -> None:
-        """Sets nothing again; the exporter drops the gauges soon afterwards."""
+        """Stops the refresh; the exporter drops the gauges soon afterwards."""
         self._closed.set()
 
     def _set(self, name: str, words: str, number: float, **labels: str) -> None:

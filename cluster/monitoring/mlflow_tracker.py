@@ -1,7 +1,7 @@
-"""MLflow: settings, code version, metrics each step, exams, pictures, trajectories, the report, the champion.
+"""MLflow tracking: settings, code version, metrics, exams, screenshots, trajectories, report and champion.
 
-What cannot be delivered now is delivered later: an MLflow server that is away costs no metrics and does not stop the
-run, and what it has got already, before a resume, it does not get twice.
+Failed deliveries are repeated later: an unreachable MLflow server neither loses metrics nor stops the run, and rows
+that were delivered before a resume are not sent twice.
 """
 
 import fcntl
@@ -23,17 +23,17 @@ MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"
 MAX_PARAM_CHARS = 500
 SERVER_TIMEOUT_S = 10.0
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
-"""MLflow's own would try each request for minutes; here the next step tries again anyway."""
+"""MLflow's defaults would retry a request for minutes; here the next step retries it anyway."""
 REST_S = 10.0
-"""After a delivery that failed, how long none is tried."""
+"""Seconds without delivery attempts after a failed delivery."""
 AGAIN_S, LAST_PATIENCE_S = 2.0, 60.0
-"""How often, and for how long, a server that is away is tried when all is done."""
+"""Retry interval and total timeout in seconds for the last deliveries of a run."""
 STEP_MARK, EXAM_MARK = "seconds_step", "exam_reward"
-"""A metric that every row of the steps has, and one of the exams: what MLflow has of it, it need not get again."""
+"""A metric of every step row, and one of every exam row; their last delivered step is where to resume."""
 
 
 def check_server(uri: str) -> None:
-    """Raises SettingsError when nobody answers at the address of a server: MLflow itself would try for minutes."""
+    """Raises SettingsError when a server does not answer. MLflow's own client would retry for minutes."""
     if not uri.startswith(("http://", "https://")):
         return
     import httpx
@@ -48,11 +48,13 @@ def check_server(uri: str) -> None:
 
 @contextmanager
 def alone(uri: str) -> Iterator[None]:
-    """Within it no other process makes the tables, or an experiment, of the same SQLite database: MLflow itself fails
-    for all but one of those that begin at once on a new one."""
+    """Serialises the creation of tables and experiments in a SQLite database with a file lock.
+
+    Without it, MLflow fails in all but one of the processes that start at once on a new database.
+    """
     path = uri.removeprefix("sqlite:///")
     if path == uri:
-        yield  # a server, which takes turns itself
+        yield  # a server serialises requests itself
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{path}.lock").open("a", encoding="ascii") as file:
@@ -71,7 +73,7 @@ class Tracker:
         mlflow_run: str | None = None,
         note: Callable[[str], None] = logger.warning,
     ) -> None:
-        """`note` hears when the server goes away and comes back."""
+        """`note` is called when the server becomes unreachable and when it recovers."""
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
@@ -80,7 +82,7 @@ class Tracker:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        # Of what its database refuses it prints a traceback, where a note of ours says it in a line.
+        # MLflow logs a traceback for each database error; `note` reports the error in one line instead.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db"
         self.failure: type[Exception] = MlflowException
@@ -98,7 +100,7 @@ class Tracker:
             ) from error
         self.registry = Registry(self.client, settings.name, self.run)
         self.registered = 0
-        """The step whose champion was registered last; that of step 0 did not move and is not registered."""
+        """Step of the champion registered last; that of step 0 is untrained and is not registered."""
         self.run_id = run_id
         self._away_since = self._rest_until = 0.0
 
@@ -124,7 +126,7 @@ class Tracker:
         return mlflow_run
 
     def metrics(self, history: Sequence[Mapping[str, float]], mark: str = STEP_MARK) -> None:
-        """Delivers the rows of a history, of steps or of exams, that MLflow has not got yet; each has the `mark`."""
+        """Delivers the rows of a history (steps or exams) that MLflow lacks; every row contains the metric `mark`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -138,21 +140,21 @@ class Tracker:
             self.delivered[mark] = step
 
     def champion(self, path: Path, step: int, reward: float) -> None:
-        """Registers the champion of a step, unless it is; `reward` is its exam's mean."""
+        """Registers the champion of a step unless it is registered already; `reward` is its exam's mean."""
         tags = {"run_id": self.run_id, EXAM_MARK: f"{reward:.6f}"}
         if step > self.registered and self._deliver(self.registry.register, path, step, tags):
             self.registered = step
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Delivers a file as an artifact."""
+        """Uploads a file as an artifact."""
         self._deliver(self.client.log_artifact, self.run, str(path), folder)
 
     def folder(self, path: Path, folder: str) -> None:
-        """Delivers a folder as artifacts."""
+        """Uploads a folder as artifacts."""
         self._deliver(self.client.log_artifacts, self.run, str(path), folder)
 
     def reach(self) -> None:
-        """Waits a while for a server that went away: what comes now are the last deliveries."""
+        """Waits up to `LAST_PATIENCE_S` for an unreachable server, before the last deliveries of the run."""
         deadline = time.monotonic() + LAST_PATIENCE_S
         while self._away_since and time.monotonic() < deadline:
             self._rest_until = 0.0
@@ -160,7 +162,7 @@ class Tracker:
                 time.sleep(AGAIN_S)
 
     def finish(self, status: str) -> None:
-        """Ends the MLflow run; `status` is that of the summary."""
+        """Ends the MLflow run with the status of the summary."""
         self._deliver(self.client.set_terminated, self.run, MLFLOW_STATUS[status])
 
     def _deliver(self, method: Callable[..., object], *args: Any, **kwargs: Any) -> bool:
@@ -181,13 +183,13 @@ class Tracker:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that says what happened; the database library's may begin with when."""
+    """First informative line of an error; SQLAlchemy's may start with a line about when it was raised."""
     lines = (line for line in str(error).splitlines() if not line.startswith("(raised as a result"))
     return next(lines, "")[:200]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` → `{"a.b": 1}`."""
+    """Flattens nested mappings: `{"a": {"b": 1}}` → `{"a.b": 1}`."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -198,7 +200,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def code_version() -> str:
-    """The commit this code was checked out at, with `+` for uncommitted changes; `unknown` outside a checkout."""
+    """Git commit of this code, with `+` for uncommitted changes; `unknown` outside a checkout."""
     root = Path(__file__).parent
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10)

@@ -1,7 +1,7 @@
-"""The champion in MLflow's model registry: a version of the model `settings.name` each time it moves.
+"""Registers champions in MLflow's model registry: one version of the model `settings.name` for each new champion.
 
-A version refers to the run's own artifacts, `champion/step-000010`, so its files are kept once. The alias `champion`
-is that of the newest version: `models:/demo@champion` is what to deploy.
+A version refers to the run's own artifacts, `champion/step-000010`, so its files are stored once. The alias `champion`
+points to the newest version: deploy `models:/demo@champion`.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ ALIAS = "champion"
 
 
 class Registry:
-    """The versions of one model that come from one MLflow run. All methods raise what the client raises."""
+    """The versions of one model from one MLflow run. All methods propagate the client's exceptions."""
 
     def __init__(self, client: Any, model: str, run: str) -> None:
         """`client` is an MlflowClient, `run` the id of the MLflow run."""
         self.client, self.model, self.run = client, model, run
 
     def register(self, path: Path, step: int, tags: Mapping[str, str]) -> None:
-        """Makes the champion of a step, a directory with a manifest, a version, unless it is one; sets the alias.
+        """Registers the champion of a step (a directory with a manifest) unless it is registered, and sets the alias.
 
-        May be repeated after a failure anywhere in it: nothing is there twice. A champion that was replaced by the
-        next one while it was delivered is left to that one.
+        May be repeated after a failure at any point; it creates no duplicates. A champion that is replaced during the
+        upload is not registered; the next call registers its successor.
         """
         tags = {**tags, "step": str(step)}
         if not any(version.run_id == self.run and version.tags.get("step") == tags["step"] for version in self.all()):
@@ -39,5 +39,5 @@ class Registry:
         self.client.set_registered_model_alias(self.model, ALIAS, str(newest))
 
     def all(self) -> list[Any]:
-        """All versions of the model, those of other runs too."""
+        """All versions of the model, including those of other runs."""
         return list(self.client.search_model_versions(f"name = '{self.model}'"))

@@ -1,4 +1,4 @@
-"""Who is told how a run goes, and what they do with it: the display, MLflow, the report, the summary."""
+"""Reports the progress of a run to the display, MLflow, Prometheus, the HTML report and the summary."""
 
 import itertools
 import logging
@@ -49,11 +49,11 @@ EXAM_METRICS = {
     "agreement": "critique_agreement",
     "agreement_by_chance": "critique_agreement_by_chance",
 }
-"""What MLflow calls the figures of an exam."""
+"""MLflow metric names of an exam's values."""
 
 
 class Observer:
-    """The watcher of a real run. Reports and MLflow are served by a thread of its own: no step waits for them."""
+    """Observer of a run. Reports and MLflow run in a background thread, so that no step waits for them."""
 
     def __init__(
         self, settings: RunSettings, store: Store, state: RunState, display: Display, tracker: Tracker, run_id: str
@@ -67,25 +67,25 @@ class Observer:
         self.gauges = Gauges(run_id)
 
     def stage(self, text: str) -> None:
-        """Something that takes a while begins."""
+        """Starts a named stage."""
         self.processors.start()
         self.display.stage(text)
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """How far it is."""
+        """Updates the progress of the stage."""
         self.display.progress(done, total, text)
 
     def note(self, text: str) -> None:
-        """Something a person should know: shown now, kept in the report."""
+        """Reports an event: it is displayed now and listed in the report."""
         self.state.events.append(f"{time.strftime('%H:%M:%S')} {text}")
         self.store.note(self.state.events[-1])
         self.display.note(text)
 
     def step(self, state: RunState, groups: list[Group]) -> None:
-        """Shows a finished step, delivers it, and refreshes the report now and then.
+        """Displays and delivers a finished step, and refreshes the report every `report.every` steps.
 
-        Where all pools share this machine, its row hears how busy the processors were, and where critics are asked over
-        HTTP, what they cost since the last step: exams, lost episodes and retries included.
+        If all pools share this machine, the processor load is added to the step's row. If critics are called over HTTP,
+        their cost since the last step is added, including exams, lost episodes and retries.
         """
         row = state.history[-1]
         if not self.settings.cluster.roles:
@@ -109,7 +109,7 @@ class Observer:
             self._later(self.publish, "running", RunState.from_json(state.to_json()))
 
     def _help(self, state: RunState) -> None:
-        """Says what usually helps, once for each reason, when some steps in a row had no signal."""
+        """After several steps without a signal, notes the usual remedy, once for each reason."""
         if not self._silent(state):
             return
         helps = remedy(state.findings[0], self.settings)
@@ -118,14 +118,14 @@ class Observer:
             self.note(f"no signal for {steps} steps: {main_reasons(state.findings)}. What usually helps: {helps}")
 
     def exam(self, exam: Exam, state: RunState) -> None:
-        """Says what came of it, and delivers it; the champion too, where it moved or is owed."""
+        """Reports and delivers an exam, and the champion if it changed or its delivery is pending."""
         self._later(self._deliver_exams, list(state.exams), state.champion_step, state.champion.mean)
         champion = "the new champion" if state.champion_step == exam.step else f"champion stays {state.champion_step}"
         why = f" ({self._exam_reason(exam)})" if exam.valid <= 1 - MOSTLY else ""
         self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}{why}; {champion}")
 
     def _exam_reason(self, exam: Exam) -> str:
-        """The most frequent reason that pages of an exam earned nothing."""
+        """The most frequent reasons that pages of an exam earned nothing."""
         played = self.store.read_exam(exam.step) or []
         groups = [Group(task=trajectory.task, trajectories=(trajectory,)) for trajectory in played]
         findings = page_findings(groups)
@@ -143,7 +143,7 @@ class Observer:
         return summary
 
     def finish(self, status: str) -> dict[str, Any]:
-        """The last word: summary and report written, everything delivered, the MLflow run ended."""
+        """Ends the run: writes summary and report, delivers everything, and ends the MLflow run."""
         self.clerk.shutdown(wait=True)
         self.gauges.close()
         for errand in self.errands:
@@ -168,7 +168,7 @@ class Observer:
         return summary
 
     def _advice(self, state: RunState) -> str:
-        """What would help the run most: a signal where the last steps had none, else a faster step."""
+        """Advice: a remedy if the last steps had no signal, otherwise how to make a step faster."""
         if not self._silent(state):
             return advice(state.history, self.settings)
         helps = remedy(state.findings[0], self.settings)
@@ -176,15 +176,15 @@ class Observer:
 
     @staticmethod
     def _silent(state: RunState) -> bool:
-        """Whether the last steps had no signal, so many of them that it is worth a word."""
+        """Whether at least `SILENT_STEPS` steps at the end had no signal, and a reason is known."""
         return silent_steps(state.history) >= SILENT_STEPS and bool(state.findings)
 
     def _costs(self) -> Counter[str]:
-        """What the critics have cost in this run, resumes included."""
+        """Total cost of the critics in this run, including resumed parts."""
         return usage.total(self.store.costs.glob("*.json"))
 
     def _spent(self) -> dict[str, float]:
-        """What they cost since this was last asked, and all their tokens so far; nothing where none is paid."""
+        """Critic cost since the last call, and the total tokens so far; empty if no critic is paid."""
         before, self.costs = self.costs, self._costs()
         if not self.costs:
             return {}
@@ -192,7 +192,7 @@ class Observer:
         return spent | {"critic_tokens_total": float(self.costs["tokens"])}
 
     def _later(self, work: Callable[..., Any], *args: Any) -> None:
-        """Sends the clerk on an errand; what failed on an earlier one is raised now."""
+        """Queues work for the background thread; raises the exception of an earlier job that failed."""
         for errand in [errand for errand in self.errands if errand.done()]:
             self.errands.remove(errand)
             errand.result()
@@ -220,12 +220,12 @@ class Observer:
         )
 
     def _exam_metrics(self, exam: Exam) -> dict[str, float]:
-        """An exam under the names that MLflow knows it by."""
+        """An exam's values under their MLflow names."""
         row = self._exam_row(exam)
         return {EXAM_METRICS.get(name, name): value for name, value in row.items()}
 
     def _exam_row(self, exam: Exam) -> dict[str, float]:
-        """An exam, with its paired gain on the first one and that gain's 95 % bootstrap interval."""
+        """An exam's values, with the paired gain over the first exam and its 95 % bootstrap interval."""
         row = {"step": float(exam.step), "mean": exam.mean, "valid": exam.valid}
         agreed = {"agreement": exam.agreement, "agreement_by_chance": exam.agreement_by_chance}
         row |= {name: value for name, value in agreed.items() if value is not None}
@@ -236,7 +236,7 @@ class Observer:
         return row | {"gain": gain, "low": low, "high": high}
 
     def _films(self, last: int) -> Iterator[Film]:
-        """Episodes whose pictures were kept, from steps spread over the run: the most revised of each group."""
+        """Episodes with stored screenshots, from steps spread over the run: the most revised ones of each group."""
         steps = {1 + (last - 1) * place // (MAX_FILM_STEPS - 1) for place in range(MAX_FILM_STEPS)} if last else set()
         for step in sorted(steps, reverse=True):
             for group in self.store.read_groups(step, self.settings.report.films) or []:
@@ -245,7 +245,7 @@ class Observer:
                     yield Film(step=step, trajectory=trajectory, reference=self.store.reference(group.task))
 
     def _pairs(self, champion: int) -> Iterator[Pair]:
-        """Held-out tasks before training and with the champion."""
+        """Held-out tasks with their pages before training and from the champion."""
         if champion == 0 or not self.store.exam_file(0).exists():
             return
         before = read_groups(self.store.exam_file(0))[:MAX_PAIRS]
@@ -266,19 +266,19 @@ class Observer:
 
 
 class Processors:
-    """How busy this machine's processors are, whoever uses them."""
+    """Measures how busy this machine's processors are, over all processes."""
 
     def __init__(self, stat: Path = Path("/proc/stat")) -> None:
-        """`stat` is the kernel's account of them; its first line counts ticks by kind, idle and waiting ones too."""
+        """`stat` is the kernel's `/proc/stat`; its first line counts ticks by kind, including idle and I/O wait."""
         self.stat = stat
         self.start()
 
     def start(self) -> None:
-        """From now on."""
+        """Starts the measurement."""
         self.used, self.total = self._ticks()
 
     def busy(self) -> float:
-        """Share of the time since the start in which they worked, in [0, 1]."""
+        """Share of processor time in use since the start, in [0, 1]."""
         used, total = self._ticks()
         return (used - self.used) / max(1, total - self.total)
 
@@ -289,7 +289,7 @@ class Processors:
 
 
 def where(store: Store, path: str) -> Path:
-    """A file of the run, as a person would name it."""
+    """Path of a file of the run, relative to the working directory if inside it."""
     full = store.path / path
     try:
         return full.relative_to(Path.cwd())

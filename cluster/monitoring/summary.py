@@ -1,4 +1,4 @@
-"""`summary.json`: what a run came to, in the form that other programs read."""
+"""Builds `summary.json`: the results of a run in machine-readable form."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from cluster.training.metrics import mean
 from cluster.training.state import RunState
 
 LAST_STEPS = 3
-"""`valid_render_rate.last` is the mean of so many last steps: one step's sample is too noisy to end on."""
+"""`valid_render_rate.last` is the mean over this many last steps, because a single step is too noisy."""
 
 
 def summarise(run_id: str, status: str, state: RunState, settings: RunSettings) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def summarise(run_id: str, status: str, state: RunState, settings: RunSettings) 
 
 
 def _totals(history: Sequence[Mapping[str, float]], prefix: str) -> dict[str, int]:
-    """Sums over all steps of the counts whose names begin with a prefix, without those that are 0."""
+    """Sums the counts with a name prefix over all steps, without zeros."""
     totals = Counter[str]()
     for row in history:
         totals.update({name.removeprefix(prefix): int(row[name]) for name in row if name.startswith(prefix)})

@@ -1,4 +1,4 @@
-"""The live panel of a run on a terminal: what is being done now, how the policy is doing, how long it will take."""
+"""The live terminal panel of a run: current stage, metrics of the policy, and remaining time."""
 
 import math
 import time
@@ -24,12 +24,12 @@ ROWS: tuple[tuple[str, str, Show, str], ...] = (
     ("accept_rate", "revisions accepted", percent, "magenta"),
     ("entropy", "entropy", number, "yellow"),
 )
-"""Metrics that get a sparkline: key, words, how a value is written, colour."""
+"""Metrics with a sparkline: key, label, number format, colour."""
 
 
 @dataclass(kw_only=True)
 class State:
-    """What is going on now. Guarded by the display's lock."""
+    """State of the display. Guarded by the display's lock."""
 
     began: float
     stage: str = ""
@@ -39,21 +39,21 @@ class State:
     what: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
     why: str = ""
-    """Why the last step's pages earned nothing or alike; empty where there is nothing to say."""
+    """Reason that the last step's pages earned no reward or equal rewards; empty if there is none."""
     total_steps: int = 0
     first_step_began: float = 0.0
     last_step_ended: float = 0.0
 
     @property
     def seconds_left(self) -> float:
-        """Of training, at the mean pace of the steps that were seen; exams on the way are part of the pace."""
+        """Estimated remaining training time, from the mean duration of the steps so far, exams included."""
         pace = (self.last_step_ended - self.first_step_began) / len(self.history)
         since = time.monotonic() - self.last_step_ended
         return max(0.0, pace * (self.total_steps - self.history[-1]["step"]) - since)
 
 
 def panel(state: State) -> "RenderableType":
-    """What is known now, as a rich renderable."""
+    """Renders the panel of a state with rich."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.text import Text
@@ -85,7 +85,7 @@ def panel(state: State) -> "RenderableType":
 
 
 def _now(state: State) -> "Table":
-    """What is being done, and how far it is."""
+    """The current stage and its progress."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -105,7 +105,7 @@ def _now(state: State) -> "Table":
 
 
 def _metrics(history: Sequence[Mapping[str, float]]) -> "Table":
-    """Sparklines and last values; below them, where the last step's time went, and what went wrong so far."""
+    """Sparklines and last values, then the last step's time by stage, and the faults so far."""
     from rich.table import Table
     from rich.text import Text
 
@@ -134,14 +134,14 @@ def _metrics(history: Sequence[Mapping[str, float]]) -> "Table":
 
 
 def clock(seconds: float) -> str:
-    """`0:07`, `12:30`, `3:05:00`."""
+    """Formats seconds as `0:07`, `12:30`, `3:05:00`."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
-    """The last `width` values as blocks between their least and their greatest."""
+    """Draws the last `width` values as blocks, scaled between their minimum and maximum."""
     shown = [value for value in values if math.isfinite(value)][-width:]
     if not shown:
         return ""
@@ -150,5 +150,5 @@ def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
 
 
 def stage_times(row: Mapping[str, float]) -> str:
-    """Where a step's seconds went, as a list in words."""
+    """Lists a step's seconds by stage."""
     return ", ".join(f"{name} {row[f'seconds_{name}']:.1f} s" for name in STAGES if row.get(f"seconds_{name}"))

@@ -1,6 +1,6 @@
-"""Draws charts as inline SVG: few ticks, names beside their lines, a tooltip on each point.
+"""Draws charts as inline SVG: few ticks, labels at the line ends, a tooltip on each point.
 
-Colours are names of CSS variables (`blue`, `green`, …), so that one drawing serves light and dark.
+Colours are CSS variables (`blue`, `green`, …), so that one drawing works in light and dark mode.
 """
 
 import math
@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 560, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 112, 14, 30
 LABEL_GAP = 15
 SMOOTH_FROM = 16
-"""Points from which a line is drawn thin, with its moving mean bold over it."""
+"""Number of points from which a line is drawn thin with a bold moving mean."""
 MAX_TOOLTIPS = 160
 MAX_BARS = 60
 
@@ -24,7 +24,7 @@ Show = Callable[[float], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A named line. `points` are (x, y); those that are not finite are skipped."""
+    """A named line. `points` are (x, y); points that are not finite are skipped."""
 
     name: str
     points: tuple[Point, ...]
@@ -32,16 +32,16 @@ class Series:
     spans: tuple[tuple[float, float, float], ...] = ()
     """(x, low, high) of intervals to draw around points."""
     marks: bool = False
-    """A dot on every point: for values that are measured now and then."""
+    """Whether each point has a dot, for values that are measured at intervals."""
 
     @property
     def finite(self) -> list[Point]:
-        """The points that can be drawn."""
+        """The points with finite coordinates."""
         return [(x, y) for x, y in self.points if math.isfinite(x) and math.isfinite(y)]
 
 
 def number(value: float) -> str:
-    """A figure with as many digits as an eye wants."""
+    """Formats a number with about three significant digits."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -54,12 +54,12 @@ def number(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A score or a reward in [0, 1]: always two decimals, so that figures compare at a glance."""
+    """Formats a score or reward in [0, 1] with two decimals, so that values are easy to compare."""
     return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def percent(value: float) -> str:
-    """A share as a percentage; one decimal only where it matters."""
+    """Formats a share as a percentage, with one decimal below 1 %."""
     if not math.isfinite(value):
         return "–"
     return f"{value:.1%}" if 0 < value < 0.01 else f"{value:.0%}"
@@ -75,10 +75,10 @@ def lines(
     fill: bool = False,
     axis: str = "step",
 ) -> Html:
-    """A line chart over steps, or whatever `axis` names one of.
+    """Draws a line chart over steps, or over the quantity named by `axis`.
 
-    `low` and `high` bound the vertical axis where given; `log` makes it logarithmic and leaves out what is not
-    positive; `fill` shades what lies between the first two series.
+    `low` and `high` bound the vertical axis; `log` makes it logarithmic and skips values that are not positive; `fill`
+    shades the area between the first two series.
     """
     drawn = [(one, [(x, y) for x, y in one.finite if y > 0 or not log]) for one in series]
     drawn = [(one, points) for one, points in drawn if points]
@@ -98,9 +98,9 @@ def lines(
 
 
 def bars(steps: Sequence[float], layers: Mapping[str, tuple[Sequence[float], str]], *, show: Show = number) -> Html:
-    """Stacked bars, one a step: `layers` maps a name to its values, one a step, and its tone, lowest first.
+    """Draws stacked bars, one a step: `layers` maps a name to its values and tone, lowest layer first.
 
-    More steps than fit are averaged in runs of neighbours.
+    If there are more than `MAX_BARS` steps, adjacent steps are averaged.
     """
     if not steps or not layers:
         return el("p", "Nothing measured yet.", class_="empty")
@@ -134,7 +134,7 @@ def bars(steps: Sequence[float], layers: Mapping[str, tuple[Sequence[float], str
 
 
 def spark(values: Sequence[float], tone: str) -> Html:
-    """A small line without axes; nothing for fewer than two values."""
+    """Draws a small line without axes; empty for fewer than two values."""
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 2:
         return Html("")
@@ -146,7 +146,7 @@ def spark(values: Sequence[float], tone: str) -> Html:
 
 
 class _Axis:
-    """Where a value lies between two pixels."""
+    """Maps values to pixel coordinates."""
 
     def __init__(
         self, low: float, high: float, start: float, end: float, *, log: bool = False, whole: bool = False
@@ -234,7 +234,7 @@ def _bold(points: Sequence[Point], marks: bool) -> list[Point]:
 
 
 def _moving(points: Sequence[Point]) -> list[Point]:
-    """The centred moving mean of a long line; a short one as it is."""
+    """The centred moving mean of a long line; a short line is returned unchanged."""
     if len(points) < SMOOTH_FROM:
         return list(points)
     reach = max(1, len(points) // 14)
@@ -249,7 +249,7 @@ def _path(points: Sequence[Point], across: _Axis, up: _Axis) -> str:
 
 
 def _labels(ends: Sequence[tuple[str, str, str, float]]) -> Html:
-    """Names and last values beside the line ends, pushed apart where they would touch."""
+    """Draws names and last values at the line ends, shifted to avoid overlaps."""
     placed = sorted(ends, key=lambda end: end[3])
     ys: list[float] = []
     for *_, y in placed:

@@ -1,4 +1,4 @@
-"""The report's curves: which metrics are drawn together, and in plain words what each chart says."""
+"""Charts of the report: the metrics of each chart, and its explanation."""
 
 from collections.abc import Mapping, Sequence
 
@@ -113,7 +113,7 @@ def _accepted(history: History) -> Html:
 
 
 def _outcomes(history: History) -> Html | None:
-    """Shares of first pages by reason; by outcome for runs that did not count reasons yet."""
+    """Shares of first pages by reason; by outcome for runs that recorded no reasons."""
     counted = any(f"{FIRST_PAGES}ok" in row for row in history)
     prefix = FIRST_PAGES if counted else "outcome_"
     rows = [{key: value for key, value in row.items() if key.startswith(prefix)} for row in history]

@@ -1,4 +1,4 @@
-"""Shows pages to a person: filmstrips of episodes, and held-out tasks before and after training."""
+"""HTML cards of pages: filmstrips of episodes, and held-out tasks before and after training."""
 
 import base64
 import difflib
@@ -19,10 +19,10 @@ MAX_PICTURE_HEIGHT = 1440
 MAX_SOURCE_CHARS = 16_000
 MAX_DIFF_LINES = 240
 MAX_LINES = 800
-"""Lines of a source that are compared: the comparison takes time in their square."""
+"""Maximum lines of a source in a diff, because its time grows quadratically."""
 MAX_FEEDBACK = 5
 PREFERRED: dict[Preference, str] = {"new": "better", "old": "worse", "tie": "no better"}
-"""What a comparison with the best so far says of an attempt."""
+"""Wording of a comparison of an attempt with the best so far."""
 WORDS = {
     "ok": "renders",
     "no_page": "no page in the answer",
@@ -38,7 +38,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Film:
-    """One episode of one training step, whose pictures were kept."""
+    """One episode of a training step, with stored screenshots."""
 
     step: int
     trajectory: Trajectory
@@ -47,7 +47,7 @@ class Film:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One held-out task: what the policy wrote before training, and after."""
+    """One held-out task: the policy's page before training, and after."""
 
     task: Task
     before: Attempt
@@ -56,13 +56,13 @@ class Pair:
 
 
 class Album:
-    """The run's pictures, as elements that hold their own pixels."""
+    """Loads the run's screenshots and embeds them as data URIs."""
 
     def __init__(self, picture: Callable[[str], bytes | None]) -> None:
         self.picture = picture
 
     def shot(self, shot: Shot, caption: str) -> Html:
-        """A picture that enlarges on a click, or a note in its place when it was not kept or cannot be read."""
+        """A screenshot that enlarges on a click, or a note if it was not stored or cannot be read."""
         png = self.picture(shot.sha256)
         data = embedded(png) if png else None
         if data is None:
@@ -70,7 +70,7 @@ class Album:
         return el("img", class_="shot", src=data, alt=caption, title=caption, loading="lazy", tabindex=0)
 
     def render(self, render: Render | None, caption: str, missing: str = "nothing to show") -> Html:
-        """The settled picture of a page, and the other timed or probed ones where they differ from it."""
+        """The last timed screenshot of a page, and the other ones that differ from it."""
         if render is None or not render.shots:
             return el("div", missing, class_="nopic")
         timed = [shot for shot in render.shots if not shot.label] or list(render.shots)
@@ -83,7 +83,7 @@ class Album:
 
 @lru_cache(maxsize=256)
 def embedded(png: bytes) -> str | None:
-    """A PNG as a data URI of a smaller picture, or None when it cannot be read. Cached: reports are refreshed."""
+    """Encodes a PNG as a data URI of a smaller JPEG; None if it is unreadable. Cached for report refreshes."""
     try:
         with Image.open(io.BytesIO(png)) as opened:
             image = opened.convert("RGB")
@@ -99,7 +99,7 @@ def embedded(png: bytes) -> str | None:
 
 
 def pair_card(pair: Pair, album: Album) -> Html:
-    """A held-out task: its brief, the reference, the first page before training and the champion's."""
+    """A held-out task: brief, reference, first page before training, and the champion's page."""
     frames = [_frame("before training", pair.before, album), _frame("after training", pair.after, album)]
     if pair.reference is not None:
         frames.insert(0, el("figure", album.render(pair.reference, "reference design"), el("figcaption", "reference")))
@@ -175,7 +175,7 @@ def _frame(name: str, attempt: Attempt, album: Album) -> Html:
 
 
 def _screen(attempt: Attempt, album: Album) -> Html:
-    """The screenshot, or why there is none."""
+    """The screenshot, or the reason that there is none."""
     why = WORDS.get(attempt.outcome, attempt.outcome)
     return el(
         "div", album.render(attempt.render, why, missing=why), class_="screen" if _valid(attempt) else "screen bad"
@@ -191,7 +191,7 @@ def _total(attempt: Attempt) -> Html:
 
 
 def _problem(attempt: Attempt) -> Html | None:
-    """What kept the page from rendering, in its own words."""
+    """The error that kept the page from rendering."""
     if _valid(attempt):
         return None
     detail = attempt.render.detail if attempt.render is not None else words_of(page_reason(attempt))
@@ -201,7 +201,7 @@ def _problem(attempt: Attempt) -> Html | None:
 
 
 def _score(attempt: Attempt) -> Html:
-    """The reward and what it is made of, as small bars."""
+    """The reward and its parts, as small bars."""
     parts: dict[str, float] = {}
     if attempt.reward is not None and attempt.reward.gate:
         parts = {"visual": attempt.reward.visual, "interaction": attempt.reward.interaction or 0.0,
@@ -217,7 +217,7 @@ def _score(attempt: Attempt) -> Html:
 
 
 def _critique_meters(critique: Critique) -> Iterator[Html]:
-    """The critic's parts; of several critics, each one's score and below it its parts."""
+    """The critic's parts; for several critics, each critic's score followed by its parts."""
     for name, value in critique.parts.items():
         yield _meter(name, value, "sub")
         if name in critique.members:
@@ -225,7 +225,7 @@ def _critique_meters(critique: Critique) -> Iterator[Html]:
 
 
 def _comparison(attempt: Attempt) -> Html | None:
-    """What the critics said when this page and the best so far were shown side by side."""
+    """The critics' answers when comparing this page with the best so far."""
     compared = attempt.comparison
     if compared is None:
         return None
@@ -267,7 +267,7 @@ def _source(text: str) -> Html:
 
 
 def diff(old: str, new: str) -> Html:
-    """A coloured unified diff of two sources, bounded."""
+    """A coloured unified diff of two sources, bounded in length."""
     tones = {"+": "plus", "-": "minus", "@": "at"}
     changed = list(difflib.unified_diff(_lines(old), _lines(new), lineterm="", n=2))[2:]
     rows = [el("span", line, class_=tones.get(line[:1], "same")) for line in changed[:MAX_DIFF_LINES]]
@@ -277,7 +277,7 @@ def diff(old: str, new: str) -> Html:
 
 
 def _lines(source: str) -> list[str]:
-    """Lines of a bounded source; a page written in one line is broken between its tags."""
+    """Splits a truncated source into lines; a page on one line is broken between its tags."""
     source = source[:MAX_SOURCE_CHARS]
     return (source if source.count("\n") > 3 else source.replace("><", ">\n<")).split("\n")[:MAX_LINES]
 

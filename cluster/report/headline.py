@@ -1,4 +1,4 @@
-"""The report's headline: a run in one sentence and a row of figures."""
+"""Headline of the report: a summary sentence and a row of figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ History = Sequence[Mapping[str, float]]
 
 
 def lead(summary: Mapping[str, Any], exams: History) -> str:
-    """What the run came to, in plain words."""
+    """Summarises the run's result in plain words."""
     valid, held, steps = _part(summary, "valid_render_rate"), _part(summary, "held_out"), summary.get("steps") or 0
     if not steps:
         return "No training step is finished yet."
@@ -27,7 +27,7 @@ def lead(summary: Mapping[str, Any], exams: History) -> str:
 
 
 def headline(summary: Mapping[str, Any], history: History, exams: History) -> Html:
-    """The figures that matter most."""
+    """The most important figures of the run, as tiles."""
     tiles = (
         _valid(summary, history),
         _held_out(summary, exams),
@@ -129,7 +129,7 @@ def _time(summary: Mapping[str, Any]) -> Html:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person would say them: `48 s`, `12 min`, `3 h 20 min`."""
+    """Formats seconds for reading: `48 s`, `12 min`, `3 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

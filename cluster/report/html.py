@@ -1,4 +1,4 @@
-"""Builds HTML so that untrusted text cannot become markup: only `Html` passes unescaped, and only `el` makes it."""
+"""Builds HTML with automatic escaping: only `Html` values pass unescaped, and only `el` and `join` create them."""
 
 from html import escape
 
@@ -6,15 +6,16 @@ VOID = frozenset({"img", "meta", "link", "br"})
 
 
 class Html(str):
-    """Text that is markup already. Whatever is not of this type is escaped before it enters a page."""
+    """A string of safe markup. Every other value is escaped before it enters a page."""
 
     __slots__ = ()
 
 
 def el(tag: str, *children: object, **attributes: object) -> Html:
-    """One element. Children that are None or False are left out, and all but Html is escaped.
+    """Builds one element. Children that are None or False are omitted; all but Html are escaped.
 
-    Attributes: `class_` is `class`, `stroke_width` is `stroke-width`, True stands alone, None and False are left out.
+    Attributes: `class_` becomes `class`, `stroke_width` becomes `stroke-width`; True omits the value, None and False
+    omit the attribute.
     """
     names = ((name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items())
     written = "".join(
@@ -26,6 +27,6 @@ def el(tag: str, *children: object, **attributes: object) -> Html:
 
 
 def join(*children: object) -> Html:
-    """Several pieces in a row, escaped as in `el`."""
+    """Concatenates children, escaped as in `el`."""
     pieces = (child for child in children if child is not None and child is not False)
     return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in pieces))

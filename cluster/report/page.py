@@ -1,7 +1,7 @@
-"""Writes `report.html`: what a run came to, for a person, in one file that needs nothing else.
+"""Writes `report.html`: the results of a run in one self-contained file.
 
-Everything that came out of a policy, a page or a critic is untrusted: it enters through `markup.el`, which escapes
-it, and the page's own policy (CSP) lets no script run but the one in `report.js`.
+All text of a policy, a page or a critic is untrusted: `html.el` escapes it, and the report's Content-Security-Policy
+allows no script except `report.js`.
 """
 
 import base64
@@ -34,7 +34,7 @@ INFERENCE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the report shows. Any of it may be empty: a run that has just begun has a report too."""
+    """Contents of the report. Any field may be empty, as in the report of a run that has just begun."""
 
     run_id: str
     title: str
@@ -42,34 +42,34 @@ class Report:
     """`running`, `finished`, `stopped` or `failed`."""
     settings: Mapping[str, Any]
     summary: Mapping[str, Any]
-    """The contract of `summary.json`."""
+    """Contents of `summary.json`."""
     history: Sequence[Mapping[str, float]]
     """Metrics, one mapping a step; keys may be missing."""
     exams: Sequence[Mapping[str, float]] = ()
-    """`step`, `mean`, `valid`, where it was measured `agreement` and `agreement_by_chance`, and against the first exam
+    """`step`, `mean`, `valid`; if measured, `agreement` and `agreement_by_chance`; and relative to the first exam
     `gain`, `low`, `high`."""
     films: Sequence[Film] = ()
     pairs: Sequence[Pair] = ()
-    """In the exam's order, not picked."""
+    """In the exam's order, without selection."""
     inference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """`base`, `self_edit`, `with_critic`: each `reward`, `valid`, `tokens`, `seconds`."""
     events: Sequence[str] = ()
     advice: str = ""
-    """What would make a step faster, in one line; see `cluster.training.bottleneck`."""
+    """How to make a step faster, in one line; see `cluster.training.bottleneck`."""
     alarm: str = ""
-    """Why the last step's pages earned nothing or alike, in one line; see `cluster.training.diagnosis.explain`."""
+    """Reason that the last step's pages earned no reward or equal rewards; see `cluster.training.diagnosis.explain`."""
     remedy: str = ""
-    """What usually helps against that."""
+    """The usual remedy for the alarm's reason."""
     findings: Sequence[Finding] = ()
     """The reasons in the last step, each with an example."""
     picture: Callable[[str], bytes | None] = lambda sha256: None
-    """The PNG of a screenshot by its content hash, or None when it was not kept."""
+    """Returns the PNG of a screenshot by its content hash, or None when it was not stored."""
 
 
 def write_report(path: Path, report: Report, *, max_bytes: int = MAX_BYTES) -> None:
-    """Writes the report aside and renames it. Raises StorageFault.
+    """Writes the report atomically. Raises StorageFault.
 
-    At most `max_bytes` long: films are left out, oldest first, and then pairs, last first; the report says how many.
+    To stay within `max_bytes`, films are omitted, oldest first, then pairs, last first; the report states how many.
     """
     atomic_write(path, render(report, max_bytes).encode("utf-8", "replace"))
 
@@ -107,7 +107,7 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _fitting(cards: Iterator[Html], left: int) -> tuple[list[Html], int]:
-    """The first cards that fit in so many bytes, and the bytes that are left."""
+    """The leading cards that fit in `left` bytes, and the remaining bytes."""
     fitting: list[Html] = []
     for card in cards:
         if _size(card) > left:

@@ -1,6 +1,6 @@
-"""The report's section on pages that earned nothing and groups without a signal: each reason with one example.
+"""Report section on pages that earned nothing and groups without a signal, with one example for each reason.
 
-The examples are answers of the policy: untrusted text, which `markup.el` escapes.
+The examples are answers of the policy: untrusted text, which `html.el` escapes.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ WORDS = (
 
 
 def alarm(reason: str, remedy: str) -> Html | None:
-    """The box at the top of the report of a run whose pages earn nothing, or nothing that tells siblings apart."""
+    """Warning box at the top of the report, shown when pages earn no reward or siblings earn equal rewards."""
     if not reason:
         return None
     helps = el("p", el("b", "What usually helps: "), remedy, ".") if remedy else None
@@ -24,7 +24,7 @@ def alarm(reason: str, remedy: str) -> Html | None:
 
 
 def reasons(findings: Sequence[Finding]) -> Html:
-    """One card a reason."""
+    """One card for each reason."""
     return el("div", *map(_card, findings), class_="reasons")
 
 

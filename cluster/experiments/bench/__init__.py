@@ -1,1 +1,1 @@
-"""What this machine manages, measured: a file a part, each in a process of its own."""
+"""Benchmarks of this machine: one file for each part, each part in its own process."""

@@ -1,8 +1,8 @@
-"""Measures this machine: `python -m cluster.bench [--only render]` writes `runs/bench.json`.
+"""Runs the benchmarks: `python -m cluster.bench [--only render]` writes `runs/bench.json`.
 
-Each part runs in a process of its own, so that none is measured in another's threads or memory, and records the
-sizes and raw figures behind its numbers. Medians; never a test. A part that cannot be measured on this machine says
-why, and the others are measured. The part `pages` needs a folder of pages: `make bench ONLY=pages PAGES=DIR`.
+Each part runs in its own process, isolated from the threads and memory of other parts, and records the sizes and raw
+values behind its medians. If a part cannot run on this machine, it reports the reason and the others continue. The part
+`pages` needs a folder of pages: `make bench ONLY=pages PAGES=DIR`.
 """
 
 import argparse
@@ -44,11 +44,11 @@ PARTS: dict[str, Callable[[], Figures | dict[str, Figures]]] = {
 }
 
 EXTRA = ("playwright", "trl", "datasets")
-"""Packages of the `bench` extra, which only comparisons with others need."""
+"""Packages of the `bench` extra, needed only for comparisons with other systems."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Entry point of the command. Returns its exit code."""
     parser = argparse.ArgumentParser(prog=program("bench"), description="Measures this machine.")
     parser.add_argument("--only", choices=sorted(PARTS), help="run one part")
     parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(name: str) -> int:
-    """Measures one part and prints its figures. Returns an exit code."""
+    """Runs one part and prints its results as JSON. Returns an exit code."""
     try:
         print(json.dumps(PARTS[name]()))
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""How others take three pictures of a page, one second apart: what our renderer is compared with."""
+"""Other methods of taking three screenshots of a page, one second apart: baselines for the renderer."""
 
 import asyncio
 import shutil
@@ -11,7 +11,7 @@ SHOTS = 3
 
 
 def full_chromium() -> str | None:
-    """The whole browser, not its headless shell; None where none is installed."""
+    """Path of a full Chromium (not the headless shell), or None."""
     from actors.browser.chromium.launch import find_whole
 
     whole = shutil.which("chromium") or shutil.which("google-chrome") or find_whole()
@@ -21,8 +21,8 @@ def full_chromium() -> str | None:
 async def browser_per_page(html: str) -> None:
     """ArtifactsBench (`capture_html_screenshots`, Tencent-Hunyuan/ArtifactsBenchmark, commit 8bba24b, `src/utils.py`).
 
-    A fresh Playwright and a fresh browser for every page, its file's address, network idle, three full-page pictures
-    with a second of waiting between.
+    A new Playwright and browser for every page, loaded from a file; network idle, then three full-page screenshots, one
+    second apart.
     """
     from playwright.async_api import async_playwright
 
@@ -41,7 +41,7 @@ async def browser_per_page(html: str) -> None:
 
 
 async def context_per_page(browser: Any, html: str) -> None:
-    """The usual way with Playwright: one browser kept, a fresh context for every page, pictures in real time."""
+    """The common Playwright method: one browser, a fresh context for every page, screenshots in real time."""
     context = await browser.new_context(viewport={"width": 1024, "height": 768})
     page = await context.new_page()
     await page.set_content(html)
@@ -50,12 +50,12 @@ async def context_per_page(browser: Any, html: str) -> None:
 
 
 def launch_options() -> dict[str, Any]:
-    """The whole Chromium where there is one, else the headless shell; as root it must go without its sandbox."""
+    """Launch options: full Chromium if installed, else the headless shell; no sandbox, as root requires."""
     return {"headless": True, "executable_path": full_chromium() or headless_shell(), "chromium_sandbox": False}
 
 
 def headless_shell() -> str:
-    """The browser that ReLook renders with. Raises BrowserFault that says what to install."""
+    """Path of the browser that ReLook renders with. Raises BrowserFault with the package to install."""
     from actors.browser.chromium.launch import find_executable
 
     return str(find_executable(None))

@@ -1,4 +1,4 @@
-"""Pages to measure with: built-in designs of every family, pages that move by every means, and the policy's own."""
+"""Pages for benchmarks: built-in designs of every family, animated pages of every kind, and the policy's own pages."""
 
 from itertools import chain, cycle, islice
 
@@ -91,18 +91,18 @@ LIVELY = {
         "</script>",
     ),
 }
-"""Style and body; HUE is a number that makes pages differ. Each leans on what is random or timed elsewhere."""
+"""Style and body; HUE varies the page. Each page depends on a random or timed browser feature."""
 
 
 def lively(name: str, hue: int) -> str:
-    """One page that moves."""
+    """One page of `LIVELY`, with its hue filled in."""
     style, body = LIVELY[name]
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}{style}</style>"
     return f"{head}{body}</html>".replace("HUE", str(hue))
 
 
 def corpus(num: int, written: tuple[str, ...] = ()) -> list[str]:
-    """`num` different pages: thirds of designs, of lively pages and of `written`; without the last, halves."""
+    """`num` different pages: thirds of designs, of lively pages and of `written`; halves without `written`."""
     designs = (draw(seed, family=family).task.reference_html or "" for seed, family in enumerate(cycle(FAMILIES)))
     moving = (lively(name, 7 + turn % 353) for turn, name in enumerate(cycle(LIVELY)))
     share = num // 3 if written else 0
@@ -113,7 +113,7 @@ def corpus(num: int, written: tuple[str, ...] = ()) -> list[str]:
 
 
 def sampled_pages(most: int = 200) -> tuple[str, ...]:
-    """Pages that a policy wrote in the newest run at home, the last step's first; none where nobody has trained."""
+    """Pages from the newest runs on this machine, last step first; empty without runs."""
     import pyarrow.parquet as pq
 
     files = sorted(resolve_path("runs").glob("*/trajectories/*.parquet"), key=lambda path: path.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""The embedded critic: what one judgment costs."""
+"""Benchmark of the embedded critic: the cost of one judgment."""
 
 import asyncio
 import time
@@ -11,9 +11,9 @@ from rollout.records import Page
 
 
 def bench_critic() -> Figures:
-    """CPU milliseconds of one judgment by the embedded critic, and that as a share of a render's.
+    """CPU milliseconds of one judgment by the embedded critic, and its share of a render's CPU time.
 
-    A group's references are remembered: `ms_first_judgment` is one that has to look at its reference first.
+    References are cached, and shared by a group: `ms_first_judgment` includes the analysis of the reference.
     """
     from reward.visual.critic import VisualCritic
 

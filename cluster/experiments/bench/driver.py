@@ -1,9 +1,9 @@
-"""The driver: what it costs a trajectory with 2,000 of them in flight, and whether its memory stays flat over 50,000.
+"""Driver benchmark: CPU time a trajectory with 2,000 in flight, and memory growth over 50,000 trajectories.
 
-The driver is this process: the loop, the stream, its pools, the vigil over 1,411 actors, the step files, MLflow and the
-report, all through a real Ray. Episodes are played in worker actors, as in a run, on pools of 256 engines, 1,024
-browsers and 128 critics that sleep, and share a router. All times are those of a cluster divided by SPEED, the vigil's
-too.
+The driver is this process: the loop, the stream, its pools, the health monitor of 1,411 actors, the step files, MLflow
+and the report, through a real Ray. Worker actors run the episodes on pools of 256 simulated engines, 1,024 browsers and
+128 critics, which only sleep, and share a router. All times are a cluster's divided by SPEED, including the health
+check interval.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ TRAJECTORIES = int(os.environ.get("DRIVER_TRAJECTORIES", "50000"))
 SPEED = float(os.environ.get("DRIVER_SPEED", "40"))
 WORKERS = 2
 STAND_INS = 4
-"""Actors that the vigil looks at, and weights go to, again and again, in place of 1,408."""
+"""Number of actors that receive all health checks and weight updates, in place of 1,408 actors."""
 SIZES: dict[str, Any] = {
     "steps": 10**6,
     "groups": 128,
@@ -63,7 +63,7 @@ SIZES: dict[str, Any] = {
 
 
 class SleepingWorker:
-    """An episode worker in a process of its own, with the whole sleeping cluster in it."""
+    """An episode worker in its own process, together with the whole simulated cluster."""
 
     def __init__(self, settings: RunSettings, times: Times, path: Path) -> None:
         self.settings, self.times, self.path = settings, times, path
@@ -72,7 +72,7 @@ class SleepingWorker:
 
     async def play_group(self, *args: Any, **kwargs: Any) -> Group:
         """See `cluster.distributed.worker.EpisodeWorker`."""
-        if self.worker is None:  # Its pools belong to the loop that this runs in.
+        if self.worker is None:  # Its pools must belong to the current event loop.
             self.worker = Cluster.of(self.settings, self.times).worker(self.settings, self.path, self.router)
         return await self.worker.play_group(*args, **kwargs)
 
@@ -85,15 +85,15 @@ class SleepingWorker:
         await self.router.grant(session, grants)
 
     async def ping(self) -> None:
-        """Answers."""
+        """Answers a health check."""
 
     async def cpu(self) -> float:
-        """Seconds of processor time this process has used."""
+        """Processor time used by this process, in seconds."""
         return time.process_time()
 
 
 class DriverObserver(Observer):
-    """The watcher of a real run, which also writes down what the driver has used at the end of each step."""
+    """Observer of a run that also records the driver's resource use at the end of each step."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -101,7 +101,7 @@ class DriverObserver(Observer):
         """Trajectories so far, CPU seconds of this process, MB of its own memory."""
 
     def step(self, state: RunState, groups: list[Group]) -> None:
-        """A step is finished."""
+        """Records the resource use after a finished step."""
         super().step(state, groups)
         before = self.rows[-1][0] if self.rows else 0.0
         self.rows.append((before + sum(len(g.trajectories) for g in groups), time.process_time(), own_mb()))
@@ -110,14 +110,14 @@ class DriverObserver(Observer):
 
 
 def bench_driver() -> Figures:
-    """CPU milliseconds of driver and workers a trajectory, and MB by which the driver's own memory grew."""
+    """CPU milliseconds of driver and workers a trajectory, and growth of the driver's own memory in MB."""
     settings = check_settings(SIZES, "the driver's bench")
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(_drive(settings, Times().faster(SPEED), Path(folder)))
 
 
 def own_mb() -> float:
-    """Memory that is this process's own, without the object store it maps, in MB."""
+    """Anonymous memory of this process in MB, without the mapped object store."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
 
@@ -151,7 +151,7 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
 
 
 async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, others: list[Any]) -> None:
-    """What `cluster.distributed.launch.RunActors.guard` does, at the bench's pace."""
+    """Monitors the actors like `cluster.distributed.launch.RunActors.guard`, at the benchmark's shorter interval."""
 
     def pool(name: str, num: int, fault: Any) -> Pool:
         return Pool(name, [others[place % STAND_INS] for place in range(num)], fault=fault, timeout_s=600, limit=1)
@@ -166,7 +166,7 @@ async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, o
 async def _measure(
     settings: RunSettings, store: Store, learner: LearnerClient, players: RolloutClient, router: Any
 ) -> Figures:
-    """Steps until so many trajectories were learnt from, after those that were in flight at first."""
+    """Runs steps until TRAJECTORIES trajectories were trained on after the warm-up."""
     tracker = Tracker(settings, store.path, "bench")
     ledger = DriverObserver(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
     run = Run(
@@ -179,7 +179,7 @@ async def _measure(
         state=ledger.state,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
-    # By then as much is played ahead as the learner may still use.
+    # After the warm-up, the trajectories generated ahead are at the staleness limit.
     warm = (2 + settings.max_staleness) * settings.groups * settings.group_size
     begun: tuple[float, list[float]] | None = None
     while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:
@@ -217,7 +217,7 @@ def _figures(rows: list[tuple[float, float, float]], wall_s: float, workers_s: f
 
 
 def _load(run: Run) -> Figures:
-    """What the stream had to carry."""
+    """The load on the stream."""
     rows = run.state.history[len(run.state.history) // 4 :]
     return {
         "in_flight": median(row["in_flight"] for row in rows),

@@ -1,4 +1,4 @@
-"""Endurance: 2,000 pages in one renderer, every tenth of them hostile; what is left of them in memory and processes."""
+"""Endurance benchmark: 2,000 pages in one renderer, one in ten hostile; measures leaks of memory and processes."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ HOSTILE = (
 
 
 def bench_endurance() -> Figures:
-    """Memory (PSS) of browser and renderer after warming up and at the end, its growth, processes and zombies left."""
+    """Memory (PSS) of browser and renderer after warm-up and at the end, its growth, and the remaining processes."""
     return asyncio.run(_endure())
 
 
@@ -68,7 +68,7 @@ async def _endure() -> Figures:
 
 
 def _look() -> dict[str, float]:
-    """Memory in MB, processes and zombies of this process's descendants; memory and open files of this one too."""
+    """Memory in MB and number of this process's descendants; memory and open files of this process."""
     gc.collect()
     below = _below(os.getpid())
     memory = sum(_pss_kb(pid) for pid in [os.getpid(), *below])
@@ -84,7 +84,7 @@ def _below(pid: int) -> list[int]:
     for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
             children = [int(child) for child in (thread / "children").read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        except (FileNotFoundError, ProcessLookupError):  # the process ended in the meantime
             continue
         for child in children:
             found += [child, *_below(child)]
@@ -92,7 +92,7 @@ def _below(pid: int) -> list[int]:
 
 
 def _pss_kb(pid: int) -> int:
-    """The process's share of the memory it maps, in KiB."""
+    """Proportional set size of a process in KiB."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,6 +1,6 @@
-"""Sameness: how many pages look the same, byte for byte, in twenty browsers, half of them on a machine under load.
+"""Determinism benchmark: share of pages with identical screenshots in twenty browsers, half of them under load.
 
-`--part identity` in a process of its own; IDENTITY_PAGES and IDENTITY_BROWSERS in the environment make it smaller.
+Run `--part identity` in its own process. The environment variables IDENTITY_PAGES and IDENTITY_BROWSERS reduce it.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from rollout.records import Page
 PAGES = int(os.environ.get("IDENTITY_PAGES", "200"))
 BROWSERS = int(os.environ.get("IDENTITY_BROWSERS", "20"))
 Looks = list[tuple[tuple[str, ...], bool]]
-"""For every page: the hashes of its timed pictures, and whether it was marked as one that may differ."""
+"""For each page: the hashes of its timed screenshots, and whether it was flagged as nondeterministic."""
 
 
 def bench_identity() -> Figures:
-    """The share of pages with all their pictures the same everywhere, the marked left out; how many were marked."""
+    """Share of unflagged pages with identical screenshots in all browsers, and the number of flagged pages."""
     written = sampled_pages(PAGES)
     pages = corpus(PAGES, written)
     looks = list(_everywhere(pages))
@@ -45,7 +45,8 @@ def bench_identity() -> Figures:
 
 
 def _everywhere(pages: list[str]) -> Iterator[Looks]:
-    """The pages' looks in every browser, each in a process of its own, one a core; the second half under load."""
+    """Screenshots of all pages by browser, each in its own process, one at a time for each core; the second half runs
+    under load."""
     cores = len(os.sched_getaffinity(0))
     spawn = multiprocessing.get_context("spawn")
     done = 0
@@ -75,7 +76,7 @@ async def _looks(pages: list[str]) -> Looks:
 
 @contextmanager
 def _load(num: int) -> Iterator[None]:
-    """Processes that do nothing but keep the cores busy."""
+    """Starts processes that keep the cores busy."""
     burners = [multiprocessing.get_context("spawn").Process(target=_burn, daemon=True) for _ in range(num)]
     for burner in burners:
         burner.start()

@@ -1,4 +1,4 @@
-"""The learner: tokens a second on first pages and revisions, beside plain PyTorch loops in the same run."""
+"""Learner benchmark: tokens a second on first pages and revisions, compared with plain PyTorch loops."""
 
 import random
 import sys
@@ -18,15 +18,15 @@ from rollout.records import Batch, Page, Sample
 TASKS = 24
 GROUP_SIZE = 8
 TURNS = 5
-"""How often each side is measured, in turn, after a first time that does not count."""
+"""Measurements of each side, alternating, after one warm-up."""
 
 
 def bench_learner() -> Figures:
-    """Tokens a second of the built-in policy's updates, beside plain loops; on a GPU, of models of 0.5 B and 7 B too.
+    """Tokens a second of the built-in policy's updates and of plain loops; on a GPU, also of models of 0.5 B and 7 B.
 
-    `ratio_plain_torch`: over a loop in plain PyTorch on the same packed rows. `ratio_packed`: packed rows over padded
-    micro-batches, both in plain PyTorch; `_sorted` where those are of samples sorted by length. `ratio_siblings`: the
-    learner over the plain loop where samples come in groups, whose prompt the plain loop reads for each of them.
+    `ratio_plain_torch`: learner over plain PyTorch on the same packed rows. `ratio_packed`: packed rows over padded
+    micro-batches, both in plain PyTorch; `_sorted` if the samples are sorted by length. `ratio_siblings`: learner over
+    plain loop on samples in groups; the plain loop processes a group's shared prompt once for each sample.
     """
     import torch
 
@@ -45,7 +45,7 @@ def bench_learner() -> Figures:
 
 
 def measure(model_dir: Path, settings: LearnerSettings, samples: Sequence[Sample], *, padded: bool = False) -> Figures:
-    """The learner and plain loops on the same samples, in turn."""
+    """Measures the learner and plain loops on the same samples, alternating."""
     import torch
 
     from cluster.experiments.bench.plain import PlainLoop
@@ -87,7 +87,7 @@ def measure(model_dir: Path, settings: LearnerSettings, samples: Sequence[Sample
 
 
 def in_turn(sides: dict[str, Callable[[], Any]], synchronize: Callable[[], Any], device: str) -> dict[str, list[float]]:
-    """Seconds of each side, one after the other, again and again; what warms them up does not count."""
+    """Seconds of each side, measured alternately; the warm-up does not count."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(TURNS + 1):
         for name, side in sides.items():
@@ -101,7 +101,7 @@ def in_turn(sides: dict[str, Callable[[], Any]], synchronize: Callable[[], Any],
 
 
 def pages(model_dir: Path, settings: LearnerSettings) -> list[Sample]:
-    """A first page and a revision of built-in tasks, as the model's tokenizer cuts them, in the order of play."""
+    """A first page and a revision of each built-in task, tokenised with the model's tokenizer, in the order of play."""
     from learner.model import read_tokenizer
 
     tokenizer, draw = read_tokenizer(model_dir), random.Random(0)
@@ -122,9 +122,9 @@ def pages(model_dir: Path, settings: LearnerSettings) -> list[Sample]:
 
 
 def siblings(samples: Sequence[Sample]) -> list[Sample]:
-    """As many samples in groups that share their prompt, first pages and revisions; each is cut in its second half."""
+    """As many samples in groups with a shared prompt, first pages and revisions, each cut in its second half."""
     draw = random.Random(0)
-    chosen = samples[:: GROUP_SIZE - 1]  # an odd step, which meets both kinds
+    chosen = samples[:: GROUP_SIZE - 1]  # an odd step selects both first pages and revisions
     found = []
     for sample in [sample for sample in chosen for _ in range(GROUP_SIZE)][: len(samples)]:
         end = draw.randint(len(sample.token_ids) // 2, len(sample.token_ids))
@@ -134,7 +134,7 @@ def siblings(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _address() -> str:
-    """Where the only rank meets itself."""
+    """A free local address for a single-rank process group."""
     import socket
 
     with socket.socket() as door:

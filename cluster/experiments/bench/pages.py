@@ -1,7 +1,7 @@
-"""Renders folders of pages that others wrote: outcomes, wall and CPU seconds, faults and flags by folder.
+"""Renders folders of existing pages: outcomes, wall and CPU seconds, faults and flags by folder.
 
-PAGES in the environment names a folder with one folder of .html files a set; PAGES_MOST bounds the pages a set, and
-PAGES_MIRROR names a folder of libraries that `relook mirror build` made. `runs/pages.jsonl` has a line a page.
+Environment variables: PAGES is a folder with a subfolder of .html files for each set, PAGES_MOST limits the pages of a
+set, and PAGES_MIRROR is a library folder made by `relook mirror build`. `runs/pages.jsonl` gets one line a page.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ Show = Callable[[Page], Awaitable[Render]]
 
 
 class PageRow(TypedDict):
-    """What one page gave; the outcome of a page that was lost to the machine is `machine_fault`."""
+    """Result of one page; `machine_fault` is the outcome after a machine fault."""
 
     set: str
     page: str
@@ -43,7 +43,7 @@ class PageRow(TypedDict):
 
 
 def bench_pages() -> dict[str, Figures]:
-    """For every set: pages, valid ones, machine faults, seconds, share of flagged pages, outcomes and flags."""
+    """For each set: pages, valid pages, machine faults, seconds, share of flagged pages, outcomes and flags."""
     folder = Path(os.environ.get("PAGES", ""))
     sets = sorted(path for path in folder.iterdir() if path.is_dir()) if "PAGES" in os.environ else []
     if not sets:

@@ -1,4 +1,4 @@
-"""A plain PyTorch loop: what the learner's tokens a second are compared with."""
+"""A plain PyTorch training loop: the baseline of the learner benchmark."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from learner.settings import LearnerSettings
 
 
 class PlainLoop:
-    """The learner's update as one writes it by hand: the same model and loss, AdamW, no DeepSpeed and no metrics.
+    """A hand-written learner update: same model and loss, AdamW, no DeepSpeed and no metrics.
 
-    Weights of bfloat16 have float32 masters, in the GPU's memory or, where the learner's are, in the machine's.
+    Bfloat16 weights have float32 masters, in GPU memory or, if the learner offloads its own, in main memory.
     """
 
     def __init__(self, model: Any, settings: LearnerSettings, device: str) -> None:
@@ -29,7 +29,7 @@ class PlainLoop:
         )
 
     def update_packed(self, rows: Sequence[Sequence[PrefixGroup]]) -> float:
-        """One update from rows that are packed as the learner packs them; returns the gradient's norm."""
+        """Performs one update from rows packed like the learner's; returns the gradient's norm."""
         num = sum(len(piece.token_ids) for row in rows for family in row for piece in family.pieces)
         for families in rows:
             row = pack_tensors(families, self.device)
@@ -38,9 +38,9 @@ class PlainLoop:
         return self._step()
 
     def update_padded(self, pieces: Sequence[TokenSequence]) -> float:
-        """One update from micro-batches that are padded to their longest piece, in the order given.
+        """Performs one update from micro-batches padded to their longest sequence, in the given order.
 
-        Wants a model whose attention takes batches; the head runs on learnt tokens alone, as in a packed row.
+        The model's attention must support batches. The head runs on trained tokens only, as in a packed row.
         """
         num = sum(len(piece.token_ids) for piece in pieces)
         for some in micro_batches(pieces, self.settings.token_budget):
@@ -73,7 +73,7 @@ class PlainLoop:
 
 
 def micro_batches(pieces: Sequence[TokenSequence], budget: int) -> Iterator[list[TokenSequence]]:
-    """Pieces in their order, as many at once as fit into `budget` tokens when all are as long as the longest."""
+    """Splits sequences in order into micro-batches of at most `budget` tokens, counted at the longest one's length."""
     some: list[TokenSequence] = []
     for piece in pieces:
         if some and max(piece.length, *(one.length for one in some)) * (len(some) + 1) > budget:
@@ -84,7 +84,8 @@ def micro_batches(pieces: Sequence[TokenSequence], budget: int) -> Iterator[list
 
 
 def _padded(pieces: Sequence[TokenSequence], device: str) -> tuple[Tensor, Tensor]:
-    """[B, L] ids, padded on the right, where causal attention needs no mask; [B, L] where learnt tokens are read."""
+    """[B, L] ids padded on the right, where causal attention needs no mask, and [B, L] mask of positions that predict
+    trained tokens."""
     length = max(piece.length for piece in pieces)
     ids_BL = torch.zeros((len(pieces), length), dtype=torch.long)
     learnt_BL = torch.zeros((len(pieces), length), dtype=torch.bool)

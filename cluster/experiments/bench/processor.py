@@ -1,4 +1,4 @@
-"""Processor time of this process and everything it started, and which cores they may use."""
+"""CPU time of this process and its descendants, and their core affinity."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds() -> float:
-    """Seconds of CPU used so far by this process, its living descendants, and the ended ones that they waited for.
+    """CPU seconds of this process, its live descendants, and descendants that were waited for.
 
-    Linux keeps no account of a process whose parent died first: end what is measured in order.
+    Linux loses the CPU time of a process if its parent ended first: end measured processes before their parents.
     """
     total, todo = 0, [os.getpid()]
     while todo:
@@ -18,12 +18,12 @@ def cpu_seconds() -> float:
             row = (process / "stat").read_text().rpartition(")")[2].split()
             for thread in (process / "task").iterdir():
                 todo += map(int, (thread / "children").read_text().split())
-        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        except (FileNotFoundError, ProcessLookupError):  # the process ended in the meantime
             continue
         total += sum(map(int, row[11:15]))
     return total / TICKS
 
 
 def pin(cores: int) -> None:
-    """Keeps this process, and all that it starts from now on, on its last `cores` cores."""
+    """Restricts this process and its future children to its last `cores` cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])

@@ -1,6 +1,7 @@
-"""Rendering: what a page costs us and others on one core, what a second core brings, and what a page costs at best.
+"""Benchmark of rendering: a page's cost here and with other methods on one core, and the gain of a second core.
 
-All take three pictures at 0, 1 and 2 s of the page's time; ours also read what is seen, behind all fences.
+All methods take screenshots at 0, 1 and 2 s of page time; this renderer also extracts the visible content, with all
+isolation active.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from rollout.records import Page, Render
 
 PAGES = 60
 ROUNDS = 2
-"""Times that each page is shown by each, in turns; a comment makes it another page to every cache."""
+"""Renders of each page by each method, alternating; a comment defeats all caches."""
 COMPARED = 14
 Show = Callable[[str], Awaitable[object]]
 
@@ -30,8 +31,7 @@ Show = Callable[[str], Awaitable[object]]
 def bench_render() -> Figures:
     """Medians of wall and CPU milliseconds a page, and their ratios.
 
-    Without a whole Chromium the two other ways are measured with the headless shell, which is faster: `full_chromium`
-    says which it was.
+    Without a full Chromium, the two other methods use the headless shell, which is faster; `full_chromium` records it.
     """
     full = full_chromium() is not None
     if not full:
@@ -60,7 +60,7 @@ async def rendered(num: int) -> tuple[float, list[Render]]:
 
 
 async def _compare() -> Figures:
-    """Three ways on one core, page by page in turns."""
+    """Measures three methods on one core, alternating page by page."""
     from playwright.async_api import async_playwright
 
     from actors.browser.renderer import ChromiumRenderer
@@ -108,7 +108,7 @@ async def _in_turns(ways: dict[str, Show], pages: list[str]) -> Figures:
 
 
 def _cores() -> Figures:
-    """Pages a second of one browser on one core, and of two browsers on two, in turns: the better of two each."""
+    """Pages a second of one browser on one core, and of two on two cores; the better of two measurements each."""
     cores = sorted(os.sched_getaffinity(0))
     one, two = 0.0, 0.0
     for _ in range(ROUNDS):
@@ -120,7 +120,7 @@ def _cores() -> Figures:
 
 
 def _together(cores: list[int]) -> float:
-    """Pages a second, added up, of processes with one browser each, one a core, which begin at once."""
+    """Total pages a second of processes that start at once, with one browser and one core each."""
     context = multiprocessing.get_context("spawn")
     begin, rates = context.Barrier(len(cores)), context.Queue()
     workers = [context.Process(target=_work, args=(core, begin, rates)) for core in cores]

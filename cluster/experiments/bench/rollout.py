@@ -1,4 +1,4 @@
-"""Policy engines: tokens a second on concurrent pages, beside vLLM's own engine asked for the same without us."""
+"""Benchmark of the policy engine: tokens a second on concurrent pages, compared with vLLM called directly."""
 
 import asyncio
 import time
@@ -15,12 +15,14 @@ from rollout.seeds import seed_of
 
 COMPLETIONS = 64
 ROUNDS = "abba"
-"""Who is measured when: `a` is ours, `b` is vLLM's; a machine that slows down slows both."""
+"""Order of measurements: `a` is this engine, `b` is vLLM; alternating cancels slowdowns of the machine."""
 
 
 def bench_rollout() -> Figures:
-    """Tokens a second of one engine on concurrent first pages, and their ratio to what vLLM's engine writes of the same
-    prompts with the same sampling, called directly; both live in one process and take turns."""
+    """Tokens a second on concurrent first pages, and their ratio to vLLM called directly.
+
+    Both engines get the same prompts and sampling parameters, share one process and alternate.
+    """
     return asyncio.run(_rollout())
 
 
@@ -68,13 +70,13 @@ async def _rollout() -> Figures:
 
 
 def _raw_engine(model: str, settings: PolicySettings) -> Any:
-    """vLLM's engine as who only wants to write would make it: no weight transfer, no extension of ours."""
+    """A vLLM engine for generation only, without weight transfer and worker extension."""
     with environment(variables(settings)):
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        # On CPU, chunked prefills of seeded requests kill vLLM, and its worker's process would take a core for waiting.
+        # On CPU, chunked prefills of seeded requests crash vLLM, and a separate worker process would busy-wait.
         cpu: dict[str, Any] = {
             "dtype": "float32",
             "enforce_eager": True,
@@ -88,7 +90,7 @@ def _raw_engine(model: str, settings: PolicySettings) -> Any:
 
 
 async def _direct(engine: Any, prompt: list[int], request: Request) -> int:
-    """Tokens that vLLM's engine writes of a request."""
+    """Generates one request with vLLM's engine; returns the number of tokens."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     sampling = SamplingParams(

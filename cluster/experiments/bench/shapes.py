@@ -1,6 +1,6 @@
-"""The learner on a GPU: models shaped like ones of 0.5 B and 7 B parameters with random weights, beside plain loops.
+"""Learner benchmark on a GPU: models of 0.5 B and 7 B parameters with random weights, compared with plain loops.
 
-`python -m cluster.experiments.bench.shapes CASE` measures one, in a process of its own: what it held is free after it.
+`python -m cluster.experiments.bench.shapes CASE` measures one case in its own process, which frees its memory.
 """
 
 import json
@@ -23,15 +23,15 @@ from rollout.records import Sample
 
 GIB = 2**30
 PEAKS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
-"""Dense bfloat16 operations a second that the makers' data sheets promise, by a part of the device's name."""
+"""Peak dense bfloat16 operations a second from vendor data sheets, by a substring of the device name."""
 PAGES = 32
 PROMPT, SHORTEST, LONGEST = 512, 512, 3072
-"""Tokens: a brief with a page under revision, and what is written."""
+"""Tokens of the prompt (brief and page under revision), and of the shortest and longest answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What decides a model's work; layers are Qwen2's."""
+    """Dimensions of a model with Qwen2 layers."""
 
     hidden: int
     inner: int
@@ -48,7 +48,7 @@ LARGE = Shape(hidden=3584, inner=18944, layers=28, heads=28, key_heads=4, vocab=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A model and how it is trained; what it needs beside the weights decides where it is measured."""
+    """A model, its training settings, and the GPU and main memory that it requires."""
 
     name: str
     shape: Shape
@@ -60,19 +60,19 @@ class Case:
 CASES = (
     Case(name="0.5b", shape=SMALL, gpu_gib=70, ram_gib=16),
     Case(name="7b_lora", shape=LARGE, gpu_gib=70, ram_gib=40, settings={"lora_rank": 16, "recompute": True}),
-    # Float32 masters, gradients and AdamW's two means: 16 bytes a weight in the machine's memory.
+    # Float32 masters, gradients and AdamW's two moments: 16 bytes a weight in main memory.
     Case(
         name="7b",
         shape=LARGE,
         gpu_gib=70,
-        ram_gib=260,  # the plain loop's too
+        ram_gib=260,  # including the plain loop's copy
         settings={"offload": "optimizer", "zero_stage": 2, "recompute": True},
     ),
 )
 
 
 def bench_shapes() -> Figures:
-    """Tokens a second, their ratio to a plain loop, and the share of the GPU's peak, of each case that fits."""
+    """Tokens a second, ratio to a plain loop, and share of the GPU's peak, for each case that fits."""
     gpu = torch.cuda.get_device_properties(0)
     peak = next((peak for name, peak in PEAKS.items() if name in gpu.name), None)
     if peak is None:
@@ -96,19 +96,19 @@ def bench_shapes() -> Figures:
 
 
 def bench_case(case: Case) -> Figures:
-    """The learner and a plain loop on one model, in this process."""
+    """Measures the learner and a plain loop on one model, in this process."""
     settings = LearnerSettings(lr=1e-6, token_budget=8192, distill_weight=0, **case.settings)
     samples = _samples(case.shape)
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder), case.shape)
-        # The engine wants one; what is measured is no text.
+        # The engine needs a tokenizer, but the benchmark's samples are not text.
         read_tokenizer(built_in_policy()).save_pretrained(folder)
         figures = measure(Path(folder), settings, samples)
     return figures | {"flops_per_token": flops_per_token(case, samples)}
 
 
 def write_model(folder: Path, shape: Shape) -> None:
-    """A model with random weights in bfloat16, without a tokenizer."""
+    """Writes a model with random bfloat16 weights, without a tokenizer."""
     from transformers import Qwen2ForCausalLM
 
     torch.manual_seed(0)
@@ -117,7 +117,7 @@ def write_model(folder: Path, shape: Shape) -> None:
 
 
 def config_of(shape: Shape) -> Any:
-    """The shape as transformers is told it."""
+    """The shape as a transformers Qwen2Config."""
     from transformers import Qwen2Config
 
     return Qwen2Config(
@@ -133,11 +133,11 @@ def config_of(shape: Shape) -> Any:
 
 
 def flops_per_token(case: Case, samples: list[Sample]) -> float:
-    """Operations that a token needs on average, without those that recomputing adds.
+    """Mean floating point operations a token, without recomputation.
 
-    2 a weight forward, as much for the activations' gradients, and again for the weights' own where those are
-    trained; of attention 4 · width a token that is looked back on, half of its sample's on average, and thrice that
-    with the backward pass. The head runs on learnt tokens only. Embeddings are looked up.
+    Weights: 2 operations each forward, 2 for activation gradients, and 2 for weight gradients if trained. Attention: 4
+    · width for each attended token, on average half of the sample, times 3 with the backward pass. The head runs on
+    trained tokens only. Embeddings are table lookups.
     """
     shape, lora = case.shape, bool(case.settings.get("lora_rank"))
     width = shape.hidden // shape.heads

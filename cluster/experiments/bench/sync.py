@@ -1,4 +1,4 @@
-"""Weight syncs: seconds of one, from the learner's weights to engines that have proven them, beside a mere copy."""
+"""Benchmark of weight syncs: seconds from the learner's weights to verified engines, compared with a plain copy."""
 
 import asyncio
 import time
@@ -12,8 +12,7 @@ COPIES = 50
 
 
 def bench_sync() -> Figures:
-    """Seconds of a whole sync between a learner and an engine as a run hires them, and its share of the bandwidth with
-    which this machine copies as many bytes."""
+    """Seconds of a complete sync between learner and engine, and its share of the machine's copy bandwidth."""
     syncs = asyncio.run(_syncs())
     seconds, size = median(seconds for seconds, _ in syncs), syncs[0][1]
     copy_s = _copy_s(size)
@@ -48,7 +47,7 @@ async def _syncs() -> list[tuple[float, int]]:
 
 
 def _copy_s(size: int) -> float:
-    """Seconds of a plain copy of `size` bytes from memory to memory."""
+    """Seconds of a plain memory copy of `size` bytes."""
     import torch
 
     there, here = torch.ones(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Which of the method's claims hold: each is a difference between finished runs, to be found above 0."""
+"""The claims of the method: each is a difference between finished runs that should be above 0."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from learner.promotion import crossed_bootstrap
 Results = Mapping[str, Mapping[int, Result]]
 """Finished runs by variant and seed."""
 Measure = Callable[[Result], Mapping[str, float]]
-"""What a run comes to: one value a held-out task, or a single one under any name."""
+"""Measured values of a run: one for each held-out task, or a single one."""
 
 
 FEWEST_SEEDS = 3
-"""Seeds below which nothing is claimed either way."""
+"""Minimum number of seeds for a verdict."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A sentence that holds where the interval of a difference lies above 0."""
+    """A statement that holds if the interval of a difference is above 0."""
 
     text: str
     variant: str
     against: str | None = None
-    """The variant it is compared with, seed by seed and task by task; None where `of` is a difference already."""
+    """Variant to compare with, by seed and task; None if `of` already is a difference."""
     of: Measure
     than: Measure | None = None
-    """What the variant it is compared with is measured by, where that is something else."""
+    """Measure of the compared variant, if it differs from `of`."""
     what: str = "reward"
-    """What the difference is one of, for the table."""
+    """Name of the measured quantity, for the table."""
 
 
 def reward_gain(result: Result) -> dict[str, float]:
-    """What training added to the reward of each held-out task."""
+    """Gain in reward of each held-out task through training."""
     return {task: value - result.before.rewards[task] for task, value in result.after.rewards.items()}
 
 
@@ -42,7 +42,7 @@ def _valid_gain(result: Result) -> dict[str, float]:
 
 
 def rewards(result: Result) -> Mapping[str, float]:
-    """The reward of each held-out task after training."""
+    """Reward of each held-out task after training."""
     return result.after.rewards
 
 
@@ -73,7 +73,7 @@ def _edit_gain(result: Result) -> dict[str, float]:
 
 def _kept(result: Result, reward: str = "reward") -> dict[str, float]:
     base, loop = result.inference("base"), result.inference("with_critic")
-    # Where the full loop gains nothing, there is nothing to be kept.
+    # If the full loop gains nothing, self-edit cannot keep any of it.
     return {"kept": result.inference("self_edit", reward) - (base + loop) / 2 if loop > base else loop - base}
 
 
@@ -169,7 +169,7 @@ CLAIMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """A mean difference over seeds (and tasks), its 95 % interval, and how many seeds it rests on."""
+    """A mean difference over seeds (and tasks), its 95 % interval, and the number of seeds."""
 
     mean: float
     low: float
@@ -178,7 +178,7 @@ class ClaimResult:
 
     @property
     def verdict(self) -> str:
-        """In plain words."""
+        """The verdict in plain words."""
         if self.seeds < FEWEST_SEEDS:
             return f"too few seeds: {self.seeds} of {FEWEST_SEEDS}"
         if self.low > 0:
@@ -189,9 +189,9 @@ class ClaimResult:
 def find(
     results: Results, variant: str, against: str | None, of: Measure, than: Measure | None = None
 ) -> ClaimResult | None:
-    """The mean of `of`, less that of `against` (its `than`) where one is named; None where no seed has all of it.
+    """Mean of `of`, minus the mean of `than` (default `of`) of `against`, if given; None if no seed has both.
 
-    The interval: over seeds and tasks at once for what is measured by task, Student's over seeds for single values.
+    The 95 % interval is a bootstrap over seeds and tasks for values by task, else Student's t over seeds.
     """
     mine, theirs = results.get(variant, {}), results.get(against or variant, {})
     table = []
@@ -209,9 +209,9 @@ def find(
 
 
 def student(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval of a few values by Student's t: `(mean, low, high)`; unbounded for a single one.
+    """Mean and 95 % interval of a few values by Student's t: `(mean, low, high)`; unbounded for a single value.
 
-    A bootstrap of three values is hardly wider than the three, and would be above 0 once in eight by luck.
+    A bootstrap of three values is hardly wider than their range, and is above 0 by chance in one of eight cases.
     """
     from scipy.stats import t
 

@@ -1,4 +1,4 @@
-"""The page that says which claims hold: tables and pictures, all of them computed from finished runs."""
+"""Writes the Markdown page of claims: tables and charts, all computed from finished runs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
@@ -22,11 +22,11 @@ from cluster.report.html import Html
 from rollout.files import atomic_write
 
 SHOWN = {"relook": "green", "vision_only": "blue", "no_forcing": "amber", "no_zero_rule": "red"}
-"""Variants that are drawn, and in what colour."""
+"""Variants that are drawn, and their colours."""
 WRITERS = ("relook", "vision_only", "no_distillation")
-"""Variants whose ways to write a page are compared; no claim asks for the others', so their tables are cut short."""
+"""Variants in the inference table. No claim uses the others' inference results, so their tables are shorter."""
 WIDER = 700
-"""Width of a picture that stands alone: names of variants are longer than those of a report's lines."""
+"""Width of a standalone chart; variants have longer names than lines of a report."""
 READING = f"""A claim holds where the interval of its difference lies above 0, with at least {FEWEST_SEEDS} seeds. Runs
 are paired by seed, exams by task too. What is measured by task has a bootstrap over seeds and tasks at once
 (`learner/promotion.py`), which with few seeds is too narrow rather than too wide; what has one value a run has
@@ -36,7 +36,7 @@ alone is in each variant's own pay."""
 
 
 def write_claims(out: Path, results: Results, titles: Mapping[str, str]) -> None:
-    """Writes the page, and its pictures into a folder of its name beside it; `titles` are the variants in their order.
+    """Writes the page, and its charts into a folder with the page's name; `titles` lists the variants in order.
 
     Raises StorageFault.
     """
@@ -49,7 +49,7 @@ def write_claims(out: Path, results: Results, titles: Mapping[str, str]) -> None
 
 
 def picture(chart: Html) -> str:
-    """A chart of the report as a file of its own."""
+    """Converts a chart of the report into a standalone SVG file."""
     css = Path(str(page.__file__)).with_name("report.css").read_text(encoding="utf-8")
     css += f"svg.chart {{ width: {WIDER}px; font-family: 'Liberation Sans', Helvetica, Arial, sans-serif; }}"
     start, view, rest = chart.partition(' viewBox="0 0 ')
@@ -179,12 +179,12 @@ def _inference(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
 
 
 def _ways(runs: Sequence[Result]) -> Iterator[tuple[str, str, str]]:
-    """Of each way to write a page: its name, its row in the inference table, and how its columns end there."""
+    """Yields each inference mode: its name, its row in the inference table, and the suffix of its columns."""
     if runs:
         yield "base decode", "base", ""
         for number in range(1, min(run.edit_rounds for run in runs) + 1):
             yield f"self-edit × {number}", "self_edit", f"_{number}"
-        if len(runs[0].rounds) > 1:  # It has no rounds to be helped in otherwise.
+        if len(runs[0].rounds) > 1:  # Without rounds, there is no feedback from the critic.
             yield "with critic", "with_critic", ""
 
 

@@ -1,9 +1,10 @@
-"""Shows which of the method's claims hold here: `python -m cluster.reproduce [--quick]`, or `make reproduce`.
+"""Reproduces the claims of the method: `python -m cluster.reproduce [--quick]`, or `make reproduce`.
 
-Trains every variant of a table with every seed, each in a process of its own, then writes the page of claims. A run
-that is finished is not done again, one that was stopped goes on: what is finished is found by its settings, among the
-runs and among the results kept beside the page, which other machines may have brought.
-Exit codes: 0 all is done; 2 bad input; 1 some run failed, and the page says which claims lack it; 130 stopped.
+Trains every variant of a table with every seed, each in its own process, then writes the page of claims. Finished runs
+are skipped and stopped runs are resumed. Finished runs are identified by their settings, among the runs and among the
+result files next to the page, which may come from other machines.
+
+Exit codes: 0 success; 2 bad input; 1 some runs failed, and the page lists the claims without them; 130 stopped.
 """
 
 import argparse
@@ -37,38 +38,38 @@ Train = Callable[[Sequence[str]], int]
 
 
 class Variant(Settings):
-    """A way to train that is compared with the others."""
+    """A training variant that is compared with the others."""
 
     title: str
-    """What it is called on the page."""
+    """Title of the variant on the page."""
     set: dict[str, Any] = {}
-    """Settings of a run that are different, nested as in its file."""
+    """Settings that differ from the base run, nested as in its file."""
 
 
 class Quick(Settings):
-    """A look whether all of it runs, which says nothing about the claims."""
+    """Settings of `--quick`: a smoke test, not evidence for the claims."""
 
     seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
     """Seeds of the quick runs."""
     variants: tuple[str, ...] = ()
     """Variants that are run."""
     set: dict[str, Any] = {}
-    """Settings on top of all others."""
+    """Settings that override all others."""
 
 
 class Table(Settings):
-    """What is run."""
+    """The table of variants, seeds and settings to run."""
 
     settings: Path
-    """The run that all variants are variants of."""
+    """Settings file of the base run."""
     seeds: tuple[int, ...] = Field(min_length=1)
-    """Seeds that every variant is trained with."""
+    """Seeds with which every variant is trained."""
     set: dict[str, Any] = {}
     """Settings of all variants."""
     variants: dict[str, Variant] = Field(min_length=1)
-    """By the name that begins a run's id."""
+    """Variants by name, the prefix of a run's id."""
     quick: Quick = Quick()
-    """What `--quick` runs instead."""
+    """Settings of the runs of `--quick`."""
 
     @model_validator(mode="after")
     def _quick_ones_exist(self) -> "Table":
@@ -80,7 +81,7 @@ class Table(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run to be done: a variant with a seed."""
+    """One run to perform: a variant with a seed."""
 
     variant: str
     seed: int
@@ -90,16 +91,16 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Begins the run's id."""
+        """Prefix of the run's id."""
         return f"{self.variant}-{self.seed}"
 
     @property
     def wanted(self) -> RunSettings:
-        """What the run must have been told."""
+        """The settings of the run."""
         return load_settings(self.settings, self.overrides)
 
     def find(self) -> tuple[Path | None, bool]:
-        """The newest run of exactly these settings, if there is one, and whether it is finished."""
+        """The newest run with exactly these settings, or None, and whether it is finished."""
         wanted = self.wanted
         newest: Path | None = None
         for about in sorted(self.runs.glob(f"{self.name}-*/run.json")):
@@ -111,7 +112,7 @@ class Job:
         return newest, False
 
     def arguments(self) -> list[str]:
-        """What `cluster.train` is told to do this, or to go on with it."""
+        """Arguments of `cluster.train` that start or resume the run."""
         found, _ = self.find()
         if found is not None:
             return ["--resume", str(found)]
@@ -119,7 +120,7 @@ class Job:
 
 
 def read_table(path: Path) -> Table:
-    """The table of variants. Raises SettingsError in one line."""
+    """Reads the table of variants. Raises SettingsError with a one-line message."""
     try:
         return Table.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -130,7 +131,7 @@ def read_table(path: Path) -> Table:
 
 
 def jobs_of(table: Table, runs: Path, *, quick: bool = False) -> Iterator[Job]:
-    """All runs, a seed after the other, so that what is done when time is up can be compared. Raises SettingsError."""
+    """Yields all runs, seed by seed, so that an incomplete set of runs is still comparable. Raises SettingsError."""
     chosen = table.quick.variants if quick else tuple(table.variants)
     for seed in table.quick.seeds if quick else table.seeds:
         for name in chosen:
@@ -144,10 +145,10 @@ def jobs_of(table: Table, runs: Path, *, quick: bool = False) -> Iterator[Job]:
 
 
 def reproduce(jobs: Sequence[Job], train: Train, kept: KeptResults) -> int:
-    """Does what is not done yet. Returns 0, 1 when some runs failed, or 130 when one was stopped.
+    """Performs the unfinished runs. Returns 0, 1 when some runs failed, or 130 when one was stopped.
 
-    The result of each run is kept as soon as it is finished. Raises SettingsError for a run that was
-    refused: the others would be too.
+    Each result is stored when its run finishes. Raises SettingsError when a run's settings are rejected, because the
+    others would be too.
     """
     failed = []
     for place, job in enumerate(jobs, start=1):
@@ -171,9 +172,9 @@ def reproduce(jobs: Sequence[Job], train: Train, kept: KeptResults) -> int:
 
 @contextmanager
 def alone_in(runs: Path) -> Iterator[None]:
-    """Holds the folder of runs: a second command would take what is under way for stopped, and go on with it too.
+    """Locks the folder of runs. Without the lock, a second command would resume runs that are in progress.
 
-    Raises SettingsError when another process holds it.
+    Raises SettingsError when another process holds the lock.
     """
     runs.mkdir(parents=True, exist_ok=True)
     with (runs / "lock").open("w") as lock:
@@ -187,9 +188,9 @@ def alone_in(runs: Path) -> Iterator[None]:
 
 
 def find_result(job: Job, kept: KeptResults) -> Result | None:
-    """What a run came to, where it is finished: from its folder, and then kept, or kept before.
+    """Result of a finished run, from its stored file or its folder (then stored); None if unfinished.
 
-    Raises CheckpointError for a damaged one.
+    Raises CheckpointError for a damaged result.
     """
     wanted = job.wanted
     known = kept.find(job.variant, job.seed, wanted)
@@ -202,7 +203,7 @@ def find_result(job: Job, kept: KeptResults) -> Result | None:
 
 
 def finished(jobs: Sequence[Job], kept: KeptResults) -> dict[str, dict[int, Result]]:
-    """The results of all finished runs, by variant and seed. Raises CheckpointError for a damaged one."""
+    """Results of all finished runs, by variant and seed. Raises CheckpointError for a damaged one."""
     results: dict[str, dict[int, Result]] = {}
     for job in jobs:
         result = find_result(job, kept)
@@ -212,7 +213,7 @@ def finished(jobs: Sequence[Job], kept: KeptResults) -> dict[str, dict[int, Resu
 
 
 def run_training(arguments: Sequence[str]) -> int:
-    """`cluster.train` in a process of its own. Ctrl-C reaches it too: it is left to save what it has."""
+    """Runs `cluster.train` in a subprocess. Ctrl-C reaches the subprocess too; it saves its state and exits."""
     with subprocess.Popen([sys.executable, "-m", "cluster.train", *arguments]) as process:
         while True:
             try:
@@ -222,10 +223,10 @@ def run_training(arguments: Sequence[str]) -> int:
 
 
 def main(argv: list[str] | None = None, train: Train = run_training) -> int:
-    """The command. Returns its exit code."""
+    """Entry point of the command. Returns its exit code."""
     options = _parse(argv)
     runs = resolve_path(options.runs or ("runs/reproduce-quick" if options.quick else "runs/reproduce"))
-    # A quick look must not overwrite what was found in earnest.
+    # A quick run must not overwrite the results of a full one.
     out = resolve_path(options.out or (runs / "claims.md" if options.quick else "docs/claims.md"))
     try:
         table = read_table(options.table)

@@ -1,4 +1,4 @@
-"""Results that outlive their runs: small files beside the page of claims, so that many machines can fill one page."""
+"""Stores results as small files next to the page of claims, so that several machines can fill one page."""
 
 import json
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ from rollout.files import atomic_write
 
 RESULT = TypeAdapter(Result)
 NOT_COMPARED = ("runs",)
-"""Settings that say where a run is kept, and nothing of what it does."""
+"""Settings that only determine where a run is stored."""
 
 
 class KeptResults:
-    """A folder with one file a finished run, named after its variant and seed."""
+    """A folder with one file for each finished run, named after its variant and seed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def keep(self, result: Result, settings: Mapping[str, Any]) -> None:
-        """Writes the result of a run that had these settings. Raises StorageFault."""
+        """Writes the result of a run with these settings. Raises StorageFault."""
         text = json.dumps({"settings": settings, "result": asdict(result)}, indent=1, sort_keys=True)
         atomic_write(self._file(result.variant, result.seed), f"{text}\n".encode())
 
     def find(self, variant: str, seed: int, wanted: RunSettings) -> Result | None:
-        """The result of a run of these settings, if one is kept. Raises CheckpointError for a damaged file."""
+        """The stored result of a run with these settings, or None. Raises CheckpointError for a damaged file."""
         path = self._file(variant, seed)
         if not path.is_file():
             return None
@@ -49,9 +49,9 @@ class KeptResults:
 
 
 def same_run(recorded: Mapping[str, Any], wanted: RunSettings) -> bool:
-    """Whether these settings did what `wanted` would do. One that they do not name did not exist yet."""
+    """Whether recorded settings are equivalent to `wanted`. A setting that is not recorded has its default value."""
     try:
         settings = RunSettings.model_validate(recorded)
     except ValidationError:
-        return False  # of another time: a setting has gone, or no longer takes this value
+        return False  # an older version: a setting was removed, or no longer accepts this value
     return settings.model_dump(exclude=set(NOT_COMPARED)) == wanted.model_dump(exclude=set(NOT_COMPARED))

@@ -1,7 +1,7 @@
-"""What a finished run says about the method: read from its folder, by one ruler for all variants.
+"""Reads the results of a finished run from its folder, measured in the same way for all variants.
 
-A variant may have been paid by other rules than the published ones (without the zero rule, a broken page keeps part of
-its reward). To compare variants, every reward here is under the zero rule: nothing for a page whose gate is 0.
+A variant may train with another reward (without the zero rule, a broken page keeps part of its reward). To make
+variants comparable, every reward here follows the zero rule: 0 for a page with gate 0.
 """
 
 import json
@@ -21,7 +21,7 @@ CURVES = ("step", "valid_render_rate")
 
 @dataclass(frozen=True, kw_only=True)
 class ExamScores:
-    """One sitting: by task, the reward of the first page and whether it rendered validly."""
+    """Results of one exam by task: reward of the first page and whether it rendered validly."""
 
     rewards: Mapping[str, float]
     valid: Mapping[str, float]
@@ -29,19 +29,19 @@ class ExamScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Revised:
-    """First pages and their revisions before any is selected, in mean reward over the last LAST_STEPS steps."""
+    """Mean rewards of first pages and their revisions before selection, over the last LAST_STEPS steps."""
 
     page: float
     """The first pages that were revised."""
     attempt: float
-    """The first attempt to revise each."""
+    """The first revision attempt of each page."""
     best: float
-    """The best of all attempts at it."""
+    """The best of all revision attempts of each page."""
     better: float
     """Share of first attempts that are better than their page."""
     after_zero: float | None
-    """The first attempts to revise pages that earned nothing; None where there were none. A policy that writes anew
-    instead of revising does as well here as anywhere."""
+    """First revision attempts of pages that earned 0, or None. A policy that writes a new page instead of revising
+    scores as well here as elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +52,15 @@ class Result:
     seed: int
     summary: Mapping[str, Any]
     history: Sequence[Mapping[str, float]]
-    """Metrics that are drawn as curves, one dict a step."""
+    """Metrics that are drawn as curves, one mapping a step."""
     before: ExamScores
     """Held-out tasks before training: the base policy."""
     after: ExamScores
-    """Held-out tasks after the last step. Not the champion's, which was chosen by these very tasks."""
+    """Held-out tasks after the last step, not with the champion, which was selected on these tasks."""
     rounds: Sequence[float]
-    """Mean reward of the page that stood after each round, over the episodes of the last LAST_STEPS steps."""
+    """Mean reward of the best page after each round, over the episodes of the last LAST_STEPS steps."""
     revised: Revised | None
-    """None where nothing was revised."""
+    """None if no page was revised."""
     code_version: str = "unknown"
 
     @property
@@ -69,12 +69,12 @@ class Result:
         return sum(name.startswith("reward_") for name in self.summary["inference"]["self_edit"])
 
     def inference(self, row: str, column: str = "reward") -> float:
-        """A figure of the inference table."""
+        """A value of the inference table."""
         return float(self.summary["inference"][row][column])
 
 
 def read_result(path: Path, variant: str, seed: int) -> Result:
-    """The result in the folder of a finished run. Raises CheckpointError where something is missing or damaged."""
+    """Reads a finished run from its folder. Raises CheckpointError when a file is missing or damaged."""
     store = Store(path)
     summary, about = store.read_json("summary.json"), store.read_json("run.json")
     try:
@@ -100,7 +100,7 @@ def read_result(path: Path, variant: str, seed: int) -> Result:
 
 
 def read_exam(path: Path) -> ExamScores:
-    """One sitting of the exam. Raises CheckpointError."""
+    """Reads the results of one exam. Raises CheckpointError."""
     sat = {group.task.id: group.trajectories[0].turns[0].attempts[0] for group in read_groups(path)}
     return ExamScores(
         rewards={task: strict(attempt) for task, attempt in sat.items()},
@@ -109,9 +109,10 @@ def read_exam(path: Path) -> ExamScores:
 
 
 def standing(episodes: Sequence[Trajectory], rounds: int) -> list[float]:
-    """Mean reward of the page that stood after round 0, 1, … `rounds`.
+    """Mean reward of the current page after round 0, 1, … `rounds`.
 
-    A round that admitted nothing, or was not played since nothing improved in the one before, leaves what stood.
+    A round leaves the page unchanged if it accepted nothing, or was not played because the previous one accepted
+    nothing.
     """
     rows: list[list[float]] = []
     for episode in episodes:
@@ -125,7 +126,8 @@ def standing(episodes: Sequence[Trajectory], rounds: int) -> list[float]:
 
 
 def first_revisions(episodes: Sequence[Trajectory]) -> Revised | None:
-    """What the attempts at the first revision came to. Later ones revise what was selected, which flatters the page."""
+    """Statistics of the first revision round. Later rounds revise selected pages, which biases the page's reward
+    upwards."""
     pairs = []
     for episode in episodes:
         first, attempts = episode.turns[0].accepted, episode.turns[1].attempts if len(episode.turns) > 1 else ()

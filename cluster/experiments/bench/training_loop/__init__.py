@@ -1,1 +1,1 @@
-"""Benches of the training loop: simulated, streaming, stage by stage, against TRL."""
+"""Benchmarks of the training loop: simulated, streaming, stage by stage, and TRL."""

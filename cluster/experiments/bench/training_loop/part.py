@@ -1,6 +1,6 @@
-"""The loop: on a cluster that sleeps, against its synchronous self, and against TRL; each in a process of its own.
+"""Benchmarks of the training loop: simulated cluster, streaming against synchronous, and TRL; one process each.
 
-LOOP_PARTS in the environment names fewer of them, such as `simulated`.
+The environment variable LOOP_PARTS selects some of them, such as `simulated`.
 """
 
 import multiprocessing
@@ -27,7 +27,7 @@ RESULTS = (
 
 
 def bench_loop() -> Figures:
-    """The three results, and under their parts' names what they come from."""
+    """The main results, and all other values prefixed with their part's name."""
     figures: Figures = {}
     for name in os.environ.get("LOOP_PARTS", ",".join(PARTS)).split(","):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:

@@ -1,7 +1,8 @@
-"""The loop on a cluster that sleeps: which share of the time its slowest pool is at work on what is learnt from.
+"""The training loop on a simulated cluster: useful utilisation of its slowest pool.
 
-Stage times are those of a cluster, with heavy tails, divided by SPEED. Each case has another slowest pool; its share is
-that pool's busy seconds over wall seconds times its size, as the run's own accounts have them: 1 is the bound.
+Stage times are those of a cluster, with heavy tails, divided by SPEED. Each case has another slowest pool. Its share is
+the pool's busy seconds spent on trained samples, over wall seconds times pool size, from the run's own metrics; the
+upper bound is 1.
 """
 
 import asyncio
@@ -26,14 +27,14 @@ from rollout.records import Group
 SPEED = float(os.environ.get("SIMULATED_SPEED", "50"))
 STEPS = int(os.environ.get("SIMULATED_STEPS", "6"))
 WARM = 4
-"""Steps before the measured ones: until stage times are known and the pipeline is full."""
+"""Warm-up steps: until stage times are estimated and the pipeline is full."""
 CASES: dict[str, tuple[dict[str, Any], Times]] = {
     "engines": ({}, Times()),
     "browsers": ({"browser": {"count": 2}}, Times(render=1.5)),
     "critics": ({"critic": {"count": 11}}, Times()),
     "learner": ({}, Times(learn=340)),
 }
-"""What makes which pool the slowest; of the others each could do at least an eighth more."""
+"""Settings and times that make each pool the slowest; the others have at least an eighth more capacity."""
 BASE: dict[str, Any] = {
     "steps": 10**6,
     "groups": 32,
@@ -50,31 +51,31 @@ BASE: dict[str, Any] = {
 
 
 class SimulatedClock:
-    """A watcher who notes when steps end."""
+    """Observer that records the end time of each step."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     def stage(self, text: str) -> None:
-        """Nothing to show."""
+        """Does nothing; the benchmark has no display."""
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """Nothing to show."""
+        """Does nothing; the benchmark has no display."""
 
     def note(self, text: str) -> None:
-        """Said aloud."""
+        """Prints the message."""
         print(text, file=sys.stderr)
 
     def step(self, state: Any, groups: list[Group]) -> None:
-        """A step is finished."""
+        """Records the end of a step."""
         self.ends.append(time.perf_counter())
 
     def exam(self, exam: Any, state: Any) -> None:
-        """None is sat."""
+        """Does nothing; the benchmark has no exams."""
 
 
 def bench_simulated() -> Figures:
-    """The smallest share of the bound among the cases; each case's share, streaming and synchronous."""
+    """The smallest share of the bound over the cases, and each case's share, streaming and synchronous."""
     shares: Figures = {}
     for name, (sizes, times) in CASES.items():
         shares[f"{name}_share"] = share_of_bound({**BASE, **sizes}, times, name)
@@ -86,7 +87,7 @@ def bench_simulated() -> Figures:
 
 
 def share_of_bound(values: dict[str, Any], times: Times, name: str) -> float:
-    """The share of one case: settings, and stage times at a cluster's pace."""
+    """Share of the bound of one case, given its settings and its unscaled stage times."""
     with tempfile.TemporaryDirectory() as folder:
         settings = check_settings(values, "the simulated cluster")
         return asyncio.run(_run(settings, times.faster(SPEED), Path(folder), name))
@@ -108,7 +109,7 @@ async def _run(settings: RunSettings, times: Times, folder: Path, name: str) -> 
         await one_step(run, stream)
     await stream.close()
     rows, wall_s = run.state.history[warm:], clock.ends[-1] - clock.ends[warm - 1]
-    # The learner is at work while it syncs, too.
+    # The learner is also busy during a sync.
     busy = {pool: sum(row[f"busy_{pool}"] for row in rows) / size for pool, size in pool_sizes(settings).items()}
     busy["learner"] += sum(row["seconds_sync"] for row in rows)
     told = ", ".join(f"{pool} {seconds / wall_s:.0%}" for pool, seconds in busy.items())

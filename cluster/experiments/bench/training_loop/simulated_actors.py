@@ -1,6 +1,6 @@
-"""A cluster that sleeps: actors that take as long as real ones and compute nothing, and stand-ins for Ray's handles.
+"""Simulated actors that only sleep for the duration of real ones, and stand-ins for Ray's actor handles.
 
-Everything else is the real thing: the loop, the stream, the pools, the episodes, what is stored and learnt from.
+Everything else is the real code: the loop, the stream, the pools, the episodes, storage and batches.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from rollout.records import (
 )
 
 TOKENS, CHARS = 800, 3000
-"""Mean length of a page."""
+"""Mean length of a page, in tokens and in characters."""
 CANARY = (1, 2, 3)
 WORDS = "<p>" + "A sentence that a page might have. " * 200
 IDS, LOGPROBS = tuple(range(16 * TOKENS)), tuple(-0.001 * place for place in range(16 * TOKENS))
@@ -45,7 +45,7 @@ IDS, LOGPROBS = tuple(range(16 * TOKENS)), tuple(-0.001 * place for place in ran
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Mean seconds of what actors do. Pages, renders and judgments scatter as a lognormal does."""
+    """Mean seconds of each stage. Generation, rendering and judging times are lognormally distributed."""
 
     write: float = 60.0
     render: float = 1.0
@@ -53,20 +53,20 @@ class Times:
     learn: float = 30.0
     sync: float = 2.0
     spread: float = 0.8
-    """Standard deviation of the logarithm: at 0.8 one in a hundred takes five times the mean."""
+    """Standard deviation of the logarithm: at 0.8, one in a hundred takes five times the mean."""
 
     def faster(self, factor: float) -> "Times":
-        """The same at another pace."""
+        """The same times divided by a factor."""
         names = ("write", "render", "judge", "learn", "sync")
         return Times(spread=self.spread, **{name: getattr(self, name) / factor for name in names})
 
     def draw(self, mean_s: float, dice: random.Random) -> float:
-        """Seconds of one piece of work; what takes ten times the mean is cut there, as a length limit does."""
+        """Draws the seconds of one task, truncated at ten times the mean, as by a length limit."""
         return min(10 * mean_s, dice.lognormvariate(math.log(mean_s) - self.spread**2 / 2, self.spread))
 
 
 class Handle:
-    """Stands in for a Ray handle: `handle.method.remote(…)` begins a call, and is awaited for its answer."""
+    """Stand-in for a Ray handle: `handle.method.remote(…)` starts a call and returns an awaitable."""
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
@@ -75,20 +75,20 @@ class Handle:
         return Handle(getattr(self.actor, method))
 
     def remote(self, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
-        """Begins the call."""
+        """Starts the call."""
         call: asyncio.Future[Any] = asyncio.ensure_future(self.actor(*args, **kwargs))
         return call
 
 
 class Sleeper:
-    """What all of them have: a place, times, dice."""
+    """Base of the simulated actors: index, stage times, random generator."""
 
     def __init__(self, times: Times, place: int) -> None:
         self.times, self.place, self.dice = times, place, random.Random(place)
         self.version = 0
 
     async def ping(self) -> int:
-        """Answers."""
+        """Answers a health check."""
         return self.place
 
     async def __ray_call__(self, look: Callable[[Any], Any]) -> Any:  # noqa: PLW3201 - Ray's name for it
@@ -96,7 +96,7 @@ class Sleeper:
 
 
 class SleepingEngine(Sleeper):
-    """Writes up to `at_once` pages at a time; lengths follow the time they take."""
+    """Generates up to `at_once` pages concurrently; their length is proportional to their time."""
 
     def __init__(self, times: Times, place: int, at_once: int) -> None:
         super().__init__(times, place)
@@ -107,12 +107,12 @@ class SleepingEngine(Sleeper):
         return tuple(await asyncio.gather(*(self._one() for _ in range(request.num))))
 
     async def update_weights(self, blob: Any, version: int) -> None:
-        """The version that tokens are said to come from."""
+        """Sets the version that is recorded for generated tokens."""
         await asyncio.sleep(self.times.sync)
         self.version = version
 
     async def prove(self, version: int, canary: tuple[int, ...], wanted: Sequence[float], max_gap: float) -> float:
-        """Holds what it was given."""
+        """Returns a log-prob difference of 0."""
         return 0.0
 
     async def _one(self) -> Completion:
@@ -138,7 +138,7 @@ class SleepingEngine(Sleeper):
 
 
 class SleepingBrowser(Sleeper):
-    """Shows one page at a time."""
+    """Renders one page at a time."""
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         """See `rollout.ports.Renderer`."""
@@ -149,7 +149,7 @@ class SleepingBrowser(Sleeper):
 
 
 class SleepingCritic(Sleeper):
-    """Judges one page at a time, as chance will have it."""
+    """Judges one page at a time, with a random score."""
 
     def __init__(self, times: Times, place: int) -> None:
         super().__init__(times, place)
@@ -167,40 +167,40 @@ class SleepingCritic(Sleeper):
 
 
 class SleepingRank(Sleeper):
-    """Learns nothing, and takes its time."""
+    """Simulates the time of updates without training."""
 
     async def update(self, batch: Batch) -> Update:
-        """One more version."""
+        """Sleeps and increments the version."""
         await asyncio.sleep(self.times.learn)
         self.version += 1
         return Update(version=self.version, metrics={"loss": 0.0})
 
     async def get_version(self) -> int:
-        """Updates made."""
+        """Number of updates so far."""
         return self.version
 
     async def weights(self) -> bytes:
-        """None to speak of."""
+        """Placeholder bytes."""
         return b"weights"
 
     async def weights_size(self) -> int:
-        """Their bytes."""
+        """Size of the placeholder in bytes."""
         return 7
 
     async def logprobs(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
-        """What the engines say too."""
+        """Zeros, the values that the simulated engines are compared with."""
         return tuple(0.0 for _ in token_ids[1:])
 
     async def save(self, path: Path) -> None:
-        """Nothing to keep."""
+        """Writes nothing."""
 
     async def export(self, path: Path) -> None:
-        """Nothing to keep."""
+        """Writes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """The sleeping pools of a run."""
+    """The simulated pools of a run."""
 
     engines: list[Handle]
     browsers: list[Handle]
@@ -209,7 +209,7 @@ class Cluster:
 
     @classmethod
     def of(cls, settings: RunSettings, times: Times) -> "Cluster":
-        """As many of each as the settings say."""
+        """Creates the pools in the sizes of the settings."""
 
         def hired(kind: Callable[[Times, int], Sleeper], num: int) -> list[Handle]:
             return [Handle(kind(times, place)) for place in range(num)]
@@ -223,11 +223,11 @@ class Cluster:
         )
 
     def learner(self) -> LearnerClient:
-        """The learner and the engines it feeds."""
+        """Client of the learner and its engines."""
         return LearnerClient(self.ranks, self.engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
 
     def worker(self, settings: RunSettings, path: Path, router: RouterClient | None = None) -> EpisodeWorker:
-        """An episode worker on these pools, as `launch` makes it; with permits of a router if any."""
+        """An episode worker on these pools, built as in `launch`, with the router's permits if given."""
 
         def permits(pool: str) -> RoutedPermits | None:
             return RoutedPermits(router, pool) if router else None

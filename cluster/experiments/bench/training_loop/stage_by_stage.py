@@ -1,4 +1,4 @@
-"""Stage by stage: all pages are written, then all rendered, then all judged, as in a loop without overlap."""
+"""A baseline without overlap: all pages are generated, then all rendered, then all judged."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,14 +11,14 @@ Ask = Callable[..., Awaitable[Any]]
 
 
 class Stages:
-    """One stage at a time: whoever asks for another waits until all that is asked of this one is answered."""
+    """Runs one stage at a time: calls of another stage wait until all current calls have returned."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Condition()
         self.stage, self.asked = "", 0
 
     def only(self, stage: str, ask: Ask) -> Ask:
-        """The same call, made in its stage alone."""
+        """Wraps a call so that it runs only during its stage."""
 
         async def waits(*args: Any, **kwargs: Any) -> Any:
             async with self.changed:
@@ -37,7 +37,7 @@ class Stages:
 
 
 def in_lockstep(cast: EpisodeServices) -> EpisodeServices:
-    """The same cast for episodes that go through their stages together."""
+    """Wraps the services so that all episodes go through their stages together."""
     stages = Stages()
     policy: Any = SimpleNamespace(complete=stages.only("generate", cast.policy.complete))
     renderer: Any = SimpleNamespace(render=stages.only("render", cast.renderer.render))

@@ -1,10 +1,9 @@
-"""Streaming against the synchronous loop: the demo's settings on this machine, all ways in turn, each with new actors.
+"""Benchmark of streaming against the synchronous loop: the demo's settings, alternating, with new actors each time.
 
-Synchronous is ours with `max_staleness = 0`, whose episodes overlap within a step; `lockstep` is a loop without any
-overlap, stage by stage. Each way begins with the same weights and is measured from the end of its third step on, when
-as much is played ahead as may be: neither set-up nor exams count, nor what fills the stream, which stays full to the
-end. The learner that works beside the players has one thread: two that wait for each other at every operation, on
-cores that are not theirs, take twice as long.
+`synchronous` is this loop with `max_staleness = 0`, where episodes overlap within a step; `lockstep` has no overlap.
+All modes start with the same weights and are measured after the third step, when the stream is full, which it stays;
+set-up, exams and filling do not count. When streaming, the learner has one thread: two that synchronise at every
+operation on shared cores take twice as long.
 """
 
 import asyncio
@@ -37,28 +36,28 @@ LOCKSTEP = "lockstep"
 SLOWER = ("synchronous", LOCKSTEP)
 STALENESS = {LOCKSTEP: 0, "synchronous": 0, "streaming": 2}
 WARM = 1 + max(STALENESS.values())
-"""Steps before the measured ones."""
+"""Warm-up steps before the measured ones."""
 KEPT = ("seconds_play", "seconds_learn", "seconds_sync", "staleness", "in_flight", "groups_given_up", "tokens_mean")
 
 
 class NullObserver:
-    """A watcher who notes when steps end and how busy the processors were."""
+    """Observer that records the end of each step and the processor load."""
 
     def __init__(self, name: str) -> None:
         self.name, self.ends, self.busy, self.processors = name, list[float](), list[float](), Processors()
 
     def stage(self, text: str) -> None:
-        """Nothing to show."""
+        """Does nothing; the benchmark has no display."""
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """Nothing to show."""
+        """Does nothing; the benchmark has no display."""
 
     def note(self, text: str) -> None:
-        """Said aloud."""
+        """Prints the message."""
         print(f"\n{text}", file=sys.stderr)
 
     def step(self, state: Any, groups: list[Group]) -> None:
-        """A step is finished."""
+        """Records the end of a step and the processor load."""
         self.ends.append(time.perf_counter())
         self.busy.append(self.processors.busy())
         self.processors.start()
@@ -67,16 +66,16 @@ class NullObserver:
         print(f"{self.name} step {state.step}: {told}, cores {self.busy[-1]:.0%}", file=sys.stderr, flush=True)
 
     def exam(self, exam: Any, state: Any) -> None:
-        """None is sat."""
+        """Does nothing; the benchmark has no exams."""
 
     def rate(self, run: Run, warm: int = 1) -> float:
-        """Trajectories learnt from in a second of the steps after the first `warm`."""
+        """Trajectories trained on a second, over the steps after the first `warm`."""
         learnt = sum(row["trajectories"] for row in run.state.history[warm:])
         return float(learnt / (self.ends[-1] - self.ends[warm - 1]))
 
 
 def bench_streaming(overrides: Sequence[str] = ()) -> Figures:
-    """Trajectories a second each way, medians over rounds, their ratios, and what the policies were worth at last."""
+    """Trajectories a second of each mode (median over rounds), their ratios, and the policies' final rewards."""
     with tempfile.TemporaryDirectory() as folder:
         quick = ("exam.tasks=2", "exam.inference_tasks=1", "browser.cache_mb=0", "report.films=0")
         settings = load_settings(SETTINGS, [f"steps={WARM + STEPS + 8}", f"runs={folder}", *quick, *overrides])
@@ -98,7 +97,7 @@ async def _all(settings: RunSettings, folder: Path) -> Figures:
 
 @asynccontextmanager
 async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
-    """A crew on a Ray of its own, whose first weights are kept in the folder."""
+    """A run's actors on a separate Ray instance; the initial weights are saved in the folder."""
     from cluster.distributed import launch
     from cluster.distributed.connection import connect
 
@@ -116,7 +115,7 @@ async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
 
 
 def _lockstep(settings: RunSettings, crew: Any, path: Path) -> Any:
-    """A worker of the crew in this process, whose episodes wait for each other."""
+    """An in-process episode worker that runs its episodes through each stage together."""
     from cluster.distributed.launch import RayEpisodeWorker
 
     worker = RayEpisodeWorker(crew.agency.namespace, settings, path)
@@ -127,7 +126,7 @@ def _lockstep(settings: RunSettings, crew: Any, path: Path) -> Any:
 async def played(
     settings: RunSettings, crew: Any, path: Path, name: str, steps: int, players: Any = None
 ) -> tuple[Run, NullObserver]:
-    """Steps from the first weights on, without exams."""
+    """Runs steps from the initial weights, without exams."""
     await crew.learner.load(path.parent / "crew" / START)
     await crew.learner.sync()
     watcher = NullObserver(name)

@@ -1,9 +1,9 @@
-"""Against TRL: `GRPOTrainer` with a straightforward Playwright reward, and ours, in turn on this machine.
+"""Benchmark against TRL: `GRPOTrainer` with a simple Playwright reward, and this loop, alternating on this machine.
 
-Both: the same policy, built-in tasks, group size, lengths, temperature and learning rate; single turn, on-policy.
-TRL's reward is what one would write: a browser kept, a fresh context for every page, one screenshot, the embedded
-critic. Ours takes its three screenshots and operates the tasks' probes. Neither learns from the critic's words, which
-TRL knows nothing of. TRL samples with Transformers, as it does unless told otherwise.
+Both use the same policy, built-in tasks, group size, lengths, temperature and learning rate; single turn, on-policy.
+TRL's reward uses one browser, a fresh context for each page, one screenshot and the embedded critic. This loop takes
+three screenshots and runs the tasks' probes. Neither distils feedback, which TRL does not support. TRL samples with
+Transformers, its default.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from rollout.prompts import first
 from rollout.records import Box, Page, Render, Shot, Task, TextBlock
 
 STEPS = int(os.environ.get("TRL_STEPS", "4"))
-"""Measured ones; each side makes one before them."""
+"""Measured steps; each side runs one warm-up step before them."""
 ROUNDS = int(os.environ.get("TRL_ROUNDS", "1"))
 READ = """() => {
   const rgb = text => (text.match(/[0-9.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
@@ -53,11 +53,11 @@ READ = """() => {
   const root = document.documentElement;
   return {blocks, boxes, background: fill(document.body), document: [root.scrollWidth, root.scrollHeight]};
 }"""
-"""Texts and boxes that the embedded critic compares."""
+"""JavaScript that extracts texts and boxes for the embedded critic."""
 
 
 class PlaywrightReward:
-    """The reward of pages, one after the other."""
+    """Reward function for TRL that renders and judges pages sequentially."""
 
     def __init__(self, tasks: list[Task], settings: RunSettings) -> None:
         from playwright.sync_api import sync_playwright
@@ -67,10 +67,10 @@ class PlaywrightReward:
         self.tasks, self.settings, self.critic = tasks, settings, VisualCritic()
         self.browser = sync_playwright().start().chromium.launch(**_launch())
         self.references: dict[int, tuple[Render, bytes]] = {}
-        self.__name__ = "looks"  # TRL wants one
+        self.__name__ = "looks"  # TRL requires a name
 
     def __call__(self, prompts: Any, completions: Any, place: list[int], **_: Any) -> list[float]:
-        """One reward a completion."""
+        """One reward for each completion."""
         return [
             self._one(answer[0]["content"], self.tasks[at], at) for answer, at in zip(completions, place, strict=True)
         ]
@@ -117,7 +117,7 @@ class PlaywrightReward:
 
 
 def bench_trl() -> Figures:
-    """Samples a second of both, medians over rounds, and their ratio. Without TRL, which only developers have, none."""
+    """Samples a second of both (medians over rounds) and their ratio; empty without TRL, a developer extra."""
     if importlib.util.find_spec("trl") is None:
         print("TRL is not installed (it comes with the extra `dev`): not compared", file=sys.stderr)
         return {}
@@ -143,14 +143,14 @@ async def _both(settings: RunSettings, folder: Path) -> Figures:
 
 
 def _apart(model: Path, settings: RunSettings, folder: Path) -> dict[str, float]:
-    """TRL's side in a process of its own."""
+    """Runs TRL in a separate process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(train_with_trl, str(model), settings.model_dump_json(), str(folder)).result()
 
 
 def train_with_trl(model: str, settings_json: str, folder: str) -> dict[str, float]:
     """Samples a second of GRPOTrainer after its first step, and the last step's mean reward."""
-    sys.stdout = sys.stderr  # Its own tables are not the figures.
+    sys.stdout = sys.stderr  # Keep TRL's tables out of the results on standard output.
     import torch
     from datasets import Dataset
     from transformers import AutoTokenizer, TrainerCallback
@@ -187,7 +187,7 @@ def train_with_trl(model: str, settings_json: str, folder: str) -> dict[str, flo
 
 
 def _config(settings: RunSettings, folder: str) -> Any:
-    """Our settings in TRL's words; what has no counterpart is TRL's own choice."""
+    """The run's settings as a GRPOConfig; settings without a counterpart keep TRL's defaults."""
     from trl import GRPOConfig
 
     learner, episode = settings.learner, settings.episode
@@ -223,7 +223,7 @@ def _config(settings: RunSettings, folder: str) -> Any:
 
 
 def _launch() -> dict[str, Any]:
-    """The headless shell, which is the faster one, where it is installed."""
+    """Launch options with the headless shell, which is faster than the full browser."""
     return launch_options() | {"executable_path": headless_shell()}
 
 
