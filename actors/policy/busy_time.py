@@ -1,13 +1,13 @@
-"""Says how long an engine was busy, when it serves many requests at once."""
+"""Measures how long an engine is busy while it serves many requests concurrently."""
 
 import time
 from collections.abc import Callable
 
 
 class BusyTimer:
-    """Charges requests for an engine's time: while n are served at once, each is charged 1/n of every second.
+    """Divides an engine's time among requests: while n run concurrently, each is charged 1/n of every second.
 
-    So the charges of all requests add up to the time in which the engine served any, however they overlapped.
+    The charges of all requests therefore add up to the time in which the engine served any request.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -16,19 +16,19 @@ class BusyTimer:
         self._share, self._at = 0.0, clock()
 
     def enter(self) -> float:
-        """A request arrives. Returns what `leave` wants back."""
+        """Starts timing a request. Returns the token to pass to `leave`."""
         self._advance()
         self._served += 1
         return self._share
 
     def leave(self, entered: float) -> float:
-        """A request is done, or failed. Returns the seconds it is charged."""
+        """Ends timing a request, finished or failed. Returns the seconds charged to it."""
         self._advance()
         self._served -= 1
         return self._share - entered
 
     def _advance(self) -> None:
-        """Brings what one request would have been charged since the start up to now."""
+        """Adds the time since the last call to the charge that a request running from the start would have."""
         now = self._clock()
         if self._served:
             self._share += (now - self._at) / self._served
