@@ -1,8 +1,8 @@
-"""The learner's end of a weight transfer by broadcasts (`nccl`, `gloo`) or shared GPU memory (`ipc`).
+"""Sender of weight transfers by broadcasts (`nccl`, `gloo`) or shared GPU memory (`ipc`), on the learner's side.
 
-vLLM's own trainer engines do the sending, over its protocol; here is what they need for a learner like ours: a source
-that walks the learner's weights, a client that leads any number of engines, and a deadline, for a broadcast whose peer
-is gone would wait for ever. `actors.transfer.receiver` is the other end.
+vLLM's trainer engines send over vLLM's protocol. This module adds what the learner needs: a source that iterates over
+its weights, a client for any number of engines, and a timeout, because a broadcast to a missing peer would wait for
+ever. `actors.transfer.receiver` is the receiver.
 """
 
 import base64
@@ -29,26 +29,26 @@ from actors.transfer.receiver import GlooInit
 from rollout.errors import EngineFault, LearnerFault, MachineError
 
 BUCKET = 512 * 2**20
-"""Bytes of a packing buffer. vLLM's own default of 1 GiB ran engines out of memory."""
+"""Bytes of a packing buffer. vLLM's default of 1 GiB ran engines out of memory."""
 Tensors = Callable[[], Iterator[tuple[str, torch.Tensor]]]
-"""Every weight, whole, in the same order on all ranks; a tensor is good until the next is asked for."""
+"""Returns an iterator over all whole weights, in the same order on all ranks; a tensor is valid until the next one."""
 
 
 class EngineBroadcast(Protocol):
-    """The way to all engines, in the order of their places."""
+    """Calls methods of all engines, in the order of their indices."""
 
     num: int
 
     def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
-        """Calls a method of every engine at once, each with its own arguments, and waits. Raises EngineFault."""
+        """Calls a method of every engine concurrently, each with its own arguments, and waits. Raises EngineFault."""
         ...
 
 
 class Source(WeightSource):  # type: ignore[misc]
-    """The learner's weights as vLLM wants them.
+    """The learner's weights as a vLLM weight source.
 
-    Under ZeRO-3 every tensor is gathered by all ranks together, so a pass that one rank has begun must go to its end
-    there, whatever becomes of the sending: else the next pass gathers different tensors on different ranks.
+    Under ZeRO-3 all ranks gather every tensor together, so each rank must finish a pass it has begun, even when sending
+    fails: otherwise the next pass would gather different tensors on different ranks.
     """
 
     def __init__(self, tensors: Tensors) -> None:
@@ -57,22 +57,22 @@ class Source(WeightSource):  # type: ignore[misc]
         self._rest: Iterator[tuple[str, torch.Tensor]] | None = None
 
     def metadata(self) -> list[ParamMeta]:
-        """What a pass yields; the first time all ranks must ask, for a pass finds it out."""
+        """Name, dtype and shape of all tensors. The first call makes a pass, so all ranks must call it together."""
         if not self._metadata:
             self._metadata = [ParamMeta(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self.tensors()]
         return self._metadata
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """A pass. What it yields stays good: a packing buffer collects many before it copies them."""
+        """Starts a pass. Yields copies, because a packing buffer collects many tensors before it copies them."""
         self._rest = iter(self.tensors())
         return ((name, tensor.detach().clone(memory_format=torch.contiguous_format)) for name, tensor in self._rest)
 
     def begin(self) -> None:
-        """A pass is due."""
+        """Marks a new pass as due."""
         self._rest = None
 
     def finish(self) -> None:
-        """Takes the pass that is due to its end, from wherever it is."""
+        """Completes the pass that is due, from its current position."""
         for _ in self.tensors() if self._rest is None else self._rest:
             pass
 
@@ -83,21 +83,22 @@ class Source(WeightSource):  # type: ignore[misc]
 
 
 class Client:
-    """Leads engines through a transfer as if they were one.
+    """Sends transfer requests to all engines as if they were one.
 
-    Engine i has the ranks after those of the engines before it; all enter the meeting at once, or nobody gets out.
+    The workers of engine i have the ranks after those of the engines before it. All engines must connect concurrently,
+    because each waits for the whole group.
     """
 
     def __init__(self, line: EngineBroadcast, workers: int) -> None:
-        """`workers` are the processes of one engine: its tensor-parallel size."""
+        """`workers` is the number of processes of one engine: its tensor-parallel size."""
         self.line, self.workers = line, workers
         self.ticket = secrets.token_hex(8)
         self.version = 0
         self.fault: EngineFault | None = None
-        """Why an engine failed, which a broadcast that breaks off for it does not say."""
+        """The fault of an engine, which the error of an interrupted broadcast does not contain."""
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Has every engine join."""
+        """Connects every engine."""
         places = range(self.line.num)
         if "rank_offset" in init_info:
             infos = [init_info | {"rank_offset": 1 + place * self.workers} for place in places]
@@ -106,15 +107,16 @@ class Client:
         self._ask_all("connect", infos)
 
     def start_weight_update(self) -> None:
-        """Has every engine stop writing."""
+        """Pauses generation on every engine and opens the update."""
         self._ask_all("open_update", [self.version] * self.line.num)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Has every engine take weights; returns when all have them."""
+        """Sends weights to every engine; returns when all have received them."""
         self._ask_all("receive_weights", [portable(update_info)] * self.line.num)
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Has every engine go on writing; vLLM's trainer names no version, so it is the sender's."""
+        """Closes the update on every engine and resumes generation. vLLM's trainer passes no version; the sender's is
+        used."""
         version = self.version if weight_version is None else int(weight_version)
         self._ask_all("close_update", [version] * self.line.num)
 
@@ -127,9 +129,9 @@ class Client:
 
 
 class Sender:
-    """One rank's part in transfers. Rank 0 leads and sends; the others take part in what gathers the weights.
+    """One rank's part in transfers. Rank 0 coordinates and sends; the other ranks take part in gathering the weights.
 
-    After a failure another takes its place: that meets the engines anew.
+    After a failure, create a new sender, which connects to the engines again.
     """
 
     def __init__(
@@ -143,21 +145,21 @@ class Sender:
         workers: int,
         patience_s: float,
     ) -> None:
-        """`host` is rank 0's address; no step of a transfer may take longer than `patience_s`."""
+        """`host` is rank 0's address; `patience_s` is the timeout of each step of a transfer."""
         self.transfer, self.source, self.rank, self.host, self.patience_s = transfer, source, rank, host, patience_s
         self.client = Client(line, workers)
         self._engine: Any = None
 
     def send(self, version: int) -> int:
-        """Gives every engine all weights. Returns their bytes; every rank must call it.
+        """Sends all weights to every engine. Returns their bytes; every rank must call it.
 
-        Raises EngineFault when the transfer failed, with the ranks in step for another; LearnerFault when it hangs.
+        Raises EngineFault when the transfer failed and the ranks are ready for another; LearnerFault when it hangs.
         """
         self.client.version = version
         self._watched(self.source.metadata)
         self.source.begin()
         if torch.cuda.is_available():
-            torch.cuda.synchronize()  # vLLM packs on streams of its own, which would not wait for the last update.
+            torch.cuda.synchronize()  # vLLM packs on its own streams, which would not wait for the last update.
         try:
             self._watched(self._connect)
             self._watched(self._engine.send_weights)
@@ -171,7 +173,7 @@ class Sender:
         return self.source.bytes
 
     def close(self) -> None:
-        """Hangs up."""
+        """Closes the connections."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
@@ -194,26 +196,26 @@ class Sender:
         }
         if self.transfer == "nccl":
             return NCCLTrainerInitInfo(**meeting)
-        # Shorter than who watches, so that a failure is seen as one rather than as a hang.
+        # Shorter than the timeout of `_watched`, so that a failed broadcast is reported as a failure and not as a hang.
         return GlooTrainerInit(**meeting, patience_s=self.patience_s / 2)
 
     def _watched(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns, on a thread of its own. Raises LearnerFault when the time is up: it is then left there,
-        in the middle of what other ranks and engines take part in, and this rank is of no use any more."""
+        """Runs `work` on a new thread and returns its result. Raises LearnerFault on a timeout: the thread stays in an
+        operation that other ranks and engines take part in, so this rank must not be used any more."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="transfer")
         done = thread.submit(work)
         thread.shutdown(wait=False)
         try:
             return done.result(self.patience_s)
         except TimeoutError:
-            if done.done():  # It is the work's own.
+            if done.done():  # The work itself raised it.
                 raise
         raise LearnerFault(f"learner-rank-{self.rank}: a weight transfer has hung for {self.patience_s:g} s")
 
 
 @dataclass
 class GlooTrainerInit(NCCLTrainerInitInfo):  # type: ignore[misc]
-    """What NCCL agrees on, and a deadline."""
+    """NCCL's connection parameters of the trainer, and a timeout in seconds."""
 
     backend: ClassVar[str] = "relook_gloo"
 
@@ -221,13 +223,13 @@ class GlooTrainerInit(NCCLTrainerInitInfo):  # type: ignore[misc]
 
 
 class GlooTrainer(NCCLTrainerWeightTransferEngine):  # type: ignore[misc]
-    """vLLM's trainer for `nccl` with another carrier, TCP between CPUs."""
+    """vLLM's `nccl` trainer over Gloo: TCP between CPUs."""
 
     init_info_cls = GlooTrainerInit
 
     @classmethod
     def trainer_init(cls, init_info: GlooTrainerInit, *, client: Client, source: Source | None = None) -> Self:
-        """Meets the engines, on rank 0."""
+        """Creates the trainer; on rank 0 it joins the group of the engines."""
         engine = cls(
             client=client,
             source=source,
@@ -252,7 +254,7 @@ class GlooTrainer(NCCLTrainerWeightTransferEngine):  # type: ignore[misc]
         return engine
 
     def _broadcast(self, source: Source, meta: list[ParamMeta]) -> None:
-        """Sends a pass of the source in buckets; ranks that send nothing take part in the pass."""
+        """Sends a pass of the source in buckets; ranks that do not send take part in the pass."""
         if not self.is_sender:
             for _ in source:
                 pass
@@ -268,7 +270,8 @@ WeightTransferTrainerFactory.register_engine("relook_gloo", GlooTrainer)
 
 
 def portable(update_info: dict[str, Any]) -> dict[str, Any]:
-    """An update without what only a pickle can carry: handles of GPU memory, which vLLM takes pickled as well."""
+    """Replaces handles of GPU memory by their base64-encoded pickle, which vLLM accepts; other updates are
+    unchanged."""
     if "ipc_handles" not in update_info:
         return update_info
     handles = base64.b64encode(pickle.dumps(update_info["ipc_handles"])).decode()
@@ -277,7 +280,7 @@ def portable(update_info: dict[str, Any]) -> dict[str, Any]:
 
 
 def size_of(meta: ParamMeta) -> int:
-    """Bytes of a tensor."""
+    """Size of a tensor in bytes."""
     numel = 1
     for side in meta.shape:
         numel *= side
@@ -285,7 +288,7 @@ def size_of(meta: ParamMeta) -> int:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on at one of this machine's addresses."""
+    """A free TCP port at one of this machine's addresses."""
     with socket.socket() as door:
         door.bind((host, 0))
         return int(door.getsockname()[1])
