@@ -1,6 +1,6 @@
-"""The door of a judge's server: vLLM guards its key-protected paths, this shuts all others but the health check.
+"""Access control of a judge's server: vLLM checks the key on `/v1/…`; this blocks all other paths but the health check.
 
-Loaded by vLLM's server itself (`--middleware`), which would run a model for anybody who knows `/invocations`.
+vLLM's server loads it (`--middleware`); without it, `/invocations` would run the model for any client.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,7 +13,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class AuthMiddleware:
-    """ASGI middleware: `/v1/…`, which wants the key, and `/health`; 404 for all else."""
+    """ASGI middleware: passes `/v1/…`, which requires the key, and `/health`; answers 404 to all other paths."""
 
     def __init__(self, app: App) -> None:
         self.app = app
