@@ -1,4 +1,4 @@
-"""Renders on disk, by the hash of all that they depend on: what a browser has shown once, no run shows again."""
+"""Render cache on disk, keyed by the hash of everything a render depends on and shared between runs."""
 
 import ast
 import hashlib
@@ -18,26 +18,27 @@ from rollout.records import Render, Shot
 logger = logging.getLogger(__name__)
 
 FLEETING = ("timeout", "crash", "too_heavy", "too_large")
-"""Outcomes that are not kept: they depend on the machine, but for the last, which is found without a browser."""
+"""Outcomes that are not cached: they depend on the machine, except the last, which is found without a browser."""
 KEPT_SHARE = 0.8
-"""Of its bound, what a folder keeps once it has grown beyond it."""
+"""Fraction of the maximum size to which the folder is trimmed when it exceeds the maximum."""
 RENDER = TypeAdapter(Render)
 
 
 class RenderCache:
-    """A folder of renders: a JSON file each, and their pictures by content. Safe to share between browsers.
+    """A folder of renders, one JSON file each, and their pictures by content hash. Safe to share between browsers.
 
-    `put` turns PNG bytes into what `Shot.picture` holds. Without a folder, or with no room, nothing is kept.
+    `put` converts PNG bytes to the value of `Shot.picture`. Without a folder or with size 0 nothing is cached.
     """
 
     def __init__(self, folder: Path | None, largest_mb: int, put: Callable[[bytes], Any]) -> None:
         self.folder = folder if largest_mb > 0 else None
         self.largest, self.put = largest_mb << 20, put
         self._written = self.largest
-        """Bytes since the folder was last measured; as if full at first, so that every start measures it."""
+        """Bytes written since the folder was last measured; starts at the maximum, so that every start measures the
+        folder."""
 
     def find(self, *depends: object) -> Render | None:
-        """The render of what it depends on; None for one that was never kept, or cannot be read any more."""
+        """The cached render for a key; None when there is none or it cannot be read."""
         if self.folder is None:
             return None
         path = self._path(self.folder, depends)
@@ -53,7 +54,7 @@ class RenderCache:
         return replace(render, shots=shots, seconds=0.0, cpu_seconds=0.0)
 
     def keep(self, render: Render, pictures: dict[str, bytes], *depends: object) -> None:
-        """Keeps a render with its pictures by their hashes. A disk that takes no more costs time, not the render."""
+        """Stores a render, and its pictures by their hashes. A full disk is logged and costs only the cache entry."""
         if self.folder is None or render.outcome in FLEETING or "nondeterministic" in render.flags:
             return
         bare = replace(render, shots=tuple(replace(shot, picture=None) for shot in render.shots))
@@ -78,7 +79,7 @@ class RenderCache:
         return png
 
     def _trim(self, folder: Path) -> None:
-        """What was not used for longest goes first, until the folder is within its bound."""
+        """Deletes the least recently used files until the folder is within its maximum size."""
         self._written = 0
         files = sorted(_files(folder))
         total = sum(size for _, size, _ in files)
@@ -101,7 +102,7 @@ class RenderCache:
 
 
 def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """When each was last used, its bytes, and where it is. Others may remove what we list."""
+    """Last use, size in bytes and path of each file. Skips files that other processes delete meanwhile."""
     for path in folder.rglob("*"):
         try:
             status = path.stat()
@@ -112,7 +113,7 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
 
 
 def code_hash(package: Path, importers: Sequence[Path]) -> str:
-    """Hash of the sources of all modules of a package that some files import, at any depth."""
+    """Hash of the sources of all modules of a package that the files `importers` import, directly or indirectly."""
     waiting, sources = list[str](), dict[str, bytes]()
     for importer in importers:
         waiting += _imports(importer.read_bytes(), package.name)
@@ -120,7 +121,7 @@ def code_hash(package: Path, importers: Sequence[Path]) -> str:
         name = waiting.pop()
         path = package.parent.joinpath(*name.split("."))
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in sources or not path.is_file():  # A name that a module defines is no module.
+        if name in sources or not path.is_file():  # The name is defined in a module and is not a module itself.
             continue
         sources[name] = path.read_bytes()
         waiting += _imports(sources[name], package.name)
@@ -128,7 +129,7 @@ def code_hash(package: Path, importers: Sequence[Path]) -> str:
 
 
 def _imports(source: bytes, package: str) -> Iterator[str]:
-    """Absolute names of what a source imports from a package: modules, and names that these define."""
+    """Absolute names that a source imports from a package: modules, and names defined in them."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

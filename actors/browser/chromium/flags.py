@@ -1,4 +1,4 @@
-"""What Chromium is told at its start: none of it for speed, all of it for sameness and safety."""
+"""Chromium's command-line flags, chosen for reproducible pixels and isolation, not for speed."""
 
 FRAME_FLAGS = (
     "--deterministic-mode",
@@ -11,7 +11,7 @@ FRAME_FLAGS = (
     "--disable-image-animation-resync",
     "--enable-surface-synchronization",
 )
-"""No frame is drawn but the ones we ask for, and each shows everything."""
+"""Draws frames only on request, and each frame completely."""
 
 LOOK_FLAGS = (
     "--hide-scrollbars",
@@ -22,10 +22,10 @@ LOOK_FLAGS = (
     "--disable-gpu",
     "--lang=en-US",
 )
-"""The same pixels on every machine that has the same fonts."""
+"""Gives the same pixels on every machine with the same fonts."""
 
 WHOLE_FLAGS = ("--blink-settings=mainFrameClipsContent=false",)
-"""A document is drawn beyond the screen too, for whoever looks there."""
+"""Draws a document beyond the viewport too, for full-page screenshots."""
 
 QUIET_FLAGS = (
     "--headless",
@@ -55,7 +55,7 @@ QUIET_FLAGS = (
     "--disable-sync",
     "--disable-features=Translate,MediaRouter,OptimizationHints,LazyFrameLoading,LazyImageLoading",
 )
-"""Nothing happens that the page did not ask for."""
+"""Disables everything that the page did not request."""
 
 ISOLATION_FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=512")
-"""No host name resolves, addresses included; JavaScript's own heap is bounded (RLIMIT_DATA bounds the rest)."""
+"""Blocks all host names and addresses, and limits JavaScript's heap (RLIMIT_DATA limits the rest)."""
