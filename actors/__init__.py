@@ -1,1 +1,1 @@
-"""Actor classes around vLLM, Chromium, critics and learner ranks. Plain classes: another package runs them on Ray."""
+"""Actor classes around vLLM, Chromium, critics and learner ranks; they do not import Ray."""

@@ -9,23 +9,23 @@ class JudgeSettings(Settings):
     """The vLLM servers of one vision-language model."""
 
     model: str = ""
-    """Hugging Face directory of the model on the judges' nodes, served under the name `critic.model`. Leave it empty
-    when `critic.base_url` points to an existing server."""
+    """Hugging Face directory on the judges' nodes, served as `critic.model`; empty when `critic.base_url` names a
+    server."""
     count: int = Field(default=1, ge=1)
-    """Number of servers, one actor each; the critics are distributed over them."""
+    """Servers, one actor each; critics are distributed over them."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs per server (tensor parallelism)."""
     max_model_len: int | None = Field(default=None, ge=1024)
-    """Maximum tokens of a request: text, pictures and answer together. None uses the model's own limit."""
+    """Maximum tokens of question, pictures and answer; None is the model's limit."""
     max_num_seqs: int = Field(default=64, ge=1)
-    """Maximum judgments a server runs concurrently; further requests are queued."""
+    """Maximum concurrent judgments of a server; more are queued."""
     threads: int = Field(default=1, ge=1)
-    """CPU only: compute threads per server."""
+    """CPU only: threads per server."""
     kv_cache_gib: float = Field(default=1.0, gt=0.0)
-    """CPU only: size of the KV cache, in GiB."""
+    """CPU only: KV cache in GiB."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     """GPU only: fraction of the GPU's memory a server may use."""
     start_timeout_s: float = Field(default=600.0, gt=0.0)
-    """Timeout in seconds for loading the weights and answering the first request with a picture."""
+    """Timeout in seconds to load the weights and answer about a first picture."""
     call_timeout_s: float = Field(default=120.0, gt=0.0)
-    """Seconds of failing health checks after which a server counts as lost and is restarted."""
+    """Seconds without a successful health check after which a server is restarted."""

@@ -14,141 +14,134 @@ class PolicySettings(Settings):
     """The vLLM policy engines."""
 
     engines: int = Field(default=1, ge=1)
-    """Number of engines, one actor each."""
+    """Engines, one actor each."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs per engine (tensor parallelism)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Data type of the engine's weights and activations; `auto` is float32 on CPU and bfloat16 on GPU."""
+    """Data type of the computation; `auto` is float32 on CPU and bfloat16 on GPU."""
     max_model_len: int | None = Field(default=None, ge=16)
-    """Maximum tokens of prompt and completion together; None uses the model's own limit."""
+    """Maximum tokens of prompt and completion; None is the model's limit."""
     max_num_seqs: int = Field(default=64, ge=1)
-    """Maximum completions an engine generates concurrently; further requests are queued."""
+    """Maximum concurrent completions of an engine; more are queued."""
     threads: int = Field(default=1, ge=1)
-    """CPU only: compute threads per engine. They are not pinned, because browsers share the cores."""
+    """CPU only: threads per engine; not pinned, because browsers share the cores."""
     kv_cache_gib: float = Field(default=1.0, gt=0.0)
-    """CPU only: size of the KV cache, in GiB."""
+    """CPU only: KV cache in GiB."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
     """GPU only: fraction of the GPU's memory an engine may use; lower it when the learner shares the GPU."""
     transfer: Literal["auto", "shared_memory", "gloo", "nccl", "ipc"] = "auto"
-    """How weights are transferred to an engine: as one object through `shared_memory`, in buckets by broadcasts from
-    the learner between CPUs (`gloo`) or whole GPUs (`nccl`), or from the memory of a learner rank on the same GPU
-    (`ipc`). `auto` is `ipc` or `nccl` where `[cluster]` assigns engines and learner GPUs for it, else
-    `shared_memory`."""
+    """How weights reach an engine: one object through `shared_memory`, buckets by broadcasts from the learner between
+    CPUs (`gloo`) or whole GPUs (`nccl`), or the memory of a learner rank on the same GPU (`ipc`). `auto` is `ipc` or
+    `nccl` where `[cluster]` gives engines and learner GPUs for it, else `shared_memory`."""
     start_timeout_s: float = Field(default=600.0, gt=0.0)
-    """Timeout in seconds for an engine to start and generate its first token."""
+    """Timeout in seconds to start an engine and generate a token."""
     template_arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """Arguments of the model's chat template: `{enable_thinking = false}` for Qwen 3. A template that prints the
-    current time receives the same fixed time in every run."""
+    """Arguments of the model's chat template: `{enable_thinking = false}` for Qwen 3. Templates that print the time get
+    the same fixed time in every run."""
     call_timeout_s: float = Field(default=120.0, gt=0.0)
-    """Timeout in seconds for a ping, a canary check or one step of a weight sync; then the engine counts as lost."""
+    """Timeout in seconds of a ping, a canary check or a step of a weight sync; then the engine counts as lost."""
 
 
 FULL_PAGE_HEIGHT = 4096
-"""Default of `browser.full_page_height` with a multimodal critic: five screens, or 5,500 tokens with most judges."""
+"""`browser.full_page_height` with a multimodal critic: five screens, or 5,500 tokens of most judges."""
 
 
 class BrowserSettings(Settings):
     """The headless browsers."""
 
     count: int = Field(default=1, ge=1)
-    """Number of browsers, one actor with its own Chromium process each; use one per core."""
+    """Browsers, one actor and Chromium process each; one per core."""
     executable: Path | None = None
-    """Path of Chromium's headless shell; None searches for an installed one."""
+    """Path of Chromium's headless shell; None searches for it."""
     sandbox: Literal["auto", "required"] = "auto"
-    """`auto` uses the strongest isolation the machine supports and reports when it is incomplete; `required` refuses to
-    start without namespaces and Chromium's own sandbox."""
+    """`auto` uses the best isolation the machine supports and reports when it is incomplete; `required` refuses to
+    start without namespaces and Chromium's sandbox."""
     viewport_width: int = Field(default=1024, ge=64, le=4096)
-    """Width of the viewport in CSS pixels."""
+    """Viewport width in CSS pixels."""
     viewport_height: int = Field(default=768, ge=64, le=4096)
-    """Height of the viewport in CSS pixels."""
+    """Viewport height in CSS pixels."""
     full_page_height: int | None = Field(default=None, ge=0, le=16_000)
-    """Height in CSS pixels of an additional full-page screenshot, from the top, of pages taller than the viewport; the
-    page is scrolled through once before it. 0 takes none. None is 4,096 with a multimodal critic, else 0."""
+    """CSS pixels from the top in an extra screenshot of pages taller than the viewport, taken after scrolling through
+    the page once; 0 takes none. None is 4,096 with a multimodal critic, else 0."""
     shots_ms: tuple[int, ...] = Field(default=(0, 1000, 2000), min_length=1, max_length=16)
-    """Page times of the screenshots in milliseconds, ascending. The clock is virtual: rendering does not wait in real
-    time."""
+    """Page times of the screenshots in milliseconds, ascending; virtual, so rendering does not wait for them."""
     probe_shots: bool = False
-    """Takes one more screenshot after each probe, for reports."""
+    """Takes a screenshot after each probe, for reports."""
     explore: int = Field(default=0, ge=0, le=32)
-    """Number of controls operated on a page without probes, with a screenshot after each, for multimodal critics."""
+    """Controls to operate on a page without probes, with a screenshot after each, for multimodal critics."""
     cpu_budget_s: float = Field(default=4.0, gt=0.0)
-    """Seconds of CPU time after which a page counts as hung; the slowest benign pages need half a second."""
+    """CPU seconds after which a page counts as hung; the slowest benign pages need half a second."""
     wall_s: float = Field(default=30.0, gt=0.0)
-    """Wall-clock timeout of a page in seconds, for machines that other processes keep busy."""
+    """Wall-clock timeout of a page in seconds, for busy machines."""
     mirror: Path | None = None
-    """Folder of libraries and fonts that pages may load from the addresses of public CDNs, as built by `cluster.mirror
-    build`; must exist on every browser's node. None blocks every request and states so in the policy's prompt."""
+    """Folder of libraries and fonts served at the addresses of public CDNs, from `cluster.mirror build`, on every
+    browser's node. None blocks every request, as stated in the policy's prompt."""
     memory_mb: int = Field(default=1200, ge=256)
-    """Maximum data segment of a browser process (RLIMIT_DATA), in MiB."""
+    """Data limit of a browser process in MiB (RLIMIT_DATA)."""
     cache_mb: int = Field(default=1024, ge=0)
-    """Size of the render cache on disk, kept between runs, in MiB; the least recently used renders are removed. 0
-    disables it."""
+    """Size of the render cache in MiB, kept between runs, least recently used renders removed first; 0 disables it."""
     recycle_pages: int = Field(default=1000, ge=1)
-    """Number of pages after which a browser is replaced by a new one."""
+    """Pages after which a browser is restarted."""
 
 
 class CriticSettings(Settings):
     """Settings of one critic."""
 
     kind: Literal["visual", "http"] = "visual"
-    """`visual` is the embedded reference-based critic; `http` is a multimodal model behind an OpenAI-compatible
-    server."""
+    """`visual` is the embedded reference-based critic, `http` a multimodal model behind an OpenAI-compatible server."""
     weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
-    """Weight of this critic's score in the mean of several critics; only the ratio to the others matters."""
+    """Weight in the mean score of several critics; only the ratio matters."""
     base_url: str = ""
-    """`http`: address of the server including its version, such as `http://judge:8000/v1`. A trailing slash or request
-    path is removed; Azure's addresses may end with `?api-version=…`. Empty when the run serves the judge itself
-    (`judge.model`)."""
+    """`http`: address of the server with its version, such as `http://judge:8000/v1`. Trailing slashes and request
+    paths are removed; Azure's may end with `?api-version=…`. Empty when the run serves the judge (`judge.model`)."""
     model: str = ""
-    """`http`: name of the model at that server."""
+    """`http`: model name at that server."""
     key_env: str = ""
-    """`http`: name of the environment variable with the server's key on the critics' nodes; empty for no key."""
+    """`http`: environment variable with the server's key on the critics' nodes; empty for none."""
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     """`http`: the judge's sampling temperature."""
     judgments: int = Field(default=1, ge=1, le=16)
-    """`http`: number of judgments of a page, each sampled with its own seed; their mean is the score. A comparison is
-    requested once in each order."""
+    """`http`: judgments averaged for a page's score, each with its own seed. Comparisons are requested once in each
+    order."""
     answer_format: Literal["json_schema", "json_object", "text"] = "json_schema"
-    """`http`: how the server is told to answer in JSON; use `text` for servers without constrained decoding."""
+    """`http`: how JSON answers are requested; `text` for servers without constrained decoding."""
     max_tokens: int = Field(default=1024, ge=64)
-    """`http`: maximum tokens of an answer, including a reasoning model's thoughts. A truncated answer is requested
-    again."""
+    """`http`: maximum tokens of an answer, thoughts included; a truncated answer is requested again."""
     tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """`http`: name of the request parameter for `max_tokens`."""
+    """`http`: request parameter that carries `max_tokens`."""
     omit: tuple[Literal["temperature", "seed", "max_tokens"], ...] = ()
-    """`http`: parameters to leave out of requests, for servers that reject them."""
+    """`http`: parameters not sent, for servers that reject them."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """`http`: additional fields of each request, such as `{reasoning_effort = "low"}`."""
+    """`http`: extra fields of each request, such as `{reasoning_effort = "low"}`."""
     max_pictures: int = Field(default=16, ge=1, le=16)
-    """`http`: maximum pictures of a request, shared by the two pages of a comparison, the full-page screenshot first.
-    The request states how many were left out."""
+    """`http`: maximum pictures per request, shared by both pages of a comparison, full-page screenshot first. The
+    request states how many were left out."""
     one_picture: bool = False
-    """`http`: sends each picture in a separate message, for servers that accept one picture per message."""
+    """`http`: sends each picture in its own message, for servers limited to one per message."""
     picture_format: Literal["png", "jpeg", "webp"] = "png"
-    """`http`: image format of the pictures."""
+    """`http`: picture format."""
     picture_quality: int = Field(default=90, ge=1, le=100)
-    """`http`: quality of JPEG and WebP pictures."""
+    """`http`: JPEG and WebP quality."""
     picture_side: int = Field(default=8000, ge=64)
-    """`http`: maximum pixels of a picture's longer side; larger pictures are scaled down."""
+    """`http`: maximum pixels of a picture's longer side; larger ones are scaled down."""
     picture_mb: float = Field(default=5.0, gt=0.0)
-    """`http`: maximum size of a picture in a request, in megabytes; larger pictures are sent as JPEG, then scaled
-    down."""
+    """`http`: maximum megabytes of a picture; larger ones are sent as JPEG, then scaled down."""
     request_mb: float = Field(default=20.0, gt=0.0)
-    """`http`: maximum size of a request in megabytes, divided equally among its pictures."""
+    """`http`: maximum megabytes of a request, shared equally by its pictures."""
     timeout_s: float = Field(default=120.0, gt=0.0)
-    """`http`: seconds without data from the server after which a request times out."""
+    """`http`: seconds without data after which a request times out."""
     deadline_s: float = Field(default=300.0, gt=0.0)
-    """`http`: deadline of a judgment in seconds, including waiting for a busy or unreachable server; then it is a
+    """`http`: deadline of a judgment in seconds, including waits for a busy or unreachable server; then it is a
     fault."""
     retries: int = Field(default=2, ge=0)
-    """`http`: number of retries after an answer that cannot be parsed as a judgment."""
+    """`http`: retries after answers that are not judgments."""
     in_flight: int = Field(default=32, ge=1)
-    """`http`: maximum concurrent requests of one critic; the actual limit adapts to the server."""
+    """`http`: maximum concurrent requests of one critic; the actual number adapts to the server."""
     hedge_share: float = Field(default=0.05, ge=0.0, le=1.0)
-    """`http`: maximum fraction of requests that are hedged (sent a second time because the first is slow)."""
+    """`http`: maximum share of requests sent twice because the first is slow."""
     max_total_tokens: int | None = Field(default=None, ge=1)
-    """`http`: token budget of this critic for a run, resumes included, shared equally by its copies. When it is spent
-    the run stops cleanly, and can be resumed with a larger budget."""
+    """`http`: token budget of this critic per run, resumes included, split equally among its copies. When it is spent
+    the run stops cleanly and can be resumed with a larger one."""
 
     @field_validator("base_url")
     @classmethod
@@ -172,22 +165,21 @@ class CriticSettings(Settings):
 
 
 class CriticsSettings(CriticSettings):
-    """The critics of a run: one, or several whose scores are combined by a weighted mean. The fields inherited from
-    CriticSettings configure the first critic, whose name in records is its kind."""
+    """The critics of a run: one, or several with a weighted mean. Inherited fields configure the first critic, which
+    records name by its kind."""
 
     count: int = Field(default=1, ge=1)
-    """Number of critic actors; each runs all critics."""
+    """Critic actors; each runs all critics."""
     also: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], CriticSettings] = Field(
         default_factory=dict
     )
-    """Additional critics by name, such as `[critic.also.looks]` with `kind = "visual"` and `weight = 0.5`. Each judges
-    every page and the score is the weighted mean; when one gives no judgment, the page gets none."""
+    """Further critics by name, such as `[critic.also.looks]` with `kind = "visual"` and `weight = 0.5`. Each judges
+    every page and the score is the weighted mean; if one gives no judgment, there is none."""
     drift_every: int = Field(default=0, ge=0)
-    """Steps between two judgments of a fixed set of pages, which are compared with the run's first; 0 disables the
-    check."""
+    """Steps between judgments of a fixed page set, compared with the run's first; 0 for none."""
     drift_limit: float = Field(default=0.05, gt=0.0, lt=1.0)
-    """Mean score difference on that set above which the report states that the judge has drifted. Set it above the
-    judge's own noise, which `cluster.calibrate` measures."""
+    """Mean score difference on that set from which the report states drift. Set it above the judge's noise, which
+    `cluster.calibrate` measures."""
 
     @property
     def members(self) -> dict[str, CriticSettings]:
@@ -196,17 +188,17 @@ class CriticsSettings(CriticSettings):
 
     @property
     def served(self) -> list[CriticSettings]:
-        """HTTP critics without an address: they use the judge that the run serves."""
+        """HTTP critics without an address, which use the run's own judge."""
         return [one for one in self.members.values() if one.kind == "http" and not one.base_url]
 
     @property
     def served_as(self) -> str:
-        """Name of the model that the run serves; empty when it serves none."""
+        """Name of the model that the run serves; empty for none."""
         return next((one.model for one in self.served), "")
 
     @property
     def at_once(self) -> int:
-        """Number of judgments one actor runs concurrently, limited by its servers."""
+        """Concurrent judgments of one actor, limited by its servers."""
         return min((judge.in_flight for judge in self.members.values() if judge.kind == "http"), default=1)
 
     @model_validator(mode="after")

@@ -15,13 +15,12 @@ SHARED_FOLDER = Path("/dev/shm")
 
 
 def backend_of(settings: PolicySettings) -> str:
-    """Weight-transfer back end of an engine; `auto` that was not resolved is `shared_memory`, which works with any
-    learner."""
+    """Weight-transfer back end of an engine; unresolved `auto` is `shared_memory`, which works with any learner."""
     return "shared_memory" if settings.transfer == "auto" else settings.transfer
 
 
 def variables(settings: PolicySettings | JudgeSettings) -> dict[str, str]:
-    """Environment variables that vLLM reads, in this process and in the processes it starts."""
+    """Environment variables for vLLM in this process and its children."""
     shares_memory = isinstance(settings, PolicySettings) and settings.transfer == "ipc"
     return {
         "VLLM_NO_USAGE_STATS": "1",
@@ -29,7 +28,7 @@ def variables(settings: PolicySettings | JudgeSettings) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(math.ceil(settings.start_timeout_s)),
         "OMP_NUM_THREADS": str(settings.threads),
-        # Threads that spin while waiting on shared cores are ten times slower than a single thread.
+        # Spinning threads on shared cores are ten times slower than a single thread.
         "OMP_WAIT_POLICY": "passive",
         # By default vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -40,7 +39,7 @@ def variables(settings: PolicySettings | JudgeSettings) -> dict[str, str]:
 
 @contextmanager
 def environment(variables: dict[str, str]) -> Iterator[None]:
-    """Context manager that sets environment variables for the block and for processes started in it."""
+    """Sets environment variables for the block and the processes it starts."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -53,7 +52,7 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def shared_file(blob: bytes, rank: int) -> Iterator[Path]:
-    """Context manager for a file in shared memory that contains `blob`. Raises StorageFault when it does not fit."""
+    """A shared-memory file that contains `blob` during the block. Raises StorageFault when it does not fit."""
     folder = SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())
     path = folder / f"relook-weights-{os.getpid()}-{rank}.safetensors"
     try:

@@ -1,4 +1,4 @@
-"""Critic actors: fetch the screenshots and judge them with the embedded critic or a multimodal model over HTTP."""
+"""Critic actors: fetch screenshots and judge them, embedded or with a multimodal model."""
 
 import asyncio
 import base64
@@ -31,11 +31,11 @@ ASKED_WITH = (
     *("base_url", "model", "temperature", "judgments", "answer_format", "max_tokens", "omit", "extra_body"),
     *("max_pictures", "one_picture", "picture_format", "picture_quality", "picture_side", "picture_mb", "request_mb"),
 )
-"""Settings that change the request to a judge: part of every cache key."""
+"""Settings that change the question to a judge: part of the cache key."""
 
 
 class VisualCriticActor:
-    """Actor around the embedded critic. `fetch` converts `Shot.picture` to PNG bytes."""
+    """The embedded critic. `fetch` converts `Shot.picture` to PNG bytes."""
 
     def __init__(self, fetch: Fetch = bytes) -> None:
         self.fetch = fetch
@@ -51,7 +51,7 @@ class VisualCriticActor:
         return await asyncio.to_thread(self._judge, task, page, render, reference)
 
     async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
-        """See `rollout.ports.Critic`: prefers the page closer to the reference, regardless of order."""
+        """See `rollout.ports.Critic`: prefers the page closer to the reference, in any order."""
         before, after = await asyncio.gather(*(self.judge(task, *shown, reference) for shown in (old, new)))
         better: Preference = "tie" if after.score == before.score else "new" if after.score > before.score else "old"
         return Comparison(answers=(better, better), judge=JUDGE, seconds=before.seconds + after.seconds)
@@ -61,7 +61,7 @@ class VisualCriticActor:
         return JUDGE
 
     def news(self) -> tuple[str, ...]:
-        """Always empty: the embedded critic reports no events."""
+        """None: the embedded critic reports no events."""
         return ()
 
     async def stop(self) -> None:
@@ -83,10 +83,9 @@ class VisualCriticActor:
 
 
 class HttpCriticActor:
-    """Judges pages with a multimodal model over HTTP. `cache` is a folder of earlier judgments.
+    """Judges pages with a multimodal model over HTTP. `cache` is a folder of judgments.
 
-    Pages that the renderer flagged are judged like any other: the judge decides by the screenshots, not by our
-    suspicion.
+    Flagged pages are judged like others: what the judge sees decides, not our suspicion.
     """
 
     def __init__(
@@ -107,9 +106,10 @@ class HttpCriticActor:
     async def judge(
         self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
     ) -> Critique:
-        """See `rollout.ports.Critic`; the reference is not used. Equal concurrent requests are sent once.
+        """See `rollout.ports.Critic`; the reference is unused. Equal concurrent requests are sent once.
 
-        Raises CriticFault when the judge gives no judgment; no score is ever made up. Raises BudgetSpent.
+        Raises CriticFault when there is no judgment, never returning a score the judge did not give. Raises
+        BudgetSpent.
         """
         if fresh:
             return await self._ask_about(task, page, render)
@@ -122,7 +122,7 @@ class HttpCriticActor:
         return await asyncio.shield(asked)
 
     async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
-        """See `rollout.ports.Critic`; the reference is not used. Raises CriticFault or BudgetSpent."""
+        """See `rollout.ports.Critic`; the reference is unused. Raises CriticFault or BudgetSpent."""
         started = time.monotonic()
         asked = await gather_or_cancel(self._prefer(task, old, new), self._prefer(task, new, old))
         (oldest_first, paid), (newest_first, paid_too) = asked
@@ -137,13 +137,12 @@ class HttpCriticActor:
         )
 
     async def ping(self) -> str:
-        """Name of the judge. Raises SettingsError for a missing or rejected key, CriticFault when the server does not
-        answer."""
+        """The judge's name. Raises SettingsError for a missing or rejected key, CriticFault for no answer."""
         await self.endpoint.check()
         return self.settings.model
 
     def news(self) -> tuple[str, ...]:
-        """Messages for the user since the last call: outages and recoveries of the server, and refused requests."""
+        """Messages since the last call about outages, recoveries and refusals of the server."""
         news, self.endpoint.news = self.endpoint.news, []
         return tuple(news)
 
@@ -160,7 +159,7 @@ class HttpCriticActor:
         return replace(known, seconds=time.monotonic() - started)
 
     async def _ask_about(self, task: Task, page: Page, render: Render) -> Critique:
-        """Requests the configured number of judgments and averages them; one failed judgment fails all."""
+        """Averages the configured number of judgments; one failure fails all."""
         started = time.monotonic()
         most = self.settings.max_pictures
         urls = await self._urls(task, render, rubric.shown(render, most))
@@ -172,7 +171,7 @@ class HttpCriticActor:
         return replace(self._critique(judged), seconds=time.monotonic() - started)
 
     async def _prefer(self, task: Task, first: RenderedPage, second: RenderedPage) -> tuple[pairs.Better, int]:
-        """The judge's preference between two pages shown in this order, and the tokens it cost."""
+        """The judge's preference between two pages in this order, and its tokens."""
         key = self._key(pairs.VERSION, pairs.messages(task, first, second, lambda shot: shot.sha256))
         known = await asyncio.to_thread(self._cache.find_better, key)
         if known is not None:
@@ -186,7 +185,7 @@ class HttpCriticActor:
         return better, tokens
 
     def _critique(self, judged: Sequence[tuple[Judgment, int]]) -> Critique:
-        """Mean score of the judgments, with the feedback of the judgment closest to it."""
+        """Mean score, with the feedback of the judgment closest to it."""
         judgments = [judgment for judgment, _ in judged]
         score = fmean(judgment.score for judgment in judgments)
         nearest = min(judgments, key=lambda judgment: (not judgment.feedback, abs(judgment.score - score)))
@@ -219,13 +218,13 @@ class HttpCriticActor:
         return body | settings.extra_body
 
     def _key(self, version: str, question: list[dict[str, Any]]) -> str:
-        """Cache key: hash of everything an answer depends on; screenshots are represented by their hashes."""
+        """Hash of all that an answer depends on; screenshots enter by their hashes."""
         settings = self.settings
         asked = [version, question, [getattr(settings, name) for name in ASKED_WITH]]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     async def _urls(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
-        """Data URIs of screenshots by content hash, in the configured format and size."""
+        """Data URIs of screenshots by content hash, in the settings' format and size."""
         return await asyncio.to_thread(self._encoded, task, render, shots)
 
     def _encoded(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
@@ -244,7 +243,7 @@ class HttpCriticActor:
 
 
 def fetch_all(task: Task, render: Render, shots: Sequence[Shot], fetch: Fetch) -> dict[str, bytes]:
-    """Fetches the PNGs of shots, by content hash; equal pictures once. Raises CriticFault for pictures not kept."""
+    """PNGs of shots by content hash, each fetched once. Raises CriticFault for pictures not kept."""
     if any(shot.picture is None for shot in shots):
         raise CriticFault(f"task {task.id}: the pictures of page {render.page_sha256[:12]} were not kept")
     fetched: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""Critic ensemble: runs all critics of a run in one actor and combines several by a weighted mean."""
+"""Critic ensemble: all critics of a run in one actor, combined by a weighted mean."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ Member = VisualCriticActor | HttpCriticActor
 
 
 class CriticActor:
-    """Runs every critic of the settings; the judgment of a single critic is returned unchanged."""
+    """Runs every critic of the settings; a single critic's judgment is returned unchanged."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class CriticActor:
         ledger: Path | None = None,
         find: Find | None = None,
     ) -> None:
-        """`cache` is the folder of earlier judgments, `ledger` the file of token usage.
+        """`cache` is the folder of judgments, `ledger` the usage file.
 
-        `find` returns the address of the judge that the run serves, for critics without an address.
+        `find` returns the address of the run's own judge, for critics without one.
         """
         self.ledger = UsageLedger(ledger)
         self.weights = {name: judge.weight for name, judge in settings.members.items()}
@@ -46,8 +46,7 @@ class CriticActor:
     async def judge(
         self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
     ) -> Critique:
-        """See `rollout.ports.Critic`. Raises what any critic raises: there is no score from only some of the
-        critics."""
+        """See `rollout.ports.Critic`. Raises what any critic raises: some critics alone give no judgment."""
         started = time.monotonic()
         try:
             asked = (one.judge(task, page, render, reference, fresh=fresh) for one in self.members.values())
@@ -75,11 +74,11 @@ class CriticActor:
         return JOINED.join([await one.ping() for one in self.members.values()])
 
     def news(self) -> tuple[str, ...]:
-        """Messages for the user from all critics since the last call: outages, recoveries and refused requests."""
+        """Messages of all critics since the last call about outages, recoveries and refusals."""
         return tuple(words for one in self.members.values() for words in one.news())
 
     async def stop(self) -> None:
-        """Closes all connections and saves the usage of requests that were no longer awaited."""
+        """Closes all connections and saves the usage of abandoned requests."""
         for one in self.members.values():
             await one.stop()
         await asyncio.to_thread(self.ledger.save)

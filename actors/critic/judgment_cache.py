@@ -17,26 +17,26 @@ KNOWN: dict[str, Better] = {better: better for better in ANSWERS.values()}
 
 
 class JudgmentCache:
-    """A folder of critiques and preferences, one JSON file per request. Safe to share between processes."""
+    """Critiques and preferences, one JSON file per request. Safe to share between processes."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def find(self, key: str) -> Critique | None:
-        """The cached critique of a request, with 0 tokens; None when there is none or its file cannot be read."""
+        """The critique of a request, at 0 tokens; None if missing or unreadable."""
         return self._read(key, _critique)
 
     def keep(self, key: str, critique: Critique) -> None:
-        """Stores a critique atomically. A full disk is logged and costs only the cache entry, not the judgment."""
+        """Stores a critique atomically. A full disk loses only the cache entry."""
         row = {name: getattr(critique, name) for name in Critique.__dataclass_fields__ if name != "members"}
         self._write(key, {**row, "parts": dict(critique.parts)})
 
     def find_better(self, key: str) -> Better | None:
-        """The cached preference between two pages; None when there is none or its file cannot be read."""
+        """The preferred page; None if missing or unreadable."""
         return self._read(key, lambda row: KNOWN[row["better"]])
 
     def keep_better(self, key: str, better: Better) -> None:
-        """Stores which page was preferred; see `keep`."""
+        """Stores the preferred page; see `keep`."""
         self._write(key, {"better": better})
 
     def _read(self, key: str, read: Callable[[dict[str, Any]], Kept]) -> Kept | None:

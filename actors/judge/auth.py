@@ -1,6 +1,6 @@
-"""Access control of a judge's server: vLLM checks the key on `/v1/…`; this blocks all other paths but the health check.
+"""Access control for a judge's server: vLLM protects `/v1/…` by key; all other paths but the health check are blocked.
 
-vLLM's server loads it (`--middleware`); without it, `/invocations` would run the model for any client.
+Loaded by vLLM's server (`--middleware`), which would otherwise run the model for any client of `/invocations`.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,7 +13,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class AuthMiddleware:
-    """ASGI middleware: passes `/v1/…`, which requires the key, and `/health`; answers 404 to all other paths."""
+    """ASGI middleware: passes `/v1/…` (needs the key) and `/health`, answers 404 otherwise."""
 
     def __init__(self, app: App) -> None:
         self.app = app

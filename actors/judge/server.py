@@ -1,4 +1,4 @@
-"""Runs the judge's vLLM server in a separate process, monitors its health and restarts it."""
+"""The run's own judge: a vLLM server in its own processes, monitored and restarted."""
 
 import asyncio
 import base64
@@ -25,11 +25,11 @@ from reward.multimodal.rubric import MAX_SHOTS
 from rollout.errors import CriticFault, SettingsError
 
 LOOK_S, LEAST_INTERVAL_S, LOOK_TIMEOUT_S = 0.2, 2.0, 10.0
-"""Seconds between two health checks of a starting server, of a running server; timeout of a health check."""
+"""Seconds between health checks while starting and while running; timeout of one."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
-"""First and longest delay between two attempts to restart a server, in seconds."""
+"""First and longest delay between restarts, in seconds."""
 PICTURES = 2 * MAX_SHOTS
-"""Maximum pictures per request: two pages may be shown together."""
+"""Maximum pictures per question: two pages may be shown."""
 SHOWN = 300
 SEEN = {
     "type": "object",
@@ -40,10 +40,10 @@ SEEN = {
 
 
 class VLLMJudge:
-    """One vLLM server. Use it from one event loop. Its port changes on every start: call `address`."""
+    """One vLLM server, for one event loop. Its port changes on every start: use `address`."""
 
     def __init__(self, settings: JudgeSettings, name: str, log: Path, host: str = "127.0.0.1") -> None:
-        """Serves `settings.model` as `name` at an address of this machine; its output goes to the file `log`."""
+        """Serves `settings.model` as `name` on this machine; logs to the file `log`."""
         self.settings, self.name, self.log, self.host = settings, name, log, host
         self._key = secrets.token_hex(32)
         self._client = httpx.AsyncClient(timeout=LOOK_TIMEOUT_S, trust_env=False)
@@ -54,30 +54,29 @@ class VLLMJudge:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the wrapper of the server's processes; None while there is none."""
+        """Process id of the server's wrapper; None without a server."""
         return self._child.pid if self._child is not None else None
 
     async def start(self) -> None:
-        """Starts the server and waits for its answer to a test picture. Raises SettingsError or CriticFault, in one
-        line."""
+        """Starts the server and tests it with a picture. Raises SettingsError or CriticFault, in one line."""
         await self._up()
         self._keep()
 
     async def address(self) -> Address:
-        """Address and key of the server; starts it if necessary. Raises CriticFault while it is not running."""
+        """The server's address and key; starts it if needed. Raises CriticFault while it is down."""
         self._keep()
         if self._child is None or not self._child.alive:
             raise CriticFault(f"the server of {self.name} is being started")
         return self._address
 
     async def ping(self) -> str:
-        """Health check; returns the name of the judge. Raises CriticFault when the server is unhealthy."""
+        """Health check; returns the judge's name. Raises CriticFault when unhealthy."""
         if not await self._healthy(await self.address()):
             raise CriticFault(f"the server of {self.name} does not answer")
         return self.name
 
     def news(self) -> tuple[str, ...]:
-        """Messages for the user since the last call: losses and restarts of the server."""
+        """Messages about losses and restarts since the last call."""
         news, self._news = self._news, []
         return tuple(news)
 
@@ -91,14 +90,14 @@ class VLLMJudge:
         await self._client.aclose()
 
     def _keep(self) -> None:
-        """Starts the supervision task if it is not running; raises the exception of one that ended, which is a bug."""
+        """Starts the supervisor if needed; raises what ended it, which is a bug."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._watch(), name=f"keeper of {self.name}")
         elif self._keeper.done():
             self._keeper.result()
 
     async def _watch(self) -> None:
-        """Restarts the server whenever it is lost, without end."""
+        """Restarts a lost server, without end."""
         rest = FIRST_REST_S
         while True:
             try:
@@ -118,7 +117,7 @@ class VLLMJudge:
             self._news.append(f"the server was lost ({hung or child.reason()}); another is started")
 
     async def _loss(self, child: ServerProcess) -> str:
-        """Waits until the server is lost. Returns the reason when health checks failed, else an empty string."""
+        """Waits for the server's loss. Returns the reason if health checks failed."""
         loop = asyncio.get_running_loop()
         well, patience = loop.time(), self.settings.call_timeout_s
         while child.alive:
@@ -166,7 +165,7 @@ class VLLMJudge:
             return False
 
     async def _look(self, address: Address, child: ServerProcess) -> None:
-        """Requests structured output about a test picture, which covers everything that judgments need."""
+        """Requests structured output about a picture, as judgments do."""
         question = [{"type": "image_url", "image_url": {"url": _picture()}}, {"type": "text", "text": "Seen?"}]
         body = {
             "model": self.name,
@@ -199,7 +198,7 @@ class VLLMJudge:
             "tensor-parallel-size": settings.tensor_parallel,
             "max-num-seqs": settings.max_num_seqs,
             "limit-mm-per-prompt": json.dumps({"image": PICTURES, "video": 0}),
-            # With free white space, a model that is constrained to JSON may generate white space endlessly.
+            # With free white space, a model constrained to JSON may write it endlessly.
             "structured-outputs-config": json.dumps(forms),
             "middleware": "actors.judge.auth.AuthMiddleware",
             "generation-config": "vllm",
@@ -209,7 +208,7 @@ class VLLMJudge:
             options["max-model-len"] = settings.max_model_len
         if cpu:
             options["kv-cache-memory-bytes"] = int(settings.kv_cache_gib * 2**30)
-            # Most vision models are stored in bfloat16, which is forty times slower on CPUs without bfloat16 units.
+            # Most vision models are stored in bfloat16, forty times slower on CPUs without bfloat16 units.
             options["dtype"] = "auto" if has_bfloat16_units() else "float32"
         else:
             options["gpu-memory-utilization"] = settings.gpu_memory_utilization
@@ -219,7 +218,7 @@ class VLLMJudge:
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words, *flags]
 
     def _variables(self) -> dict[str, str]:
-        """The server's environment variables; the key is passed only there."""
+        """The server's environment variables, the only place of the key."""
         here = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
         return {**variables(self.settings), "VLLM_API_KEY": self._key, "PYTHONPATH": path}
@@ -227,8 +226,7 @@ class VLLMJudge:
 
 @asynccontextmanager
 async def served(settings: JudgeSettings, name: str, log: Path) -> AsyncIterator[Find | None]:
-    """Context manager of a judge: runs it for the block and yields its `address` method; None when no model is
-    configured."""
+    """Runs a judge during the block; yields its `address` method, None without a model."""
     if not settings.model:
         yield None
         return

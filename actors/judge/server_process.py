@@ -1,4 +1,4 @@
-"""Runs a server in a child process group: bounded log, and termination of all its children."""
+"""Runs a server in a child process group, with a bounded log, and ends all its children."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ from pathlib import Path
 from threading import Thread
 
 LOG_BYTES = 4 << 20
-"""Size in bytes at which a log file is rotated; one older file is kept."""
+"""Size in bytes at which a log is rotated; one older file is kept."""
 LINE_CHARS, LINES = 2000, 400
-"""Maximum characters kept of a line, and maximum lines kept in memory."""
+"""Maximum characters per line, and lines kept in memory."""
 GRACE_S = 5.0
 """Seconds to wait between SIGTERM and SIGKILL."""
 ERROR = re.compile(r"(?:^|\s)((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception): .+|Value error, .+)")
-"""Error lines of Python, and of pydantic, whose first line only announces the errors that follow."""
+"""Error lines of Python and pydantic; pydantic's first line only announces more."""
 FIRST_OF_MORE = re.compile(r"\d+ validation errors? for ")
 SHOWN = 300
 LEASH = """
@@ -29,15 +29,15 @@ exec 3<&0
 trap : TERM
 "$@" 3<&- </dev/null
 """
-"""Shell wrapper: runs a command, and kills the whole process group when the other end of stdin closes, also when the
-parent crashed. vLLM's engine process outlives a killed server and would keep all the memory of its GPUs."""
+"""Runs a command, and kills its process group once the other end of stdin is closed, for whatever reason. vLLM's engine
+outlives a killed server, with all the memory of its GPUs."""
 
 
 class ServerProcess:
-    """Runs a command until it exits, is ended, or its parent process is gone; then all its children are killed too."""
+    """A command that runs until it exits, is ended, or its parent is gone; all its children end too."""
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
-        """`variables` are added to the environment; the output is written to `log`."""
+        """`variables` extend the environment; output goes to `log`."""
         self.lines: deque[str] = deque(maxlen=LINES)
         self._process = subprocess.Popen(
             ["sh", "-c", LEASH, "leash", *command],
@@ -59,14 +59,13 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """Id of the wrapper process, and of the process group with the command and all its children."""
+        """Id of the wrapper process and of the group of the command and its children."""
         return self._process.pid
 
     def reason(self) -> str:
-        """Error message of the server: the first error in its output, because later errors follow from it, or its last
-        line.
+        """The server's first error, from which later ones follow, or its last output line.
 
-        The output is complete only after `end`.
+        Complete only after `end`.
         """
         lines = [line.strip() for line in self.lines.copy() if line.strip()]
         errors = (match[1] for line in lines if (match := ERROR.search(line)) and not FIRST_OF_MORE.search(line))
@@ -75,7 +74,7 @@ class ServerProcess:
         return said[:SHOWN] if code is None else f"{said[:SHOWN]} (exit code {code})"
 
     async def end(self) -> None:
-        """Terminates the process group: SIGTERM, then SIGKILL after a grace period."""
+        """Ends the process group, with SIGKILL after a grace period."""
         self._signal(signal.SIGTERM)
         for _ in range(int(GRACE_S / 0.05)):
             if not self.alive:
@@ -93,7 +92,7 @@ class ServerProcess:
             os.killpg(self.pid, number)
 
     def _write_down(self, log: Path) -> None:
-        """Writes the output to the log; runs in a thread until the pipe closes."""
+        """Writes the output to the log until the pipe closes; runs in a thread."""
         scribe = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8", delay=True)
         stream = self._process.stdout
         assert stream is not None, "stdout is a pipe"

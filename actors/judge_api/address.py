@@ -1,17 +1,17 @@
-"""Addresses of a judge's server: normalises base URLs, builds request URLs and headers, reports proxies."""
+"""Addresses of a judge's server: base URLs, request URLs, key headers and proxies."""
 
 import ipaddress
 import urllib.request
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 PATHS = ("/chat/completions", "/completions", "/models")
-"""Request paths that are removed from the end of a base URL."""
+"""Request paths removed from the end of base URLs."""
 VERSION = "api-version"
 """The query of Azure's addresses: `https://NAME.openai.azure.com/openai/deployments/MODEL?api-version=2024-10-21`."""
 
 
 def normal(base_url: str) -> str:
-    """The base URL without trailing slashes or a request path. Raises ValueError for an unknown query parameter."""
+    """The base URL without trailing slashes or request path. Raises ValueError for an unknown query parameter."""
     parts = urlsplit(base_url.strip())
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     if unknown := [name for name in names if name != VERSION]:
@@ -32,7 +32,7 @@ def request_url(base_url: str, path: str) -> str:
 
 
 def key_headers(base_url: str, key: str) -> dict[str, str]:
-    """HTTP headers with the API key; Azure's deployments also get an `api-key` header."""
+    """HTTP headers with the key; Azure gets an additional header."""
     if not key:
         return {}
     headers = {"Authorization": f"Bearer {key}"}
@@ -40,7 +40,7 @@ def key_headers(base_url: str, key: str) -> dict[str, str]:
 
 
 def is_local(base_url: str) -> bool:
-    """Whether the server is on this machine, which no proxy can reach."""
+    """Whether the server is on this machine, unreachable through a proxy."""
     host = urlsplit(base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -49,7 +49,7 @@ def is_local(base_url: str) -> bool:
 
 
 def proxy_words(base_url: str) -> str:
-    """A hint for error messages about the proxy configured in the environment; empty when none is used."""
+    """Hint about the environment's proxy for requests; empty for none."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     found = urllib.request.getproxies()

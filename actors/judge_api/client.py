@@ -1,8 +1,8 @@
-"""HTTP client for a judge's OpenAI-compatible server, with retries, hedging and a deadline.
+"""Client of an OpenAI-compatible judge server, with retries, hedging and a deadline.
 
-A busy or unreachable server is retried until the deadline, at its new address if it may move. An answer that cannot be
-parsed as a judgment is requested again a few times with a changed prompt. A request that the server will never accept
-raises an error at once that names the setting to change.
+Busy or unreachable servers are retried until the deadline, at a new address if they may move. Answers that are not
+judgments are requested again a few times in other words. A request the server will never accept raises an error at once
+that names the setting to change.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ BUSY = frozenset({408, 409, 425, 429, 503, 529})
 """HTTP statuses that ask to retry later."""
 BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 20.0
 LONGEST_REST_S = 120.0
-"""Upper limit of the Retry-After header, in seconds."""
+"""Longest Retry-After obeyed, in seconds."""
 SHORTEST_HEDGE_S = 1.0
 HEDGE_FACTOR = 2.0
-"""A request counts as slow after this multiple of the 95th percentile of recent latencies."""
+"""A request is slow after this multiple of the 95th percentile of recent latencies."""
 KNOWN = 20
-"""Number of measured latencies before requests can be hedged."""
+"""Latencies measured before slow requests are detected."""
 TOKENS_PER_PICTURE = 1000
-"""Estimated tokens per picture when the server reports no usage."""
+"""Estimated tokens of a picture, for servers that report no usage."""
 AWAY = 2
-"""Consecutive requests without an answer after which an outage is reported."""
+"""Consecutive unanswered requests that are reported as an outage."""
 SHOWN = 200
 
 
@@ -49,11 +49,11 @@ REFUSED = frozenset({401, 403})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Address of a server, such as `http://judge:8000/v1`, with its key."""
+    """Address of a server, such as `http://judge:8000/v1`."""
 
     url: str
     key: str = field(default="", repr=False)
-    """API key; empty for servers without one."""
+    """API key; empty for none."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -66,15 +66,15 @@ class Address:
 
 
 Find = Callable[[], Awaitable[Address]]
-"""Returns the current address of a server. Raises CriticFault while it has none."""
+"""Returns a server's current address. Raises CriticFault while it has none."""
 
 
 class Unanswered(Exception):
-    """A request failed without a usable answer; a retry may succeed."""
+    """A request got no usable answer; a retry may."""
 
 
 class JudgeClient:
-    """Client of one model on one server. Use it from one event loop."""
+    """Client of one model at one server, for one event loop."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class JudgeClient:
         copies: int = 1,
         find: Find | None = None,
     ) -> None:
-        """`cost` contains the usage so far and is updated; `copies` clients share `max_total_tokens`.
+        """`cost` is the usage so far, updated in place; `copies` clients share `max_total_tokens`.
 
-        `find` returns the address of a server without `base_url`, which may change whenever the server does not answer.
+        `find` looks up the server without a `base_url`, which may move whenever it does not answer.
         """
         self.settings, self.copies, self._find = settings, copies, find
         self.name = settings.base_url or f"the judge {settings.model}"
@@ -101,7 +101,7 @@ class JudgeClient:
         self._served = False
         self._told: set[str] = set()
         self.news: list[str] = []
-        """Messages for the user: outages and recoveries of the server, and requests it refuses."""
+        """Messages about outages, recoveries and refusals of the server."""
 
     async def check(self) -> None:
         """Raises SettingsError for a missing or rejected key, CriticFault when the server cannot be reached."""
@@ -120,10 +120,9 @@ class JudgeClient:
             )
 
     async def ask(self, body: dict[str, Any], read: Callable[[str], Read]) -> tuple[Read, int]:
-        """Sends a chat request with retries. Returns the answer parsed by `read`, and the tokens it cost.
+        """Sends a chat request with retries. Returns what `read` parses from the answer, and the tokens.
 
-        Raises CriticFault when the deadline has passed or the server refuses, BudgetSpent when the token budget is
-        spent.
+        Raises CriticFault, or BudgetSpent when the token budget is spent.
         """
         last: Exception | None = None
         asked = body
@@ -139,12 +138,12 @@ class JudgeClient:
                         last, unread = fault, unread + 1
                         if unread > self.settings.retries:
                             raise
-                        # The same question with the same seed would get the same answer.
+                        # Same question and seed give the same answer.
                         asked = again(body, fault.hint, unread)
                     except Unanswered as fault:
                         last = fault
                     tries += 1
-                    # Full jitter: clients that failed together must not retry together.
+                    # Full jitter, so that clients that failed together do not retry together.
                     rest = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(tries, 10))
                     await asyncio.sleep(self._draw.uniform(0.0, rest))
                     self.cost["retries"] += 1
@@ -161,7 +160,7 @@ class JudgeClient:
             await client.aclose()
 
     async def _hedged(self, body: dict[str, Any]) -> Any:
-        """Sends a request, and a second one when the first is slow; returns the first answer."""
+        """One answer; a slow request is sent twice and the first answer counts."""
         turns = [await self.gate.enter()]
         running = {asyncio.create_task(self._send(body, turns[0]))}
         try:
@@ -183,8 +182,7 @@ class JudgeClient:
                 turn.end("void")
 
     async def _send(self, body: dict[str, Any], turn: RequestSlot) -> Any:
-        """Sends one request and returns the decoded answer. Raises Unanswered, AnswerFault, CriticFault or another
-        refusal."""
+        """Sends one request, returns the decoded answer. Raises Unanswered, AnswerFault or CriticFault."""
         self._budget()
         self.cost["requests"] += 1
         try:
@@ -203,8 +201,7 @@ class JudgeClient:
         return answer
 
     def _unheard(self, why: str) -> None:
-        """Counts a request without an answer; reports an outage after `AWAY` in a row, because single losses are
-        normal."""
+        """Counts an unanswered request; a single one is normal and not reported."""
         self._silent += 1
         self._silent_since = self._silent_since if self._silent > 1 else self.gate.now()
         if self._silent == AWAY:
@@ -217,8 +214,7 @@ class JudgeClient:
         self._silent = 0
 
     def _sift(self, response: httpx.Response, turn: RequestSlot) -> Any:
-        """Decodes a successful response; raises for other responses and reports the outcome to the concurrency
-        limiter."""
+        """JSON of a good response; raises for others. Reports the outcome to the limiter."""
         status, said, answer = response.status_code, response.text, None
         if status == 200:
             answer = self._decoded(response, turn)
@@ -261,9 +257,9 @@ class JudgeClient:
             raise AnswerFault(f"the response is not JSON: {self._plain(response.text)}") from error
 
     def _refused(self, error: RelookError) -> RelookError:
-        """The error for a refusal that a retry cannot fix; each kind that does not stop the run is reported once.
+        """The error for a refusal that a retry cannot fix; kinds that do not stop the run are reported once.
 
-        When the server accepted requests before, its settings are correct: a refusal is then a CriticFault.
+        After earlier successes the settings are correct, so a refusal is a CriticFault.
         """
         fault = CriticFault(str(error)) if self._served and isinstance(error, SettingsError) else error
         if isinstance(fault, CriticFault) and (kind := str(fault).partition(": ")[0]) not in self._told:
@@ -280,13 +276,13 @@ class JudgeClient:
             )
 
     def _patience(self) -> float | None:
-        """Seconds after which a request counts as slow; None until enough latencies are measured."""
+        """Seconds after which a request is slow; None until enough latencies are measured."""
         if len(self._took) < KNOWN or not self.settings.hedge_share:
             return None
         return max(SHORTEST_HEDGE_S, HEDGE_FACTOR * sorted(self._took)[int(0.95 * len(self._took))])
 
     def _hedge(self) -> RequestSlot | None:
-        """A slot for a second request, when the hedge share is not used up and the server has room."""
+        """A slot for a second request, if the hedge share and the server have room."""
         if self.cost["hedges"] >= self.settings.hedge_share * self.cost["requests"]:
             return None
         turn = self.gate.try_enter()
@@ -302,7 +298,7 @@ class JudgeClient:
         return self._address
 
     def _forget(self) -> None:
-        """Discards the address of a server that may move, so that it is looked up again."""
+        """Discards an address that may change, so that it is looked up again."""
         if self._find is not None:
             self._address = None
 
@@ -310,7 +306,7 @@ class JudgeClient:
         if self._client is None:
             most, timeout_s = 2 * self.settings.in_flight, self.settings.timeout_s
             self._client = httpx.AsyncClient(
-                # No proxy is needed for the run's own judge or a judge on this machine.
+                # The run's own judge, or one on this machine, needs no proxy.
                 trust_env=self._find is None and not is_local(self.settings.base_url),
                 timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
                 limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
@@ -318,7 +314,7 @@ class JudgeClient:
         return self._client
 
     def _plain(self, text: str) -> str:
-        """A server's message, shortened and with the key masked."""
+        """Server message, shortened and with the key masked."""
         text = " ".join(text.split())[:SHOWN]
         return text.replace(self._key, "***") if self._key else text
 

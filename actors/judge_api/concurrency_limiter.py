@@ -1,4 +1,4 @@
-"""Adaptive concurrency limiter (AIMD) with a circuit breaker, for a server shared with other clients."""
+"""Adaptive concurrency limiter (AIMD) with a circuit breaker, for a shared server."""
 
 import asyncio
 import time
@@ -7,34 +7,34 @@ from collections.abc import Callable
 from typing import Literal
 
 News = Literal["answered", "busy", "down", "void"]
-"""Outcome of a request: any answer, a request to slow down, no answer, or cancelled by the client."""
+"""Outcome of a request: any answer, asked to slow down, no answer, or cancelled by the client."""
 
 START = 8.0
 """Initial concurrency limit."""
 TRIP = 5
-"""Consecutive requests without an answer after which the server counts as unreachable."""
+"""Consecutive unanswered requests that open the circuit breaker."""
 FIRST_REST_S, LONGEST_REST_S = 0.5, 30.0
 
 
 class RequestSlot:
-    """Permission for one request in flight. Ending it more than once has no further effect."""
+    """Permission for one request in flight; further `end` calls have no effect."""
 
     def __init__(self, gate: "ConcurrencyLimiter") -> None:
         self.gate, self.started = gate, gate.now()
         self._over = False
 
     def end(self, news: News, rest_s: float = 0.0) -> None:
-        """Reports the request's outcome, and the seconds for which the server asked for no requests."""
+        """Reports the outcome, and the pause in seconds that the server asked for."""
         if not self._over:
             self._over = True
             self.gate.leave(self.started, news, rest_s)
 
 
 class ConcurrencyLimiter:
-    """Limits concurrent requests: additive increase on answers, multiplicative decrease on overload, a circuit breaker.
+    """Limits requests: additive increase on answers, multiplicative decrease on overload, a circuit breaker.
 
-    An unreachable server gets no requests during a cool-down, then one at a time until one is answered. Waiting
-    requests never fail because of the limiter.
+    An unreachable server gets no requests during a cool-down, then one at a time until an answer. Waiting requests
+    never fail.
     """
 
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class ConcurrencyLimiter:
         """Maximum concurrent requests, rounded down."""
         self.running = 0
         self.trips = 0
-        """Consecutive times that the circuit breaker opened."""
+        """Consecutive openings of the circuit breaker."""
         self._failures = 0
         self._rest_until = self._slowed_at = self._tripped_at = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -65,7 +65,7 @@ class ConcurrencyLimiter:
         return taken
 
     def try_enter(self) -> RequestSlot | None:
-        """Takes a slot if one is free now, else returns None."""
+        """Takes a slot if one is free."""
         room = 1 if self._failures >= TRIP else int(self.limit)
         if self.now() < self._rest_until or self.running >= room:
             return None
@@ -73,7 +73,7 @@ class ConcurrencyLimiter:
         return RequestSlot(self)
 
     def leave(self, started: float, news: News, rest_s: float = 0.0) -> None:
-        """Releases the slot of the request that began at `started`, with its outcome."""
+        """Releases the slot of a request begun at `started`."""
         self.running -= 1
         if news == "answered":
             self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
@@ -88,7 +88,7 @@ class ConcurrencyLimiter:
         self._wake()
 
     def _slow(self, started: float) -> None:
-        """Halves the limit, once for all requests that were in flight together."""
+        """Halves the limit once for all requests in flight together."""
         if started > self._slowed_at:
             self.limit = max(1.0, self.limit / 2.0)
             self._slowed_at = self.now()
@@ -100,7 +100,7 @@ class ConcurrencyLimiter:
         self._rest_until = max(self._rest_until, self._tripped_at + rest)
 
     def _wake(self) -> None:
-        """Wakes as many waiters as there are free slots; waiters in a cool-down wake on their own timeout."""
+        """Wakes waiters up to the free slots; waiters in a cool-down have their own timeout."""
         room = max(1, int(self.limit) - self.running)
         while self._waiting and room:
             call = self._waiting.popleft()

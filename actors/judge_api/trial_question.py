@@ -1,4 +1,4 @@
-"""Sends one test question to a judge at start-up: a tiny page, with every feature of a run's questions."""
+"""Start-up test of a judge: one question about a tiny page, with everything a run's questions contain."""
 
 import hashlib
 import os
@@ -16,9 +16,9 @@ from rollout.errors import CriticFault, SettingsError
 from rollout.records import Page, Render, Shot, Task
 
 SIDE = 64
-"""Width and height of the test page's picture in pixels."""
+"""Side of the test page's picture in pixels."""
 PATIENCE_S = 60.0
-"""Longest wait for a busy server, in seconds."""
+"""Longest wait for a busy server in seconds."""
 SHOWN_MODELS = 5
 HINT_TIMEOUT_S = 10.0
 
@@ -37,8 +37,8 @@ def render() -> Render:
 async def ask_judge(settings: CriticSettings) -> None:
     """Requests one judgment from the configured judge.
 
-    Raises SettingsError when the judge gives none, with the server's message and the setting to change; CriticFault
-    when the address cannot be reached.
+    Raises SettingsError, with the server's message and what to set, when there is none; CriticFault when no server
+    answers.
     """
     quick = {"judgments": 1, "deadline_s": min(PATIENCE_S, settings.deadline_s), "retries": 1}
     critic = HttpCriticActor(settings.model_copy(update=quick))
@@ -57,7 +57,7 @@ async def ask_judge(settings: CriticSettings) -> None:
 
 
 async def advise(settings: CriticSettings, fault: str) -> str:
-    """Advice on what to set, from the fault and the server's list of models."""
+    """What to set, judging by the fault and the server's models."""
     found = re.search(r"status (\d+)", fault)
     status = int(found[1]) if found else 0
     if status in (401, 403):
@@ -72,7 +72,7 @@ async def advise(settings: CriticSettings, fault: str) -> str:
 
 
 async def _whereabouts(settings: CriticSettings) -> str:
-    """Advice on whether the address or the model's name is wrong."""
+    """Whether the address or the model name is wrong."""
     models = await _models(settings, settings.base_url)
     if models:
         if settings.model in models:
@@ -89,7 +89,7 @@ async def _whereabouts(settings: CriticSettings) -> str:
 
 
 async def _models(settings: CriticSettings, base_url: str) -> list[str] | None:
-    """Names of the models that a server lists; None when it returns no list."""
+    """Model names the server lists; None without a list."""
     key = os.environ.get(settings.key_env, "") if settings.key_env else ""
     try:
         async with httpx.AsyncClient(timeout=HINT_TIMEOUT_S, trust_env=not is_local(base_url)) as client:

@@ -1,4 +1,4 @@
-"""Usage of critics (judgments, requests, tokens), saved on disk so that restarts and resumes keep the counts."""
+"""Usage of critics (judgments, requests, tokens), on disk across restarts and resumes."""
 
 import json
 import logging
@@ -12,25 +12,25 @@ from rollout.files import atomic_write
 
 logger = logging.getLogger(__name__)
 COUNTED = ("judgments", "comparisons", "requests", "retries", "hedges", "tokens")
-"""Counters: pages judged and compared without a cache hit, then the requests and tokens used. `retries` are requests
-after the first of a question, `hedges` second requests sent because the first was slow."""
+"""Pages judged and compared without the cache, then the cost. `retries` are requests after a question's first, `hedges`
+duplicates of slow ones."""
 
 
 class UsageLedger:
     """Usage counters of one critic actor, by critic name. Safe to save from several threads."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Continues from the file at `path`; None keeps counters in memory only."""
+        """Continues from the file at `path`; None counts in memory only."""
         self.path = path
         self.accounts = read(path) if path is not None else {}
         self._lock = threading.Lock()
 
     def account(self, name: str) -> Counter[str]:
-        """Counters of one critic: add to them, then call `save`."""
+        """Counters of one critic; call `save` after adding to them."""
         return self.accounts.setdefault(name, Counter())
 
     def save(self) -> None:
-        """Writes the counters atomically. A full disk is logged and loses the counts, not the judgment."""
+        """Writes the counters atomically. A full disk loses only the counts."""
         if self.path is None or not self.accounts:
             return
         with self._lock:
@@ -42,12 +42,12 @@ class UsageLedger:
 
 
 def read(path: Path) -> dict[str, Counter[str]]:
-    """Reads counters from a file, by critic; empty when the file does not exist."""
+    """Counters in a file by critic; empty without a file."""
     if not path.exists():
         return {}
     return {name: Counter(counts) for name, counts in json.loads(path.read_bytes()).items()}
 
 
 def total(paths: Iterable[Path]) -> Counter[str]:
-    """Sum of the counters of all critics in several files."""
+    """Summed counters of all critics in several files."""
     return sum((counts for path in paths for counts in read(path).values()), Counter())

@@ -1,4 +1,4 @@
-"""The learner rank actor: the learner's engine in a separate process, with a configured number of threads."""
+"""The learner rank actor: one learner engine in its own process, with a configured number of threads."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class LearnerRank:
-    """One rank of the learner. Every call goes to all ranks; rank 0's result is used."""
+    """One learner rank. Every call goes to all ranks; rank 0's result counts."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class LearnerRank:
         template_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Loads the Hugging Face directory `model` and waits for the other ranks at `init_method`."""
-        # On shared cores, threads that spin long take CPU time from the threads they wait for.
+        # On shared cores, long spinning takes CPU time from the threads it waits for.
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
         import torch
 
         from learner.engine import Engine
 
-        # Ray sets OMP_NUM_THREADS to the actor's reserved CPUs, which is not the number of threads it may use.
+        # Ray sets OMP_NUM_THREADS to the actor's reserved CPUs, not to the threads it may use.
         torch.set_num_threads(settings.threads)
         self.size = 0
         self.rank, self.host = rank, urlsplit(init_method).hostname or "127.0.0.1"
@@ -57,7 +57,7 @@ class LearnerRank:
         """Health check: returns once the rank is ready."""
 
     def get_version(self) -> int:
-        """Number of updates made so far."""
+        """Number of updates so far."""
         return self.engine.version
 
     def update(self, batch: Batch) -> Update:
@@ -77,8 +77,7 @@ class LearnerRank:
     def send_weights(self, version: int, transfer: str, line: Any, workers: int, patience_s: float) -> int:
         """Sends this rank's part of the weights to every engine of `line`. Returns the bytes of all weights.
 
-        Raises EngineFault, after which the next call connects to the engines again, or LearnerFault, which is
-        permanent.
+        Raises EngineFault, after which the next call reconnects, or LearnerFault, which is permanent.
         """
         from actors.transfer.sender import Sender, Source
 

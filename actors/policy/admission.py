@@ -4,10 +4,9 @@
       ▲              │              │
       └────shut──────┴────shut──────┘
 
-Shut: requests are refused, because the engine has not started, failed a health check, or failed a sync. Held: requests
-wait for the verdict of the sync in progress. Completions that were running when a sync began continue under the new
-weights, also between the swap and the proof, because stopping them would cost more than the proof does. They are not
-returned before the verdict, and a failed proof drops them all.
+Shut: requests are refused (not started, unhealthy, or a failed sync). Held: requests wait for the verdict of a sync.
+Completions running when a sync begins continue under the new weights, also before the proof, because stopping them
+costs more than the proof. They are returned only after the verdict; a failed proof drops them all.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ class Admission:
         self.why = "has not started"
         """Why it is shut; empty otherwise."""
         self.losses = 0
-        """Number of times that all running completions were dropped."""
+        """Times that all running completions were dropped."""
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -38,7 +37,7 @@ class Admission:
         self._settled.set()
 
     def shut(self, why: str) -> None:
-        """Refuses all requests, waiting ones included, and marks the running completions as dropped."""
+        """Refuses all requests, including waiting ones, and drops running completions."""
         self.why = why
         self.losses += 1
         self._settled.set()
@@ -49,7 +48,7 @@ class Admission:
         return not self._settled.is_set()
 
     def check(self) -> None:
-        """Raises EngineFault when shut. Passes when held, so that the requests which decide the verdict can run."""
+        """Raises EngineFault when shut; requests that decide a verdict may run when held."""
         if self.why:
             raise EngineFault(f"{self.name} {self.why}")
 

@@ -1,13 +1,13 @@
-"""Measures how long an engine is busy while it serves many requests concurrently."""
+"""Measures an engine's busy time under concurrent requests."""
 
 import time
 from collections.abc import Callable
 
 
 class BusyTimer:
-    """Divides an engine's time among requests: while n run concurrently, each is charged 1/n of every second.
+    """Charges each of n concurrent requests 1/n of every second.
 
-    The charges of all requests therefore add up to the time in which the engine served any request.
+    All charges add up to the time in which the engine served any request.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -16,19 +16,19 @@ class BusyTimer:
         self._share, self._at = 0.0, clock()
 
     def enter(self) -> float:
-        """Starts timing a request. Returns the token to pass to `leave`."""
+        """Starts a request. Returns the token for `leave`."""
         self._advance()
         self._served += 1
         return self._share
 
     def leave(self, entered: float) -> float:
-        """Ends timing a request, finished or failed. Returns the seconds charged to it."""
+        """Ends a request, failed or not. Returns the seconds charged to it."""
         self._advance()
         self._served -= 1
         return self._share - entered
 
     def _advance(self) -> None:
-        """Adds the time since the last call to the charge that a request running from the start would have."""
+        """Updates the charge of a request running since the start."""
         now = self._clock()
         if self._served:
             self._share += (now - self._at) / self._served

@@ -1,4 +1,4 @@
-"""Assembles an answer that was generated in several pieces because a stop string was only quoted in it."""
+"""An answer generated in several pieces, because a stop string was only quoted in it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,9 +9,9 @@ from rollout.records import VersionSpan
 from rollout.seeds import seed_of
 
 MAX_QUOTES = 8
-"""Number of quoted stop strings after which the rest of the answer is generated without stop strings."""
+"""Quoted stop strings after which the answer is finished without stop strings."""
 TAIL = 8
-"""Tokens at the end of a prompt that are checked for an opening `<think>` of the template."""
+"""Last prompt tokens checked for an opening `<think>` of the template."""
 
 
 def overhang(tokenizer: Any, token_ids: Sequence[int], stop: str) -> str:
@@ -20,7 +20,7 @@ def overhang(tokenizer: Any, token_ids: Sequence[int], stop: str) -> str:
 
 
 def spans_of(outputs: Sequence[Any]) -> tuple[VersionSpan, ...]:
-    """Weight versions of the tokens of all pieces, with adjacent spans of one version merged."""
+    """Weight versions of the tokens of all pieces; adjacent spans of one version are merged."""
     spans: list[VersionSpan] = []
     written = 0
     for output in outputs:
@@ -35,17 +35,16 @@ def spans_of(outputs: Sequence[Any]) -> tuple[VersionSpan, ...]:
 
 
 class Continuation:
-    """The pieces of one answer so far, and the sampling options of the next."""
+    """Pieces of one answer, and the sampling options of the next."""
 
     def __init__(self, tokenizer: Any, prompt: list[int], limit: int, sampling: Any) -> None:
-        """`limit` is the maximum tokens of prompt and answer together; `sampling` are the parameters of the first
-        piece."""
+        """`limit` is the maximum tokens of prompt and answer; `sampling` are the parameters of the first piece."""
         self.tokenizer, self.limit, self.sampling = tokenizer, limit, sampling
         self.thinking = str(tokenizer.decode(prompt[-TAIL:])).rstrip().endswith("<think>")
         self.outputs: list[Any] = []
         self.written, self.left = list(prompt), sampling.max_tokens
         self.text = ""
-        """Text of all pieces but the last; of all pieces when the answer was `cut`."""
+        """Text of all pieces but the last, or of all when the answer was `cut`."""
         self.over = self.cut = False
 
     def next(self) -> dict[str, Any] | None:
@@ -60,7 +59,7 @@ class Continuation:
         }
 
     def add(self, output: Any) -> None:
-        """Appends a piece that the engine generated."""
+        """Appends a generated piece."""
         self.outputs.append(output)
         self.written = self.written + list(output.token_ids)
         self.left -= len(output.token_ids)

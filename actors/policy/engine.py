@@ -1,4 +1,4 @@
-"""The policy engine: vLLM with weight updates at run time and a proof of which weights it holds."""
+"""The policy engine: vLLM with weight updates at run time, proven by a canary check."""
 
 import asyncio
 import math
@@ -24,19 +24,18 @@ from rollout.seeds import seed_of
 T = TypeVar("T")
 
 SHARED_MEMORY = "shared memory"
-"""Ticket of syncs through shared memory, which need no connection to a learner."""
+"""Ticket of syncs that need no learner connection."""
 
 
 class VLLMPolicy:
-    """One vLLM engine and its processes. Concurrent `complete` calls are batched continuously."""
+    """One vLLM engine with its processes; concurrent `complete` calls are batched."""
 
     def __init__(
         self, model_dir: str, settings: PolicySettings, seed: int, rank: int = 0, follows: bool = False
     ) -> None:
         """`model_dir` is a Hugging Face directory with weights (version 0), tokenizer and chat template.
 
-        With `follows`, the engine follows a learner: it refuses requests until its first proven sync, also after a
-        restart.
+        With `follows`, requests are refused until the first proven sync, also after a restart.
         """
         self.model_dir = model_dir
         self.settings = settings
@@ -54,7 +53,7 @@ class VLLMPolicy:
         self._syncing, self._staging = asyncio.Lock(), asyncio.Lock()
 
     async def start(self) -> None:
-        """Starts the engine's processes and generates one token. Raises SettingsError, ModelError or EngineFault."""
+        """Starts the processes and generates one token. Raises SettingsError, ModelError or EngineFault."""
         if not (Path(self.model_dir) / "config.json").is_file():
             raise SettingsError(f"the policy's model {self.model_dir!r} holds no config.json; give a model directory")
         try:
@@ -77,7 +76,7 @@ class VLLMPolicy:
             raise EngineFault(f"policy {self.rank} cannot start: {_one_line(error)}") from error
 
     async def stop(self) -> None:
-        """Stops the engine's processes. Safe to call twice, and on an engine that died."""
+        """Stops the processes. Safe to call twice, and on a dead engine."""
         engine, self._engine, self._ticket, self._updating = self._engine, None, "", False
         self.admission.shut("was stopped")
         if engine is not None:
@@ -85,9 +84,9 @@ class VLLMPolicy:
             multiprocessing.active_children()  # called for its side effect: reaps child processes that have ended
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
-        """Generates `request.num` completions, in sampling order, under proven weights; see `actors.policy.admission`.
+        """`request.num` completions in sampling order, under proven weights; see `actors.policy.admission`.
 
-        Raises EngineFault, and PromptTooLong when the prompt leaves no room for an answer.
+        Raises EngineFault, or PromptTooLong when no room is left for an answer.
         """
         await self.admission.passed(self.settings.call_timeout_s)
         prompt = self.prompt_ids(request.messages)
@@ -115,9 +114,9 @@ class VLLMPolicy:
         return self._chat.prompt_ids(messages)
 
     async def ping(self) -> None:
-        """Health check that generates one token, because vLLM's own health status is not enough.
+        """Health check by generating one token; vLLM's own status is not enough.
 
-        Raises EngineFault. After a failed check the engine refuses requests until the next proven sync.
+        Raises EngineFault; requests are then refused until a proven sync.
         """
         try:
             await self._within(self._write([0], "ping", self._sampling(max_tokens=1)), "a ping")
@@ -127,8 +126,7 @@ class VLLMPolicy:
             raise
 
     async def canary(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
-        """[T-1] log-probs of the tokens of a fixed sequence after the first, computed without reading the prefix
-        cache."""
+        """[T-1] log-probs of the tokens of a fixed sequence after the first, without the prefix cache."""
         self.admission.check()
         return await self._score(token_ids)
 
@@ -141,11 +139,11 @@ class VLLMPolicy:
         return tuple(scores)
 
     async def update_weights(self, blob: bytes, version: int) -> None:
-        """Swaps in a whole model between two tokens. `blob` is safetensors bytes with the checkpoint's tensor names.
+        """Swaps in a whole model between two tokens, from safetensors bytes with the checkpoint's names.
 
         Running completions continue under the new weights with recomputed keys and values; new requests wait for
-        `prove`. Raises EngineFault when the engine rejects the weights: it then drops its completions and refuses
-        requests until the next proven sync.
+        `prove`. Raises EngineFault when the engine rejects the weights: completions are dropped and requests refused
+        until a proven sync.
         """
         with shared_file(blob, self.rank) as path:
             async with self._syncing:
@@ -156,9 +154,9 @@ class VLLMPolicy:
                 await self.close_update(SHARED_MEMORY, version)
 
     async def connect(self, ticket: str, init_info: dict[str, Any]) -> None:
-        """Connects to a learner for syncs, replacing any previous connection. Later sync calls must pass this `ticket`.
+        """Connects to a learner for syncs, replacing an earlier connection. Its sync calls pass the same `ticket`.
 
-        Raises EngineFault; weights and admission state are then unchanged.
+        Raises EngineFault; weights and admission are then unchanged.
         """
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
@@ -166,7 +164,7 @@ class VLLMPolicy:
         async with self._staging:
             engine, former, self._ticket = self._alive(), self._ticket, ""
             try:
-                if self._updating:  # The learner that opened it is gone; closes its update before disconnecting.
+                if self._updating:  # The learner that opened it is gone; close it before disconnecting.
                     await self._within(engine.finish_weight_update(), "giving up an update")
                     self._updating = False
                 if former:
@@ -177,7 +175,7 @@ class VLLMPolicy:
             self._ticket = ticket
 
     async def open_update(self, ticket: str, version: int) -> None:
-        """Pauses generation between two tokens and opens an update. Requests wait until `prove`. Raises EngineFault."""
+        """Pauses generation between two tokens and opens an update. Requests wait for `prove`. Raises EngineFault."""
         async with self._stage(ticket, version) as engine:
             self.admission.hold()
             self._as_loaded = False
@@ -186,7 +184,7 @@ class VLLMPolicy:
             self._updating = True
 
     async def receive_weights(self, ticket: str, update_info: dict[str, Any]) -> None:
-        """Receives weights; `update_info` is specific to the transfer back end. Raises EngineFault."""
+        """Receives weights; `update_info` depends on the back end. Raises EngineFault."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         async with self._stage(ticket) as engine:
@@ -195,18 +193,17 @@ class VLLMPolicy:
             self._updating = True
 
     async def close_update(self, ticket: str, version: int) -> None:
-        """Closes the update and resumes running completions under the new weights. Raises EngineFault."""
+        """Closes the update and resumes completions under the new weights. Raises EngineFault."""
         async with self._stage(ticket, version) as engine:
             await self._within(engine.finish_weight_update(weight_version=str(version)), "closing the update")
             self._updating = False
             await self._within(engine.resume_generation(), "resuming")
 
     async def prove_model(self, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
-        """Compares learner and engine on the weights that both loaded from the same directory.
+        """Compares engine and learner on weights that both loaded from the same directory.
 
-        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference in nats, or 0
-        when the engine has received a learner's weights and the comparison is no longer possible. Raises ModelError
-        when the difference is more than `max_gap`.
+        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference, 0 when the
+        engine has received other weights since. Raises ModelError when it exceeds `max_gap`.
         """
         if not self._as_loaded:
             return 0.0
@@ -216,11 +213,10 @@ class VLLMPolicy:
         return gap
 
     async def prove(self, version: int, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
-        """Checks that the engine holds `version` and reproduces the learner's log-probs, then serves requests again.
+        """Serves again if the engine holds `version` and reproduces the learner's log-probs.
 
-        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference in nats.
-        Raises SyncError when it is more than `max_gap` or the version differs: the engine then drops its completions
-        and refuses requests.
+        `wanted` are [T-1] log-probs of `token_ids`. Returns the largest absolute difference. Raises SyncError when it
+        exceeds `max_gap` or the version differs: requests are then refused and completions dropped.
         """
         try:
             held = await self._within(self._alive().get_weight_version(), "its version")
@@ -238,8 +234,8 @@ class VLLMPolicy:
 
     @asynccontextmanager
     async def _stage(self, ticket: str, version: int | None = None) -> AsyncIterator[Any]:
-        """Context manager of one sync stage. Raises EngineFault for another sync's ticket, or when the stage fails: the
-        engine then keeps running, drops its completions and refuses requests."""
+        """One sync stage. Raises EngineFault for another sync's ticket, or on failure: the engine keeps running, with
+        its completions dropped and requests refused."""
         async with self._staging:
             engine = self._alive()
             if ticket != self._ticket:
@@ -255,7 +251,7 @@ class VLLMPolicy:
                 raise
 
     async def _drop(self, why: str) -> None:
-        """Refuses requests and aborts running completions. Raises EngineFault when the engine is lost."""
+        """Refuses requests and drops completions. Raises EngineFault when the engine is lost."""
         self.admission.shut(why)
         engine = self._alive()
         await self._within(engine.pause_generation(mode="abort"), "dropping its completions")
@@ -284,10 +280,10 @@ class VLLMPolicy:
         )
 
     async def _pieces(self, prompt: list[int], sampling: Any) -> tuple[list[Any], str, Any]:
-        """Generates the outputs of one answer; returns them with its text and finish reason.
+        """Outputs, text and finish reason of one answer.
 
-        vLLM stops at a stop string wherever it occurs. When a thought or a page only quotes it, the answer is continued
-        from its own tokens; each piece has its own seed.
+        vLLM stops at any occurrence of a stop string. If a thought or a page only quotes it, the answer continues from
+        its own tokens, each piece with its own seed.
         """
         engine = self._alive()
         pieces = Continuation(engine.get_tokenizer(), prompt, engine.model_config.max_model_len, sampling)
@@ -297,7 +293,7 @@ class VLLMPolicy:
         return pieces.outputs, pieces.text + ("" if pieces.cut else self._text(pieces.outputs[-1])), pieces.finish
 
     def _text(self, output: Any) -> str:
-        """Text of an output including the stop string, without the end-of-text token."""
+        """Text of an output with its stop string, without the end-of-text token."""
         if output.finish_reason == "length" or isinstance(output.stop_reason, str):
             return str(output.text)
         end = self._alive().get_tokenizer().decode(output.token_ids[-1:], skip_special_tokens=False)
@@ -306,7 +302,7 @@ class VLLMPolicy:
     async def _write(
         self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False, admitted: bool = False
     ) -> Any:
-        """Runs one request and returns its final output; with `proven`, only after the weights are proven.
+        """Final output of one request; with `proven`, after the weights are proven.
 
         Raises EngineFault when the engine refuses, died, or dropped the request.
         """
@@ -330,7 +326,7 @@ class VLLMPolicy:
         return outputs[-1]
 
     async def _within(self, call: Coroutine[Any, Any, T], what: str) -> T:
-        """Result of `call`. Raises EngineFault on a timeout or when the engine dies; vLLM itself would keep waiting."""
+        """Result of `call`. Raises EngineFault on a timeout or engine death, during which vLLM would keep waiting."""
         task, seconds = asyncio.ensure_future(call), self.settings.call_timeout_s
         try:
             await asyncio.wait({task, self._alive().output_handler}, timeout=seconds, return_when="FIRST_COMPLETED")
@@ -350,7 +346,7 @@ class VLLMPolicy:
         return self._engine
 
     def _sampling(self, **options: Any) -> Any:
-        """vLLM's sampling parameters, without truncation (top-p, top-k), which would bias every importance ratio."""
+        """vLLM's sampling parameters; no top-p or top-k truncation, which would bias every importance ratio."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         return SamplingParams(
@@ -366,7 +362,7 @@ class VLLMPolicy:
         )
 
     def _build(self) -> None:
-        """Starts vLLM's processes; blocks until they run."""
+        """Starts vLLM's processes; blocks meanwhile."""
         with environment(variables(self.settings)):
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
@@ -375,11 +371,11 @@ class VLLMPolicy:
                 **engine_arguments(self.model_dir, self.seed, self.settings)
             ).create_engine_config()
             if self.settings.tensor_parallel == 1:
-                # vLLM on CPU would start a separate worker process, which polls for work and occupies a core.
+                # vLLM on CPU would start a separate worker process, which polls and occupies a core.
                 config.parallel_config.distributed_executor_backend = "uni"
             self._engine = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
 
 
 def _one_line(error: BaseException) -> str:
-    """The message of an error on one line, shortened to 300 characters."""
+    """An error's message on one line, at most 300 characters."""
     return " ".join(str(error).split())[:300] or type(error).__name__

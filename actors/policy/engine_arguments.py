@@ -1,4 +1,4 @@
-"""Arguments of a vLLM policy engine, derived from the settings and the device."""
+"""Arguments of a vLLM policy engine, from the settings and the device."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from actors.vllm_environment import backend_of
 
 EXTENSION = "actors.transfer.receiver.WeightsExtension"
 CPU_BLOCK = 32
-"""Tokens per KV-cache block on CPU: with vLLM's 128, a short prompt that siblings share would never be cached."""
+"""Tokens per KV-cache block: with vLLM's 128, short prompts shared by siblings would never be cached."""
 
 
 def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Broadcast group over TCP for tensors on CPUs: the counterpart of NCCL on GPUs.
+"""Broadcast group over TCP for tensors on CPUs, like NCCL on GPUs.
 
-Unlike NCCL it has a timeout: waiting for a missing peer raises an error.
+Unlike NCCL, it has a timeout: waiting for a missing peer raises an error.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +15,7 @@ T = TypeVar("T")
 
 
 class GlooGroup:
-    """A Gloo process group independent of the process's other groups, so ranks and engines of different groups can
-    join."""
+    """A Gloo group independent of the process's other groups, so ranks and engines of different groups can join."""
 
     def __init__(self, host: str, port: int, rank: int, world_size: int, patience_s: float) -> None:
         """Waits for the other members at `host:port`, where rank 0 listens. Raises RuntimeError on a timeout."""
@@ -25,12 +24,12 @@ class GlooGroup:
 
         choose_interface(f"tcp://{host}:{port}")
         patience = timedelta(seconds=patience_s)
-        # Longer than a broadcast: a member may first have to abort an older one.
+        # Longer than a broadcast: a member may have to abort an older one first.
         self._store: Any = TCPStore(host, port, world_size, is_master=rank == 0, timeout=1.5 * patience)
         self._group: Any = ProcessGroupGloo(PrefixStore("transfer", self._store), rank, world_size, patience)
 
     def broadcast(self, tensor: Tensor, src: int = 0) -> None:
-        """Copies `tensor` from member `src` to all other members. Raises RuntimeError when a peer is gone or late."""
+        """Copies `tensor` from `src` to all other members. Raises RuntimeError when a peer is gone or late."""
         from torch.distributed import BroadcastOptions
 
         options = BroadcastOptions()
@@ -43,7 +42,7 @@ class GlooGroup:
 
 
 def buckets(items: Iterable[T], size_of: Callable[[T], int], limit: int) -> Iterator[list[T]]:
-    """Groups consecutive items into buckets, closed once they hold more than `limit` bytes; the same on both ends."""
+    """Consecutive items in buckets, each closed once it holds over `limit` bytes; the same on both ends."""
     bucket: list[T] = []
     held = 0
     for item in items:

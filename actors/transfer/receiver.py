@@ -1,13 +1,12 @@
-"""Receiver of weight transfers: back ends for vLLM's weight-transfer protocol on the engine's side.
+"""Weight receivers: an engine's back ends for vLLM's weight-transfer protocol.
 
-Every back end follows the same three stages of `VLLMPolicy`: open a layerwise reload, load the weights, close the
-reload. They differ in the transport: a file in shared memory, broadcasts from the learner (`nccl` between GPUs, `gloo`
-between CPUs), or handles of the learner's memory on the same GPU (`ipc`). `actors.transfer.sender` is the sender of the
-last three.
+Each follows the stages of `VLLMPolicy`: open a layerwise reload, load weights, close it. They differ in transport: a
+file in shared memory, broadcasts from the learner (`nccl` between GPUs, `gloo` between CPUs), or handles of the
+learner's memory on the same GPU (`ipc`). `actors.transfer.sender` is the sender of the last three.
 
-The engine's worker process imports this module before it creates its transfer engine, because `WeightsExtension` is
-configured as vLLM's worker extension; the import registers the back ends. This file imports vLLM at module level, so
-other modules must import it only where vLLM is needed.
+vLLM's worker process imports this module for its extension `WeightsExtension`, before it creates a transfer engine; the
+import registers the back ends. It imports vLLM at module level, so other modules must not import it before they need
+vLLM.
 """
 
 import math
@@ -41,14 +40,13 @@ from actors.transfer.gloo import GlooGroup, buckets
 
 
 class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
-    """Mixin of the back ends: applies an update completely or not at all, and permits a retry after a failure."""
+    """Mixin of back ends: applies a whole model or nothing, and permits a retry after a failure."""
 
     at_once = True
-    """Whether one update must bring all tensors. Otherwise an incomplete model is abandoned on closing the reload, and
-    only the canary check reports it."""
+    """Whether one update must bring all tensors. If not, only the canary check reports missing ones."""
 
     def init_transfer_engine(self, init_info: Any) -> None:
-        """Connects to the learner, and reads from the checkpoint which tensors make a whole model."""
+        """Connects to the learner, and reads the names of the model's tensors from the checkpoint."""
         super().init_transfer_engine(init_info)
         self._names: set[str] = set()
         for path in Path(self.model_config.model).glob("*.safetensors"):
@@ -56,12 +54,12 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
                 self._names.update(file.keys())
 
     def start_weight_update(self) -> None:
-        """Opens a layerwise reload: every layer waits for all its weights, then packs them as at start-up."""
+        """Opens a layerwise reload: each layer waits for all its weights, then packs them as at start-up."""
         self._missing = set(self._names)
         super().start_weight_update()
 
     def receive_weights(self, update_info: Any) -> None:
-        """Loads received weights. Raises, after closing the reload, when they are unavailable or have other shapes."""
+        """Loads weights. On missing or misshapen weights, closes the reload and raises."""
         try:
             super().receive_weights(update_info)
             self._missing.difference_update(self.names_in(update_info))
@@ -72,7 +70,7 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
             raise
 
     def finish_weight_update(self) -> None:
-        """Closes the reload and repacks a tied output head. An incomplete update is abandoned."""
+        """Closes the reload and repacks a tied output head. An incomplete model is abandoned."""
         if self._missing:
             self._abandon()
         else:
@@ -81,15 +79,15 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
         self._repack_tied_head()
 
     def names_in(self, update_info: Any) -> Iterable[str]:
-        """Names of the tensors in one update."""
+        """Names of the tensors in an update."""
         names: list[str] = update_info.names
         return names
 
     def _abandon(self) -> None:
-        """Restores the present tensors of the layers that are still waiting for weights.
+        """Restores the tensors of layers still waiting for weights.
 
-        Without this the next reload would skip those layers, count the old weights it buffered, and finish them early
-        with some parts missing.
+        Otherwise the next reload would skip those layers, count the old weights it buffered, and finish them early with
+        parts missing.
         """
         for layer in self.model.modules():
             info = get_layerwise_info(layer)
@@ -99,14 +97,13 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
         finalize_layerwise_reload(self.model, self.model_config)
 
     def _repack_tied_head(self) -> None:
-        """Repacks a tied output head: CPU layers compute with a packed copy, and a tied head receives no weights of its
-        own."""
+        """Repacks a tied head on CPU: layers compute with a packed copy, and a tied head receives no weights."""
         head = getattr(self.model, "lm_head", None)
         if self.device.type == "cpu" and head is not None and self.model_config.hf_config.tie_word_embeddings:
             head.quant_method.process_weights_after_loading(head)
 
     def _repack_experts(self) -> None:
-        """Repacks expert weights on CPU, because vLLM packs them when it loads a model but not when it reloads it."""
+        """Repacks experts on CPU: vLLM packs them when it loads a model, not when it reloads it."""
         if self.device.type != "cpu":
             return
         for layer in self.model.modules():
@@ -117,7 +114,7 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
 
 @dataclass
 class SharedMemoryInit(WeightTransferInitInfo):  # type: ignore[misc]
-    """Connection parameters of shared memory: none."""
+    """No connection parameters."""
 
 
 @dataclass
@@ -125,7 +122,7 @@ class SharedMemoryUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]
     """One whole model, with the checkpoint's own tensor names."""
 
     path: str
-    """A safetensors file that every worker of the engine can map."""
+    """A safetensors file that all workers of the engine can map."""
 
 
 class SharedMemory(WeightTransferEngine):  # type: ignore[misc]
@@ -135,14 +132,14 @@ class SharedMemory(WeightTransferEngine):  # type: ignore[misc]
     update_info_cls = SharedMemoryUpdate
 
     def init_transfer_engine(self, init_info: SharedMemoryInit) -> None:
-        """Does nothing: there is no connection to open."""
+        """Does nothing: there is no connection."""
 
     def start_weight_update(self) -> None:
         """Opens a layerwise reload."""
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SharedMemoryUpdate) -> None:
-        """Loads the file. Raises when it is damaged or its tensors have other shapes."""
+        """Loads the file. Raises when it is damaged or has other shapes."""
         with safe_open(update_info.path, framework="pt") as file:
             self.model.load_weights((name, file.get_tensor(name)) for name in file.offset_keys())
 
@@ -171,7 +168,7 @@ class GlooInit(NCCLWeightTransferInitInfo):  # type: ignore[misc]
 
 
 class Gloo(NCCLWeightTransferEngine):  # type: ignore[misc]
-    """vLLM's `nccl` back end over Gloo: the same handshake and packed stream, over TCP between CPUs."""
+    """vLLM's `nccl` back end over Gloo: same handshake and packed stream, over TCP between CPUs."""
 
     init_info_cls = GlooInit
 
@@ -184,7 +181,7 @@ class Gloo(NCCLWeightTransferEngine):  # type: ignore[misc]
         )
 
     def receive_weights(self, update_info: NCCLWeightTransferUpdateInfo) -> None:
-        """Receives tensors from the learner, one bucket at a time."""
+        """Receives tensors bucket by bucket from the learner."""
         dtypes = [getattr(torch, name) for name in update_info.dtype_names]
         sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in zip(update_info.shapes, dtypes, strict=True)]
         each = zip(update_info.names, update_info.shapes, dtypes, sizes, strict=True)
@@ -203,13 +200,13 @@ class NcclTransfer(CompleteUpdate, NCCLWeightTransferEngine):  # type: ignore[mi
 
 
 class IpcTransfer(CompleteUpdate, IPCWeightTransferEngine):  # type: ignore[misc]
-    """Receives a whole model from the memory of a learner on the same GPU, one buffer at a time."""
+    """Receives a whole model from the memory of a learner on the same GPU, buffer by buffer."""
 
     at_once = False
 
 
 class WeightsExtension:
-    """Worker extension of vLLM; its only purpose is that vLLM's worker imports this module."""
+    """vLLM worker extension, present only so that the worker imports this module."""
 
 
 BACKENDS = {"shared_memory": SharedMemoryTransfer, "gloo": GlooTransfer, "nccl": NcclTransfer, "ipc": IpcTransfer}

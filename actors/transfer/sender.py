@@ -1,8 +1,8 @@
-"""Sender of weight transfers by broadcasts (`nccl`, `gloo`) or shared GPU memory (`ipc`), on the learner's side.
+"""Weight sender of the learner, by broadcasts (`nccl`, `gloo`) or shared GPU memory (`ipc`).
 
-vLLM's trainer engines send over vLLM's protocol. This module adds what the learner needs: a source that iterates over
-its weights, a client for any number of engines, and a timeout, because a broadcast to a missing peer would wait for
-ever. `actors.transfer.receiver` is the receiver.
+vLLM's trainer engines do the sending. This module adds a source that iterates over the learner's weights, a client for
+any number of engines, and a timeout, because a broadcast to a missing peer waits for ever. `actors.transfer.receiver`
+is the receiver.
 """
 
 import base64
@@ -31,24 +31,24 @@ from rollout.errors import EngineFault, LearnerFault, MachineError
 BUCKET = 512 * 2**20
 """Bytes of a packing buffer. vLLM's default of 1 GiB ran engines out of memory."""
 Tensors = Callable[[], Iterator[tuple[str, torch.Tensor]]]
-"""Returns an iterator over all whole weights, in the same order on all ranks; a tensor is valid until the next one."""
+"""Iterates over all whole weights, in the same order on all ranks; a tensor is valid until the next one."""
 
 
 class EngineBroadcast(Protocol):
-    """Calls methods of all engines, in the order of their indices."""
+    """Calls all engines, in the order of their indices."""
 
     num: int
 
     def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
-        """Calls a method of every engine concurrently, each with its own arguments, and waits. Raises EngineFault."""
+        """Calls a method of every engine concurrently, each with its arguments, and waits. Raises EngineFault."""
         ...
 
 
 class Source(WeightSource):  # type: ignore[misc]
     """The learner's weights as a vLLM weight source.
 
-    Under ZeRO-3 all ranks gather every tensor together, so each rank must finish a pass it has begun, even when sending
-    fails: otherwise the next pass would gather different tensors on different ranks.
+    Under ZeRO-3 all ranks gather each tensor together, so every rank must finish a pass it began, even if sending
+    fails: otherwise the next pass gathers different tensors on different ranks.
     """
 
     def __init__(self, tensors: Tensors) -> None:
@@ -57,22 +57,22 @@ class Source(WeightSource):  # type: ignore[misc]
         self._rest: Iterator[tuple[str, torch.Tensor]] | None = None
 
     def metadata(self) -> list[ParamMeta]:
-        """Name, dtype and shape of all tensors. The first call makes a pass, so all ranks must call it together."""
+        """Names, dtypes and shapes of the tensors. The first call makes a pass, so all ranks must make it."""
         if not self._metadata:
             self._metadata = [ParamMeta(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self.tensors()]
         return self._metadata
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Starts a pass. Yields copies, because a packing buffer collects many tensors before it copies them."""
+        """A pass over copies, because a packing buffer collects many tensors before it copies them."""
         self._rest = iter(self.tensors())
         return ((name, tensor.detach().clone(memory_format=torch.contiguous_format)) for name, tensor in self._rest)
 
     def begin(self) -> None:
-        """Marks a new pass as due."""
+        """Marks a pass as due."""
         self._rest = None
 
     def finish(self) -> None:
-        """Completes the pass that is due, from its current position."""
+        """Completes the due pass from its current position."""
         for _ in self.tensors() if self._rest is None else self._rest:
             pass
 
@@ -83,19 +83,18 @@ class Source(WeightSource):  # type: ignore[misc]
 
 
 class Client:
-    """Sends transfer requests to all engines as if they were one.
+    """Transfers weights to all engines as one.
 
-    The workers of engine i have the ranks after those of the engines before it. All engines must connect concurrently,
-    because each waits for the whole group.
+    Engine i has the ranks after those of the engines before it. All engines must connect concurrently, or none can.
     """
 
     def __init__(self, line: EngineBroadcast, workers: int) -> None:
-        """`workers` is the number of processes of one engine: its tensor-parallel size."""
+        """`workers` is the tensor-parallel size of an engine."""
         self.line, self.workers = line, workers
         self.ticket = secrets.token_hex(8)
         self.version = 0
         self.fault: EngineFault | None = None
-        """The fault of an engine, which the error of an interrupted broadcast does not contain."""
+        """An engine's fault, which the error of the broken broadcast does not contain."""
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Connects every engine."""
@@ -107,16 +106,15 @@ class Client:
         self._ask_all("connect", infos)
 
     def start_weight_update(self) -> None:
-        """Pauses generation on every engine and opens the update."""
+        """Pauses every engine and opens the update."""
         self._ask_all("open_update", [self.version] * self.line.num)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Sends weights to every engine; returns when all have received them."""
+        """Has every engine receive weights; returns when all have them."""
         self._ask_all("receive_weights", [portable(update_info)] * self.line.num)
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Closes the update on every engine and resumes generation. vLLM's trainer passes no version; the sender's is
-        used."""
+        """Closes the update and resumes every engine. vLLM's trainer passes no version, so the sender's is used."""
         version = self.version if weight_version is None else int(weight_version)
         self._ask_all("close_update", [version] * self.line.num)
 
@@ -129,9 +127,9 @@ class Client:
 
 
 class Sender:
-    """One rank's part in transfers. Rank 0 coordinates and sends; the other ranks take part in gathering the weights.
+    """One rank's part in transfers. Rank 0 leads and sends; the others take part in gathering the weights.
 
-    After a failure, create a new sender, which connects to the engines again.
+    After a failure, create a new sender, which connects again.
     """
 
     def __init__(
@@ -145,7 +143,7 @@ class Sender:
         workers: int,
         patience_s: float,
     ) -> None:
-        """`host` is rank 0's address; `patience_s` is the timeout of each step of a transfer."""
+        """`host` is rank 0's address; `patience_s` limits each step of a transfer."""
         self.transfer, self.source, self.rank, self.host, self.patience_s = transfer, source, rank, host, patience_s
         self.client = Client(line, workers)
         self._engine: Any = None
@@ -153,13 +151,13 @@ class Sender:
     def send(self, version: int) -> int:
         """Sends all weights to every engine. Returns their bytes; every rank must call it.
 
-        Raises EngineFault when the transfer failed and the ranks are ready for another; LearnerFault when it hangs.
+        Raises EngineFault when the transfer failed and ranks can retry, LearnerFault when it hangs.
         """
         self.client.version = version
         self._watched(self.source.metadata)
         self.source.begin()
         if torch.cuda.is_available():
-            torch.cuda.synchronize()  # vLLM packs on its own streams, which would not wait for the last update.
+            torch.cuda.synchronize()  # vLLM packs on its own streams, which do not wait for the last update.
         try:
             self._watched(self._connect)
             self._watched(self._engine.send_weights)
@@ -196,26 +194,26 @@ class Sender:
         }
         if self.transfer == "nccl":
             return NCCLTrainerInitInfo(**meeting)
-        # Shorter than the timeout of `_watched`, so that a failed broadcast is reported as a failure and not as a hang.
+        # Shorter than the timeout in `_watched`, so that a failure is not reported as a hang.
         return GlooTrainerInit(**meeting, patience_s=self.patience_s / 2)
 
     def _watched(self, work: Callable[[], Any]) -> Any:
-        """Runs `work` on a new thread and returns its result. Raises LearnerFault on a timeout: the thread stays in an
-        operation that other ranks and engines take part in, so this rank must not be used any more."""
+        """Result of `work`, run on a new thread. Raises LearnerFault on a timeout: the thread is left in an operation
+        of several ranks and engines, so this rank is unusable."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="transfer")
         done = thread.submit(work)
         thread.shutdown(wait=False)
         try:
             return done.result(self.patience_s)
         except TimeoutError:
-            if done.done():  # The work itself raised it.
+            if done.done():  # raised by the work itself
                 raise
         raise LearnerFault(f"learner-rank-{self.rank}: a weight transfer has hung for {self.patience_s:g} s")
 
 
 @dataclass
 class GlooTrainerInit(NCCLTrainerInitInfo):  # type: ignore[misc]
-    """NCCL's connection parameters of the trainer, and a timeout in seconds."""
+    """NCCL's connection parameters and a timeout, for the trainer."""
 
     backend: ClassVar[str] = "relook_gloo"
 
@@ -229,7 +227,7 @@ class GlooTrainer(NCCLTrainerWeightTransferEngine):  # type: ignore[misc]
 
     @classmethod
     def trainer_init(cls, init_info: GlooTrainerInit, *, client: Client, source: Source | None = None) -> Self:
-        """Creates the trainer; on rank 0 it joins the group of the engines."""
+        """Creates the trainer; rank 0 joins the engines' group."""
         engine = cls(
             client=client,
             source=source,
@@ -254,7 +252,7 @@ class GlooTrainer(NCCLTrainerWeightTransferEngine):  # type: ignore[misc]
         return engine
 
     def _broadcast(self, source: Source, meta: list[ParamMeta]) -> None:
-        """Sends a pass of the source in buckets; ranks that do not send take part in the pass."""
+        """Sends a pass of the source in buckets; other ranks only take part in the pass."""
         if not self.is_sender:
             for _ in source:
                 pass
@@ -270,8 +268,7 @@ WeightTransferTrainerFactory.register_engine("relook_gloo", GlooTrainer)
 
 
 def portable(update_info: dict[str, Any]) -> dict[str, Any]:
-    """Replaces handles of GPU memory by their base64-encoded pickle, which vLLM accepts; other updates are
-    unchanged."""
+    """Replaces handles of GPU memory by their base64 pickle, which vLLM accepts; leaves other updates unchanged."""
     if "ipc_handles" not in update_info:
         return update_info
     handles = base64.b64encode(pickle.dumps(update_info["ipc_handles"])).decode()
