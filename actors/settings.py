@@ -165,8 +165,8 @@ class CriticSettings(Settings):
 
 
 class CriticsSettings(CriticSettings):
-    """The critics of a run: one, or several with a weighted mean. Inherited fields configure the first critic, which
-    records name by its kind."""
+    """The critics of a run: one, or several with a weighted mean. Inherited fields configure the first critic; its name
+    in records is its kind."""
 
     count: int = Field(default=1, ge=1)
     """Critic actors; each runs all critics."""

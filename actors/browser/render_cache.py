@@ -1,4 +1,4 @@
-"""Render cache on disk, keyed by the hash of everything a render depends on and shared between runs."""
+"""Render cache on disk, keyed by the hash of everything a render depends on, shared between runs."""
 
 import ast
 import hashlib
@@ -18,27 +18,26 @@ from rollout.records import Render, Shot
 logger = logging.getLogger(__name__)
 
 FLEETING = ("timeout", "crash", "too_heavy", "too_large")
-"""Outcomes that are not cached: they depend on the machine, except the last, which is found without a browser."""
+"""Outcomes not cached: they depend on the machine, except the last, which needs no browser."""
 KEPT_SHARE = 0.8
-"""Fraction of the maximum size to which the folder is trimmed when it exceeds the maximum."""
+"""Fraction of its maximum size to which a full folder is trimmed."""
 RENDER = TypeAdapter(Render)
 
 
 class RenderCache:
-    """A folder of renders, one JSON file each, and their pictures by content hash. Safe to share between browsers.
+    """Renders as JSON files, with their pictures by content hash. Safe to share between browsers.
 
-    `put` converts PNG bytes to the value of `Shot.picture`. Without a folder or with size 0 nothing is cached.
+    `put` converts PNG bytes to `Shot.picture`. Without a folder or size, nothing is cached.
     """
 
     def __init__(self, folder: Path | None, largest_mb: int, put: Callable[[bytes], Any]) -> None:
         self.folder = folder if largest_mb > 0 else None
         self.largest, self.put = largest_mb << 20, put
         self._written = self.largest
-        """Bytes written since the folder was last measured; starts at the maximum, so that every start measures the
-        folder."""
+        """Bytes written since the last measurement; initially the maximum, so that every start measures the folder."""
 
     def find(self, *depends: object) -> Render | None:
-        """The cached render for a key; None when there is none or it cannot be read."""
+        """The render for a key; None if missing or unreadable."""
         if self.folder is None:
             return None
         path = self._path(self.folder, depends)
@@ -54,7 +53,7 @@ class RenderCache:
         return replace(render, shots=shots, seconds=0.0, cpu_seconds=0.0)
 
     def keep(self, render: Render, pictures: dict[str, bytes], *depends: object) -> None:
-        """Stores a render, and its pictures by their hashes. A full disk is logged and costs only the cache entry."""
+        """Stores a render with its pictures by hash. A full disk loses only the cache entry."""
         if self.folder is None or render.outcome in FLEETING or "nondeterministic" in render.flags:
             return
         bare = replace(render, shots=tuple(replace(shot, picture=None) for shot in render.shots))
@@ -79,7 +78,7 @@ class RenderCache:
         return png
 
     def _trim(self, folder: Path) -> None:
-        """Deletes the least recently used files until the folder is within its maximum size."""
+        """Deletes the least recently used files until the folder is small enough."""
         self._written = 0
         files = sorted(_files(folder))
         total = sum(size for _, size, _ in files)
@@ -102,7 +101,7 @@ class RenderCache:
 
 
 def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """Last use, size in bytes and path of each file. Skips files that other processes delete meanwhile."""
+    """Last use, bytes and path of each file; skips files deleted meanwhile."""
     for path in folder.rglob("*"):
         try:
             status = path.stat()
@@ -113,7 +112,7 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
 
 
 def code_hash(package: Path, importers: Sequence[Path]) -> str:
-    """Hash of the sources of all modules of a package that the files `importers` import, directly or indirectly."""
+    """Hash of the sources of a package's modules that `importers` import, at any depth."""
     waiting, sources = list[str](), dict[str, bytes]()
     for importer in importers:
         waiting += _imports(importer.read_bytes(), package.name)
@@ -121,7 +120,7 @@ def code_hash(package: Path, importers: Sequence[Path]) -> str:
         name = waiting.pop()
         path = package.parent.joinpath(*name.split("."))
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in sources or not path.is_file():  # The name is defined in a module and is not a module itself.
+        if name in sources or not path.is_file():  # A name defined in a module, not a module.
             continue
         sources[name] = path.read_bytes()
         waiting += _imports(sources[name], package.name)
@@ -129,7 +128,7 @@ def code_hash(package: Path, importers: Sequence[Path]) -> str:
 
 
 def _imports(source: bytes, package: str) -> Iterator[str]:
-    """Absolute names that a source imports from a package: modules, and names defined in them."""
+    """Absolute names imported from a package: modules, and names defined in them."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -1,4 +1,4 @@
-"""The renderer: shows pages in Chromium's headless shell, or in a whole Chromium, with reproducible pixels."""
+"""The renderer: pages in Chromium's headless shell, else a whole Chromium, with reproducible pixels."""
 
 import asyncio
 import hashlib
@@ -27,11 +27,11 @@ from rollout.records import Page, Probe, Render, Viewport
 logger = logging.getLogger(__name__)
 
 FRAMES, FREE = "frames-8", "free-4"
-"""Versions of the two engines; increased when the same page may render differently. Part of every cache key."""
+"""The two engines' versions, increased when a page may render differently; part of every cache key."""
 _HERE = Path(__file__)
 JUDGING = code_hash(Path(str(reward.__file__)).parent, [_HERE, *sorted(_HERE.with_name("chromium").glob("*.py"))])
-"""Hash of the code that sets flags and detects blank pages: part of the cache key. A cached page that counts as blank
-cannot be judged again by changed rules, because the controls of such a page are not operated."""
+"""Hash of the code for flags and blank pages: part of the cache key. Changed rules cannot judge a cached blank page
+again, because such a page is not operated."""
 GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
     FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
@@ -45,15 +45,15 @@ REAL_TIME = re.compile(
     rf"|{STORES.pattern}",
     re.IGNORECASE,
 )
-"""Signs of features that virtual time does not control: worker threads, GPU emulation, media, databases, the browser's
-own measurements, unpredictable keys."""
+"""Signs of what virtual time does not control: worker threads, GPU emulation, media, databases, the browser's
+measurements of itself, unpredictable keys."""
 FREE_TIME = re.compile(
     rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
 )
-"""Signs of features that virtual time does not control either when frames are not controlled."""
+"""Signs of what it does not control either without control of frames."""
 PING_TIMEOUT_S = 10.0
 FAULTS = (BrowserLost, CommandRefused, NoPicture, Stalled)
-"""Errors of a render that may be the browser's fault; the page is retried."""
+"""Errors that may be the browser's fault; the page is retried."""
 CANARY = Page(
     html="<!doctype html><title>Canary</title><body style='margin:40px;background:#fdf6e3'>"
     "<h1 style='color:#268bd2'>The canary sings</h1><div style='width:300px;height:200px;background:#d33682'></div>"
@@ -61,10 +61,10 @@ CANARY = Page(
 
 
 class ChromiumRenderer:
-    """Renders untrusted pages without network and file access, on virtual time, each in its own browser context.
+    """Renders untrusted pages without network and files, on virtual time, each in its own browser context.
 
-    `put` converts PNG bytes to the value of `Shot.picture`. `cache` is the folder of the render cache. Raises
-    SettingsError when `settings.mirror` is not a mirror.
+    `put` converts PNG bytes to `Shot.picture`. `cache` is the render cache's folder. Raises SettingsError when
+    `settings.mirror` is not a mirror.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ChromiumRenderer:
         self.mirror = Mirror(settings.mirror) if settings.mirror is not None else None
         self._cache = RenderCache(cache, settings.cache_mb, put)
         self.name = ""
-        """Engine, browser build and font set; empty until started."""
+        """Engine, browser build and fonts; empty before the start."""
         self._browser: Process | None = None
         self._fence: Isolation | None = None
         self._stopped = False
@@ -90,12 +90,12 @@ class ChromiumRenderer:
             await self._ready()
 
     async def stop(self) -> None:
-        """Stops the browser; a render in progress raises BrowserFault. `start` starts it again."""
+        """Stops the browser; a running render raises BrowserFault. `start` restarts it."""
         self._stopped = True
         await self._drop(self._browser)
 
     async def ping(self) -> str:
-        """Health check: returns the renderer's name. Restarts a browser that died. Raises BrowserFault."""
+        """Health check; returns the renderer's name. Replaces a dead browser. Raises BrowserFault."""
         browser = self._browser
         if browser is None or not browser.alive:
             async with self._turn:
@@ -107,7 +107,7 @@ class ChromiumRenderer:
         return self.name
 
     def news(self) -> tuple[str, ...]:
-        """Messages for the user since the last call: lost browsers, and the use of a whole Chromium."""
+        """Messages since the last call: lost browsers, and a portable engine."""
         news, self._news = self._news, []
         return tuple(news)
 
@@ -132,7 +132,7 @@ class ChromiumRenderer:
 
     @property
     def _looks(self) -> tuple[object, ...]:
-        """The settings that screenshots depend on: part of the cache key."""
+        """Settings that screenshots depend on."""
         settings = self.settings
         operated = settings.probe_shots, settings.explore
         mirror = () if self.mirror is None else (self.mirror.hash,)
@@ -142,8 +142,7 @@ class ChromiumRenderer:
     async def _proven(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, pictures: dict[str, bytes]
     ) -> Render:
-        """Renders a page, twice when it may run in real time; flags it as nondeterministic when the screenshots
-        differ."""
+        """Renders a page, twice if it may run in real time, and flags differing screenshots as nondeterministic."""
 
         def put(png: bytes) -> Any:
             pictures[hashlib.sha256(png).hexdigest()] = png
@@ -161,8 +160,8 @@ class ChromiumRenderer:
     async def _render(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, put: Callable[[bytes], Any]
     ) -> Render:
-        """Renders a page; one that is too heavy at the full frame rate is rendered with few frames and flagged, because
-        a faster machine would render all frames."""
+        """Renders a page. One too heavy for all frames is rendered with few and flagged, because a faster machine
+        renders all."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
             return Render(
                 page_sha256=page.sha256,
@@ -184,8 +183,8 @@ class ChromiumRenderer:
         put: Callable[[bytes], Any],
         frames_per_s: int,
     ) -> Render:
-        """Renders a page and retries a crash or stall on a new browser that has just rendered its canary. A second
-        failure is then the page's fault, unless the page hardly ran."""
+        """Renders a page, retrying a crash or stall on a new browser that has just rendered its canary. A second
+        failure is the page's fault, unless the page hardly ran."""
         try:
             render = await self._show(await self._ready(), page, probes, settings, put, frames_per_s)
             if render.outcome != "crash":
@@ -219,8 +218,8 @@ class ChromiumRenderer:
         put: Callable[[bytes], Any],
         frames_per_s: int = FRAMES_PER_S,
     ) -> Render:
-        """Renders one page in this browser. Drops the browser after an error that is not the page's, or when it may
-        still draw."""
+        """Renders a page in this browser, which is dropped after errors other than the page's, or when it may still
+        draw."""
         visit = PageVisit(browser, page, settings, put, frames_per_s, self.mirror)
         self._pages += 1
         try:
@@ -240,7 +239,7 @@ class ChromiumRenderer:
             await browser.end()
 
     async def _ready(self) -> Process:
-        """A browser that has rendered its canary and has not reached the page limit; restarts it if necessary."""
+        """A browser that rendered its canary and is below the page limit."""
         browser = self._browser
         if browser is not None and browser.alive and self._pages < self.settings.recycle_pages:
             return browser
@@ -258,8 +257,7 @@ class ChromiumRenderer:
         return browser
 
     def _introduce(self, browser: Process) -> None:
-        """Sets the name; logs once which engine runs and what it guarantees, and reports an engine with weaker
-        guarantees."""
+        """Sets the name, logs the engine and its guarantees once, and reports weaker guarantees."""
         engine = FRAMES if browser.framed else FREE
         if not self.name.startswith(engine):
             said = f"engine {engine} ({browser.version}): {GUARANTEES[engine]}"
@@ -268,8 +266,7 @@ class ChromiumRenderer:
         self.name = f"{engine}/{browser.version}/{fonts_hash()[:12]}"
 
     async def _sing(self, browser: Process) -> None:
-        """Self-test: renders the canary page. Raises BrowserFault when it fails or its pixels differ from the previous
-        ones."""
+        """Self-test: the canary must render, with the same pixels as before. Raises BrowserFault."""
         try:
             render = await self._show(browser, CANARY, (), self.settings.model_copy(update={"explore": 0}), bytes)
         except FAULTS as error:
@@ -286,7 +283,7 @@ class ChromiumRenderer:
         raise BrowserFault(f"a known page {fault} in {browser.version}: this browser cannot be trusted with scores")
 
     async def _launch(self) -> Process:
-        """Launches the browser with the strongest isolation that works on this machine, which later launches reuse."""
+        """Launches with the best isolation this machine supports, and reuses that later."""
         executable = find_executable(self.settings.executable)
         fences = ISOLATIONS[:1] if self.settings.sandbox == "required" else ISOLATIONS
         memory_mb, whole, faults = self.settings.memory_mb, bool(self.settings.full_page_height), list[str]()
@@ -309,7 +306,7 @@ def timed(render: Render) -> tuple[str, ...]:
 
 
 def fonts_hash() -> str:
-    """Hash of the installed fonts' names and sizes, because different fonts give different pixels."""
+    """Hash of installed fonts' names and sizes; other fonts give other pixels."""
     files = (path for folder in FONT_FOLDERS for path in Path(folder).rglob("*") if path.is_file())
     listing = sorted(f"{path} {path.stat().st_size}" for path in files)
     return hashlib.sha256("\n".join(listing).encode()).hexdigest()

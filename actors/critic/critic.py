@@ -61,7 +61,7 @@ class VisualCriticActor:
         return JUDGE
 
     def news(self) -> tuple[str, ...]:
-        """None: the embedded critic reports no events."""
+        """Empty: the embedded critic reports no events."""
         return ()
 
     async def stop(self) -> None:

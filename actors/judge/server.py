@@ -218,7 +218,7 @@ class VLLMJudge:
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words, *flags]
 
     def _variables(self) -> dict[str, str]:
-        """The server's environment variables, the only place of the key."""
+        """The server's environment variables; the key is passed only here."""
         here = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
         return {**variables(self.settings), "VLLM_API_KEY": self._key, "PYTHONPATH": path}

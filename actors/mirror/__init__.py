@@ -1,1 +1,1 @@
-"""The library mirror: local copies of libraries and fonts, served to pages under the addresses of public CDNs."""
+"""The library mirror: libraries and fonts served to pages under the addresses of public CDNs."""

@@ -1,4 +1,4 @@
-"""Parses CDN URLs into the requested file of an npm package. Pure functions, independent of any mirror."""
+"""Parses CDN URLs into files of npm packages, without reference to a mirror."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ class FileRequest:
     version: str = ""
     """An exact version, a range such as `3` or `^4.1`, or empty for the newest."""
     paths: tuple[str, ...] = ()
-    """Acceptable files in order of preference, relative to the package; empty for the package's own browser entry."""
+    """Acceptable files, best first, relative to the package; empty for its browser entry."""
     module: bool = False
-    """Whether the file is served as an ES module with addresses as imports, as esm.sh does."""
+    """Serves an ES module with addresses as imports, like esm.sh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,12 @@ class WantedFonts:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A script that current browsers do not need (polyfill.io): answered with an empty script."""
+    """A script obsolete in current browsers (polyfill.io): answered with an empty one."""
 
 
 Address = FileRequest | WantedFonts | Nothing
 NPM = re.compile(r"/(?P<name>(?:@[^/@]+/)?[^/@]+)(?:@(?P<version>[^/]*))?(?:/(?P<path>.*))?")
-"""`/name@version/path`, the URL form of all CDNs of npm packages."""
+"""`/name@version/path`, as in all CDNs of npm packages."""
 LIBRARIES = {
     "three.js": ("three", "build/"),
     "p5.js": ("p5", "lib/"),
@@ -69,11 +69,11 @@ LIBRARIES = {
     "marked": ("marked", ""),
     "tailwindcss": ("tailwindcss", "dist/"),
 }
-"""Library names on cdnjs, with the npm package of each and the folder in the package that contains its files."""
+"""Library names of cdnjs, with their npm packages and the folders of their files."""
 
 
 def parse(url: str) -> Address | None:
-    """The file, fonts or nothing that `url` requests; None when it is not an address of a known CDN."""
+    """What `url` requests; None for an unknown CDN address."""
     try:
         split = urlsplit(url)
     except ValueError:  # a page can request anything
@@ -105,13 +105,13 @@ def _jsdelivr(split: SplitResult) -> Address | None:
 
 
 def _module(split: SplitResult) -> Address | None:
-    """esm.sh and similar CDNs: `/name`, `/name@version/path`; a build prefix (`/v135/`, `/stable/`) is ignored."""
+    """esm.sh and similar: `/name`, `/name@version/path`; build prefixes (`/v135/`, `/stable/`) are ignored."""
     path = re.sub(r"^/(?:v\d+|stable|npm:)/", "/", split.path)
     return _npm(split._replace(path=path), module=True)
 
 
 def _cdnjs(prefix: str) -> Callable[[SplitResult], Address | None]:
-    """`/ajax/libs/NAME/VERSION/FILE` of cdnjs and its copies, which leave out the package's build folder."""
+    """`/ajax/libs/NAME/VERSION/FILE` of cdnjs and copies, without the package's build folder."""
 
     def form(split: SplitResult) -> Address | None:
         path = unquote(split.path)
@@ -141,7 +141,7 @@ def _plotly(split: SplitResult) -> Address | None:
 
 
 def _three(split: SplitResult) -> Address | None:
-    """threejs.org serves the file tree of the newest release."""
+    """threejs.org serves the newest release's file tree."""
     return FileRequest(package="three", paths=(split.path.lstrip("/"),))
 
 
@@ -208,7 +208,7 @@ def _faces(family: str) -> Iterator[tuple[str, int, bool]]:
 
 
 def _font_files(split: SplitResult) -> Address | None:
-    """Font files in the style sheets that the mirror serves: `/s/PACKAGE/FILE`."""
+    """Font files of the served style sheets: `/s/PACKAGE/FILE`."""
     parts = split.path.removeprefix("/s/").split("/", 1)
     if len(parts) < 2:
         return None
@@ -250,4 +250,4 @@ FORMS: dict[str, Callable[[SplitResult], Address | None]] = {
     "fonts.googleapis.com": _fonts,
     "fonts.gstatic.com": _font_files,
 }
-"""Parsers of URLs by host of public CDNs."""
+"""URL parsers by CDN host."""

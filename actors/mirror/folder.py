@@ -1,4 +1,4 @@
-"""The library mirror's folder: pinned npm packages on disk, found by the URLs of public CDNs."""
+"""The mirror's folder: pinned npm packages on disk, found by public CDN addresses."""
 
 import functools
 import hashlib
@@ -34,28 +34,27 @@ FONT_PACKAGES = "@fontsource/"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Response to a page's request, served instead of the network."""
+    """A response to a page in place of the network's."""
 
     body: bytes
     media_type: str
 
 
 class Mirror:
-    """Answers requests to public CDNs from a folder that `cluster.mirror` built, without network access."""
+    """Answers CDN requests from a folder built by `cluster.mirror`, without network access."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises SettingsError when `folder` is not a mirror or lacks packages."""
+        """Raises SettingsError when `folder` is not a complete mirror."""
         self.folder = folder.resolve()
         self.versions = _read_index(self.folder)
         digest = hashlib.sha256((self.folder / INDEX).read_bytes())
         self.hash = digest.hexdigest()[:16]
-        """Hash of the mirror's index: part of every render's cache key."""
+        """Hash of the index: part of every render's cache key."""
         self._module = functools.lru_cache(maxsize=256)(self._build_module)
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """Libraries a page may load, as listed in the policy's prompt, without fonts. Example: `three (0.128.0,
-        0.160.1)`."""
+        """Libraries for pages, as in the policy's prompt, without fonts. Example: `three (0.128.0, 0.160.1)`."""
         return tuple(
             f"{package} ({', '.join(sorted(versions, key=version_key))})"
             for package, versions in sorted(self.versions.items())
@@ -64,13 +63,13 @@ class Mirror:
 
     @property
     def fonts(self) -> tuple[str, ...]:
-        """Families of Google Fonts, as named in URLs. Example: `("inter", "playfair-display")`."""
+        """Families of Google Fonts by their names in addresses. Example: `("inter", "playfair-display")`."""
         return tuple(
             sorted(name.removeprefix(FONT_PACKAGES) for name in self.versions if name.startswith(FONT_PACKAGES))
         )
 
     def answer(self, url: str) -> Answer | None:
-        """The file at a public URL; None when the mirror lacks it, as a 404 of the network."""
+        """The file at a public address; None if not mirrored, like a 404."""
         match parse(url):
             case Nothing():
                 return Answer(b"", SCRIPT)
@@ -94,7 +93,7 @@ class Mirror:
         return None
 
     def _as_module(self, wanted: FileRequest, version: str, url: str) -> Answer | None:
-        """A module under its canonical address; under other addresses a module that re-exports it."""
+        """A module under its canonical address, or one that re-exports it under others."""
         path = self._module_path(wanted.package, version, wanted.paths[0] if wanted.paths else "")
         source = self._text(wanted.package, version, path) if path else None
         if path is None or source is None:
@@ -106,7 +105,7 @@ class Mirror:
         return Answer(text.encode(), SCRIPT)
 
     def _module_path(self, package: str, version: str, subpath: str) -> str | None:
-        """The file of a module, which may be named without its extension."""
+        """A module's file, possibly named without extension."""
         found = modules.entry(self._manifest(package, version), subpath)
         tries = (found, subpath, f"{found}.js", f"{found}.mjs", f"{found}/index.js")
         return next((path for path in tries if path and self._read(package, version, path) is not None), None)
@@ -127,7 +126,7 @@ class Mirror:
         return modules.serve(source, path, lambda name: self._text(package, version, name), locate)
 
     def _font_styles(self, faces: tuple[tuple[str, int, bool], ...]) -> Answer | None:
-        """One style sheet of all requested faces that the mirror has, with font files under Google's address."""
+        """One style sheet of the mirrored faces, with files under Google's address."""
         sheets: dict[str, str] = {}
         for family, weight, italic in faces:
             package = f"{FONT_PACKAGES}{family.strip().lower().replace(' ', '-')}"
@@ -149,7 +148,7 @@ class Mirror:
         return None if body is None else body.decode("utf-8", "replace")
 
     def _read(self, package: str, version: str, path: str) -> bytes | None:
-        """The bytes of a file; None when it is not a file or lies outside its package."""
+        """A file's bytes; None if it is no file or outside its package."""
         home = self.folder / f"{package}@{version}"
         try:
             file = (home / path).resolve()
@@ -164,8 +163,7 @@ def _media_type(path: str) -> str:
 
 
 def _read_index(folder: Path) -> dict[str, list[str]]:
-    """Reads the available versions by package. Raises SettingsError when the index is unreadable or packages are
-    missing."""
+    """Mirrored versions by package. Raises SettingsError when the index is unreadable or packages are missing."""
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         names = [str(name) for name in index["packages"]]

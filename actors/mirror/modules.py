@@ -1,4 +1,4 @@
-"""Builds ES modules from npm packages as CDNs such as esm.sh do: imports become addresses, CommonJS is wrapped."""
+"""ES modules of npm packages as served by CDNs such as esm.sh: imports become addresses, CommonJS is wrapped."""
 
 import json
 import posixpath
@@ -7,24 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 HOST = "https://esm.sh"
-"""Host of all canonical module addresses, whichever host was requested: a module with two addresses would be loaded
-twice."""
+"""Host of all canonical addresses, whichever was requested: a module with two addresses would be two modules."""
 BARE = re.compile(r"""(\b(?:from|import)\s*\(?\s*["'])([^."'/][^"':]*)(["'])""")
 """An import by package name."""
 REQUIRE = re.compile(r"""\brequire\(\s*["']([^"']+)["']\s*\)""")
 EXPORTED = re.compile(r"\bexports\.([A-Za-z_$][\w$]*)\s*=")
 RESERVED = frozenset({"default", "__esModule", "delete", "new", "in", "if", "for", "do", "with", "class", "function"})
 CONDITIONS = ("browser", "import", "module", "default", "require")
-"""Keys of conditional exports, in the order of preference of browser bundlers."""
+"""Keys of conditional exports, in the preference of browser bundlers."""
 
 Read = Callable[[str], str | None]
-"""Returns the text of a file of one package; None when the file does not exist."""
+"""Text of a package's file; None without such a file."""
 Locate = Callable[[str], str | None]
-"""Returns the canonical address of a module by its bare name; None when the mirror does not contain it."""
+"""Canonical address of a module by bare name; None if not mirrored."""
 
 
 def entry(manifest: dict[str, Any], subpath: str = "") -> str:
-    """The file that `import "name/subpath"` resolves to, according to the package's manifest (package.json)."""
+    """The file of `import "name/subpath"`, by the package's package.json."""
     exports = manifest.get("exports")
     key = f"./{subpath}" if subpath else "."
     if isinstance(exports, dict) and not any(name.startswith(".") for name in exports):
@@ -59,22 +58,21 @@ def is_module(source: str) -> bool:
 
 
 def serve(source: str, path: str, read: Read, locate: Locate) -> str:
-    """The module at `path` with addresses as imports; CommonJS is bundled with the files it requires from its
-    package."""
+    """The module at `path` with addresses for imports; CommonJS includes required files of its package."""
     if not is_module(source):
         return _wrap(path, read, locate)
     return BARE.sub(lambda found: found[1] + (locate(found[2]) or found[2]) + found[3], source)
 
 
 def _condition(value: object) -> str | None:
-    """The file of an `exports` entry, which may contain nested conditions."""
+    """The file of an `exports` entry, which may be nested conditions."""
     while isinstance(value, dict):
         value = next((value[name] for name in CONDITIONS if name in value), None)
     return value if isinstance(value, str) else None
 
 
 def _wrap(path: str, read: Read, locate: Locate) -> str:
-    """Wraps a CommonJS file as one ES module: files of its package in a table, other packages as imports."""
+    """One ES module from a CommonJS file: its package's files in a table, other packages imported."""
     files: dict[str, str] = {}
     names: dict[str, str] = {}
     waiting = [path]

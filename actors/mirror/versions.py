@@ -1,4 +1,4 @@
-"""Chooses the available package version for a request, after https://semver.org as npm's ranges use it."""
+"""Chooses a package version for a request, after https://semver.org as npm's ranges use it."""
 
 import re
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ PLAIN = re.compile(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
 def choose(wanted: str, available: Iterable[str]) -> str | None:
-    """The available version that satisfies `wanted`; None when none does.
+    """The available version for `wanted`; None if there is none.
 
-    An exact version matches itself. Otherwise the newest version with the same major number matches; for major version
-    0 the version with the nearest minor number, because minor versions are then the releases. An empty request or a tag
-    gets the newest version.
+    An exact version matches itself. Otherwise the newest version with the same major number matches, or, for major
+    version 0, the nearest minor version, because minor versions are its releases. An empty request or a tag gets the
+    newest.
     """
     versions = {parse(text): text for text in available}
     if not versions:
@@ -34,7 +34,7 @@ def choose(wanted: str, available: Iterable[str]) -> str | None:
 
 
 def parse(text: str) -> Version:
-    """Parses `1.4.2` into numbers, without a suffix such as `-beta`. Raises ValueError for other texts."""
+    """`1.4.2` as numbers, without a suffix such as `-beta`. Raises ValueError otherwise."""
     found = PLAIN.match(text)
     if found is None:
         raise ValueError(f"{text!r} is not a version; wanted numbers such as 1.4.2")

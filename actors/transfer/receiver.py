@@ -59,7 +59,7 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
         super().start_weight_update()
 
     def receive_weights(self, update_info: Any) -> None:
-        """Loads weights. On missing or misshapen weights, closes the reload and raises."""
+        """Loads weights. When they are unavailable or have other shapes, closes the reload and raises."""
         try:
             super().receive_weights(update_info)
             self._missing.difference_update(self.names_in(update_info))

@@ -1,4 +1,4 @@
-"""Client of the Chrome DevTools Protocol over a socket: sends commands, receives answers and events."""
+"""Chrome DevTools Protocol client over a socket: commands, answers and events."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,7 @@ class CommandRefused(Exception):
 
 
 class CdpPipe:
-    """DevTools connection of JSON messages that end in a zero byte; a reader task delivers answers to futures and
-    events to handlers."""
+    """JSON messages that end in a zero byte; a reader task passes answers to futures, events to handlers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -34,11 +33,11 @@ class CdpPipe:
 
     @classmethod
     async def open(cls, end: socket.socket) -> "CdpPipe":
-        """Takes over one end of a socket pair; the browser has the other as descriptors 3 and 4."""
+        """Takes one end of a socket pair; the browser has the other as descriptors 3 and 4."""
         return cls(*await asyncio.open_connection(sock=end, limit=LARGEST_MESSAGE))
 
     def post(self, method: str, params: dict[str, Any] | None = None, session: str = "") -> Answer:
-        """Sends a command. The future raises CommandRefused or BrowserLost; it need not be awaited."""
+        """Sends a command; its future raises CommandRefused or BrowserLost, and need not be awaited."""
         answer: Answer = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_retrieve)
         if self.lost:
@@ -53,7 +52,7 @@ class CdpPipe:
         return answer
 
     def on(self, session: str, method: str, handler: Event) -> None:
-        """Calls `handler` with the parameters of each such event of a session, in order."""
+        """Calls `handler` with each such event's parameters, in order."""
         self._handlers[session, method] = handler
 
     def forget(self, session: str) -> None:
@@ -62,7 +61,7 @@ class CdpPipe:
             del self._handlers[key]
 
     async def close(self) -> None:
-        """Stops the reader and closes the socket. Raises the exception of a handler, which is a bug."""
+        """Stops the reader and closes the socket. Raises a handler's exception, which is a bug."""
         self._task.cancel()
         try:
             await self._task
@@ -102,13 +101,13 @@ class CdpPipe:
 
 
 class CdpSession:
-    """A DevTools connection bound to one attached target."""
+    """The connection, bound to one attached target."""
 
     def __init__(self, pipe: CdpPipe, id: str) -> None:
         self.pipe, self.id = pipe, id
 
     def post(self, method: str, **params: Any) -> Answer:
-        """Sends a command to the target; await the future for its answer."""
+        """Sends a command to the target and returns the future of its answer."""
         return self.pipe.post(method, params, self.id)
 
     def on(self, method: str, handler: Event) -> None:
@@ -117,13 +116,13 @@ class CdpSession:
 
 
 def _retrieve(answer: Answer) -> None:
-    """Marks an answer's exception as retrieved, because commands may be sent without awaiting the answer."""
+    """Marks an answer's exception as retrieved, as commands need not be awaited."""
     if not answer.cancelled():
         answer.exception()
 
 
 def _parse(message: bytes) -> dict[str, Any]:
-    """Parses one message. Replaces unpaired surrogates from a page, which no file or database accepts."""
+    """Parses a message. Replaces unpaired surrogates, which files and databases reject."""
     parsed: dict[str, Any] = json.loads(message)
     if b"\\ud" in message or b"\\uD" in message:
         parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))

@@ -1,9 +1,8 @@
 """Explores a page without probes: operates its controls and records the effects.
 
-Controls are those of the page as loaded, in document order, each kind and name once. They are operated one after
-another on the same page, as a visitor would; one that is gone or covered by then is reported, not forced. Before the
-first of two pictures is taken, the mouse is on the control and the previous control has lost focus, so that neither
-counts as a change.
+Controls are those of the page as loaded, in document order, each kind and name once, operated one after another as a
+visitor would. Controls then gone or covered are reported, not forced. Before the first of two pictures, the mouse is
+placed on the control and the previous one loses focus, so neither counts as a change.
 """
 
 import json
@@ -52,7 +51,7 @@ for (const [element, parent] of flat(rootOf(document))) {
 return JSON.stringify(found);
 })"""
 )
-"""Returns the first `most` controls, and stores them in the world by number."""
+"""The first `most` controls, stored in the world by number."""
 REACH = (
     "((number, focus) => {"
     + TOOLS
@@ -75,11 +74,11 @@ const covered = !top || !(holds(element, top) || holds(top, element));
 return JSON.stringify({x, y, problem: covered ? 'is covered by something else' : ''});
 })"""
 )
-"""Scrolls a control into view, focuses it on request, and returns its position or why it cannot be reached."""
+"""A control's position, scrolled into view and focused on request, or why it cannot be reached."""
 
 
 class Control(TypedDict):
-    """A control to operate: with a `key` it is pressed, else it is clicked and `text` is typed into it."""
+    """A control: with a `key` it is pressed, else it is clicked; then `text` is typed."""
 
     name: str
     text: str
@@ -94,7 +93,7 @@ class Explorer:
         self.at = ""
 
     async def explore(self, most: int) -> AsyncIterator[tuple[ControlTrial, bytes]]:
-        """Operates the first `most` controls; yields the effect of each and the picture after it."""
+        """Operates the first `most` controls; yields each effect and the picture after it."""
         controls: list[Control] = json.loads(await self.world(f"{FIND}({most})"))
         for number, control in enumerate(controls):
             self.at = control["name"]

@@ -1,4 +1,4 @@
-"""Chromium's command-line flags, chosen for reproducible pixels and isolation, not for speed."""
+"""Chromium's command-line flags, for reproducible pixels and isolation, not for speed."""
 
 FRAME_FLAGS = (
     "--deterministic-mode",
@@ -11,7 +11,7 @@ FRAME_FLAGS = (
     "--disable-image-animation-resync",
     "--enable-surface-synchronization",
 )
-"""Draws frames only on request, and each frame completely."""
+"""Frames are drawn only on request, and completely."""
 
 LOOK_FLAGS = (
     "--hide-scrollbars",
@@ -22,10 +22,10 @@ LOOK_FLAGS = (
     "--disable-gpu",
     "--lang=en-US",
 )
-"""Gives the same pixels on every machine with the same fonts."""
+"""Same pixels on every machine with the same fonts."""
 
 WHOLE_FLAGS = ("--blink-settings=mainFrameClipsContent=false",)
-"""Draws a document beyond the viewport too, for full-page screenshots."""
+"""Documents are drawn beyond the viewport, for full-page screenshots."""
 
 QUIET_FLAGS = (
     "--headless",
@@ -55,7 +55,7 @@ QUIET_FLAGS = (
     "--disable-sync",
     "--disable-features=Translate,MediaRouter,OptimizationHints,LazyFrameLoading,LazyImageLoading",
 )
-"""Disables everything that the page did not request."""
+"""Nothing runs that the page did not request."""
 
 ISOLATION_FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=512")
-"""Blocks all host names and addresses, and limits JavaScript's heap (RLIMIT_DATA limits the rest)."""
+"""No host name or address resolves; JavaScript's heap is limited (RLIMIT_DATA limits the rest)."""

@@ -1,4 +1,4 @@
-"""Mouse and keyboard input to a page; each event is awaited until the page has processed it."""
+"""Mouse and keyboard input, each event awaited until the page has processed it."""
 
 import asyncio
 from typing import Any
@@ -23,18 +23,18 @@ KEY_CODES = {
     "ArrowDown": 40,
     "Space": 32,
 }
-"""Windows virtual key codes of named keys, which Chromium requires."""
+"""Windows virtual key codes of named keys, as Chromium requires."""
 TYPED_BY_KEY = {"Enter": "\r", "Space": " "}
 
 
 class PageInput:
-    """One page's mouse and keyboard. Page time is paused during input."""
+    """One page's mouse and keyboard. Page time is stopped meanwhile."""
 
     def __init__(self, session: CdpSession, clock: VirtualClock) -> None:
         self.session, self.clock = session, clock
 
     async def point(self, x: float, y: float) -> None:
-        """Moves the mouse to a position in the viewport."""
+        """Moves the mouse to a viewport position."""
         await self._mouse("mouseMoved", x, y)
 
     async def click(self, x: float, y: float) -> None:
@@ -44,7 +44,7 @@ class PageInput:
         await self._mouse("mouseReleased", x, y, button="left", buttons=0, clickCount=1)
 
     async def type(self, text: str) -> None:
-        """Types at the end of the focused element's content; at most 200 characters."""
+        """Types after the focused element's content, at most 200 characters."""
         await self.press("End")
         for character in text[:LONGEST_TYPED]:
             key = {"key": character, "text": character, "unmodifiedText": character}
@@ -64,7 +64,7 @@ class PageInput:
         await self._acted(self.session.post("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more))
 
     async def _acted(self, acknowledged: Answer) -> None:
-        """Draws the current moment until the page has processed the input, because input is handled with frames."""
+        """Draws this moment until the page has processed the input, which happens in frames."""
         while not acknowledged.done():
             await self.clock.draw()
             await asyncio.wait({acknowledged}, timeout=0.002)

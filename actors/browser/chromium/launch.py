@@ -1,4 +1,4 @@
-"""Finds Chromium (the headless shell first), starts it in isolation, and ends it with all its children."""
+"""Finds Chromium (headless shell first), isolates it, starts it and ends it with all its children."""
 
 import asyncio
 import contextlib
@@ -22,9 +22,9 @@ WHOLE = (
     "/usr/lib64/chromium-browser/chromium-browser",
     "/opt/google/chrome/chrome",
 )
-"""Paths of whole browsers: the commands on the PATH are scripts that add their own options."""
+"""Paths of whole browsers; commands on the PATH are scripts that add options."""
 DOWNLOADED_SHELLS, DOWNLOADED = "chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome"
-"""Paths of Playwright's downloads, below `~/.cache/ms-playwright`."""
+"""Playwright's downloads, below `~/.cache/ms-playwright`."""
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
@@ -33,13 +33,13 @@ LARGEST_FILE = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """One level of isolation for the browser."""
+    """One level of browser isolation."""
 
     name: str
     namespaces: bool
-    """Bubblewrap: separate network (none), process table, file tree and users."""
+    """Bubblewrap: own network (none), process table, file tree and users."""
     sandbox: bool
-    """Chromium's own sandbox of its renderers."""
+    """Chromium's renderer sandbox."""
 
 
 ISOLATIONS = (
@@ -48,7 +48,7 @@ ISOLATIONS = (
     Isolation(name="bubblewrap alone", namespaces=True, sandbox=False),
     Isolation(name="none", namespaces=False, sandbox=False),
 )
-"""Strongest first; what a machine does not support (usually user namespaces) falls back to the next."""
+"""Best first; unsupported ones (mostly user namespaces) fall back to the next."""
 
 
 class Process:
@@ -60,17 +60,16 @@ class Process:
 
     @property
     def framed(self) -> bool:
-        """Whether frames are drawn on request: headless shells support it, a whole Chromium draws on its own
-        schedule."""
+        """Whether frames are drawn on request: by headless shells, not by a whole Chromium."""
         return self.version.startswith("Headless")
 
     @property
     def alive(self) -> bool:
-        """Whether the pipe to the browser is open."""
+        """Whether the DevTools pipe is open."""
         return not self.pipe.lost
 
     async def end(self) -> None:
-        """Kills the browser with all its children, and reaps it."""
+        """Kills the browser with its children, and reaps it."""
         try:
             await _end(self.pid, wrapped=self.profile is None)
         finally:
@@ -80,8 +79,7 @@ class Process:
 
 
 def find_executable(wanted: Path | None) -> Path:
-    """Path of the browser: a headless shell, else a whole Chromium. Raises BrowserFault, with the packages to
-    install."""
+    """The headless shell, else a whole Chromium. Raises BrowserFault with what to install."""
     if wanted is not None:
         if not os.access(wanted, os.X_OK):
             raise BrowserFault(f"browser.executable is {str(wanted)!r}, which is not an executable file")
@@ -99,19 +97,19 @@ def find_executable(wanted: Path | None) -> Path:
 
 
 def find_whole() -> Path | None:
-    """Path of a whole Chromium; None when none is installed."""
+    """A whole Chromium, without frame control; None if not installed."""
     return next((Path(path) for path in WHOLE if os.access(path, os.X_OK)), None) or _downloaded(DOWNLOADED)
 
 
 def _downloaded(pattern: str) -> Path | None:
-    """Path of the newest of Playwright's downloads that match `pattern`; None when there is none."""
+    """The newest of Playwright's downloads."""
     return max(Path.home().glob(f".cache/ms-playwright/{pattern}"), default=None)
 
 
 async def launch(executable: Path, *, memory_mb: int, fence: Isolation, whole: bool = False) -> Process:
-    """Starts the browser with the isolation `fence`. Raises BrowserFault when it does not start.
+    """Starts the browser with isolation `fence`. Raises BrowserFault when it does not start.
 
-    `whole` enables drawing beyond the viewport, for full-page screenshots.
+    `whole` draws beyond the viewport, for full-page screenshots.
     """
     profile = None if fence.namespaces else _profile()
     command = _command(executable, memory_mb, fence, profile)
@@ -150,7 +148,7 @@ def _command(executable: Path, memory_mb: int, fence: Isolation, profile: Path |
 
 
 def _bubblewrap(executable: Path) -> list[str]:
-    """Bubblewrap command: new namespaces, read-only /usr, and in-memory files that vanish with the process."""
+    """New namespaces, read-only /usr, and in-memory files that vanish with the process."""
     command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr"]
     for link in ("/lib", "/lib64", "/bin"):
         if Path(link).is_symlink():
@@ -173,9 +171,9 @@ def _profile() -> Path:
 
 
 def _spawn(command: list[str], end: socket.socket) -> int:
-    """Starts `command` in a new session, with `end` as descriptors 3 and 4, and discards all output.
+    """Starts `command` in a new session, `end` as descriptors 3 and 4, output discarded.
 
-    Chromium copies the page's console to stderr, with which a page could fill the disk.
+    Chromium copies the page's console to stderr, which could fill the disk.
     """
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     ends = [(os.POSIX_SPAWN_DUP2, end.fileno(), fd) for fd in (3, 4)]
@@ -190,10 +188,10 @@ def _check_installed(command: list[str]) -> None:
 
 
 async def _end(pid: int, *, wrapped: bool) -> None:
-    """Ends a process with all its children and reaps it.
+    """Ends a process with its children and reaps it.
 
-    A bubblewrap whose child ends reaps the child and exits; one that is killed leaves the child to an init that may not
-    reap it. So the children of a wrapped browser are killed first.
+    Bubblewrap reaps a child that ends, then exits; if killed itself, it leaves the child to an init that may not reap.
+    So children of a wrapped browser are killed first.
     """
     if wrapped:
         for child in _children(pid):
@@ -208,7 +206,7 @@ async def _end(pid: int, *, wrapped: bool) -> None:
 
 
 async def _gone(pid: int, patience: float) -> bool:
-    """Waits up to `patience` seconds; returns whether the child process `pid` has ended and is reaped."""
+    """Whether child process `pid` ends, and is reaped, within `patience` seconds."""
     for _ in range(int(patience / 0.01)):
         try:
             if os.waitpid(pid, os.WNOHANG) != (0, 0):

@@ -15,39 +15,38 @@ MOST_LINES = 100
 MOST_REQUESTS = 50
 MOST_DIALOGS = 20
 MOST_NOISE = 500
-"""Number of console lines and exceptions after which they are no longer received."""
+"""Console lines and exceptions after which events are disabled."""
 PATIENCE_S = 0.5
-"""Longest wait in seconds for a page to receive the end of its requests."""
+"""Longest wait for the page to receive its refusals, in seconds."""
 POLICY = "sandbox allow-scripts allow-same-origin allow-modals allow-forms allow-pointer-lock"
 """Content-Security-Policy of every page: neither popups nor downloads."""
 End = Callable[[Outcome, str], None]
 Params = dict[str, Any]
 MIRRORED = ("Script", "Stylesheet", "Font")
-"""Kinds of request that the library mirror serves."""
+"""Request kinds served by a mirror."""
 
 
 class PageMonitor:
-    """Serves the page once and files of the library mirror, refuses all other requests, and records events within
-    limits.
+    """Serves the page once, and the mirror's files; refuses other requests; records events within limits.
 
-    `end` is called when the page must stop: a dialog flood, a crash, or a replaced document.
+    `end` is called when the page must stop: a dialog flood, a crash or a replaced document.
     """
 
     def __init__(self, html: str, url: str, end: End, mirror: Mirror | None = None) -> None:
         self.html, self.url, self.end, self.mirror = html, url, end, mirror
         self.console: list[str] = []
         self.exceptions: list[str] = []
-        """All uncaught exceptions, including rejected promises."""
+        """All uncaught exceptions and rejected promises."""
         self.thrown: list[str] = []
-        """The first exception that was thrown rather than rejected."""
+        """The first exception thrown, not rejected."""
         self.blocked: list[str] = []
         self.flags: set[str] = set()
         self.left_for = ""
-        """The first URL to which the page tried to navigate."""
+        """First URL of an attempted navigation."""
         self.ready = asyncio.Event()
-        """Set when the document's first frame has run."""
+        """Set once the document's first frame has run."""
         self.answers = 0
-        """Number of requests whose end the page has received."""
+        """Requests whose end the page has received."""
         self._open: set[str] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -55,7 +54,7 @@ class PageMonitor:
         self._served = False
 
     def attend(self, session: CdpSession, frame: str) -> None:
-        """Subscribes to events of the target whose main frame is `frame`."""
+        """Subscribes to events of the target with main frame `frame`."""
         self.session, self.frame = session, frame
         for method, handler in (
             ("Fetch.requestPaused", self._request),
@@ -101,21 +100,19 @@ class PageMonitor:
         )
 
     def _ask(self, event: Params) -> None:
-        """Records an open request. The page's process sends this event before the event that its time budget has
-        expired."""
+        """Records an open request; sent by the page's process, so before the event that its time budget expired."""
         self._open.add(event["requestId"])
         self._quiet.clear()
 
     def _heard(self, event: Params) -> None:
-        """Records that the page has received the end of a request."""
+        """Records the end of a request, as received by the page."""
         self.answers += 1
         self._open.discard(event["requestId"])
         if not self._open:
             self._quiet.set()
 
     async def settled(self) -> int:
-        """Waits, within a limit, until no request is open; returns the number of ended requests. The page may then
-        start others."""
+        """Number of ended requests, once none is open or a timeout passed; the last may have led to another."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._quiet.wait()
@@ -133,7 +130,7 @@ class PageMonitor:
             self.blocked.append(f"{kind} {url[:150]}{NOT_MIRRORED if missed else ''}")
 
     def _navigated(self, event: Params) -> None:
-        """Ends a page that replaced its document: blank and blob addresses need no network request."""
+        """Ends a page that replaced its document; blank and blob addresses make no request."""
         frame = event["frame"]
         if frame["id"] == self.frame and self._served and not frame["url"].startswith(self.url):
             self._leave(frame["url"])

@@ -1,8 +1,7 @@
-"""Runs a task's probes on a page: operates it with real input and checks the expected results.
+"""Runs probes on a page: real input, then checks of the expected results.
 
-Probes run in order on one page, each from the state that the previous one left. Each action is followed by one step of
-page time. An expectation is checked immediately and after each of five steps (500 ms of page time), and holds at the
-first check that succeeds.
+Probes run in order on one page, each from the state the previous one left. One step of page time follows each action.
+Expectations are checked at once and after each of five steps (500 ms of page time), until one check succeeds.
 """
 
 import json
@@ -19,7 +18,7 @@ LONGEST_WAIT_MS = 10_000.0
 
 
 class Element(TypedDict):
-    """What the script reports about the first element that a selector matches."""
+    """The script's report on the first element a selector matches."""
 
     x: float
     y: float
@@ -30,18 +29,18 @@ class Element(TypedDict):
 
 
 class Unmet(Exception):
-    """A step could not be done, or an expectation did not hold; the message contains actual and expected values."""
+    """A step failed or an expectation did not hold: what, got, wanted."""
 
 
 class Operator:
-    """Runs the probes of one page."""
+    """Runs one page's probes."""
 
     def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld) -> None:
         self.hands, self.clock, self.world = hands, clock, world
         self._before = b""
 
     async def perform(self, probe: Probe) -> ProbeResult:
-        """Runs the steps in order until one fails."""
+        """Runs the steps until one fails."""
         if any(step.kind == "expect_change" for step in probe.steps):
             self._before = await self.clock.picture()
         for number, step in enumerate(probe.steps, start=1):
@@ -67,8 +66,7 @@ class Operator:
             await self._expect(step)
 
     async def _point(self, step: ProbeStep) -> None:
-        """Moves the mouse to an element; for `click` and `type` clicks it, and for `type` appends text to its
-        content."""
+        """Moves the mouse to an element; clicks it unless hovering; types after its content."""
         found = await self._find(step, bring=True)
         if found is None or not found["visible"]:
             raise Unmet(f"{step.selector!r} {'matches nothing' if found is None else 'is not visible'}")

@@ -1,4 +1,4 @@
-"""Reads the text of `::before` and `::after` with counters resolved, which only the browser's layout contains."""
+"""Reads texts of `::before` and `::after` with counters resolved, available only in the browser's layout."""
 
 import re
 import unicodedata
@@ -14,11 +14,11 @@ Color = tuple[float, float, float, float]
 """Red, green and blue from 0 to 255, alpha from 0 to 1."""
 
 WRITES = re.compile(r"(?<![-\w])content\s*:\s*(?!none|normal|(['\"])\s*\1)|<q\b", re.IGNORECASE)
-"""Signs of pseudo-elements with text; the layout is requested only when one is found."""
+"""Signs of pseudo-elements with text, without which the layout is not requested."""
 STYLES = ("color", "background-color", "opacity", "font-size", "font-weight", "visibility")
 MOST_TEXTS = 500
 TOUCHING = 1.5
-"""Maximum gap in pixels between adjacent pieces of one line."""
+"""Maximum gap between adjacent pieces of a line in pixels."""
 NUMBER = re.compile(r"[\d.]+")
 CLEAR: Color = (0, 0, 0, 0)
 
@@ -33,7 +33,7 @@ class Written:
 
 
 def may_write(html: str) -> bool:
-    """Whether a page's source may have pseudo-elements with text."""
+    """Whether a page may have pseudo-elements with text."""
     return bool(WRITES.search(html))
 
 
@@ -48,7 +48,7 @@ async def read_pseudo(session: CdpSession, canvas: tuple[int, int, int]) -> list
 
 
 def insert(blocks: Sequence[TextBlock], written: Sequence[Written]) -> tuple[TextBlock, ...]:
-    """Inserts each pseudo-element's text next to the block whose line it begins or continues; others are appended."""
+    """Inserts each text next to the block whose line it begins or continues, or at the end."""
     merged = list(blocks)
     for text in written:
         near = (i for i, block in enumerate(merged) if _follow(text, block))
@@ -78,7 +78,7 @@ class _Layout:
                 self.styles.setdefault(node, style)
 
     def texts(self) -> Iterator[Written]:
-        """Texts by pseudo-element and line, with adjacent pieces (such as a counter and a string) joined."""
+        """Texts by pseudo-element and line; adjacent pieces, such as a counter and a string, are joined."""
         held: Written | None = None
         owner = -1
         for node, block in self._pieces():
@@ -119,7 +119,7 @@ class _Layout:
         )
 
     def _fill(self, node: int) -> tuple[int, int, int]:
-        """Colour behind a node: the backgrounds of its ancestors, blended over the canvas."""
+        """Colour behind a node: its ancestors' backgrounds over the canvas."""
         path = []
         while node >= 0:
             style = self.styles.get(node)
@@ -134,7 +134,7 @@ class _Layout:
 
 
 def _color(text: str) -> Color:
-    """Parses a computed colour; transparent for the few forms that are not `rgb()` or `rgba()`."""
+    """A computed colour; transparent for the few forms other than `rgb()` and `rgba()`."""
     if not text.startswith("rgb"):
         return CLEAR
     red, green, blue, *alpha = (float(number) for number in NUMBER.findall(text))

@@ -1,4 +1,4 @@
-"""Passes closed shadow roots, which scripts cannot access, to the isolated world that reads the document."""
+"""Gives closed shadow roots, inaccessible to scripts, to the isolated world that reads the document."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from actors.browser.chromium.cdp import CdpSession
 from actors.browser.chromium.isolated_world import IsolatedWorld
 
 CLOSES = re.compile(r"attachShadow|shadowrootmode", re.IGNORECASE)
-"""Signs of shadow roots in a page's source; the browser is asked for closed ones only when one is found."""
+"""Signs of shadow roots in a page, without which the browser is not queried."""
 MOST_ROOTS = 200
 GIVE = """function(...roots) {
   const hostOf = Object.getOwnPropertyDescriptor(ShadowRoot.prototype, 'host').get;
@@ -21,7 +21,7 @@ def may_close(html: str) -> bool:
 
 
 async def give_closed(session: CdpSession, world: IsolatedWorld) -> None:
-    """Makes the document's closed shadow roots available to the scripts of `world`."""
+    """Makes the document's closed shadow roots available to scripts of `world`."""
     tree = await session.post("DOM.getDocument", depth=-1, pierce=True)
     closed = _closed(tree["root"])[:MOST_ROOTS]
     answers = [session.post("DOM.resolveNode", backendNodeId=node, executionContextId=world.context) for node in closed]

@@ -1,5 +1,4 @@
-"""Detects from a page's source whether it can change after loading, and whether it uses databases or view
-transitions."""
+"""Detects from a page's source whether it can change, and uses databases or view transitions."""
 
 import re
 
@@ -9,24 +8,24 @@ MOVES = re.compile(
     r"|\\|&#|&bsol",
     re.IGNORECASE,
 )
-"""Signs of motion or of hidden motion in the source. A page without them is the same in all screenshots, at the latest
-from the second frame."""
+"""Signs of motion or hidden motion; also of a change by the second screenshot, for features that wait for a first
+frame."""
 
 
 def is_still(html: str) -> bool:
-    """Whether a page has neither scripts nor motion. Uncertain pages count as moving."""
+    """Whether a page has neither script nor motion; uncertain pages may move."""
     return not MOVES.search(html)
 
 
 STORES = re.compile(r"\bindexedDB\b|\bcaches\b")
-"""A page's databases that answer in real time; `localStorage` answers synchronously."""
+"""Databases that answer in real time; `localStorage` is synchronous."""
 
 
 TRANSITIONS = re.compile(r"\bstartViewTransition\b")
 
 
 def has_transitions(html: str) -> bool:
-    """Whether a page may use view transitions, which capture the page before and after a change."""
+    """Whether a page may use view transitions, which capture it before and after a change."""
     return bool(TRANSITIONS.search(html))
 
 
@@ -37,7 +36,7 @@ FRAMES = re.compile(
 
 
 def has_frames(html: str) -> bool:
-    """Whether a page may change from frame to frame, so that fewer frames reduce its work."""
+    """Whether a page may change between frames, so that fewer frames are less work."""
     return bool(FRAMES.search(html))
 
 

@@ -1,4 +1,4 @@
-"""Viewports a page is rendered in: completely in the first, and loaded again for one screenshot in each further one."""
+"""Viewports of a page: fully rendered in the first, loaded again for one screenshot in each other."""
 
 from dataclasses import replace
 
@@ -7,8 +7,7 @@ from rollout.records import Render, View, Viewport
 
 
 def screens(settings: BrowserSettings, viewports: tuple[Viewport, ...]) -> tuple[BrowserSettings, ...]:
-    """Browser settings of each visit; without viewports the settings unchanged. Further visits take only the last
-    screenshot."""
+    """Settings of each visit, unchanged without viewports. Further visits take only the last screenshot."""
     sizes = [{"viewport_width": screen.width, "viewport_height": screen.height} for screen in viewports]
     first, *further = sizes or [{}]
     last = {"shots_ms": settings.shots_ms[-1:], "explore": 0}
@@ -16,7 +15,7 @@ def screens(settings: BrowserSettings, viewports: tuple[Viewport, ...]) -> tuple
 
 
 def with_view(render: Render, seen: Render) -> Render:
-    """Merges the render of a further viewport into a render. The task requires both, so both must be valid."""
+    """Adds a further viewport's render to a render; both must be valid, as the task asks for both."""
     viewport = Viewport(width=seen.viewport[0], height=seen.viewport[1])
     view = View(
         viewport=viewport,

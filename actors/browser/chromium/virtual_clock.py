@@ -1,14 +1,14 @@
-"""Virtual clock of a page: time is paused except for explicit steps, and frames are drawn only on request.
+"""Virtual clock of a page: time stands still between steps, and frames are drawn only on request.
 
-Each rule was added because a page differed between runs without it:
+Without each of these rules, some page differed between runs:
 
-- Time is paused before navigation.
-- Frames get the ticks of virtual time, to the microsecond, because a page's clock is blurred by up to 0.1 ms for all
-  but whole tenths.
-- Drawing stays at tick 1 until the document's first frame has run, because animations begin with that frame: a
-  document that has not drawn yet gets the same tick again.
-- Pictures are taken 7 ms off the grid of round timers, and only when every request of the page has been refused.
-- The number of tasks that may run without time passing is limited.
+- Pause time before navigating.
+- Give frames the ticks of virtual time, to the microsecond: a page's clock is blurred by up to 0.1 ms except at whole
+  tenths.
+- Draw at tick 1 until the document's first frame has run, because animations begin with it: an undrawn document gets
+  the same tick again.
+- Take pictures 7 ms off the grid of round timers, and only when every request of the page has been refused.
+- Limit the tasks that run without time passing.
 """
 
 import asyncio
@@ -27,58 +27,56 @@ FIRST_FRAME_MS = 1.0
 """Frame time of the document's first frame, and of the animations that begin with it."""
 MOST_PRIMING_FRAMES = 400
 SAME_TICK_FRAMES = 20
-"""Number of first frames drawn at the same tick; after them the document may have missed the tick, and later ticks
-follow."""
+"""First frames drawn at one tick; by then the document may have missed it, and later ticks are used."""
 PATIENCE_S = 0.05
-"""Longest wait in seconds for the first frame's event before another frame is drawn."""
+"""Longest wait for a first frame's event before the next frame, in seconds."""
 TICK_MS = 0.001
-"""Minimum time between two frames in milliseconds: a second frame at the same time is dropped."""
+"""Minimum time between frames in milliseconds; a frame at a repeated time is dropped."""
 SETTLE_MS = 0.01
 SETTLES, MOST_SETTLES = 2, 40
-"""Page time in milliseconds for a page to react to a refused request, the number of such steps after each refusal (an
-image's next try takes two event-loop turns), and their maximum."""
+"""Milliseconds of page time for a page to react to a refusal, steps per refusal (an image's next try takes two turns),
+and maximum steps."""
 MOST_TRANSITION_FRAMES = 40
-"""Maximum frames for one view transition to begin, all at the same page time."""
+"""Maximum frames for a view transition to begin, all at one moment."""
 MOST_TRIES = 5
 MOST_ANSWERS = 4
-"""Maximum chained IndexedDB or Cache answers to wait for while page time is frozen, before a picture or after a probe's
-action; one per step while advancing to a picture."""
+"""Maximum chained IndexedDB or Cache answers awaited with page time frozen, before a picture or after a probe's action;
+one per step on the way to a picture."""
 MOST_HEARINGS, HEARINGS = 50, 500
-"""Polls per answer of a store (somewhat over a second), and for all answers of a page."""
+"""Polls per answer of a store (just over a second), and for all of a page's."""
 
 
 class VirtualClock:
-    """Controls virtual time and frames of one target; `now` is page time in milliseconds.
+    """Virtual time and explicit frames of one target; `now` is page time in milliseconds.
 
-    `settled` waits until no request of the page is open, and returns the number of requests that have ended.
+    `settled` waits until no request is open, and returns the number of ended requests.
     """
 
     def __init__(self, settled: Callable[[], Awaitable[int]]) -> None:
         self.now = 0.0
         self.stores: Callable[[], Awaitable[object]] | None = None
-        """Queries the page's stores, for pages that have any: the answer arrives after all answers the page waits
-        for."""
+        """Queries the page's stores, if any; answered after all queries the page waits for."""
         self.transition: Callable[[], Awaitable[object]] | None = None
-        """Returns whether a view transition has yet to begin, for pages that may have one."""
+        """Whether a view transition has yet to begin, for pages that may have one."""
         self.moved = time.monotonic()
-        """Monotonic time when page time last advanced."""
+        """When page time last advanced."""
         self._hearings = HEARINGS
         self._settled, self._answers = settled, 0
         self._base = self._ticks = 0.0
         self._expired = asyncio.Event()
 
     async def start(self, session: CdpSession) -> None:
-        """Pauses time at the epoch; call before navigating."""
+        """Stops time at the epoch; call before navigating."""
         self.session = session
         session.on("Emulation.virtualTimeBudgetExpired", lambda _: self._expired.set())
         answer = await session.post("Emulation.setVirtualTimePolicy", policy="pause", initialVirtualTime=EPOCH_S)
         self._base = float(answer["virtualTimeTicksBase"])
 
     async def prime(self, ready: asyncio.Event) -> bool:
-        """Loads the document and draws until its first frame has run; False when it did not run.
+        """Loads the document and draws until its first frame has run; False if it did not.
 
-        A parser that waits for a script continues only when page time advances after the answer, so page time advances
-        a little before each frame: less than a millisecond in total.
+        A parser waiting for a script continues only when page time advances after the answer, so a little passes before
+        each frame: under a millisecond in total.
         """
         await self._pass(TICK_MS)
         await self._settle()
@@ -99,7 +97,7 @@ class VirtualClock:
         return False
 
     async def picture_at(self, at_ms: float) -> bytes:
-        """PNG at page time `at_ms` plus 7 ms, reached in steps on a fixed grid with a frame drawn between them."""
+        """PNG at page time `at_ms` plus 7 ms, reached in steps on a fixed grid with frames between."""
         goal = at_ms + OFF_GRID_MS
         hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # however often it settles, `goal` is reached exactly
         while self.now < hearing - 0.01:
@@ -113,12 +111,11 @@ class VirtualClock:
         return await self.picture()
 
     async def skip(self, to_ms: float) -> None:
-        """Advances page time to the moment of the picture at `at_ms`, without drawing."""
+        """Advances page time to where the picture at `at_ms` would be taken, without drawing."""
         await self._pass(to_ms + OFF_GRID_MS - self.now)
 
     async def picture(self) -> bytes:
-        """PNG of the current moment. A frame without damage may have no picture: retried slightly later. Raises
-        NoPicture."""
+        """PNG of this moment. Frames without damage may lack one: retried slightly later. Raises NoPicture."""
         for _ in range(MOST_TRIES):
             answer = await self.session.post(
                 "HeadlessExperimental.beginFrame",
@@ -131,14 +128,14 @@ class VirtualClock:
         raise NoPicture(f"{MOST_TRIES} frames at {self.now} ms came without a picture")
 
     async def run(self, ms: float) -> None:
-        """Advances page time by `ms` milliseconds, drawing at every step."""
+        """Advances page time by `ms` milliseconds, drawing each step."""
         goal = self.now + ms
         while self.now < goal - 0.01:
             await self._step(min(STEP_MS, goal - self.now))
             await self.draw()
 
     async def _settle(self) -> None:
-        """Lets the page process all refused requests, and those that follow from them, within limits."""
+        """Lets the page process refused requests and their consequences, within limits."""
         due = 0
         for _ in range(MOST_SETTLES):
             answers = await self._settled()
@@ -150,15 +147,14 @@ class VirtualClock:
             await self._pass(SETTLE_MS)
 
     async def _step(self, ms: float, answers: int = MOST_ANSWERS) -> None:
-        """Advances page time by `ms`, then delivers up to `answers` answers of the page's stores."""
+        """Advances page time, and delivers up to `answers` answers of stores."""
         await self._pass(ms)
         for _ in range(answers):
             if self.stores is not None and not await self._hear(self.stores()):
                 self.stores = None
 
     async def _hear(self, answer: Awaitable[object]) -> bool:
-        """Delivers a store's answer: it arrives in real time, but is processed only when page time advances. False if
-        none came."""
+        """Whether a store's answer came: it arrives in real time, but is processed only when page time advances."""
         waiting = asyncio.ensure_future(answer)
         try:
             for turn in range(min(MOST_HEARINGS, self._hearings)):
@@ -187,7 +183,7 @@ class VirtualClock:
         self.moved = time.monotonic()
 
     async def draw(self) -> None:
-        """Draws the current moment without a picture: processes style, layout and pending input."""
+        """Draws this moment without a picture: processes style, layout and pending input."""
         await self._frame(shown=False)
         if self.transition is not None and not await self._begun(self.transition):
             self.transition = None
@@ -198,7 +194,7 @@ class VirtualClock:
         )
 
     async def _begun(self, waits: Callable[[], Awaitable[object]]) -> bool:
-        """Draws until no view transition waits: transitions capture the page from frames that are shown."""
+        """Draws until no view transition waits: they capture the page from shown frames."""
         try:
             for turn in range(MOST_TRANSITION_FRAMES):
                 if not await waits():
@@ -211,11 +207,10 @@ class VirtualClock:
         return True
 
     def _tick(self) -> float:
-        """Next frame time on the browser's clock; strictly increasing, because a frame with a repeated time is
-        dropped."""
+        """Frame time on the browser's clock, strictly increasing: a frame at a repeated time is dropped."""
         self._ticks = round(max(self._base + self.now, self._ticks + TICK_MS), 3)
         return self._ticks + TICK_MS / 4  # compensates for truncation to whole microseconds
 
 
 class NoPicture(Exception):
-    """The browser draws, but delivers no picture: the browser's fault."""
+    """The browser draws without delivering a picture: its own fault."""

@@ -1,4 +1,4 @@
-"""Renders one page, from an empty browser context to a Render: load, timed screenshots, document snapshot, probes."""
+"""Renders one page, from an empty browser context to a Render: loading, screenshots, snapshot, probes."""
 
 import asyncio
 import hashlib
@@ -32,22 +32,22 @@ LOOK_EVERY_S = 0.25
 DISPOSE_TIMEOUT_S = 3.0
 CRASH_GRACE_S = 0.5
 IDLE_CPU_S = 0.5
-"""CPU seconds below which an unfinished page counts as not run: the slowest benign pages need as much."""
+"""CPU seconds below which an unfinished page has not run; the slowest benign pages need as much."""
 
 
 class Stalled(Exception):
-    """The wall-clock timeout passed before the page used up its CPU budget: the page's fault, or the machine's."""
+    """The wall-clock timeout passed before the CPU budget was used: the page's fault, or the machine's."""
 
     def __init__(self, wall_s: float, cpu_s: float, *, heavy: bool) -> None:
         super().__init__(f"the page was not done after {wall_s:g} s, with {cpu_s:.1f} s of CPU used")
         self.idle = cpu_s < IDLE_CPU_S
-        """Whether the page has hardly run, so that another process must have delayed it."""
+        """Whether the page hardly ran, so another process must have delayed it."""
         self.heavy = heavy and not self.idle
-        """Whether drawing frames took the time."""
+        """Whether frames took the time."""
 
 
 class PageVisit:
-    """One page in its own browser context. Create it, call `render` once, then `leave`."""
+    """One page in its own browser context: create, `render` once, then `leave`."""
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class PageVisit:
         self.detail = ""
         self.shots: list[Shot] = []
         self.blank: list[bool] = []
-        """For each timed screenshot, whether it is blank."""
+        """Whether each timed screenshot is blank."""
         self.last = b""
-        """PNG of the last timed screenshot, taken at the moment of the document snapshot."""
+        """PNG of the last timed screenshot, which shows the snapshot's state."""
         self.reading: Reading | None = None
         self.results: list[ProbeResult] = []
         self.explored: list[ControlTrial] = []
         self.explorer: Explorer | None = None
         self.judged = False
-        """Whether the timed screenshots and the snapshot are complete: later faults cost probes, not validity."""
+        """Whether timed screenshots and snapshot exist: later faults cost probes, not validity."""
         self.effort = CpuUse(browser.pipe)
         self.context = self.frame = ""
         self.session = CdpSession(browser.pipe, "")
@@ -83,11 +83,11 @@ class PageVisit:
 
     @property
     def url(self) -> str:
-        """A secure origin for this page, the same on every render of the page."""
+        """The page's secure origin, the same for each render."""
         return f"https://{self.page.sha256[:12]}.test/"
 
     def end(self, outcome: Outcome, detail: str) -> None:
-        """Stops the page. Only the first reason counts; a page that is already judged stays valid."""
+        """Stops the page. The first reason counts; a judged page stays valid."""
         if self.over.is_set():
             return
         self.over.set()
@@ -96,8 +96,7 @@ class PageVisit:
             self.outcome = outcome
 
     async def render(self, probes: tuple[Probe, ...]) -> None:
-        """Renders the page. Raises BrowserLost, CommandRefused, NoPicture or Stalled, which may be the browser's own
-        fault."""
+        """Raises BrowserLost, CommandRefused, NoPicture or Stalled, which may be the browser's fault."""
         work, watch = asyncio.create_task(self._work(probes)), asyncio.create_task(self._watch())
         over = asyncio.create_task(self.over.wait())
         try:
@@ -112,7 +111,7 @@ class PageVisit:
             await asyncio.gather(work, watch, over, return_exceptions=True)
 
     async def leave(self) -> bool:
-        """Disposes of the browser context, even when the page hangs; False when the browser did not manage it."""
+        """Disposes of the context, even of a hung page; False when the browser could not."""
         pipe = self.browser.pipe
         pipe.forget(self.session.id)
         if not self.context:
@@ -126,7 +125,7 @@ class PageVisit:
         return True
 
     def record(self, probes: tuple[Probe, ...], renderer: str) -> Render:
-        """The Render of everything observed; probes that did not run count as not held."""
+        """The Render of all observations; probes that did not run do not hold."""
         size = (self.settings.viewport_width, self.settings.viewport_height)
         reading: Any = self.reading or {}
         missed = (ProbeResult(name=probe.name, held=False, detail=self.detail) for probe in probes)
@@ -170,7 +169,7 @@ class PageVisit:
             await (self._operate(world, probes) if probes else self._explore(world, self.settings.explore))
 
     async def _look(self) -> None:
-        """Takes the timed screenshots; a page that cannot change is captured once and the screenshot reused."""
+        """Takes the timed screenshots; a page that cannot change is captured once."""
         first, *later = self.settings.shots_ms
         png = await self.clock.picture_at(first)
         self._keep(png, first)
@@ -184,8 +183,7 @@ class PageVisit:
             self._keep(await self.clock.picture_at(at_ms), at_ms)
 
     async def _show_whole(self, world: IsolatedWorld) -> None:
-        """Takes a full-page screenshot of a page taller than the viewport, unless the page has used over half its CPU
-        budget."""
+        """Takes a full-page screenshot of a taller page, unless over half its CPU budget is used."""
         settings, most = self.settings, self.settings.full_page_height or 0
         if not most or self.reading is None or self.effort.cpu_s > settings.cpu_budget_s / 2:
             return
@@ -204,7 +202,7 @@ class PageVisit:
                 self._keep(await self.clock.picture(), round(self.clock.now), probe.name)
 
     async def _explore(self, world: IsolatedWorld, most: int) -> None:
-        """Operates up to `most` controls. Links that leave the page are normal here, and set no `nav_away` flag."""
+        """Operates up to `most` controls. A link that leaves the page is no flag here."""
         flags = set(self.witness.flags)
         self.explorer = Explorer(PageInput(self.session, self.clock), self.clock, world, self.witness)
         async for seen, png in self.explorer.explore(most):
@@ -213,7 +211,7 @@ class PageVisit:
             self.witness.flags -= {"nav_away"} - flags
 
     async def _open(self) -> None:
-        """Opens a context, target and session with all listeners attached, and pauses time."""
+        """A new context, target and session, with listeners attached and time stopped."""
         pipe, settings = self.browser.pipe, self.settings
         await self.effort.start()
         self.context = (await pipe.post("Target.createBrowserContext", {"disposeOnDetach": True}))["browserContextId"]
@@ -236,7 +234,7 @@ class PageVisit:
         await asyncio.gather(*commands)
 
     def _prepare(self, session: CdpSession) -> list[Answer]:
-        """Sends all commands that must precede navigation, without waiting for their answers."""
+        """Sends the commands needed before navigation, all at once."""
         commands = [
             session.post("Page.enable"),
             session.post("Runtime.enable"),
@@ -250,7 +248,7 @@ class PageVisit:
             session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.shims(self.frames_per_s)),
             session.pipe.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": self.context}),
         ]
-        if not self.browser.framed:  # the viewport of a whole browser is smaller than its window
+        if not self.browser.framed:  # a whole browser's viewport is smaller than its window
             size = {"width": self.settings.viewport_width, "height": self.settings.viewport_height}
             commands.append(
                 session.post("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
@@ -275,14 +273,12 @@ class PageVisit:
         )
 
     def _judge_load(self) -> None:
-        """After the first screenshot: exceptions thrown before it make the page invalid; further screenshots are still
-        taken."""
+        """After the first screenshot: exceptions thrown so far make the page invalid; screenshots continue."""
         if self.witness.thrown:
             self.outcome, self.detail = "exception", self.witness.thrown[0]
 
     def _judge_pictures(self) -> None:
-        """After the timed screenshots and the snapshot: checks that the page is not blank, not left, and not too
-        large."""
+        """After screenshots and snapshot: rejects pages that are blank, left or too large."""
         width, height = (self.reading or {"document": (0, 0)})["document"]
         if self.outcome != "ok":
             return
@@ -294,11 +290,11 @@ class PageVisit:
             self.outcome, self.detail = "blank", said
 
     async def _watch(self) -> None:
-        """Ends a page that has used up its CPU budget. Raises Stalled when the wall-clock timeout passes first."""
+        """Ends a page that used up its CPU budget. Raises Stalled on the wall-clock timeout."""
         budget, wall = self.settings.cpu_budget_s, self.settings.wall_s
         while (passed := time.monotonic() - self.started) < wall:
             await asyncio.sleep(LOOK_EVERY_S)
-            if passed < 0.8 * budget:  # threads aside, CPU time cannot exceed wall time
+            if passed < 0.8 * budget:  # CPU time cannot exceed wall time, threads aside
                 continue
             await self.effort.count()
             if self.effort.cpu_s > budget:
@@ -309,8 +305,7 @@ class PageVisit:
         raise Stalled(wall, self.effort.cpu_s, heavy=self._heavy())
 
     def _heavy(self) -> bool:
-        """Whether frames took the time: the GPU process used most of it, or page time is advancing on a page that
-        animates."""
+        """Whether frames took the time: mostly the GPU process's, or page time advances on a page that may animate."""
         now = time.monotonic()
         moving = now - self.clock.moved < (now - self.started) / 2 and has_frames(self.witness.html)
         return self.effort.gpu_s > self.effort.cpu_s / 2 or moving

@@ -1,8 +1,7 @@
-"""Full-page screenshots: scrolls through the page once, then captures it viewport by viewport from the top.
+"""Full-page screenshots: scrolls through the page once, then captures it by viewports from the top.
 
-The captures use an emulated viewport that the page does not observe: it is neither scrolled nor resized, so an element
-as tall as the viewport keeps its height, and a fixed element is drawn once, in the first capture. The browser must have
-been started with `WHOLE_FLAGS`.
+Captures use an emulated viewport unobserved by the page, which is neither scrolled nor resized: elements as tall as the
+viewport keep their height, and fixed ones are drawn once, in the first. Start the browser with `WHOLE_FLAGS`.
 """
 
 import asyncio
@@ -16,11 +15,11 @@ from actors.browser.chromium.scripts import TOOLS
 from actors.browser.chromium.virtual_clock import VirtualClock
 
 LEAST_MORE = 48
-"""Minimum pixels beyond the viewport for a full-page screenshot: a margin or the gap below a canvas is less."""
+"""Minimum pixels beyond the viewport for a picture; margins and the gap below a canvas are less."""
 STOP_MS = 200.0
-"""Page time in each viewport while scrolling down, in milliseconds."""
+"""Page time per viewport while scrolling down, in milliseconds."""
 REST_MS = 1500.0
-"""Page time at the top before the picture in milliseconds, for effects of scrolling to finish."""
+"""Page time at the top before the picture in milliseconds, for scroll effects to finish."""
 REACH = (
     "(() => {"
     + TOOLS
@@ -32,20 +31,20 @@ return JSON.stringify([locked || !moves ? innerHeight : Math.max(innerHeight, ge
   scrollX, scrollY].map(Math.round));
 })()"""
 )
-"""Returns the page's scrollable height, and its scroll position, in CSS pixels."""
+"""The page's scrollable height and its scroll position, in CSS pixels."""
 
 
 class WholePage:
-    """Captures a full-page screenshot up to `most` pixels from the top; the viewport has `size` CSS pixels."""
+    """Captures a page up to `most` pixels from its top; `size` is the viewport in CSS pixels."""
 
     def __init__(self, clock: VirtualClock, world: IsolatedWorld, size: tuple[int, int], most: int) -> None:
         self.clock, self.world, self.most = clock, world, most
         self.width, self.height = size
 
     async def picture(self, first: bytes, *, still: bool) -> tuple[bytes, int] | None:
-        """A PNG and the height of the page, which may exceed the PNG's; None when the viewport shows the whole page.
+        """A PNG and the page's height, which may exceed the PNG's; None if the viewport shows all of it.
 
-        `first` is the PNG of the current viewport. A `still` page is not scrolled through, because nothing can appear.
+        `first` is the current viewport's PNG. A `still` page is not scrolled through: nothing can appear.
         """
         reach, *place = await self._reach()
         if min(reach, self.most) < self.height + LEAST_MORE:
@@ -64,8 +63,7 @@ class WholePage:
         return await asyncio.to_thread(stack, screens, tall), reach
 
     async def _scroll_through(self) -> bytes:
-        """Scrolls down with a stop in each viewport, following a growing page within limits. Returns the PNG of the
-        top."""
+        """Scrolls down viewport by viewport, following a growing page within limits. Returns the PNG of the top."""
         at = 0
         for _ in range(-(-self.most // self.height)):
             reach, *_ = await self._reach()
@@ -94,7 +92,7 @@ class WholePage:
 
 
 def stack(screens: Sequence[bytes], tall: int) -> bytes:
-    """Stacks PNGs of the same size vertically into one PNG, cut off after `tall` pixels."""
+    """Stacks PNGs of one size vertically, cut off after `tall` pixels."""
     from PIL import Image
 
     whole, top = None, 0
