@@ -50,7 +50,7 @@ measurements of itself, unpredictable keys."""
 FREE_TIME = re.compile(
     rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
 )
-"""Signs of what it does not control either without control of frames."""
+"""Signs of what virtual time does not control either when frames are not controlled."""
 PING_TIMEOUT_S = 10.0
 FAULTS = (BrowserLost, CommandRefused, NoPicture, Stalled)
 """Errors that may be the browser's fault; the page is retried."""

@@ -46,7 +46,7 @@ class CriticActor:
     async def judge(
         self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
     ) -> Critique:
-        """See `rollout.ports.Critic`. Raises what any critic raises: some critics alone give no judgment."""
+        """See `rollout.ports.Critic`. Raises what any critic raises: there is no judgment by only some critics."""
         started = time.monotonic()
         try:
             asked = (one.judge(task, page, render, reference, fresh=fresh) for one in self.members.values())

@@ -70,7 +70,7 @@ Find = Callable[[], Awaitable[Address]]
 
 
 class Unanswered(Exception):
-    """A request got no usable answer; a retry may."""
+    """A request got no usable answer; a retry may succeed."""
 
 
 class JudgeClient:

@@ -34,7 +34,7 @@ FONT_PACKAGES = "@fontsource/"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response to a page in place of the network's."""
+    """A file that a page receives from the mirror."""
 
     body: bytes
     media_type: str

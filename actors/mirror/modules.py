@@ -47,7 +47,7 @@ def address(package: str, version: str, path: str) -> str:
 
 
 def reexport(target: str, source: str) -> str:
-    """A module that re-exports everything from the module at `target`, whose text is `source`."""
+    """A module that re-exports everything from the module at `target`, which has the text `source`."""
     default = not is_module(source) or re.search(r"\bexport\s+default\b|\bas\s+default\b", source)
     return f'export * from "{target}";\n' + (f'export {{ default }} from "{target}";\n' if default else "")
 

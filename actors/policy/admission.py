@@ -37,7 +37,7 @@ class Admission:
         self._settled.set()
 
     def shut(self, why: str) -> None:
-        """Refuses all requests, including waiting ones, and drops running completions."""
+        """Refuses all requests, including waiting ones, and marks running completions as dropped."""
         self.why = why
         self.losses += 1
         self._settled.set()

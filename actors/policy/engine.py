@@ -76,7 +76,7 @@ class VLLMPolicy:
             raise EngineFault(f"policy {self.rank} cannot start: {_one_line(error)}") from error
 
     async def stop(self) -> None:
-        """Stops the processes. Safe to call twice, and on a dead engine."""
+        """Stops the processes. Safe to call twice, and on an engine that died."""
         engine, self._engine, self._ticket, self._updating = self._engine, None, "", False
         self.admission.shut("was stopped")
         if engine is not None:
@@ -202,8 +202,9 @@ class VLLMPolicy:
     async def prove_model(self, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
         """Compares engine and learner on weights that both loaded from the same directory.
 
-        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference, 0 when the
-        engine has received other weights since. Raises ModelError when it exceeds `max_gap`.
+        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference, or 0 once
+        the engine has received a learner's weights, after which it cannot be measured. Raises ModelError when it
+        exceeds `max_gap`.
         """
         if not self._as_loaded:
             return 0.0
@@ -326,7 +327,7 @@ class VLLMPolicy:
         return outputs[-1]
 
     async def _within(self, call: Coroutine[Any, Any, T], what: str) -> T:
-        """Result of `call`. Raises EngineFault on a timeout or engine death, during which vLLM would keep waiting."""
+        """Result of `call`. Raises EngineFault on a timeout or when the engine dies; vLLM would keep waiting."""
         task, seconds = asyncio.ensure_future(call), self.settings.call_timeout_s
         try:
             await asyncio.wait({task, self._alive().output_handler}, timeout=seconds, return_when="FIRST_COMPLETED")

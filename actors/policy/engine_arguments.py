@@ -7,7 +7,7 @@ from actors.vllm_environment import backend_of
 
 EXTENSION = "actors.transfer.receiver.WeightsExtension"
 CPU_BLOCK = 32
-"""Tokens per KV-cache block: with vLLM's 128, short prompts shared by siblings would never be cached."""
+"""Tokens per KV-cache block on CPU: with vLLM's 128, short prompts shared by siblings would never be cached."""
 
 
 def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class VirtualClock:
     async def picture_at(self, at_ms: float) -> bytes:
         """PNG at page time `at_ms` plus 7 ms, reached in steps on a fixed grid with frames between."""
         goal = at_ms + OFF_GRID_MS
-        hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # however often it settles, `goal` is reached exactly
+        hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # leaves room to settle: the picture is always at `goal`
         while self.now < hearing - 0.01:
             steps = int((self.now - OFF_GRID_MS + 0.5) // STEP_MS) + 1
             until = min(OFF_GRID_MS + steps * STEP_MS, hearing)

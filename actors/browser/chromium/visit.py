@@ -278,7 +278,7 @@ class PageVisit:
             self.outcome, self.detail = "exception", self.witness.thrown[0]
 
     def _judge_pictures(self) -> None:
-        """After screenshots and snapshot: rejects pages that are blank, left or too large."""
+        """After screenshots and snapshot: rejects pages that are blank, navigate away or are too large."""
         width, height = (self.reading or {"document": (0, 0)})["document"]
         if self.outcome != "ok":
             return
@@ -294,7 +294,7 @@ class PageVisit:
         budget, wall = self.settings.cpu_budget_s, self.settings.wall_s
         while (passed := time.monotonic() - self.started) < wall:
             await asyncio.sleep(LOOK_EVERY_S)
-            if passed < 0.8 * budget:  # CPU time cannot exceed wall time, threads aside
+            if passed < 0.8 * budget:  # CPU time cannot exceed wall time, except with threads
                 continue
             await self.effort.count()
             if self.effort.cpu_s > budget:
@@ -305,7 +305,8 @@ class PageVisit:
         raise Stalled(wall, self.effort.cpu_s, heavy=self._heavy())
 
     def _heavy(self) -> bool:
-        """Whether frames took the time: mostly the GPU process's, or page time advances on a page that may animate."""
+        """Whether frames took the time: the GPU process used over half of it, or page time advances on a page that may
+        animate."""
         now = time.monotonic()
         moving = now - self.clock.moved < (now - self.started) / 2 and has_frames(self.witness.html)
         return self.effort.gpu_s > self.effort.cpu_s / 2 or moving
