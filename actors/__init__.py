@@ -1,1 +1,1 @@
-"""The hands: plain classes around vLLM, Chromium, a critic and a learner rank, hired elsewhere."""
+"""Actor classes around vLLM, Chromium, critics and learner ranks; they do not import Ray."""

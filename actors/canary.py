@@ -1,4 +1,4 @@
-"""The canary: log-probs of a fixed sequence, which say whether an engine computes what the learner does."""
+"""Canary checks: compare an engine's log-probs of a fixed token sequence with the learner's."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ def gap_of(found: Sequence[float], wanted: Sequence[float]) -> float:
 
 
 def check_model(gap: float, max_gap: float, *, model: str, kind: str) -> None:
-    """Raises ModelError when engine and learner, each with the weights it read from `model`, are too far apart."""
+    """Raises ModelError when engine and learner, both loaded from `model`, differ by more than `max_gap` nats."""
     if not gap <= max_gap:
         raise ModelError(
             f"{model}: learner (transformers) and engine (vLLM) differ on this {kind} model by {gap:.2g} nats before "
@@ -21,7 +21,7 @@ def check_model(gap: float, max_gap: float, *, model: str, kind: str) -> None:
 
 
 def check_sync(gap: float, max_gap: float, *, rank: int, version: int) -> None:
-    """Raises SyncError when an engine does not compute what the learner does after a sync."""
+    """Raises SyncError when an engine's canary log-probs differ from the learner's after a weight sync."""
     if not gap <= max_gap:
         raise SyncError(
             f"policy-{rank} does not hold the learner's weights: after sync {version} its log-probs on the canary "

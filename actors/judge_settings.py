@@ -1,4 +1,4 @@
-"""The judge: a multimodal model that a run serves itself, for critics to ask."""
+"""Settings of the judge: a multimodal model that the run serves itself for its critics."""
 
 from pydantic import Field
 
@@ -6,26 +6,26 @@ from rollout.settings import Settings
 
 
 class JudgeSettings(Settings):
-    """vLLM servers of one vision-language model."""
+    """The vLLM servers of one vision-language model."""
 
     model: str = ""
-    """Hugging Face directory of the model on the judges' nodes, which is served as `critic.model`; empty where
-    `critic.base_url` says who is asked."""
+    """Hugging Face directory on the judges' nodes, served as `critic.model`; empty when `critic.base_url` names a
+    server."""
     count: int = Field(default=1, ge=1)
-    """Servers, each an actor's; the critics are shared out among them."""
+    """Servers, one actor each; critics are distributed over them."""
     tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs a server's weights are split over."""
+    """GPUs per server (tensor parallelism)."""
     max_model_len: int | None = Field(default=None, ge=1024)
-    """Tokens a question, its pictures and the answer may have together; None is what the model allows."""
+    """Maximum tokens of question, pictures and answer; None is the model's limit."""
     max_num_seqs: int = Field(default=64, ge=1)
-    """Judgments a server makes at once; more wait their turn."""
+    """Maximum concurrent judgments of a server; more are queued."""
     threads: int = Field(default=1, ge=1)
-    """CPU only: threads a server computes with."""
+    """CPU only: threads per server."""
     kv_cache_gib: float = Field(default=1.0, gt=0.0)
-    """CPU only: memory for keys and values, in GiB."""
+    """CPU only: KV cache in GiB."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
-    """GPU only: share of the memory a server may take."""
+    """GPU only: fraction of the GPU's memory a server may use."""
     start_timeout_s: float = Field(default=600.0, gt=0.0)
-    """Seconds a server may take to load its weights and look at its first picture."""
+    """Timeout in seconds to load the weights and answer about a first picture."""
     call_timeout_s: float = Field(default=120.0, gt=0.0)
-    """Seconds without a sign of health after which a server counts as lost, and is made again."""
+    """Seconds without a successful health check after which a server is restarted."""

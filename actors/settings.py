@@ -1,4 +1,4 @@
-"""The hands: policy engines, browsers and critics."""
+"""Settings of policy engines, browsers and critics."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,138 +11,137 @@ from rollout.settings import Settings
 
 
 class PolicySettings(Settings):
-    """vLLM policy engines."""
+    """The vLLM policy engines."""
 
     engines: int = Field(default=1, ge=1)
-    """Engines, each an actor of its own."""
+    """Engines, one actor each."""
     tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs an engine's weights are split over."""
+    """GPUs per engine (tensor parallelism)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Numbers the engine computes with; `auto` is float32 on CPU and bfloat16 on GPU."""
+    """Data type of the computation; `auto` is float32 on CPU and bfloat16 on GPU."""
     max_model_len: int | None = Field(default=None, ge=16)
-    """Tokens a prompt and its completion may have together; None is what the model allows."""
+    """Maximum tokens of prompt and completion; None is the model's limit."""
     max_num_seqs: int = Field(default=64, ge=1)
-    """Completions an engine writes at once; more wait their turn."""
+    """Maximum concurrent completions of an engine; more are queued."""
     threads: int = Field(default=1, ge=1)
-    """CPU only: threads an engine computes with. They are not pinned, for browsers share the cores."""
+    """CPU only: threads per engine; not pinned, because browsers share the cores."""
     kv_cache_gib: float = Field(default=1.0, gt=0.0)
-    """CPU only: memory for keys and values, in GiB."""
+    """CPU only: KV cache in GiB."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0.0, le=1.0)
-    """GPU only: share of the memory an engine may take; less where the learner lives on the same GPU."""
+    """GPU only: fraction of the GPU's memory an engine may use; lower it when the learner shares the GPU."""
     transfer: Literal["auto", "shared_memory", "gloo", "nccl", "ipc"] = "auto"
-    """How weights come to an engine: as one object through `shared_memory`, a bucket at a time by broadcasts from the
-    learner between CPUs (`gloo`) or whole GPUs (`nccl`), or out of a learner rank's memory on the same GPU (`ipc`).
-    `auto` is `ipc` or `nccl` where `[cluster]` gives engines and learner GPUs for it, else `shared_memory`."""
+    """How weights reach an engine: one object through `shared_memory`, buckets by broadcasts from the learner between
+    CPUs (`gloo`) or whole GPUs (`nccl`), or the memory of a learner rank on the same GPU (`ipc`). `auto` is `ipc` or
+    `nccl` where `[cluster]` gives engines and learner GPUs for it, else `shared_memory`."""
     start_timeout_s: float = Field(default=600.0, gt=0.0)
-    """Seconds an engine may take to start and write its first token."""
+    """Timeout in seconds to start an engine and generate a token."""
     template_arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """Arguments of the model's chat template: `{enable_thinking = false}` for Qwen 3. A template that writes the time
-    is given the same one in every run."""
+    """Arguments of the model's chat template: `{enable_thinking = false}` for Qwen 3. Templates that print the time get
+    the same fixed time in every run."""
     call_timeout_s: float = Field(default=120.0, gt=0.0)
-    """Seconds a ping, a canary or one step of a weight sync may take before the engine counts as lost."""
+    """Timeout in seconds of a ping, a canary check or a step of a weight sync; then the engine counts as lost."""
 
 
 FULL_PAGE_HEIGHT = 4096
-"""Of `browser.full_page_height` where a multimodal critic judges: five screens, and 5,500 tokens of most judges."""
+"""`browser.full_page_height` with a multimodal critic: five screens, or 5,500 tokens of most judges."""
 
 
 class BrowserSettings(Settings):
-    """Headless browsers."""
+    """The headless browsers."""
 
     count: int = Field(default=1, ge=1)
-    """Browsers, each an actor with a Chromium process of its own; one a core."""
+    """Browsers, one actor and Chromium process each; one per core."""
     executable: Path | None = None
-    """Chromium's headless shell; None looks for an installed one."""
+    """Path of Chromium's headless shell; None searches for it."""
     sandbox: Literal["auto", "required"] = "auto"
-    """`auto` takes the best isolation the machine allows, and says so where that is not all of it;
-    `required` refuses to start without namespaces and Chromium's own sandbox."""
+    """`auto` uses the best isolation the machine supports and reports when it is incomplete; `required` refuses to
+    start without namespaces and Chromium's sandbox."""
     viewport_width: int = Field(default=1024, ge=64, le=4096)
-    """In CSS pixels."""
+    """Viewport width in CSS pixels."""
     viewport_height: int = Field(default=768, ge=64, le=4096)
-    """In CSS pixels."""
+    """Viewport height in CSS pixels."""
     full_page_height: int | None = Field(default=None, ge=0, le=16_000)
-    """CSS pixels from the top that one more picture shows of a page taller than the screen, after the page was scrolled
-    through once; 0 takes none. None is 4,096 where a multimodal critic judges, else 0."""
+    """CSS pixels from the top in an extra screenshot of pages taller than the viewport, taken after scrolling through
+    the page once; 0 takes none. None is 4,096 with a multimodal critic, else 0."""
     shots_ms: tuple[int, ...] = Field(default=(0, 1000, 2000), min_length=1, max_length=16)
-    """Page times of the pictures, in milliseconds, rising; nobody waits for them."""
+    """Page times of the screenshots in milliseconds, ascending; virtual, so rendering does not wait for them."""
     probe_shots: bool = False
-    """One more picture after each probe, for reports."""
+    """Takes a screenshot after each probe, for reports."""
     explore: int = Field(default=0, ge=0, le=32)
-    """Controls that are operated on a page without probes, with a picture after each, for multimodal critics."""
+    """Controls to operate on a page without probes, with a screenshot after each, for multimodal critics."""
     cpu_budget_s: float = Field(default=4.0, gt=0.0)
-    """Seconds of CPU a page may use before it counts as hung; the slowest benign pages need half of one."""
+    """CPU seconds after which a page counts as hung; the slowest benign pages need half a second."""
     wall_s: float = Field(default=30.0, gt=0.0)
-    """Seconds a page may take by the wall's clock, on a machine that others keep busy."""
+    """Wall-clock timeout of a page in seconds, for busy machines."""
     mirror: Path | None = None
-    """Folder of libraries and fonts that pages may load from the addresses of public CDNs, as `cluster.mirror build`
-    makes it, on every browser's node; None refuses every request, and tells the policy so."""
+    """Folder of libraries and fonts served at the addresses of public CDNs, from `cluster.mirror build`, on every
+    browser's node. None blocks every request, as stated in the policy's prompt."""
     memory_mb: int = Field(default=1200, ge=256)
-    """Data a browser process may allocate, in MiB (RLIMIT_DATA)."""
+    """Data limit of a browser process in MiB (RLIMIT_DATA)."""
     cache_mb: int = Field(default=1024, ge=0)
-    """MiB of renders kept on disk between runs, those used last; 0 keeps none."""
+    """Size of the render cache in MiB, kept between runs, least recently used renders removed first; 0 disables it."""
     recycle_pages: int = Field(default=1000, ge=1)
-    """Pages after which a browser is replaced by a fresh one."""
+    """Pages after which a browser is restarted."""
 
 
 class CriticSettings(Settings):
-    """One critic."""
+    """Settings of one critic."""
 
     kind: Literal["visual", "http"] = "visual"
-    """`visual` is the embedded reference-based critic; `http` a multimodal model behind an OpenAI-compatible server."""
+    """`visual` is the embedded reference-based critic, `http` a multimodal model behind an OpenAI-compatible server."""
     weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
-    """What its judgment weighs among those of several critics; only the ratio to the others matters."""
+    """Weight in the mean score of several critics; only the ratio matters."""
     base_url: str = ""
-    """`http`: address of the server up to and including its version, such as `http://judge:8000/v1`; a slash or the
-    path of a request at its end is left out, and Azure's may end with `?api-version=…`. Empty where the run serves the
-    judge itself (`judge.model`)."""
+    """`http`: address of the server with its version, such as `http://judge:8000/v1`. Trailing slashes and request
+    paths are removed; Azure's may end with `?api-version=…`. Empty when the run serves the judge (`judge.model`)."""
     model: str = ""
-    """`http`: name of the model at that server."""
+    """`http`: model name at that server."""
     key_env: str = ""
-    """`http`: name of the environment variable that holds the server's key on the critics' nodes; empty for none."""
+    """`http`: environment variable with the server's key on the critics' nodes; empty for none."""
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     """`http`: the judge's sampling temperature."""
     judgments: int = Field(default=1, ge=1, le=16)
-    """`http`: judgments of one page whose mean is its score; each is sampled with a seed of its own. Comparisons are
-    asked once in each order."""
+    """`http`: judgments averaged for a page's score, each with its own seed. Comparisons are requested once in each
+    order."""
     answer_format: Literal["json_schema", "json_object", "text"] = "json_schema"
-    """`http`: how the server is told to answer in JSON; for servers that cannot constrain it, `text`."""
+    """`http`: how JSON answers are requested; `text` for servers without constrained decoding."""
     max_tokens: int = Field(default=1024, ge=64)
-    """`http`: tokens an answer may have, a reasoning model's thought included; one that is cut there is asked for
-    again."""
+    """`http`: maximum tokens of an answer, thoughts included; a truncated answer is requested again."""
     tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """`http`: the parameter that `max_tokens` is sent as."""
+    """`http`: request parameter that carries `max_tokens`."""
     omit: tuple[Literal["temperature", "seed", "max_tokens"], ...] = ()
-    """`http`: parameters that are not sent, for servers that refuse them."""
+    """`http`: parameters not sent, for servers that reject them."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """`http`: further fields of each request, such as `{reasoning_effort = "low"}`."""
+    """`http`: extra fields of each request, such as `{reasoning_effort = "low"}`."""
     max_pictures: int = Field(default=16, ge=1, le=16)
-    """`http`: pictures a request may show, shared by the two pages of a comparison, that of the whole page first; how
-    many were left out is said."""
+    """`http`: maximum pictures per request, shared by both pages of a comparison, full-page screenshot first. The
+    request states how many were left out."""
     one_picture: bool = False
-    """`http`: each picture is sent in a message of its own, for servers that take one a message."""
+    """`http`: sends each picture in its own message, for servers limited to one per message."""
     picture_format: Literal["png", "jpeg", "webp"] = "png"
-    """`http`: format of the pictures."""
+    """`http`: picture format."""
     picture_quality: int = Field(default=90, ge=1, le=100)
-    """`http`: quality of JPEG and WebP."""
+    """`http`: JPEG and WebP quality."""
     picture_side: int = Field(default=8000, ge=64)
-    """`http`: pixels of a picture's longer side; larger ones are scaled down."""
+    """`http`: maximum pixels of a picture's longer side; larger ones are scaled down."""
     picture_mb: float = Field(default=5.0, gt=0.0)
-    """`http`: megabytes a picture may take in a request; larger ones are sent as JPEG, then scaled down."""
+    """`http`: maximum megabytes of a picture; larger ones are sent as JPEG, then scaled down."""
     request_mb: float = Field(default=20.0, gt=0.0)
-    """`http`: megabytes a request may take; its pictures have equal shares."""
+    """`http`: maximum megabytes of a request, shared equally by its pictures."""
     timeout_s: float = Field(default=120.0, gt=0.0)
-    """`http`: seconds one request may be silent."""
+    """`http`: seconds without data after which a request times out."""
     deadline_s: float = Field(default=300.0, gt=0.0)
-    """`http`: seconds a judgment may take, however busy or gone the server is, before it is a fault."""
+    """`http`: deadline of a judgment in seconds, including waits for a busy or unreachable server; then it is a
+    fault."""
     retries: int = Field(default=2, ge=0)
-    """`http`: times a critic is asked again after an answer that is no judgment."""
+    """`http`: retries after answers that are not judgments."""
     in_flight: int = Field(default=32, ge=1)
-    """`http`: requests one critic may have under way; how many it has is found by trying."""
+    """`http`: maximum concurrent requests of one critic; the actual number adapts to the server."""
     hedge_share: float = Field(default=0.05, ge=0.0, le=1.0)
-    """`http`: share of requests that may be sent twice because the first is a straggler."""
+    """`http`: maximum share of requests sent twice because the first is slow."""
     max_total_tokens: int | None = Field(default=None, ge=1)
-    """`http`: tokens this critic may cost in a run, resumes included, its copies taking equal shares; then the run
-    stops in order, and can be resumed once it may cost more."""
+    """`http`: token budget of this critic per run, resumes included, split equally among its copies. When it is spent
+    the run stops cleanly and can be resumed with a larger one."""
 
     @field_validator("base_url")
     @classmethod
@@ -166,40 +165,40 @@ class CriticSettings(Settings):
 
 
 class CriticsSettings(CriticSettings):
-    """The critics of a run: one, or several whose weighted mean counts. What is said of one critic here is said of the
-    first, whose name in records is its kind."""
+    """The critics of a run: one, or several with a weighted mean. Inherited fields configure the first critic; its name
+    in records is its kind."""
 
     count: int = Field(default=1, ge=1)
-    """Critic actors; each asks all critics."""
+    """Critic actors; each runs all critics."""
     also: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], CriticSettings] = Field(
         default_factory=dict
     )
-    """Further critics by name. Each judges every page, a score is the weighted mean of all, and where one gives no
-    judgment there is none: `[critic.also.looks]` with `kind = "visual"` and `weight = 0.5`."""
+    """Further critics by name, such as `[critic.also.looks]` with `kind = "visual"` and `weight = 0.5`. Each judges
+    every page and the score is the weighted mean; if one gives no judgment, there is none."""
     drift_every: int = Field(default=0, ge=0)
-    """Steps between two judgments of a fixed set of pages, which are compared with the run's first; 0 for none."""
+    """Steps between judgments of a fixed page set, compared with the run's first; 0 for none."""
     drift_limit: float = Field(default=0.05, gt=0.0, lt=1.0)
-    """Mean difference of the scores of that set from which on the judge has drifted, and the report says so. It should
-    be more than the judge's own noise, which `cluster.calibrate` measures."""
+    """Mean score difference on that set from which the report states drift. Set it above the judge's noise, which
+    `cluster.calibrate` measures."""
 
     @property
     def members(self) -> dict[str, CriticSettings]:
-        """All critics by name, the first one first."""
+        """All critics by name, the first critic first."""
         return {self.kind: self, **self.also}
 
     @property
     def served(self) -> list[CriticSettings]:
-        """Those who ask a judge that the run serves itself: HTTP critics without an address."""
+        """HTTP critics without an address, which use the run's own judge."""
         return [one for one in self.members.values() if one.kind == "http" and not one.base_url]
 
     @property
     def served_as(self) -> str:
-        """The name of the model that the run serves; empty where it serves none."""
+        """Name of the model that the run serves; empty for none."""
         return next((one.model for one in self.served), "")
 
     @property
     def at_once(self) -> int:
-        """Judgments that one actor works on at once, as far as its servers allow."""
+        """Concurrent judgments of one actor, limited by its servers."""
         return min((judge.in_flight for judge in self.members.values() if judge.kind == "http"), default=1)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What an engine's processes are given: environment variables, and weights in shared memory."""
+"""Environment variables of vLLM processes, and temporary weight files in shared memory."""
 
 import math
 import os
@@ -15,12 +15,12 @@ SHARED_FOLDER = Path("/dev/shm")
 
 
 def backend_of(settings: PolicySettings) -> str:
-    """How weights come to an engine; one that nobody has decided for takes them from any learner, anywhere."""
+    """Weight-transfer back end of an engine; unresolved `auto` is `shared_memory`, which works with any learner."""
     return "shared_memory" if settings.transfer == "auto" else settings.transfer
 
 
 def variables(settings: PolicySettings | JudgeSettings) -> dict[str, str]:
-    """What vLLM reads from the environment, here and in the processes it starts."""
+    """Environment variables for vLLM in this process and its children."""
     shares_memory = isinstance(settings, PolicySettings) and settings.transfer == "ipc"
     return {
         "VLLM_NO_USAGE_STATS": "1",
@@ -28,18 +28,18 @@ def variables(settings: PolicySettings | JudgeSettings) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(math.ceil(settings.start_timeout_s)),
         "OMP_NUM_THREADS": str(settings.threads),
-        # Threads that spin for each other on cores they share are ten times slower than one thread alone.
+        # Spinning threads on shared cores are ten times slower than a single thread.
         "OMP_WAIT_POLICY": "passive",
-        # Left to itself vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
+        # By default vLLM pins one thread to each core but the last: on two cores, every engine to core 0.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        # Handles of the learner's memory travel pickled; nobody but the learner can send any.
+        # Handles of the learner's memory are pickled in transit; only the learner can send them.
         **({"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"} if shares_memory else {}),
     }
 
 
 @contextmanager
 def environment(variables: dict[str, str]) -> Iterator[None]:
-    """Environment variables for as long as the block runs, and for the processes it starts."""
+    """Sets environment variables for the block and the processes it starts."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -52,7 +52,7 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def shared_file(blob: bytes, rank: int) -> Iterator[Path]:
-    """A file in shared memory that holds `blob` for as long as the block runs. Raises StorageFault."""
+    """A shared-memory file that contains `blob` during the block. Raises StorageFault when it does not fit."""
     folder = SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())
     path = folder / f"relook-weights-{os.getpid()}-{rank}.safetensors"
     try:

@@ -1,4 +1,4 @@
-"""Renders on disk, by the hash of all that they depend on: what a browser has shown once, no run shows again."""
+"""Render cache on disk, keyed by the hash of everything a render depends on, shared between runs."""
 
 import ast
 import hashlib
@@ -18,26 +18,26 @@ from rollout.records import Render, Shot
 logger = logging.getLogger(__name__)
 
 FLEETING = ("timeout", "crash", "too_heavy", "too_large")
-"""Outcomes that are not kept: they depend on the machine, but for the last, which is found without a browser."""
+"""Outcomes not cached: they depend on the machine, except the last, which needs no browser."""
 KEPT_SHARE = 0.8
-"""Of its bound, what a folder keeps once it has grown beyond it."""
+"""Fraction of its maximum size to which a full folder is trimmed."""
 RENDER = TypeAdapter(Render)
 
 
 class RenderCache:
-    """A folder of renders: a JSON file each, and their pictures by content. Safe to share between browsers.
+    """Renders as JSON files, with their pictures by content hash. Safe to share between browsers.
 
-    `put` turns PNG bytes into what `Shot.picture` holds. Without a folder, or with no room, nothing is kept.
+    `put` converts PNG bytes to `Shot.picture`. Without a folder or size, nothing is cached.
     """
 
     def __init__(self, folder: Path | None, largest_mb: int, put: Callable[[bytes], Any]) -> None:
         self.folder = folder if largest_mb > 0 else None
         self.largest, self.put = largest_mb << 20, put
         self._written = self.largest
-        """Bytes since the folder was last measured; as if full at first, so that every start measures it."""
+        """Bytes written since the last measurement; initially the maximum, so that every start measures the folder."""
 
     def find(self, *depends: object) -> Render | None:
-        """The render of what it depends on; None for one that was never kept, or cannot be read any more."""
+        """The render for a key; None if missing or unreadable."""
         if self.folder is None:
             return None
         path = self._path(self.folder, depends)
@@ -53,7 +53,7 @@ class RenderCache:
         return replace(render, shots=shots, seconds=0.0, cpu_seconds=0.0)
 
     def keep(self, render: Render, pictures: dict[str, bytes], *depends: object) -> None:
-        """Keeps a render with its pictures by their hashes. A disk that takes no more costs time, not the render."""
+        """Stores a render with its pictures by hash. A full disk loses only the cache entry."""
         if self.folder is None or render.outcome in FLEETING or "nondeterministic" in render.flags:
             return
         bare = replace(render, shots=tuple(replace(shot, picture=None) for shot in render.shots))
@@ -78,7 +78,7 @@ class RenderCache:
         return png
 
     def _trim(self, folder: Path) -> None:
-        """What was not used for longest goes first, until the folder is within its bound."""
+        """Deletes the least recently used files until the folder is small enough."""
         self._written = 0
         files = sorted(_files(folder))
         total = sum(size for _, size, _ in files)
@@ -101,7 +101,7 @@ class RenderCache:
 
 
 def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """When each was last used, its bytes, and where it is. Others may remove what we list."""
+    """Last use, bytes and path of each file; skips files deleted meanwhile."""
     for path in folder.rglob("*"):
         try:
             status = path.stat()
@@ -112,7 +112,7 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
 
 
 def code_hash(package: Path, importers: Sequence[Path]) -> str:
-    """Hash of the sources of all modules of a package that some files import, at any depth."""
+    """Hash of the sources of a package's modules that `importers` import, at any depth."""
     waiting, sources = list[str](), dict[str, bytes]()
     for importer in importers:
         waiting += _imports(importer.read_bytes(), package.name)
@@ -120,7 +120,7 @@ def code_hash(package: Path, importers: Sequence[Path]) -> str:
         name = waiting.pop()
         path = package.parent.joinpath(*name.split("."))
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in sources or not path.is_file():  # A name that a module defines is no module.
+        if name in sources or not path.is_file():  # A name defined in a module, not a module.
             continue
         sources[name] = path.read_bytes()
         waiting += _imports(sources[name], package.name)
@@ -128,7 +128,7 @@ def code_hash(package: Path, importers: Sequence[Path]) -> str:
 
 
 def _imports(source: bytes, package: str) -> Iterator[str]:
-    """Absolute names of what a source imports from a package: modules, and names that these define."""
+    """Absolute names imported from a package: modules, and names defined in them."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

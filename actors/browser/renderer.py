@@ -1,4 +1,4 @@
-"""The renderer: Chromium's headless shell, or else a whole Chromium, one page at a time, the same pixels every time."""
+"""The renderer: pages in Chromium's headless shell, else a whole Chromium, with reproducible pixels."""
 
 import asyncio
 import hashlib
@@ -27,11 +27,11 @@ from rollout.records import Page, Probe, Render, Viewport
 logger = logging.getLogger(__name__)
 
 FRAMES, FREE = "frames-8", "free-4"
-"""The two engines; they count up when the same page may come out differently: part of every cache key."""
+"""The two engines' versions, increased when a page may render differently; part of every cache key."""
 _HERE = Path(__file__)
 JUDGING = code_hash(Path(str(reward.__file__)).parent, [_HERE, *sorted(_HERE.with_name("chromium").glob("*.py"))])
-"""The version of the code that gives flags and finds blank pages: part of the cache key. What is kept of a page that
-counts as blank cannot be judged by another rule, for such a page is not operated."""
+"""Hash of the code for flags and blank pages: part of the cache key. Changed rules cannot judge a cached blank page
+again, because such a page is not operated."""
 GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
     FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
@@ -45,15 +45,15 @@ REAL_TIME = re.compile(
     rf"|{STORES.pattern}",
     re.IGNORECASE,
 )
-"""Signs of what page time does not hold: threads of the page's own, the GPU's emulation, media, databases, what the
-browser measures of itself, keys that must not be predictable."""
+"""Signs of what virtual time does not control: worker threads, GPU emulation, media, databases, the browser's
+measurements of itself, unpredictable keys."""
 FREE_TIME = re.compile(
     rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
 )
-"""Signs of what it does not hold either where frames are not ours."""
+"""Signs of what virtual time does not control either when frames are not controlled."""
 PING_TIMEOUT_S = 10.0
 FAULTS = (BrowserLost, CommandRefused, NoPicture, Stalled)
-"""What one page may see by the browser's own fault, and is tried again for."""
+"""Errors that may be the browser's fault; the page is retried."""
 CANARY = Page(
     html="<!doctype html><title>Canary</title><body style='margin:40px;background:#fdf6e3'>"
     "<h1 style='color:#268bd2'>The canary sings</h1><div style='width:300px;height:200px;background:#d33682'></div>"
@@ -61,10 +61,10 @@ CANARY = Page(
 
 
 class ChromiumRenderer:
-    """Renders untrusted pages: cut off from network and files, on page time, each in a browser context of its own.
+    """Renders untrusted pages without network and files, on virtual time, each in its own browser context.
 
-    `put` turns PNG bytes into what `Shot.picture` holds. `cache` is a folder of renders that need no browser.
-    Raises SettingsError where `settings.mirror` is no mirror.
+    `put` converts PNG bytes to `Shot.picture`. `cache` is the render cache's folder. Raises SettingsError when
+    `settings.mirror` is not a mirror.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ChromiumRenderer:
         self.mirror = Mirror(settings.mirror) if settings.mirror is not None else None
         self._cache = RenderCache(cache, settings.cache_mb, put)
         self.name = ""
-        """Engine, browser build and font set; known once started."""
+        """Engine, browser build and fonts; empty before the start."""
         self._browser: Process | None = None
         self._fence: Isolation | None = None
         self._stopped = False
@@ -84,18 +84,18 @@ class ChromiumRenderer:
         self._news: list[str] = []
 
     async def start(self) -> None:
-        """Launches the browser and shows it the canary. Raises BrowserFault."""
+        """Launches the browser and renders the canary page. Raises BrowserFault."""
         self._stopped = False
         async with self._turn:
             await self._ready()
 
     async def stop(self) -> None:
-        """Ends the browser, and a page in work with a BrowserFault. `start` would begin again."""
+        """Stops the browser; a running render raises BrowserFault. `start` restarts it."""
         self._stopped = True
         await self._drop(self._browser)
 
     async def ping(self) -> str:
-        """The renderer's name, from a browser that answers; one that died is replaced. Raises BrowserFault."""
+        """Health check; returns the renderer's name. Replaces a dead browser. Raises BrowserFault."""
         browser = self._browser
         if browser is None or not browser.alive:
             async with self._turn:
@@ -107,12 +107,12 @@ class ChromiumRenderer:
         return self.name
 
     def news(self) -> tuple[str, ...]:
-        """Browsers lost and replaced since this was last asked, and a portable engine, for a person."""
+        """Messages since the last call: lost browsers, and a portable engine."""
         news, self._news = self._news, []
         return tuple(news)
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
-        """See `rollout.ports.Renderer`. Raises BrowserFault when the browser is lost twice over one page."""
+        """See `rollout.ports.Renderer`. Raises BrowserFault when the browser is lost twice on one page."""
         if page.html is None:
             raise ValueError("a page without html cannot be rendered")
         async with self._turn:
@@ -132,7 +132,7 @@ class ChromiumRenderer:
 
     @property
     def _looks(self) -> tuple[object, ...]:
-        """The settings that pictures depend on."""
+        """Settings that screenshots depend on."""
         settings = self.settings
         operated = settings.probe_shots, settings.explore
         mirror = () if self.mirror is None else (self.mirror.hash,)
@@ -142,7 +142,7 @@ class ChromiumRenderer:
     async def _proven(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, pictures: dict[str, bytes]
     ) -> Render:
-        """A page that may run in real time is shown twice, and is marked where its pictures differ."""
+        """Renders a page, twice if it may run in real time, and flags differing screenshots as nondeterministic."""
 
         def put(png: bytes) -> Any:
             pictures[hashlib.sha256(png).hexdigest()] = png
@@ -160,7 +160,8 @@ class ChromiumRenderer:
     async def _render(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, put: Callable[[bytes], Any]
     ) -> Render:
-        """A page that is too heavy for all of its frames is shown with few, and marked: a faster machine shows all."""
+        """Renders a page. One too heavy for all frames is rendered with few and flagged, because a faster machine
+        renders all."""
         if len((page.html or "").encode("utf-8", "replace")) > LARGEST_HTML:
             return Render(
                 page_sha256=page.sha256,
@@ -182,8 +183,8 @@ class ChromiumRenderer:
         put: Callable[[bytes], Any],
         frames_per_s: int,
     ) -> Render:
-        """What ends in a crash or a stall is tried again on a fresh browser, which has just shown its canary:
-        what happens there too is the page's doing, unless it hardly ran."""
+        """Renders a page, retrying a crash or stall on a new browser that has just rendered its canary. A second
+        failure is the page's fault, unless the page hardly ran."""
         try:
             render = await self._show(await self._ready(), page, probes, settings, put, frames_per_s)
             if render.outcome != "crash":
@@ -217,7 +218,8 @@ class ChromiumRenderer:
         put: Callable[[bytes], Any],
         frames_per_s: int = FRAMES_PER_S,
     ) -> Render:
-        """One page in this browser, which is dropped when anything but the page went wrong, or may still draw."""
+        """Renders a page in this browser, which is dropped after errors other than the page's, or when it may still
+        draw."""
         visit = PageVisit(browser, page, settings, put, frames_per_s, self.mirror)
         self._pages += 1
         try:
@@ -237,7 +239,7 @@ class ChromiumRenderer:
             await browser.end()
 
     async def _ready(self) -> Process:
-        """A browser that has shown its canary and has not shown too many pages."""
+        """A browser that rendered its canary and is below the page limit."""
         browser = self._browser
         if browser is not None and browser.alive and self._pages < self.settings.recycle_pages:
             return browser
@@ -255,7 +257,7 @@ class ChromiumRenderer:
         return browser
 
     def _introduce(self, browser: Process) -> None:
-        """The log says once which engine runs, and what it guarantees; where that is not all, it is news."""
+        """Sets the name, logs the engine and its guarantees once, and reports weaker guarantees."""
         engine = FRAMES if browser.framed else FREE
         if not self.name.startswith(engine):
             said = f"engine {engine} ({browser.version}): {GUARANTEES[engine]}"
@@ -264,7 +266,7 @@ class ChromiumRenderer:
         self.name = f"{engine}/{browser.version}/{fonts_hash()[:12]}"
 
     async def _sing(self, browser: Process) -> None:
-        """The canary must render, and as it did before."""
+        """Self-test: the canary must render, with the same pixels as before. Raises BrowserFault."""
         try:
             render = await self._show(browser, CANARY, (), self.settings.model_copy(update={"explore": 0}), bytes)
         except FAULTS as error:
@@ -281,7 +283,7 @@ class ChromiumRenderer:
         raise BrowserFault(f"a known page {fault} in {browser.version}: this browser cannot be trusted with scores")
 
     async def _launch(self) -> Process:
-        """Behind the best fence this machine allows, which is remembered."""
+        """Launches with the best isolation this machine supports, and reuses that later."""
         executable = find_executable(self.settings.executable)
         fences = ISOLATIONS[:1] if self.settings.sandbox == "required" else ISOLATIONS
         memory_mb, whole, faults = self.settings.memory_mb, bool(self.settings.full_page_height), list[str]()
@@ -299,12 +301,12 @@ class ChromiumRenderer:
 
 
 def timed(render: Render) -> tuple[str, ...]:
-    """The hashes of the pictures taken at page times."""
+    """Hashes of the screenshots taken at page times."""
     return tuple(shot.sha256 for shot in render.shots if not shot.label)
 
 
 def fonts_hash() -> str:
-    """Hash of the installed fonts' names and sizes: with others, the same page has other pixels."""
+    """Hash of installed fonts' names and sizes; other fonts give other pixels."""
     files = (path for folder in FONT_FOLDERS for path in Path(folder).rglob("*") if path.is_file())
     listing = sorted(f"{path} {path.stat().st_size}" for path in files)
     return hashlib.sha256("\n".join(listing).encode()).hexdigest()

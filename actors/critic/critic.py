@@ -1,4 +1,4 @@
-"""The critic actors: they fetch the pixels and judge, by themselves or with a multimodal model's help."""
+"""Critic actors: fetch screenshots and judge them, embedded or with a multimodal model."""
 
 import asyncio
 import base64
@@ -31,11 +31,11 @@ ASKED_WITH = (
     *("base_url", "model", "temperature", "judgments", "answer_format", "max_tokens", "omit", "extra_body"),
     *("max_pictures", "one_picture", "picture_format", "picture_quality", "picture_side", "picture_mb", "request_mb"),
 )
-"""Settings that decide what a judge is asked."""
+"""Settings that change the question to a judge: part of the cache key."""
 
 
 class VisualCriticActor:
-    """The embedded critic at work. `fetch` turns what `Shot.picture` holds into PNG bytes."""
+    """The embedded critic. `fetch` converts `Shot.picture` to PNG bytes."""
 
     def __init__(self, fetch: Fetch = bytes) -> None:
         self.fetch = fetch
@@ -44,28 +44,28 @@ class VisualCriticActor:
     async def judge(
         self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
     ) -> Critique:
-        """See `rollout.ports.Critic`. Raises CriticFault for a task without a reference page that renders."""
+        """See `rollout.ports.Critic`. Raises CriticFault when the task has no reference page that renders."""
         if reference is None or not reference.valid:
             got = "none" if reference is None else f"one that ends in {reference.outcome!r} ({reference.detail})"
             raise CriticFault(f"task {task.id}: the visual critic needs a reference page that renders, got {got}")
         return await asyncio.to_thread(self._judge, task, page, render, reference)
 
     async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
-        """See `rollout.ports.Critic`: the page that is nearer to the reference, whichever is shown first."""
+        """See `rollout.ports.Critic`: prefers the page closer to the reference, in any order."""
         before, after = await asyncio.gather(*(self.judge(task, *shown, reference) for shown in (old, new)))
         better: Preference = "tie" if after.score == before.score else "new" if after.score > before.score else "old"
         return Comparison(answers=(better, better), judge=JUDGE, seconds=before.seconds + after.seconds)
 
     async def ping(self) -> str:
-        """Who judges here."""
+        """Name of the judge."""
         return JUDGE
 
     def news(self) -> tuple[str, ...]:
-        """There is none."""
+        """Empty: the embedded critic reports no events."""
         return ()
 
     async def stop(self) -> None:
-        """There is nothing to end."""
+        """Does nothing: there are no connections."""
 
     def _judge(self, task: Task, page: Page, render: Render, reference: Render) -> Critique:
         started = time.monotonic()
@@ -76,16 +76,16 @@ class VisualCriticActor:
         return replace(together(critiques), seconds=time.monotonic() - started)
 
     def _pictures(self, task: Task, render: Render) -> tuple[bytes, ...]:
-        """The PNGs of the timed shots."""
+        """The PNGs of the timed shots, which have no label."""
         timed = [shot for shot in render.shots if not shot.label]
         fetched = fetch_all(task, render, timed, self.fetch)
         return tuple(fetched[shot.sha256] for shot in timed)
 
 
 class HttpCriticActor:
-    """A multimodal model asked over HTTP. `cache` is a folder of judgments that need not be asked for again.
+    """Judges pages with a multimodal model over HTTP. `cache` is a folder of judgments.
 
-    A page whose renderer flagged it is judged like any other: what a judge sees decides, not what we suspect.
+    Flagged pages are judged like others: what the judge sees decides, not our suspicion.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class HttpCriticActor:
         copies: int = 1,
         find: Find | None = None,
     ) -> None:
-        """`cost`, `copies` and `find`: see `actors.judge_api.client`."""
+        """For `cost`, `copies` and `find`, see `actors.judge_api.client`."""
         self.settings, self.fetch = settings, fetch
         self.endpoint = JudgeClient(settings, cost, copies, find)
         self._cache = JudgmentCache(cache)
@@ -106,9 +106,10 @@ class HttpCriticActor:
     async def judge(
         self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
     ) -> Critique:
-        """See `rollout.ports.Critic`; the reference is not needed. Equal questions at once are asked once.
+        """See `rollout.ports.Critic`; the reference is unused. Equal concurrent requests are sent once.
 
-        Raises CriticFault when no judgment is to be had: never a score that the judge did not give. Raises BudgetSpent.
+        Raises CriticFault when there is no judgment, never returning a score the judge did not give. Raises
+        BudgetSpent.
         """
         if fresh:
             return await self._ask_about(task, page, render)
@@ -121,7 +122,7 @@ class HttpCriticActor:
         return await asyncio.shield(asked)
 
     async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
-        """See `rollout.ports.Critic`; the reference is not needed. Raises CriticFault, or BudgetSpent."""
+        """See `rollout.ports.Critic`; the reference is unused. Raises CriticFault or BudgetSpent."""
         started = time.monotonic()
         asked = await gather_or_cancel(self._prefer(task, old, new), self._prefer(task, new, old))
         (oldest_first, paid), (newest_first, paid_too) = asked
@@ -136,17 +137,17 @@ class HttpCriticActor:
         )
 
     async def ping(self) -> str:
-        """Who judges here. Raises SettingsError for a key that is missing or refused, CriticFault for no answer."""
+        """The judge's name. Raises SettingsError for a missing or rejected key, CriticFault for no answer."""
         await self.endpoint.check()
         return self.settings.model
 
     def news(self) -> tuple[str, ...]:
-        """When the server went away and came back since this was last asked, for a person."""
+        """Messages since the last call about outages, recoveries and refusals of the server."""
         news, self.endpoint.news = self.endpoint.news, []
         return tuple(news)
 
     async def stop(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         await self.endpoint.close()
 
     async def _judge(self, key: str, task: Task, page: Page, render: Render) -> Critique:
@@ -158,7 +159,7 @@ class HttpCriticActor:
         return replace(known, seconds=time.monotonic() - started)
 
     async def _ask_about(self, task: Task, page: Page, render: Render) -> Critique:
-        """As many judgments as are wanted; one that is not to be had spoils them all."""
+        """Averages the configured number of judgments; one failure fails all."""
         started = time.monotonic()
         most = self.settings.max_pictures
         urls = await self._urls(task, render, rubric.shown(render, most))
@@ -170,7 +171,7 @@ class HttpCriticActor:
         return replace(self._critique(judged), seconds=time.monotonic() - started)
 
     async def _prefer(self, task: Task, first: RenderedPage, second: RenderedPage) -> tuple[pairs.Better, int]:
-        """Which of two pages the judge prefers, shown in this order, and the tokens that took."""
+        """The judge's preference between two pages in this order, and its tokens."""
         key = self._key(pairs.VERSION, pairs.messages(task, first, second, lambda shot: shot.sha256))
         known = await asyncio.to_thread(self._cache.find_better, key)
         if known is not None:
@@ -184,7 +185,7 @@ class HttpCriticActor:
         return better, tokens
 
     def _critique(self, judged: Sequence[tuple[Judgment, int]]) -> Critique:
-        """The mean of the judgments, in the words of the one that is nearest to it."""
+        """Mean score, with the feedback of the judgment closest to it."""
         judgments = [judgment for judgment, _ in judged]
         score = fmean(judgment.score for judgment in judgments)
         nearest = min(judgments, key=lambda judgment: (not judgment.feedback, abs(judgment.score - score)))
@@ -217,13 +218,13 @@ class HttpCriticActor:
         return body | settings.extra_body
 
     def _key(self, version: str, question: list[dict[str, Any]]) -> str:
-        """Hash of all that an answer depends on; screenshots are in the question by their own hashes."""
+        """Hash of all that an answer depends on; screenshots enter by their hashes."""
         settings = self.settings
         asked = [version, question, [getattr(settings, name) for name in ASKED_WITH]]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     async def _urls(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
-        """Data URIs of screenshots, by content hash, in the format and size of the settings."""
+        """Data URIs of screenshots by content hash, in the settings' format and size."""
         return await asyncio.to_thread(self._encoded, task, render, shots)
 
     def _encoded(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
@@ -238,11 +239,11 @@ class HttpCriticActor:
     def _forget(self, key: str, done: "asyncio.Task[Critique]") -> None:
         del self._asked[key]
         if not done.cancelled():
-            done.exception()  # a fault that nobody waits for any more is no news
+            done.exception()  # retrieved, or asyncio would warn about a judgment no longer awaited
 
 
 def fetch_all(task: Task, render: Render, shots: Sequence[Shot], fetch: Fetch) -> dict[str, bytes]:
-    """The PNGs of some shots by content hash; equal pictures are fetched once."""
+    """PNGs of shots by content hash, each fetched once. Raises CriticFault for pictures not kept."""
     if any(shot.picture is None for shot in shots):
         raise CriticFault(f"task {task.id}: the pictures of page {render.page_sha256[:12]} were not kept")
     fetched: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""All critics of a run in one actor: one that is asked alone, or several whose weighted mean counts."""
+"""Critic ensemble: all critics of a run in one actor, combined by a weighted mean."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ Member = VisualCriticActor | HttpCriticActor
 
 
 class CriticActor:
-    """Asks every critic of the settings; the judgment of one alone is passed on as it is."""
+    """Runs every critic of the settings; a single critic's judgment is returned unchanged."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class CriticActor:
         ledger: Path | None = None,
         find: Find | None = None,
     ) -> None:
-        """`cache` is the folder of judgments that need not be paid for again, `ledger` the file of what was paid.
+        """`cache` is the folder of judgments, `ledger` the usage file.
 
-        `find` says where the judge is that the run serves, for critics without an address.
+        `find` returns the address of the run's own judge, for critics without one.
         """
         self.ledger = UsageLedger(ledger)
         self.weights = {name: judge.weight for name, judge in settings.members.items()}
@@ -46,7 +46,7 @@ class CriticActor:
     async def judge(
         self, task: Task, page: Page, render: Render, reference: Render | None, *, fresh: bool = False
     ) -> Critique:
-        """See `rollout.ports.Critic`. What one critic raises is raised: there is no judgment by some of them."""
+        """See `rollout.ports.Critic`. Raises what any critic raises: there is no judgment by only some critics."""
         started = time.monotonic()
         try:
             asked = (one.judge(task, page, render, reference, fresh=fresh) for one in self.members.values())
@@ -58,7 +58,7 @@ class CriticActor:
         return replace(mean_of(judged, self.weights), seconds=time.monotonic() - started)
 
     async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
-        """See `rollout.ports.Critic`. What one critic raises is raised."""
+        """See `rollout.ports.Critic`. Raises what any critic raises."""
         started = time.monotonic()
         try:
             asked = (one.compare(task, old, new, reference) for one in self.members.values())
@@ -70,15 +70,15 @@ class CriticActor:
         return replace(vote_of(compared, self.weights), seconds=time.monotonic() - started)
 
     async def ping(self) -> str:
-        """Who judges here. Raises what a critic raises that cannot judge."""
+        """Names of all judges, joined. Raises what a critic raises that cannot judge."""
         return JOINED.join([await one.ping() for one in self.members.values()])
 
     def news(self) -> tuple[str, ...]:
-        """What critics lost and found again since this was last asked, for a person."""
+        """Messages of all critics since the last call about outages, recoveries and refusals."""
         return tuple(words for one in self.members.values() for words in one.news())
 
     async def stop(self) -> None:
-        """Ends all connections, and writes down what was asked for and not waited for."""
+        """Closes all connections and saves the usage of abandoned requests."""
         for one in self.members.values():
             await one.stop()
         await asyncio.to_thread(self.ledger.save)

@@ -1,4 +1,4 @@
-"""Judgments on disk, by the hash of all that they depend on: what was judged once is not paid for again."""
+"""Judgment cache on disk: equal requests are not paid for twice."""
 
 import json
 import logging
@@ -17,26 +17,26 @@ KNOWN: dict[str, Better] = {better: better for better in ANSWERS.values()}
 
 
 class JudgmentCache:
-    """A folder of critiques and of preferences, one JSON file a question. Safe to share between processes."""
+    """Critiques and preferences, one JSON file per request. Safe to share between processes."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def find(self, key: str) -> Critique | None:
-        """The critique of a question, at no cost; None for one never asked, or a file that cannot be read."""
+        """The critique of a request, at 0 tokens; None if missing or unreadable."""
         return self._read(key, _critique)
 
     def keep(self, key: str, critique: Critique) -> None:
-        """Writes aside and renames. A disk that takes no more costs money, not the judgment."""
+        """Stores a critique atomically. A full disk loses only the cache entry."""
         row = {name: getattr(critique, name) for name in Critique.__dataclass_fields__ if name != "members"}
         self._write(key, {**row, "parts": dict(critique.parts)})
 
     def find_better(self, key: str) -> Better | None:
-        """Which page was preferred; None for a pair never asked about, or a file that cannot be read."""
+        """The preferred page; None if missing or unreadable."""
         return self._read(key, lambda row: KNOWN[row["better"]])
 
     def keep_better(self, key: str, better: Better) -> None:
-        """Remembers which page was preferred; see `keep`."""
+        """Stores the preferred page; see `keep`."""
         self._write(key, {"better": better})
 
     def _read(self, key: str, read: Callable[[dict[str, Any]], Kept]) -> Kept | None:

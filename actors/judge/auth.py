@@ -1,6 +1,6 @@
-"""The door of a judge's server: vLLM guards its key-protected paths, this shuts all others but the health check.
+"""Access control for a judge's server: vLLM protects `/v1/…` by key; all other paths but the health check are blocked.
 
-Loaded by vLLM's server itself (`--middleware`), which would run a model for anybody who knows `/invocations`.
+Loaded by vLLM's server (`--middleware`), which would otherwise run the model for any client of `/invocations`.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,7 +13,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class AuthMiddleware:
-    """ASGI middleware: `/v1/…`, which wants the key, and `/health`; 404 for all else."""
+    """ASGI middleware: passes `/v1/…` (needs the key) and `/health`, answers 404 otherwise."""
 
     def __init__(self, app: App) -> None:
         self.app = app

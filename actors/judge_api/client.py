@@ -1,8 +1,8 @@
-"""An OpenAI-compatible endpoint asked with patience.
+"""Client of an OpenAI-compatible judge server, with retries, hedging and a deadline.
 
-A server that is busy or gone is waited for until the deadline, and looked for again where it may have moved. An answer
-that is no judgment is asked for again a few times, in other words. A request that the server will never take is an
-error at once that says what to set.
+Busy or unreachable servers are retried until the deadline, at a new address if they may move. Answers that are not
+judgments are requested again a few times in other words. A request the server will never accept raises an error at once
+that names the setting to change.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ from rollout.errors import AnswerFault, BudgetSpent, CriticFault, RelookError, S
 Read = TypeVar("Read")
 
 BUSY = frozenset({408, 409, 425, 429, 503, 529})
-"""Statuses that ask us to come back later."""
+"""HTTP statuses that ask to retry later."""
 BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 20.0
 LONGEST_REST_S = 120.0
-"""The longest Retry-After that is obeyed."""
+"""Longest Retry-After obeyed, in seconds."""
 SHORTEST_HEDGE_S = 1.0
 HEDGE_FACTOR = 2.0
-"""A request is a straggler once it has taken this many times what 95 % of the recent ones took."""
+"""A request is slow after this multiple of the 95th percentile of recent latencies."""
 KNOWN = 20
-"""Answers that must be timed before stragglers are recognised."""
+"""Latencies measured before slow requests are detected."""
 TOKENS_PER_PICTURE = 1000
-"""Counted for a picture where the server does not say what a request cost."""
+"""Estimated tokens of a picture, for servers that report no usage."""
 AWAY = 2
-"""Requests without an answer in a row that make a server's absence news."""
+"""Consecutive unanswered requests that are reported as an outage."""
 SHOWN = 200
 
 
@@ -49,32 +49,32 @@ REFUSED = frozenset({401, 403})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a server is, such as `http://judge:8000/v1`."""
+    """Address of a server, such as `http://judge:8000/v1`."""
 
     url: str
     key: str = field(default="", repr=False)
-    """What opens it; empty where none is wanted."""
+    """API key; empty for none."""
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with every request."""
+        """Headers of every request."""
         return key_headers(self.url, self.key)
 
     def at(self, path: str) -> str:
-        """Where a request goes."""
+        """URL of a request."""
         return request_url(self.url, path)
 
 
 Find = Callable[[], Awaitable[Address]]
-"""Says where a server is now. Raises CriticFault while it is nowhere."""
+"""Returns a server's current address. Raises CriticFault while it has none."""
 
 
 class Unanswered(Exception):
-    """There was no answer this time; another request may get one."""
+    """A request got no usable answer; a retry may succeed."""
 
 
 class JudgeClient:
-    """One server, one model. Use it from one event loop."""
+    """Client of one model at one server, for one event loop."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class JudgeClient:
         copies: int = 1,
         find: Find | None = None,
     ) -> None:
-        """`cost` is what was counted before, and is added to; `copies` endpoints share `max_total_tokens`.
+        """`cost` is the usage so far, updated in place; `copies` clients share `max_total_tokens`.
 
-        `find` says where the server is that has no `base_url`, for it may move whenever it does not answer.
+        `find` looks up the server without a `base_url`, which may move whenever it does not answer.
         """
         self.settings, self.copies, self._find = settings, copies, find
         self.name = settings.base_url or f"the judge {settings.model}"
@@ -101,10 +101,10 @@ class JudgeClient:
         self._served = False
         self._told: set[str] = set()
         self.news: list[str] = []
-        """When the server went away and came back, and what it refuses, for a person."""
+        """Messages about outages, recoveries and refusals of the server."""
 
     async def check(self) -> None:
-        """Raises SettingsError for a missing or refused key, CriticFault when nobody answers at the address."""
+        """Raises SettingsError for a missing or rejected key, CriticFault when the server cannot be reached."""
         address = await self._where()
         if self.settings.key_env and not address.key:
             raise SettingsError(f"critic.key_env: the environment of this node has no {self.settings.key_env}")
@@ -120,9 +120,9 @@ class JudgeClient:
             )
 
     async def ask(self, body: dict[str, Any], read: Callable[[str], Read]) -> tuple[Read, int]:
-        """What `read` makes of the answer to a chat request, and the tokens it cost.
+        """Sends a chat request with retries. Returns what `read` parses from the answer, and the tokens.
 
-        Raises CriticFault, or BudgetSpent for a request that may not be paid for any more.
+        Raises CriticFault, or BudgetSpent when the token budget is spent.
         """
         last: Exception | None = None
         asked = body
@@ -138,12 +138,12 @@ class JudgeClient:
                         last, unread = fault, unread + 1
                         if unread > self.settings.retries:
                             raise
-                        # The same question, with the same seed, would have the same answer.
+                        # Same question and seed give the same answer.
                         asked = again(body, fault.hint, unread)
                     except Unanswered as fault:
                         last = fault
                     tries += 1
-                    # Full jitter: clients that failed together must not come back together.
+                    # Full jitter, so that clients that failed together do not retry together.
                     rest = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(tries, 10))
                     await asyncio.sleep(self._draw.uniform(0.0, rest))
                     self.cost["retries"] += 1
@@ -154,13 +154,13 @@ class JudgeClient:
             ) from last
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
 
     async def _hedged(self, body: dict[str, Any]) -> Any:
-        """One answer; a straggler is asked a second time, and whichever answers first counts."""
+        """One answer; a slow request is sent twice and the first answer counts."""
         turns = [await self.gate.enter()]
         running = {asyncio.create_task(self._send(body, turns[0]))}
         try:
@@ -182,7 +182,7 @@ class JudgeClient:
                 turn.end("void")
 
     async def _send(self, body: dict[str, Any], turn: RequestSlot) -> Any:
-        """One request: the decoded answer. Raises Unanswered, AnswerFault or CriticFault."""
+        """Sends one request, returns the decoded answer. Raises Unanswered, AnswerFault or CriticFault."""
         self._budget()
         self.cost["requests"] += 1
         try:
@@ -201,7 +201,7 @@ class JudgeClient:
         return answer
 
     def _unheard(self, why: str) -> None:
-        """A request got no answer. One is no news, for any network loses one now and then."""
+        """Counts an unanswered request; a single one is normal and not reported."""
         self._silent += 1
         self._silent_since = self._silent_since if self._silent > 1 else self.gate.now()
         if self._silent == AWAY:
@@ -214,7 +214,7 @@ class JudgeClient:
         self._silent = 0
 
     def _sift(self, response: httpx.Response, turn: RequestSlot) -> Any:
-        """The JSON of a good response; tells the gate how the others ended."""
+        """JSON of a good response; raises for others. Reports the outcome to the limiter."""
         status, said, answer = response.status_code, response.text, None
         if status == 200:
             answer = self._decoded(response, turn)
@@ -257,9 +257,9 @@ class JudgeClient:
             raise AnswerFault(f"the response is not JSON: {self._plain(response.text)}") from error
 
     def _refused(self, error: RelookError) -> RelookError:
-        """The error for a refusal that asking again cannot mend; a person is told once of those that stop no run.
+        """The error for a refusal that a retry cannot fix; kinds that do not stop the run are reported once.
 
-        A server that took requests before is not set up wrongly: what it refuses now is a fault.
+        After earlier successes the settings are correct, so a refusal is a CriticFault.
         """
         fault = CriticFault(str(error)) if self._served and isinstance(error, SettingsError) else error
         if isinstance(fault, CriticFault) and (kind := str(fault).partition(": ")[0]) not in self._told:
@@ -276,13 +276,13 @@ class JudgeClient:
             )
 
     def _patience(self) -> float | None:
-        """Seconds after which a request is a straggler; None while nobody can tell."""
+        """Seconds after which a request is slow; None until enough latencies are measured."""
         if len(self._took) < KNOWN or not self.settings.hedge_share:
             return None
         return max(SHORTEST_HEDGE_S, HEDGE_FACTOR * sorted(self._took)[int(0.95 * len(self._took))])
 
     def _hedge(self) -> RequestSlot | None:
-        """A turn for a second request, where the share of those is not used up and the server has room."""
+        """A slot for a second request, if the hedge share and the server have room."""
         if self.cost["hedges"] >= self.settings.hedge_share * self.cost["requests"]:
             return None
         turn = self.gate.try_enter()
@@ -298,7 +298,7 @@ class JudgeClient:
         return self._address
 
     def _forget(self) -> None:
-        """The address of a server that may move is asked for again."""
+        """Discards an address that may change, so that it is looked up again."""
         if self._find is not None:
             self._address = None
 
@@ -306,7 +306,7 @@ class JudgeClient:
         if self._client is None:
             most, timeout_s = 2 * self.settings.in_flight, self.settings.timeout_s
             self._client = httpx.AsyncClient(
-                # No proxy is between us and a judge of our own, or one on this machine.
+                # The run's own judge, or one on this machine, needs no proxy.
                 trust_env=self._find is None and not is_local(self.settings.base_url),
                 timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
                 limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
@@ -314,13 +314,13 @@ class JudgeClient:
         return self._client
 
     def _plain(self, text: str) -> str:
-        """Words of a server, short and without the key, should it repeat it."""
+        """Server message, shortened and with the key masked."""
         text = " ".join(text.split())[:SHOWN]
         return text.replace(self._key, "***") if self._key else text
 
 
 def _cost(answer: Any, body: dict[str, Any]) -> int:
-    """Tokens of one request: as the server counts them, or about as many."""
+    """Tokens of one request: the server's count, or an estimate."""
     told = tokens(answer)
     if told is not None:
         return told
@@ -330,7 +330,7 @@ def _cost(answer: Any, body: dict[str, Any]) -> int:
 
 
 def _retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for: a number or a date; 0 for anything else."""
+    """Seconds from a Retry-After header (a number or a date); 0 for anything else."""
     try:
         return max(0.0, float(value))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Decides when a request may go to a server that others use too: how many at once, and none while it rests."""
+"""Adaptive concurrency limiter (AIMD) with a circuit breaker, for a shared server."""
 
 import asyncio
 import time
@@ -7,49 +7,49 @@ from collections.abc import Callable
 from typing import Literal
 
 News = Literal["answered", "busy", "down", "void"]
-"""How a request ended: with any answer, with a plea to slow down, without an answer, or called off by us."""
+"""Outcome of a request: any answer, asked to slow down, no answer, or cancelled by the client."""
 
 START = 8.0
-"""Requests at once before anything is known."""
+"""Initial concurrency limit."""
 TRIP = 5
-"""Requests in a row without an answer after which the server counts as gone."""
+"""Consecutive unanswered requests that open the circuit breaker."""
 FIRST_REST_S, LONGEST_REST_S = 0.5, 30.0
 
 
 class RequestSlot:
-    """The right to have one request under way; given back once, however often that is said."""
+    """Permission for one request in flight; further `end` calls have no effect."""
 
     def __init__(self, gate: "ConcurrencyLimiter") -> None:
         self.gate, self.started = gate, gate.now()
         self._over = False
 
     def end(self, news: News, rest_s: float = 0.0) -> None:
-        """Says how the request ended, and for how long the server asked to be left alone."""
+        """Reports the outcome, and the pause in seconds that the server asked for."""
         if not self._over:
             self._over = True
             self.gate.leave(self.started, news, rest_s)
 
 
 class ConcurrencyLimiter:
-    """Lets requests through: additive increase on answers, multiplicative decrease on pleas, a circuit breaker.
+    """Limits requests: additive increase on answers, multiplicative decrease on overload, a circuit breaker.
 
-    A server that seems gone is left alone for a while, then tried with one request at a time until one is answered.
-    Whoever waits here loses nothing: no request fails because the gate is shut.
+    An unreachable server gets no requests during a cool-down, then one at a time until an answer. Waiting requests
+    never fail.
     """
 
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
         self.most, self.now = most, now
         self.limit = min(START, float(most))
-        """Requests that may run at once; its whole part counts."""
+        """Maximum concurrent requests, rounded down."""
         self.running = 0
         self.trips = 0
-        """Times in a row that the server was found gone."""
+        """Consecutive openings of the circuit breaker."""
         self._failures = 0
         self._rest_until = self._slowed_at = self._tripped_at = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> RequestSlot:
-        """Waits for a turn and takes it."""
+        """Waits for a slot and takes it."""
         while (taken := self.try_enter()) is None:
             call = asyncio.get_running_loop().create_future()
             self._waiting.append(call)
@@ -57,7 +57,7 @@ class ConcurrencyLimiter:
             try:
                 await asyncio.wait({call}, timeout=max(0.001, rest) if rest > 0 else None)
             except asyncio.CancelledError:
-                self._wake()  # the call may have been meant for somebody who still waits
+                self._wake()  # passes the wake-up on, as it may have been meant for another waiter
                 raise
             finally:
                 if call in self._waiting:
@@ -65,7 +65,7 @@ class ConcurrencyLimiter:
         return taken
 
     def try_enter(self) -> RequestSlot | None:
-        """Takes a turn if there is one at once."""
+        """Takes a slot if one is free."""
         room = 1 if self._failures >= TRIP else int(self.limit)
         if self.now() < self._rest_until or self.running >= room:
             return None
@@ -73,7 +73,7 @@ class ConcurrencyLimiter:
         return RequestSlot(self)
 
     def leave(self, started: float, news: News, rest_s: float = 0.0) -> None:
-        """Takes a turn back: the request that began at `started` ended so."""
+        """Releases the slot of a request begun at `started`."""
         self.running -= 1
         if news == "answered":
             self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
@@ -88,7 +88,7 @@ class ConcurrencyLimiter:
         self._wake()
 
     def _slow(self, started: float) -> None:
-        """One cut for all requests that were under way together."""
+        """Halves the limit once for all requests in flight together."""
         if started > self._slowed_at:
             self.limit = max(1.0, self.limit / 2.0)
             self._slowed_at = self.now()
@@ -100,7 +100,7 @@ class ConcurrencyLimiter:
         self._rest_until = max(self._rest_until, self._tripped_at + rest)
 
     def _wake(self) -> None:
-        """As many as may go now look again; those shut out by a rest have a timer of their own."""
+        """Wakes waiters up to the free slots; waiters in a cool-down have their own timeout."""
         room = max(1, int(self.limit) - self.running)
         while self._waiting and room:
             call = self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""What a judge's server means when it refuses a request: what to set, and whether asking again can help."""
+"""Classifies refusals of a judge's server: which setting to change, and whether a retry helps."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ PARAMETERS = {
     "response_format": 'set critic.answer_format = "json_object" or "text"',
     "json_schema": 'set critic.answer_format = "json_object" or "text"',
 }
-"""What to set when a server does not take a parameter."""
+"""What to set when a server rejects a parameter."""
 NAMED = re.compile(rf"(?<!\w)(?:{'|'.join(PARAMETERS)})(?!\w)")
 PICTURES = re.compile(r"\b(?:image|picture)", re.IGNORECASE)
 TOO_MUCH = re.compile(r"too (?:large|many|big)|at most|exceed|maximum|only (?:one|1|supports)|limit", re.IGNORECASE)
@@ -26,20 +26,20 @@ QUOTA = re.compile(
     re.IGNORECASE,
 )
 FOR_A_WHILE = re.compile(r"per.?(?:minute|second)|retry.?(?:delay|after|in)\b|try again in", re.IGNORECASE)
-"""A quota of some minutes, which is waited for."""
+"""Signs of a short rate limit, which is waited for."""
 
 
 def is_spent(status: int, said: str, waits: bool) -> bool:
-    """Whether a refusal says that the account's quota is used up; `waits` is whether it names a time to wait."""
+    """Whether a refusal means a used-up quota; `waits` if the response names a retry time."""
     if status == 402:
         return True
     return status in (400, 403, 429) and QUOTA.search(said) is not None and not waits and not FOR_A_WHILE.search(said)
 
 
 def refusal(status: int, said: str, location: str, name: str, model: str) -> RelookError:
-    """The error for a request that the server at `name` will not take, in one line that says what to set.
+    """The error for a refused request, in one line with the setting to change.
 
-    SettingsError for what is wrong with every request, CriticFault for what may be wrong with this one alone.
+    SettingsError if every request is affected, CriticFault if maybe only this one.
     """
     head = f"{model} does not take this request, status {status}: {said}"
     if 300 <= status < 400:
@@ -67,7 +67,7 @@ def spent(status: int, said: str, model: str) -> BudgetSpent:
 
 
 def error_within(answer: Any) -> tuple[int, str] | None:
-    """The status and words of an error that came with status 200; status 0 where it has none of its own."""
+    """Status and message of an error in a 200 response; status 0 if it has none."""
     choice = next(iter(answer.get("choices") or ()), None) if isinstance(answer, dict) else None
     holders = [one for one in (answer, choice) if isinstance(one, dict)]
     error = next((one["error"] for one in holders if one.get("error")), None)

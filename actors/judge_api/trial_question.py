@@ -1,4 +1,4 @@
-"""One real question to a judge, before anything depends on it: a tiny page, with all that a run's questions have."""
+"""Start-up test of a judge: one question about a tiny page, with everything a run's questions contain."""
 
 import hashlib
 import os
@@ -16,9 +16,9 @@ from rollout.errors import CriticFault, SettingsError
 from rollout.records import Page, Render, Shot, Task
 
 SIDE = 64
-"""Pixels of the test page's picture."""
+"""Side of the test page's picture in pixels."""
 PATIENCE_S = 60.0
-"""How long a busy server is waited for."""
+"""Longest wait for a busy server in seconds."""
 SHOWN_MODELS = 5
 HINT_TIMEOUT_S = 10.0
 
@@ -28,17 +28,17 @@ PAGE = Page(html="<!doctype html><title>Page 1</title><body style='background:#2
 
 
 def render() -> Render:
-    """What the page looks like."""
+    """The render of the test page."""
     png = square("#268bd2", SIDE)
     shot = Shot(at_ms=0, sha256=hashlib.sha256(png).hexdigest(), width=SIDE, height=SIDE, picture=png)
     return Render(page_sha256=PAGE.sha256, outcome="ok", shots=(shot,))
 
 
 async def ask_judge(settings: CriticSettings) -> None:
-    """Asks the judge at an address for one judgment.
+    """Requests one judgment from the configured judge.
 
-    Raises SettingsError for a judge that gives none, with the server's words and what to set; CriticFault when no
-    server answers at the address.
+    Raises SettingsError, with the server's message and what to set, when there is none; CriticFault when no server
+    answers.
     """
     quick = {"judgments": 1, "deadline_s": min(PATIENCE_S, settings.deadline_s), "retries": 1}
     critic = HttpCriticActor(settings.model_copy(update=quick))
@@ -46,7 +46,7 @@ async def ask_judge(settings: CriticSettings) -> None:
         await critic.ping()
         await critic.judge(TASK, PAGE, render(), None, fresh=True)
     except (CriticFault, SettingsError) as fault:
-        elsewhere = re.search(r"status 40[45]", str(fault))  # an address or a model that the server may name
+        elsewhere = re.search(r"status 40[45]", str(fault))  # wrong address or model name; the server may list them
         if "cannot be reached" in str(fault) or (isinstance(fault, SettingsError) and not elsewhere):
             raise
         url = request_url(settings.base_url, "/chat/completions")
@@ -57,7 +57,7 @@ async def ask_judge(settings: CriticSettings) -> None:
 
 
 async def advise(settings: CriticSettings, fault: str) -> str:
-    """What to set, as far as the fault and the server's list of models tell."""
+    """What to set, judging by the fault and the server's models."""
     found = re.search(r"status (\d+)", fault)
     status = int(found[1]) if found else 0
     if status in (401, 403):
@@ -72,7 +72,7 @@ async def advise(settings: CriticSettings, fault: str) -> str:
 
 
 async def _whereabouts(settings: CriticSettings) -> str:
-    """Whether the address or the model's name is wrong."""
+    """Whether the address or the model name is wrong."""
     models = await _models(settings, settings.base_url)
     if models:
         if settings.model in models:
@@ -89,7 +89,7 @@ async def _whereabouts(settings: CriticSettings) -> str:
 
 
 async def _models(settings: CriticSettings, base_url: str) -> list[str] | None:
-    """The models that a server lists; None where there is no list."""
+    """Model names the server lists; None without a list."""
     key = os.environ.get(settings.key_env, "") if settings.key_env else ""
     try:
         async with httpx.AsyncClient(timeout=HINT_TIMEOUT_S, trust_env=not is_local(base_url)) as client:

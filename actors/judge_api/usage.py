@@ -1,4 +1,4 @@
-"""What critics cost: judgments, requests and tokens, counted on disk so that restarts and resumes forget nothing."""
+"""Usage of critics (judgments, requests, tokens), on disk across restarts and resumes."""
 
 import json
 import logging
@@ -12,25 +12,25 @@ from rollout.files import atomic_write
 
 logger = logging.getLogger(__name__)
 COUNTED = ("judgments", "comparisons", "requests", "retries", "hedges", "tokens")
-"""What is counted: pages judged and compared without the help of a cache, then what that took. `retries` are requests
-beyond the first of a question, `hedges` those that doubled a straggler."""
+"""Pages judged and compared without the cache, then the cost. `retries` are requests after a question's first, `hedges`
+duplicates of slow ones."""
 
 
 class UsageLedger:
-    """The accounts of one critic actor, by the name of the critic that was asked. Safe to save from several threads."""
+    """Usage counters of one critic actor, by critic name. Safe to save from several threads."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Goes on from the file at `path`; None keeps nothing beyond this process."""
+        """Continues from the file at `path`; None counts in memory only."""
         self.path = path
         self.accounts = read(path) if path is not None else {}
         self._lock = threading.Lock()
 
     def account(self, name: str) -> Counter[str]:
-        """The counts of one critic: add to them, then `save`."""
+        """Counters of one critic; call `save` after adding to them."""
         return self.accounts.setdefault(name, Counter())
 
     def save(self) -> None:
-        """Writes aside and renames. A disk that takes no more costs the count, not the judgment."""
+        """Writes the counters atomically. A full disk loses only the counts."""
         if self.path is None or not self.accounts:
             return
         with self._lock:
@@ -42,12 +42,12 @@ class UsageLedger:
 
 
 def read(path: Path) -> dict[str, Counter[str]]:
-    """The accounts in a file, by critic; none where there is no file."""
+    """Counters in a file by critic; empty without a file."""
     if not path.exists():
         return {}
     return {name: Counter(counts) for name, counts in json.loads(path.read_bytes()).items()}
 
 
 def total(paths: Iterable[Path]) -> Counter[str]:
-    """What all critics in some files have cost together."""
+    """Summed counters of all critics in several files."""
     return sum((counts for path in paths for counts in read(path).values()), Counter())

@@ -1,1 +1,1 @@
-"""The learner rank."""
+"""The learner rank actor."""

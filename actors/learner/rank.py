@@ -1,4 +1,4 @@
-"""One learner rank: the engine in a process of its own, on threads that were chosen on purpose."""
+"""The learner rank actor: one learner engine in its own process, with a configured number of threads."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class LearnerRank:
-    """A rank of the learner. Every rank is asked everything; rank 0's answer counts."""
+    """One learner rank. Every call goes to all ranks; rank 0's result counts."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class LearnerRank:
         template_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Loads the Hugging Face directory `model` and waits for the other ranks at `init_method`."""
-        # Threads that spin long for each other take the cores from those they wait for, where cores are shared.
+        # On shared cores, long spinning takes CPU time from the threads it waits for.
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
         import torch
 
         from learner.engine import Engine
 
-        # Ray sets OMP_NUM_THREADS to the actor's CPUs, which are what it reserves, not what it may use.
+        # Ray sets OMP_NUM_THREADS to the actor's reserved CPUs, not to the threads it may use.
         torch.set_num_threads(settings.threads)
         self.size = 0
         self.rank, self.host = rank, urlsplit(init_method).hostname or "127.0.0.1"
@@ -54,10 +54,10 @@ class LearnerRank:
         logger.info("learner rank %d of %d holds %s", rank, world_size, model)
 
     def ping(self) -> None:
-        """Answers once the rank is ready."""
+        """Health check: returns once the rank is ready."""
 
     def get_version(self) -> int:
-        """Updates made so far."""
+        """Number of updates so far."""
         return self.engine.version
 
     def update(self, batch: Batch) -> Update:
@@ -71,13 +71,13 @@ class LearnerRank:
         return blob
 
     def weights_size(self) -> int:
-        """Bytes that `weights` gave last."""
+        """Bytes that the last call of `weights` returned."""
         return self.size
 
     def send_weights(self, version: int, transfer: str, line: Any, workers: int, patience_s: float) -> int:
         """Sends this rank's part of the weights to every engine of `line`. Returns the bytes of all weights.
 
-        A failure is an EngineFault, after which the next call meets the engines anew; a LearnerFault is for good.
+        Raises EngineFault, after which the next call reconnects, or LearnerFault, which is permanent.
         """
         from actors.transfer.sender import Sender, Source
 
@@ -110,7 +110,7 @@ class LearnerRank:
         self.engine.export(path)
 
     def stop(self) -> None:
-        """Leaves the engines and the other ranks."""
+        """Disconnects from the engines and the other ranks."""
         if self._sender is not None:
             self._sender.close()
         self.engine.close()

@@ -1,1 +1,1 @@
-"""The library mirror: what pages may load instead of the network, answered under the addresses of public CDNs."""
+"""The library mirror: libraries and fonts served to pages under the addresses of public CDNs."""

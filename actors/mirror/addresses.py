@@ -1,4 +1,4 @@
-"""CDN addresses: which file of which npm package a URL asks for. Pure; knows no mirror."""
+"""Parses CDN URLs into files of npm packages, without reference to a mirror."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,16 +8,16 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRequest:
-    """One file of one package. Example: `Wanted(package="three", version="0.128.0", paths=("build/three.min.js",))`."""
+    """One file of one package. Example: `FileRequest(package="d3", version="7.9.0", paths=("dist/d3.min.js",))`."""
 
     package: str
-    """npm name, scope included."""
+    """npm name, including the scope."""
     version: str = ""
     """An exact version, a range such as `3` or `^4.1`, or empty for the newest."""
     paths: tuple[str, ...] = ()
-    """Files that would do, best first, relative to the package; empty for the package's own browser entry."""
+    """Acceptable files, best first, relative to the package; empty for its browser entry."""
     module: bool = False
-    """The entry as an ES module whose imports are addresses too, as esm.sh serves it."""
+    """Serves an ES module with addresses as imports, like esm.sh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,12 @@ class WantedFonts:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A script that browsers of today do not need (polyfill.io): answered with an empty one."""
+    """A script obsolete in current browsers (polyfill.io): answered with an empty one."""
 
 
 Address = FileRequest | WantedFonts | Nothing
 NPM = re.compile(r"/(?P<name>(?:@[^/@]+/)?[^/@]+)(?:@(?P<version>[^/]*))?(?:/(?P<path>.*))?")
-"""`/name@version/path`, as every CDN of npm packages writes it."""
+"""`/name@version/path`, as in all CDNs of npm packages."""
 LIBRARIES = {
     "three.js": ("three", "build/"),
     "p5.js": ("p5", "lib/"),
@@ -69,14 +69,14 @@ LIBRARIES = {
     "marked": ("marked", ""),
     "tailwindcss": ("tailwindcss", "dist/"),
 }
-"""Names of cdnjs, the npm package of each, and the folder there in which its files stand."""
+"""Library names of cdnjs, with their npm packages and the folders of their files."""
 
 
 def parse(url: str) -> Address | None:
-    """What `url` asks for; None where no known CDN stands at that address."""
+    """What `url` requests; None for an unknown CDN address."""
     try:
         split = urlsplit(url)
-    except ValueError:  # a page can ask for anything
+    except ValueError:  # a page can request anything
         return None
     host = (split.hostname or "").removeprefix("www.")
     form = FORMS.get(host)
@@ -105,13 +105,13 @@ def _jsdelivr(split: SplitResult) -> Address | None:
 
 
 def _module(split: SplitResult) -> Address | None:
-    """esm.sh and its like: `/name`, `/name@version/path`; a build's own prefix (`/v135/`, `/stable/`) says nothing."""
+    """esm.sh and similar: `/name`, `/name@version/path`; build prefixes (`/v135/`, `/stable/`) are ignored."""
     path = re.sub(r"^/(?:v\d+|stable|npm:)/", "/", split.path)
     return _npm(split._replace(path=path), module=True)
 
 
 def _cdnjs(prefix: str) -> Callable[[SplitResult], Address | None]:
-    """`/ajax/libs/NAME/VERSION/FILE` and its copies elsewhere, which leave a package's build folder out."""
+    """`/ajax/libs/NAME/VERSION/FILE` of cdnjs and copies, without the package's build folder."""
 
     def form(split: SplitResult) -> Address | None:
         path = unquote(split.path)
@@ -125,7 +125,7 @@ def _cdnjs(prefix: str) -> Callable[[SplitResult], Address | None]:
         if package == "three" and version.startswith("r"):
             version = f"0.{version[1:]}.0"
         stem, dot, suffix = file.partition(".")
-        named = f"{folder}{stem}-{version}{dot}{suffix}"  # as some packages name their builds
+        named = f"{folder}{stem}-{version}{dot}{suffix}"  # build names of some packages
         return FileRequest(package=package, version=version, paths=(*_twins(folder + file), named))
 
     return form
@@ -141,7 +141,7 @@ def _plotly(split: SplitResult) -> Address | None:
 
 
 def _three(split: SplitResult) -> Address | None:
-    """threejs.org serves the newest release's own tree."""
+    """threejs.org serves the newest release's file tree."""
     return FileRequest(package="three", paths=(split.path.lstrip("/"),))
 
 
@@ -191,7 +191,7 @@ def _fonts(split: SplitResult) -> Address | None:
 def _faces(family: str) -> Iterator[tuple[str, int, bool]]:
     name, _, styles = family.partition(":")
     axes, _, tuples = styles.partition("@")
-    if not tuples:  # the older form, or no style at all
+    if not tuples:  # the older form, or no style
         for style in filter(None, styles.split(",")):
             weight = re.match(r"\d+", style)
             yield name, int(weight[0]) if weight else 700 if style[0] == "b" else 400, style.endswith(("i", "italic"))
@@ -208,7 +208,7 @@ def _faces(family: str) -> Iterator[tuple[str, int, bool]]:
 
 
 def _font_files(split: SplitResult) -> Address | None:
-    """Files that the style sheets of `actors.mirror.fonts` name: `/s/PACKAGE/FILE`."""
+    """Font files of the served style sheets: `/s/PACKAGE/FILE`."""
     parts = split.path.removeprefix("/s/").split("/", 1)
     if len(parts) < 2:
         return None
@@ -216,7 +216,7 @@ def _font_files(split: SplitResult) -> Address | None:
 
 
 def _twins(path: str) -> Iterator[str]:
-    """A file, and its other build: CDNs serve both, packages often hold one."""
+    """A file and its minified or unminified variant: CDNs serve both, packages often contain one."""
     yield path
     stem, dot, suffix = path.rpartition(".")
     if suffix in ("js", "css") and dot:
@@ -250,4 +250,4 @@ FORMS: dict[str, Callable[[SplitResult], Address | None]] = {
     "fonts.googleapis.com": _fonts,
     "fonts.gstatic.com": _font_files,
 }
-"""Hosts of public CDNs, and how each writes what it serves."""
+"""URL parsers by CDN host."""

@@ -1,4 +1,4 @@
-"""The mirror's folder: pinned npm packages on disk, found by the addresses that public CDNs give their files."""
+"""The mirror's folder: pinned npm packages on disk, found by public CDN addresses."""
 
 import functools
 import hashlib
@@ -34,27 +34,27 @@ FONT_PACKAGES = "@fontsource/"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a page gets instead of the network."""
+    """A file that a page receives from the mirror."""
 
     body: bytes
     media_type: str
 
 
 class Mirror:
-    """Answers requests of public CDNs' addresses from a folder that `cluster.mirror` built; knows no network."""
+    """Answers CDN requests from a folder built by `cluster.mirror`, without network access."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises SettingsError where `folder` is no mirror, or not a whole one."""
+        """Raises SettingsError when `folder` is not a complete mirror."""
         self.folder = folder.resolve()
         self.versions = _read_index(self.folder)
         digest = hashlib.sha256((self.folder / INDEX).read_bytes())
         self.hash = digest.hexdigest()[:16]
-        """Tells mirrors apart: part of the key of every cached render."""
+        """Hash of the index: part of every render's cache key."""
         self._module = functools.lru_cache(maxsize=256)(self._build_module)
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """What a page may load, as a policy is told. Example: `three (0.128.0, 0.160.1)`; fonts as their families."""
+        """Libraries for pages, as in the policy's prompt, without fonts. Example: `three (0.128.0, 0.160.1)`."""
         return tuple(
             f"{package} ({', '.join(sorted(versions, key=version_key))})"
             for package, versions in sorted(self.versions.items())
@@ -63,13 +63,13 @@ class Mirror:
 
     @property
     def fonts(self) -> tuple[str, ...]:
-        """Families of Google Fonts, by their names on addresses. Example: `("inter", "playfair-display")`."""
+        """Families of Google Fonts by their names in addresses. Example: `("inter", "playfair-display")`."""
         return tuple(
             sorted(name.removeprefix(FONT_PACKAGES) for name in self.versions if name.startswith(FONT_PACKAGES))
         )
 
     def answer(self, url: str) -> Answer | None:
-        """The file at a public address; None where the mirror has none, as the network would answer 404."""
+        """The file at a public address; None if not mirrored, like a 404."""
         match parse(url):
             case Nothing():
                 return Answer(b"", SCRIPT)
@@ -93,7 +93,7 @@ class Mirror:
         return None
 
     def _as_module(self, wanted: FileRequest, version: str, url: str) -> Answer | None:
-        """A module under its canonical address; under any other a module that hands it on."""
+        """A module under its canonical address, or one that re-exports it under others."""
         path = self._module_path(wanted.package, version, wanted.paths[0] if wanted.paths else "")
         source = self._text(wanted.package, version, path) if path else None
         if path is None or source is None:
@@ -105,7 +105,7 @@ class Mirror:
         return Answer(text.encode(), SCRIPT)
 
     def _module_path(self, package: str, version: str, subpath: str) -> str | None:
-        """The file of a module, which may be named without its ending."""
+        """A module's file, possibly named without extension."""
         found = modules.entry(self._manifest(package, version), subpath)
         tries = (found, subpath, f"{found}.js", f"{found}.mjs", f"{found}/index.js")
         return next((path for path in tries if path and self._read(package, version, path) is not None), None)
@@ -126,7 +126,7 @@ class Mirror:
         return modules.serve(source, path, lambda name: self._text(package, version, name), locate)
 
     def _font_styles(self, faces: tuple[tuple[str, int, bool], ...]) -> Answer | None:
-        """One style sheet of all faces that the mirror has, its files under Google's address."""
+        """One style sheet of the mirrored faces, with files under Google's address."""
         sheets: dict[str, str] = {}
         for family, weight, italic in faces:
             package = f"{FONT_PACKAGES}{family.strip().lower().replace(' ', '-')}"
@@ -148,12 +148,12 @@ class Mirror:
         return None if body is None else body.decode("utf-8", "replace")
 
     def _read(self, package: str, version: str, path: str) -> bytes | None:
-        """A file's bytes; None for what is no file, or lies outside its package."""
+        """A file's bytes; None if it is no file or outside its package."""
         home = self.folder / f"{package}@{version}"
         try:
             file = (home / path).resolve()
             return file.read_bytes() if file.is_relative_to(home) and file.is_file() else None
-        except (OSError, ValueError):  # a name that no file can have
+        except (OSError, ValueError):  # an invalid file name
             return None
 
 
@@ -163,7 +163,7 @@ def _media_type(path: str) -> str:
 
 
 def _read_index(folder: Path) -> dict[str, list[str]]:
-    """Package to versions at hand. Raises SettingsError."""
+    """Mirrored versions by package. Raises SettingsError when the index is unreadable or packages are missing."""
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         names = [str(name) for name in index["packages"]]

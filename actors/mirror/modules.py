@@ -1,4 +1,4 @@
-"""ES modules of npm packages as CDNs such as esm.sh serve them: every import is an address, CommonJS is wrapped."""
+"""ES modules of npm packages as served by CDNs such as esm.sh: imports become addresses, CommonJS is wrapped."""
 
 import json
 import posixpath
@@ -7,23 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 HOST = "https://esm.sh"
-"""Where all modules are said to stand, whatever host was asked: two addresses of one module would be two modules."""
+"""Host of all canonical addresses, whichever was requested: a module with two addresses would be two modules."""
 BARE = re.compile(r"""(\b(?:from|import)\s*\(?\s*["'])([^."'/][^"':]*)(["'])""")
-"""An import by a package's name."""
+"""An import by package name."""
 REQUIRE = re.compile(r"""\brequire\(\s*["']([^"']+)["']\s*\)""")
 EXPORTED = re.compile(r"\bexports\.([A-Za-z_$][\w$]*)\s*=")
 RESERVED = frozenset({"default", "__esModule", "delete", "new", "in", "if", "for", "do", "with", "class", "function"})
 CONDITIONS = ("browser", "import", "module", "default", "require")
-"""Of a package's conditional exports, in the order in which a browser's bundler takes them."""
+"""Keys of conditional exports, in the preference of browser bundlers."""
 
 Read = Callable[[str], str | None]
-"""The text of a file of one package, None where it has none there."""
+"""Text of a package's file; None without such a file."""
 Locate = Callable[[str], str | None]
-"""The canonical address of a module by its bare name, None where the mirror does not hold it."""
+"""Canonical address of a module by bare name; None if not mirrored."""
 
 
 def entry(manifest: dict[str, Any], subpath: str = "") -> str:
-    """The file that `import "name/subpath"` means, by the package's own manifest (package.json)."""
+    """The file of `import "name/subpath"`, by the package's package.json."""
     exports = manifest.get("exports")
     key = f"./{subpath}" if subpath else "."
     if isinstance(exports, dict) and not any(name.startswith(".") for name in exports):
@@ -47,32 +47,32 @@ def address(package: str, version: str, path: str) -> str:
 
 
 def reexport(target: str, source: str) -> str:
-    """A module that hands on all that the one at `target`, whose text is `source`, exports."""
+    """A module that re-exports everything from the module at `target`, which has the text `source`."""
     default = not is_module(source) or re.search(r"\bexport\s+default\b|\bas\s+default\b", source)
     return f'export * from "{target}";\n' + (f'export {{ default }} from "{target}";\n' if default else "")
 
 
 def is_module(source: str) -> bool:
-    """Whether a script is an ES module, else it is CommonJS."""
+    """Whether a script is an ES module; otherwise it is CommonJS."""
     return bool(re.search(r"(?:^|[;}\s])(?:export\s*[{*d]|export\s+(?:const|let|var|class|function|async)\b)", source))
 
 
 def serve(source: str, path: str, read: Read, locate: Locate) -> str:
-    """The module at `path` with addresses for names; CommonJS with what it requires of its own package."""
+    """The module at `path` with addresses for imports; CommonJS includes required files of its package."""
     if not is_module(source):
         return _wrap(path, read, locate)
     return BARE.sub(lambda found: found[1] + (locate(found[2]) or found[2]) + found[3], source)
 
 
 def _condition(value: object) -> str | None:
-    """The file of an entry of `exports`, which may be nested conditions."""
+    """The file of an `exports` entry, which may be nested conditions."""
     while isinstance(value, dict):
         value = next((value[name] for name in CONDITIONS if name in value), None)
     return value if isinstance(value, str) else None
 
 
 def _wrap(path: str, read: Read, locate: Locate) -> str:
-    """One ES module of a CommonJS file: its own package's files in a table, other packages imported."""
+    """One ES module from a CommonJS file: its package's files in a table, other packages imported."""
     files: dict[str, str] = {}
     names: dict[str, str] = {}
     waiting = [path]
@@ -110,7 +110,7 @@ def _wrap(path: str, read: Read, locate: Locate) -> str:
 
 
 def _resolve(path: str, read: Read) -> str | None:
-    """The file that a relative `require` means."""
+    """The file that a relative `require` resolves to."""
     tries = (path, f"{path}.js", f"{path}.cjs", f"{path}.json", f"{path}/index.js")
     return next((one for one in tries if read(one) is not None), None)
 

@@ -1,4 +1,4 @@
-"""Versions of packages: which of those at hand answers a request. After https://semver.org, as npm's ranges use it."""
+"""Chooses a package version for a request, after https://semver.org as npm's ranges use it."""
 
 import re
 from collections.abc import Iterable
@@ -8,10 +8,11 @@ PLAIN = re.compile(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
 def choose(wanted: str, available: Iterable[str]) -> str | None:
-    """The version that answers a request for `wanted`, None where none would.
+    """The available version for `wanted`; None if there is none.
 
-    An exact version answers itself. Else the newest with the same leading number answers; of packages at version 0
-    the one that is nearest, for their minor versions are their releases. A request for no version gets the newest.
+    An exact version matches itself. Otherwise the newest version with the same major number matches, or, for major
+    version 0, the nearest minor version, because minor versions are its releases. An empty request or a tag gets the
+    newest.
     """
     versions = {parse(text): text for text in available}
     if not versions:
@@ -33,7 +34,7 @@ def choose(wanted: str, available: Iterable[str]) -> str | None:
 
 
 def parse(text: str) -> Version:
-    """`1.4.2` as numbers; a suffix such as `-beta` is left out."""
+    """`1.4.2` as numbers, without a suffix such as `-beta`. Raises ValueError otherwise."""
     found = PLAIN.match(text)
     if found is None:
         raise ValueError(f"{text!r} is not a version; wanted numbers such as 1.4.2")

@@ -1,13 +1,12 @@
-"""Admission to a policy engine: nobody is served while it is not proven that the engine holds the learner's weights.
+"""Admission control of a policy engine: completions are returned only under weights proven to be the learner's.
 
     shut ──hold──► held ──open──► open
       ▲              │              │
       └────shut──────┴────shut──────┘
 
-Shut, callers are refused: the engine has not started, lost its health, or a sync of it failed. Held, callers wait for
-the verdict of a sync under way. What was being written when a sync began goes on under the new weights, between the
-swap and the proof as well, for stopping it would cost more than the proof does; but nothing leaves before the verdict,
-and when that is bad all of it is dropped.
+Shut: requests are refused (not started, unhealthy, or a failed sync). Held: requests wait for the verdict of a sync.
+Completions running when a sync begins continue under the new weights, also before the proof, because stopping them
+costs more than the proof. They are returned only after the verdict; a failed proof drops them all.
 """
 
 import asyncio
@@ -16,45 +15,45 @@ from rollout.errors import EngineFault
 
 
 class Admission:
-    """Whether an engine serves those who ask."""
+    """Admission state of one engine: shut, held or open."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.why = "has not started"
-        """Why it is shut; empty while it is not."""
+        """Why it is shut; empty otherwise."""
         self.losses = 0
-        """Times that all which was being written has been given up."""
+        """Times that all running completions were dropped."""
         self._settled = asyncio.Event()
         self._settled.set()
 
     def hold(self) -> None:
-        """A sync begins: who comes now waits for its verdict."""
+        """A sync begins: new requests wait for its verdict."""
         self.why = ""
         self._settled.clear()
 
     def open(self) -> None:
-        """The engine holds what it should."""
+        """The weights are proven: serves requests."""
         self.why = ""
         self._settled.set()
 
     def shut(self, why: str) -> None:
-        """Refuses everybody, those who wait as well, and what is being written is given up."""
+        """Refuses all requests, including waiting ones, and marks running completions as dropped."""
         self.why = why
         self.losses += 1
         self._settled.set()
 
     @property
     def held(self) -> bool:
-        """Whether a verdict is awaited."""
+        """Whether a sync's verdict is pending."""
         return not self._settled.is_set()
 
     def check(self) -> None:
-        """Raises EngineFault while the gate is shut; held is good enough for what finds out whether to open it."""
+        """Raises EngineFault when shut; requests that decide a verdict may run when held."""
         if self.why:
             raise EngineFault(f"{self.name} {self.why}")
 
     async def passed(self, patience_s: float) -> None:
-        """Returns once the gate is open. Raises EngineFault when it is shut, or held for too long."""
+        """Waits until open. Raises EngineFault when shut, or held for more than `patience_s` seconds."""
         try:
             async with asyncio.timeout(patience_s):
                 while self.held:

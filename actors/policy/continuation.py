@@ -1,4 +1,4 @@
-"""One answer that an engine wrote in several pieces, because a stop string was only quoted in it."""
+"""An answer generated in several pieces, because a stop string was only quoted in it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,18 +9,18 @@ from rollout.records import VersionSpan
 from rollout.seeds import seed_of
 
 MAX_QUOTES = 8
-"""Quoted stop strings after which an answer is written to its own end, without any."""
+"""Quoted stop strings after which the answer is finished without stop strings."""
 TAIL = 8
-"""Tokens at the end of a prompt that show whether its template opens a thought."""
+"""Last prompt tokens checked for an opening `<think>` of the template."""
 
 
 def overhang(tokenizer: Any, token_ids: Sequence[int], stop: str) -> str:
-    """What the last token says behind the stop string: vLLM leaves it out of the text, not out of the tokens."""
+    """Text of the last token after the stop string: vLLM removes it from the text, but not from the tokens."""
     return str(tokenizer.decode(list(token_ids), skip_special_tokens=False)).rpartition(stop)[2]
 
 
 def spans_of(outputs: Sequence[Any]) -> tuple[VersionSpan, ...]:
-    """The weight versions of the tokens of all pieces together."""
+    """Weight versions of the tokens of all pieces; adjacent spans of one version are merged."""
     spans: list[VersionSpan] = []
     written = 0
     for output in outputs:
@@ -35,20 +35,20 @@ def spans_of(outputs: Sequence[Any]) -> tuple[VersionSpan, ...]:
 
 
 class Continuation:
-    """The pieces of one answer so far, and whether another one is wanted."""
+    """Pieces of one answer, and the sampling options of the next."""
 
     def __init__(self, tokenizer: Any, prompt: list[int], limit: int, sampling: Any) -> None:
-        """`limit` bounds the tokens of prompt and answer together; `sampling` is how the first piece is sampled."""
+        """`limit` is the maximum tokens of prompt and answer; `sampling` are the parameters of the first piece."""
         self.tokenizer, self.limit, self.sampling = tokenizer, limit, sampling
         self.thinking = str(tokenizer.decode(prompt[-TAIL:])).rstrip().endswith("<think>")
         self.outputs: list[Any] = []
         self.written, self.left = list(prompt), sampling.max_tokens
         self.text = ""
-        """What all pieces but the last say; all of them where the answer was `cut`."""
+        """Text of all pieces but the last, or of all when the answer was `cut`."""
         self.over = self.cut = False
 
     def next(self) -> dict[str, Any] | None:
-        """How the next piece is sampled; None when the answer is over."""
+        """Sampling options of the next piece; None when the answer is complete."""
         if self.over or self.cut:
             return None
         return {
@@ -59,7 +59,7 @@ class Continuation:
         }
 
     def add(self, output: Any) -> None:
-        """Takes what the engine wrote."""
+        """Appends a generated piece."""
         self.outputs.append(output)
         self.written = self.written + list(output.token_ids)
         self.left -= len(output.token_ids)
@@ -71,5 +71,5 @@ class Continuation:
 
     @property
     def finish(self) -> Any:
-        """How the answer ended."""
+        """Finish reason of the whole answer."""
         return "length" if self.cut else self.outputs[-1].finish_reason

@@ -1,4 +1,4 @@
-"""The policy: a vLLM engine that writes pages, takes new weights while it runs, and proves which ones it holds."""
+"""The policy engine: vLLM with weight updates at run time, proven by a canary check."""
 
 import asyncio
 import math
@@ -24,18 +24,18 @@ from rollout.seeds import seed_of
 T = TypeVar("T")
 
 SHARED_MEMORY = "shared memory"
-"""The ticket of syncs that need no learner to be connected."""
+"""Ticket of syncs that need no learner connection."""
 
 
 class VLLMPolicy:
-    """One engine and its processes. Any number of `complete` calls run at once; they are batched continuously."""
+    """One vLLM engine with its processes; concurrent `complete` calls are batched."""
 
     def __init__(
         self, model_dir: str, settings: PolicySettings, seed: int, rank: int = 0, follows: bool = False
     ) -> None:
         """`model_dir` is a Hugging Face directory with weights (version 0), tokenizer and chat template.
 
-        One that `follows` a learner serves nobody before its first proven sync, however often it is made again.
+        With `follows`, requests are refused until the first proven sync, also after a restart.
         """
         self.model_dir = model_dir
         self.settings = settings
@@ -53,7 +53,7 @@ class VLLMPolicy:
         self._syncing, self._staging = asyncio.Lock(), asyncio.Lock()
 
     async def start(self) -> None:
-        """Starts the engine's processes and writes one token. Raises SettingsError, ModelError or EngineFault."""
+        """Starts the processes and generates one token. Raises SettingsError, ModelError or EngineFault."""
         if not (Path(self.model_dir) / "config.json").is_file():
             raise SettingsError(f"the policy's model {self.model_dir!r} holds no config.json; give a model directory")
         try:
@@ -76,17 +76,17 @@ class VLLMPolicy:
             raise EngineFault(f"policy {self.rank} cannot start: {_one_line(error)}") from error
 
     async def stop(self) -> None:
-        """Ends the engine's processes. May be called twice, and on an engine that died."""
+        """Stops the processes. Safe to call twice, and on an engine that died."""
         engine, self._engine, self._ticket, self._updating = self._engine, None, "", False
         self.admission.shut("was stopped")
         if engine is not None:
             engine.shutdown(timeout=5.0)
-            multiprocessing.active_children()  # asked for its side effect: processes that ended are reaped
+            multiprocessing.active_children()  # called for its side effect: reaps child processes that have ended
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
-        """`request.num` completions in sampling order, all under proven weights; see `actors.policy.admission`.
+        """`request.num` completions in sampling order, under proven weights; see `actors.policy.admission`.
 
-        Raises EngineFault; PromptTooLong for a prompt that leaves no room for an answer.
+        Raises EngineFault, or PromptTooLong when no room is left for an answer.
         """
         await self.admission.passed(self.settings.call_timeout_s)
         prompt = self.prompt_ids(request.messages)
@@ -114,9 +114,9 @@ class VLLMPolicy:
         return self._chat.prompt_ids(messages)
 
     async def ping(self) -> None:
-        """Writes one token, which is more than the engine saying that it is well.
+        """Health check by generating one token; vLLM's own status is not enough.
 
-        Raises EngineFault; one that was not well serves again after a proven sync.
+        Raises EngineFault; requests are then refused until a proven sync.
         """
         try:
             await self._within(self._write([0], "ping", self._sampling(max_tokens=1)), "a ping")
@@ -126,7 +126,7 @@ class VLLMPolicy:
             raise
 
     async def canary(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
-        """[T-1] log-prob of each token of a fixed sequence after the first, given those before it; no cache is read."""
+        """[T-1] log-probs of the tokens of a fixed sequence after the first, without the prefix cache."""
         self.admission.check()
         return await self._score(token_ids)
 
@@ -139,11 +139,11 @@ class VLLMPolicy:
         return tuple(scores)
 
     async def update_weights(self, blob: bytes, version: int) -> None:
-        """Swaps in a whole model, safetensors bytes under the checkpoint's names, between two tokens.
+        """Swaps in a whole model between two tokens, from safetensors bytes with the checkpoint's names.
 
-        Running completions go on under the new weights, their keys and values computed afresh; whoever asks waits for
-        `prove`. Raises EngineFault when the engine refuses them: it then drops what it was writing and serves nobody
-        until a sync is proven.
+        Running completions continue under the new weights with recomputed keys and values; new requests wait for
+        `prove`. Raises EngineFault when the engine rejects the weights: completions are dropped and requests refused
+        until a proven sync.
         """
         with shared_file(blob, self.rank) as path:
             async with self._syncing:
@@ -154,9 +154,9 @@ class VLLMPolicy:
                 await self.close_update(SHARED_MEMORY, version)
 
     async def connect(self, ticket: str, init_info: dict[str, Any]) -> None:
-        """Joins a learner for syncs, in place of one before. The calls of a sync show the `ticket` of this.
+        """Connects to a learner for syncs, replacing an earlier connection. Its sync calls pass the same `ticket`.
 
-        Raises EngineFault; what the engine holds, and whom it serves, is as before.
+        Raises EngineFault; weights and admission are then unchanged.
         """
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
@@ -164,7 +164,7 @@ class VLLMPolicy:
         async with self._staging:
             engine, former, self._ticket = self._alive(), self._ticket, ""
             try:
-                if self._updating:  # The learner that opened it is gone, and vLLM would hang up on nobody meanwhile.
+                if self._updating:  # The learner that opened it is gone; close it before disconnecting.
                     await self._within(engine.finish_weight_update(), "giving up an update")
                     self._updating = False
                 if former:
@@ -175,7 +175,7 @@ class VLLMPolicy:
             self._ticket = ticket
 
     async def open_update(self, ticket: str, version: int) -> None:
-        """Stops between two tokens and opens an update. From here to `prove` nobody is served. Raises EngineFault."""
+        """Pauses generation between two tokens and opens an update. Requests wait for `prove`. Raises EngineFault."""
         async with self._stage(ticket, version) as engine:
             self.admission.hold()
             self._as_loaded = False
@@ -184,7 +184,7 @@ class VLLMPolicy:
             self._updating = True
 
     async def receive_weights(self, ticket: str, update_info: dict[str, Any]) -> None:
-        """Takes weights, by whichever back end: only `update_info` differs. Raises EngineFault."""
+        """Receives weights; `update_info` depends on the back end. Raises EngineFault."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         async with self._stage(ticket) as engine:
@@ -193,17 +193,18 @@ class VLLMPolicy:
             self._updating = True
 
     async def close_update(self, ticket: str, version: int) -> None:
-        """Closes the update and goes on with what is being written, under the new weights. Raises EngineFault."""
+        """Closes the update and resumes completions under the new weights. Raises EngineFault."""
         async with self._stage(ticket, version) as engine:
             await self._within(engine.finish_weight_update(weight_version=str(version)), "closing the update")
             self._updating = False
             await self._within(engine.resume_generation(), "resuming")
 
     async def prove_model(self, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
-        """How far learner and engine are apart on the weights that both have loaded from the same directory.
+        """Compares engine and learner on weights that both loaded from the same directory.
 
-        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference; 0 once the
-        engine has had weights from a learner, for then that is not known. Raises ModelError for more than `max_gap`.
+        `wanted` are the learner's [T-1] log-probs of `token_ids`. Returns the largest absolute difference, or 0 once
+        the engine has received a learner's weights, after which it cannot be measured. Raises ModelError when it
+        exceeds `max_gap`.
         """
         if not self._as_loaded:
             return 0.0
@@ -213,10 +214,10 @@ class VLLMPolicy:
         return gap
 
     async def prove(self, version: int, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
-        """Serves again, if the engine holds `version` and gives the learner's log-probs of a fixed sequence.
+        """Serves again if the engine holds `version` and reproduces the learner's log-probs.
 
-        `wanted` are [T-1] log-probs of `token_ids`. Returns the largest absolute difference. Raises SyncError when that
-        is more than `max_gap`, or the version is another: then nobody is served, and what is being written is dropped.
+        `wanted` are [T-1] log-probs of `token_ids`. Returns the largest absolute difference. Raises SyncError when it
+        exceeds `max_gap` or the version differs: requests are then refused and completions dropped.
         """
         try:
             held = await self._within(self._alive().get_weight_version(), "its version")
@@ -234,8 +235,8 @@ class VLLMPolicy:
 
     @asynccontextmanager
     async def _stage(self, ticket: str, version: int | None = None) -> AsyncIterator[Any]:
-        """One stage of a sync, once what failed before is cleared away. A failed one leaves the engine running, empty
-        and shut."""
+        """One sync stage. Raises EngineFault for another sync's ticket, or on failure: the engine keeps running, with
+        its completions dropped and requests refused."""
         async with self._staging:
             engine = self._alive()
             if ticket != self._ticket:
@@ -251,14 +252,14 @@ class VLLMPolicy:
                 raise
 
     async def _drop(self, why: str) -> None:
-        """Serves nobody any more and gives up what is being written. Raises EngineFault for an engine that is lost."""
+        """Refuses requests and drops completions. Raises EngineFault when the engine is lost."""
         self.admission.shut(why)
         engine = self._alive()
         await self._within(engine.pause_generation(mode="abort"), "dropping its completions")
         await self._within(engine.resume_generation(), "resuming")
 
     async def _complete(self, prompt: list[int], sampling: Any) -> Completion:
-        """One sampled answer, checked for being one."""
+        """Generates and validates one completion."""
         begun, entered = time.perf_counter(), self._meter.enter()
         try:
             outputs, text, finish = await self._pieces(prompt, sampling)
@@ -280,10 +281,10 @@ class VLLMPolicy:
         )
 
     async def _pieces(self, prompt: list[int], sampling: Any) -> tuple[list[Any], str, Any]:
-        """The outputs of one answer, its text and how it ended.
+        """Outputs, text and finish reason of one answer.
 
-        vLLM stops at a stop string wherever it stands. Where a thought or a page only quotes it, the answer is
-        continued from its own tokens, each piece with a seed of its own.
+        vLLM stops at any occurrence of a stop string. If a thought or a page only quotes it, the answer continues from
+        its own tokens, each piece with its own seed.
         """
         engine = self._alive()
         pieces = Continuation(engine.get_tokenizer(), prompt, engine.model_config.max_model_len, sampling)
@@ -293,7 +294,7 @@ class VLLMPolicy:
         return pieces.outputs, pieces.text + ("" if pieces.cut else self._text(pieces.outputs[-1])), pieces.finish
 
     def _text(self, output: Any) -> str:
-        """What was written, stop string included, but without the token that says the text is over."""
+        """Text of an output with its stop string, without the end-of-text token."""
         if output.finish_reason == "length" or isinstance(output.stop_reason, str):
             return str(output.text)
         end = self._alive().get_tokenizer().decode(output.token_ids[-1:], skip_special_tokens=False)
@@ -302,9 +303,9 @@ class VLLMPolicy:
     async def _write(
         self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False, admitted: bool = False
     ) -> Any:
-        """The final output of one request, once the weights are `proven` if so wanted.
+        """Final output of one request; with `proven`, after the weights are proven.
 
-        Raises EngineFault when the engine is unfit, died, or dropped it.
+        Raises EngineFault when the engine refuses, died, or dropped the request.
         """
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
@@ -319,14 +320,14 @@ class VLLMPolicy:
             raise EngineFault(f"policy {self.rank} lost its engine: {_one_line(error)}") from error
         if proven:
             await self.admission.passed(self.settings.call_timeout_s)
-        if losses != self.admission.losses:  # even if it was not aborted, for it may have begun after the rest were
+        if losses != self.admission.losses:  # even if not aborted: it may have started after the others were
             raise EngineFault(f"policy {self.rank} dropped a request when a sync failed")
         if not outputs or (reason := outputs[-1].outputs[0].finish_reason) not in ("stop", "length"):
             raise EngineFault(f"policy {self.rank} ended a request with {reason if outputs else 'no output'}")
         return outputs[-1]
 
     async def _within(self, call: Coroutine[Any, Any, T], what: str) -> T:
-        """What `call` returns; EngineFault when the engine dies or the time is up, which vLLM would wait through."""
+        """Result of `call`. Raises EngineFault on a timeout or when the engine dies; vLLM would keep waiting."""
         task, seconds = asyncio.ensure_future(call), self.settings.call_timeout_s
         try:
             await asyncio.wait({task, self._alive().output_handler}, timeout=seconds, return_when="FIRST_COMPLETED")
@@ -338,7 +339,7 @@ class VLLMPolicy:
         raise EngineFault(f"policy {self.rank} spent more than {seconds:g} s on {what}")
 
     def _alive(self) -> Any:
-        """The engine. Raises EngineFault when there is none, or its process died."""
+        """The running engine. Raises EngineFault when there is none, or its process died."""
         if self._engine is None:
             raise EngineFault(f"policy {self.rank} {self.admission.why}")
         if self._engine.errored:
@@ -346,7 +347,7 @@ class VLLMPolicy:
         return self._engine
 
     def _sampling(self, **options: Any) -> Any:
-        """vLLM's sampling parameters: nothing is truncated, for that would bias every importance ratio."""
+        """vLLM's sampling parameters; no top-p or top-k truncation, which would bias every importance ratio."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         return SamplingParams(
@@ -362,7 +363,7 @@ class VLLMPolicy:
         )
 
     def _build(self) -> None:
-        """Starts vLLM's processes. Blocks for as long as that takes."""
+        """Starts vLLM's processes; blocks meanwhile."""
         with environment(variables(self.settings)):
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
@@ -371,11 +372,11 @@ class VLLMPolicy:
                 **engine_arguments(self.model_dir, self.seed, self.settings)
             ).create_engine_config()
             if self.settings.tensor_parallel == 1:
-                # vLLM on CPU would put the worker into a process of its own, which polls for work and eats a core.
+                # vLLM on CPU would start a separate worker process, which polls and occupies a core.
                 config.parallel_config.distributed_executor_backend = "uni"
             self._engine = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
 
 
 def _one_line(error: BaseException) -> str:
-    """The message of an error, short and on one line."""
+    """An error's message on one line, at most 300 characters."""
     return " ".join(str(error).split())[:300] or type(error).__name__

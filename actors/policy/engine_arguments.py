@@ -1,4 +1,4 @@
-"""The arguments of a vLLM policy engine, as the settings and the device ask for them."""
+"""Arguments of a vLLM policy engine, from the settings and the device."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from actors.vllm_environment import backend_of
 
 EXTENSION = "actors.transfer.receiver.WeightsExtension"
 CPU_BLOCK = 32
-"""Tokens in a block of cached keys and values: vLLM's 128 would never cache a short prompt that siblings share."""
+"""Tokens per KV-cache block on CPU: with vLLM's 128, short prompts shared by siblings would never be cached."""
 
 
 def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dict[str, Any]:
@@ -37,6 +37,6 @@ def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dic
         "enforce_eager": True,
         "block_size": CPU_BLOCK,
         "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
-        # A seeded request whose prompt is cut in two kills vLLM on CPU ("CPU Generator does not use offset").
+        # A seeded request whose prompt is prefilled in chunks kills vLLM on CPU ("CPU Generator does not use offset").
         "enable_chunked_prefill": False,
     }

@@ -1,1 +1,1 @@
-"""Both ends of a weight transfer from the learner to the engines."""
+"""Weight transfer from the learner to the engines: sender and receiver."""

@@ -1,6 +1,6 @@
-"""A group of processes that takes broadcasts from its first member over TCP: what NCCL is on GPUs, for tensors on CPUs.
+"""Broadcast group over TCP for tensors on CPUs, like NCCL on GPUs.
 
-It has a deadline, which NCCL has not: who waits for a peer that is gone is told so.
+Unlike NCCL, it has a timeout: waiting for a missing peer raises an error.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,21 +15,21 @@ T = TypeVar("T")
 
 
 class GlooGroup:
-    """Stands for itself: it touches no other group of this process, so ranks and engines of different groups meet."""
+    """A Gloo group independent of the process's other groups, so ranks and engines of different groups can join."""
 
     def __init__(self, host: str, port: int, rank: int, world_size: int, patience_s: float) -> None:
-        """Waits for the others at `host:port`, where rank 0 listens. Raises RuntimeError when they do not come."""
+        """Waits for the other members at `host:port`, where rank 0 listens. Raises RuntimeError on a timeout."""
         from torch._C._distributed_c10d import TCPStore
         from torch.distributed.distributed_c10d import PrefixStore, ProcessGroupGloo
 
         choose_interface(f"tcp://{host}:{port}")
         patience = timedelta(seconds=patience_s)
-        # Longer than a broadcast: who is to come may have to give up an older one first.
+        # Longer than a broadcast: a member may have to abort an older one first.
         self._store: Any = TCPStore(host, port, world_size, is_master=rank == 0, timeout=1.5 * patience)
         self._group: Any = ProcessGroupGloo(PrefixStore("transfer", self._store), rank, world_size, patience)
 
     def broadcast(self, tensor: Tensor, src: int = 0) -> None:
-        """Fills `tensor` on every other member with that of `src`. Raises RuntimeError when a peer is gone or late."""
+        """Copies `tensor` from `src` to all other members. Raises RuntimeError when a peer is gone or late."""
         from torch.distributed import BroadcastOptions
 
         options = BroadcastOptions()
@@ -37,12 +37,12 @@ class GlooGroup:
         self._group.broadcast([tensor], options).wait()
 
     def destroy(self) -> None:
-        """Hangs up; peers that wait for this member are told."""
+        """Closes the connections; waiting peers get an error."""
         self._group = self._store = None
 
 
 def buckets(items: Iterable[T], size_of: Callable[[T], int], limit: int) -> Iterator[list[T]]:
-    """Consecutive items in buckets that are closed once they hold more than `limit` bytes, on both ends alike."""
+    """Consecutive items in buckets, each closed once it holds over `limit` bytes; the same on both ends."""
     bucket: list[T] = []
     held = 0
     for item in items:

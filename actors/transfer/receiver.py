@@ -1,13 +1,12 @@
-"""The engine's end of a weight transfer: back ends for vLLM's weight-transfer protocol.
+"""Weight receivers: an engine's back ends for vLLM's weight-transfer protocol.
 
-The protocol is vLLM's own, so every back end walks through the same doors of `VLLMPolicy`: open a layerwise reload,
-hand over the weights, close the reload. They differ in how the bytes come: as a file in shared memory, by broadcasts
-from the learner (`nccl` between GPUs, `gloo` between CPUs), or as handles of the learner's memory on the same GPU
-(`ipc`). For the last three `actors.transfer.sender` is the other end.
+Each follows the stages of `VLLMPolicy`: open a layerwise reload, load weights, close it. They differ in transport: a
+file in shared memory, broadcasts from the learner (`nccl` between GPUs, `gloo` between CPUs), or handles of the
+learner's memory on the same GPU (`ipc`). `actors.transfer.sender` is the sender of the last three.
 
-The engine's worker process imports this module before it makes its transfer engine, because vLLM is told to mix
-`WeightsExtension` into its worker; importing it is what registers the back ends. Nothing else may import it
-before vLLM is wanted, which is why vLLM stands at the top of this file alone.
+vLLM's worker process imports this module for its extension `WeightsExtension`, before it creates a transfer engine; the
+import registers the back ends. It imports vLLM at module level, so other modules must not import it before they need
+vLLM.
 """
 
 import math
@@ -41,13 +40,13 @@ from actors.transfer.gloo import GlooGroup, buckets
 
 
 class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
-    """Mixed into a back end: takes a whole model or none of it, and can be tried again after a failure."""
+    """Mixin of back ends: applies a whole model or nothing, and permits a retry after a failure."""
 
     at_once = True
-    """Whether one update brings all tensors; what many forgot, the canary finds."""
+    """Whether one update must bring all tensors. If not, only the canary check reports missing ones."""
 
     def init_transfer_engine(self, init_info: Any) -> None:
-        """Joins the learner, and learns from the checkpoint which tensors make a whole model."""
+        """Connects to the learner, and reads the names of the model's tensors from the checkpoint."""
         super().init_transfer_engine(init_info)
         self._names: set[str] = set()
         for path in Path(self.model_config.model).glob("*.safetensors"):
@@ -55,12 +54,12 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
                 self._names.update(file.keys())
 
     def start_weight_update(self) -> None:
-        """Opens a layerwise reload: every layer waits for all its weights, then packs them as at start-up."""
+        """Opens a layerwise reload: each layer waits for all its weights, then packs them as at start-up."""
         self._missing = set(self._names)
         super().start_weight_update()
 
     def receive_weights(self, update_info: Any) -> None:
-        """Loads what has come. Raises, with the reload closed again, when it cannot be had or is of another shape."""
+        """Loads weights. When they are unavailable or have other shapes, closes the reload and raises."""
         try:
             super().receive_weights(update_info)
             self._missing.difference_update(self.names_in(update_info))
@@ -71,7 +70,7 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
             raise
 
     def finish_weight_update(self) -> None:
-        """Closes the reload, and packs a tied output head again. One that brought no whole model is given up."""
+        """Closes the reload and repacks a tied output head. An incomplete model is abandoned."""
         if self._missing:
             self._abandon()
         else:
@@ -80,15 +79,15 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
         self._repack_tied_head()
 
     def names_in(self, update_info: Any) -> Iterable[str]:
-        """The tensors that one update brings."""
+        """Names of the tensors in an update."""
         names: list[str] = update_info.names
         return names
 
     def _abandon(self) -> None:
-        """Puts the present tensors back into the layers that are still waiting for weights.
+        """Restores the tensors of layers still waiting for weights.
 
-        Without this the next reload would skip those layers, count the old weights it buffered, and finish them
-        early with some parts missing.
+        Otherwise the next reload would skip those layers, count the old weights it buffered, and finish them early with
+        parts missing.
         """
         for layer in self.model.modules():
             info = get_layerwise_info(layer)
@@ -98,13 +97,13 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
         finalize_layerwise_reload(self.model, self.model_config)
 
     def _repack_tied_head(self) -> None:
-        """CPU layers compute with a packed copy; a tied head gets no weights of its own, so its copy stays old."""
+        """Repacks a tied head on CPU: layers compute with a packed copy, and a tied head receives no weights."""
         head = getattr(self.model, "lm_head", None)
         if self.device.type == "cpu" and head is not None and self.model_config.hf_config.tie_word_embeddings:
             head.quant_method.process_weights_after_loading(head)
 
     def _repack_experts(self) -> None:
-        """CPU experts compute with packed weights; vLLM packs them when it loads a model, not when it reloads it."""
+        """Repacks experts on CPU: vLLM packs them when it loads a model, not when it reloads it."""
         if self.device.type != "cpu":
             return
         for layer in self.model.modules():
@@ -115,7 +114,7 @@ class CompleteUpdate(WeightTransferEngine):  # type: ignore[misc]
 
 @dataclass
 class SharedMemoryInit(WeightTransferInitInfo):  # type: ignore[misc]
-    """There is nothing to agree on beforehand."""
+    """No connection parameters."""
 
 
 @dataclass
@@ -123,7 +122,7 @@ class SharedMemoryUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]
     """One whole model, with the checkpoint's own tensor names."""
 
     path: str
-    """A safetensors file that every worker of the engine can map."""
+    """A safetensors file that all workers of the engine can map."""
 
 
 class SharedMemory(WeightTransferEngine):  # type: ignore[misc]
@@ -133,14 +132,14 @@ class SharedMemory(WeightTransferEngine):  # type: ignore[misc]
     update_info_cls = SharedMemoryUpdate
 
     def init_transfer_engine(self, init_info: SharedMemoryInit) -> None:
-        """There is no connection to open."""
+        """Does nothing: there is no connection."""
 
     def start_weight_update(self) -> None:
         """Opens a layerwise reload."""
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SharedMemoryUpdate) -> None:
-        """Loads the file. Raises when it is damaged or of another shape."""
+        """Loads the file. Raises when it is damaged or has other shapes."""
         with safe_open(update_info.path, framework="pt") as file:
             self.model.load_weights((name, file.get_tensor(name)) for name in file.offset_keys())
 
@@ -149,32 +148,32 @@ class SharedMemory(WeightTransferEngine):  # type: ignore[misc]
         finalize_layerwise_reload(self.model, self.model_config)
 
     def shutdown(self) -> None:
-        """Nothing to release."""
+        """Does nothing: there is nothing to release."""
 
 
 class SharedMemoryTransfer(CompleteUpdate, SharedMemory):
-    """A whole model from a file."""
+    """Receives a whole model from a file in shared memory."""
 
     def names_in(self, update_info: SharedMemoryUpdate) -> Iterable[str]:
-        """The tensors of the file."""
+        """Names of the tensors in the file."""
         with safe_open(update_info.path, framework="pt") as file:
             return list(file.keys())
 
 
 @dataclass(kw_only=True)
 class GlooInit(NCCLWeightTransferInitInfo):  # type: ignore[misc]
-    """What NCCL agrees on, and a deadline."""
+    """NCCL's connection parameters, and a timeout in seconds."""
 
     patience_s: float
 
 
 class Gloo(NCCLWeightTransferEngine):  # type: ignore[misc]
-    """vLLM's `nccl` with another carrier: the same agreement and the same packed stream, over TCP between CPUs."""
+    """vLLM's `nccl` back end over Gloo: same handshake and packed stream, over TCP between CPUs."""
 
     init_info_cls = GlooInit
 
     def init_transfer_engine(self, init_info: GlooInit) -> None:
-        """Meets the learner and the other engines."""
+        """Joins the group of the learner and the other engines."""
         self.packed_buffer_size_bytes = init_info.packed_buffer_size_bytes
         rank, address = init_info.rank_offset + self.parallel_config.rank, str(init_info.master_address)
         self.model_update_group = GlooGroup(
@@ -182,7 +181,7 @@ class Gloo(NCCLWeightTransferEngine):  # type: ignore[misc]
         )
 
     def receive_weights(self, update_info: NCCLWeightTransferUpdateInfo) -> None:
-        """Takes a bucket of tensors at a time from the learner."""
+        """Receives tensors bucket by bucket from the learner."""
         dtypes = [getattr(torch, name) for name in update_info.dtype_names]
         sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in zip(update_info.shapes, dtypes, strict=True)]
         each = zip(update_info.names, update_info.shapes, dtypes, sizes, strict=True)
@@ -193,21 +192,21 @@ class Gloo(NCCLWeightTransferEngine):  # type: ignore[misc]
 
 
 class GlooTransfer(CompleteUpdate, Gloo):
-    """A whole model by broadcasts between CPUs."""
+    """Receives a whole model by broadcasts between CPUs."""
 
 
 class NcclTransfer(CompleteUpdate, NCCLWeightTransferEngine):  # type: ignore[misc]
-    """A whole model by broadcasts between GPUs."""
+    """Receives a whole model by broadcasts between GPUs."""
 
 
 class IpcTransfer(CompleteUpdate, IPCWeightTransferEngine):  # type: ignore[misc]
-    """A whole model from the memory of a learner on the same GPU, a bufferful at a time."""
+    """Receives a whole model from the memory of a learner on the same GPU, buffer by buffer."""
 
     at_once = False
 
 
 class WeightsExtension:
-    """Mixed into vLLM's worker for the sake of importing this module there."""
+    """vLLM worker extension, present only so that the worker imports this module."""
 
 
 BACKENDS = {"shared_memory": SharedMemoryTransfer, "gloo": GlooTransfer, "nccl": NcclTransfer, "ipc": IpcTransfer}

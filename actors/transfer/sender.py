@@ -1,8 +1,8 @@
-"""The learner's end of a weight transfer by broadcasts (`nccl`, `gloo`) or shared GPU memory (`ipc`).
+"""Weight sender of the learner, by broadcasts (`nccl`, `gloo`) or shared GPU memory (`ipc`).
 
-vLLM's own trainer engines do the sending, over its protocol; here is what they need for a learner like ours: a source
-that walks the learner's weights, a client that leads any number of engines, and a deadline, for a broadcast whose peer
-is gone would wait for ever. `actors.transfer.receiver` is the other end.
+vLLM's trainer engines do the sending. This module adds a source that iterates over the learner's weights, a client for
+any number of engines, and a timeout, because a broadcast to a missing peer waits for ever. `actors.transfer.receiver`
+is the receiver.
 """
 
 import base64
@@ -29,26 +29,26 @@ from actors.transfer.receiver import GlooInit
 from rollout.errors import EngineFault, LearnerFault, MachineError
 
 BUCKET = 512 * 2**20
-"""Bytes of a packing buffer. vLLM's own default of 1 GiB ran engines out of memory."""
+"""Bytes of a packing buffer. vLLM's default of 1 GiB ran engines out of memory."""
 Tensors = Callable[[], Iterator[tuple[str, torch.Tensor]]]
-"""Every weight, whole, in the same order on all ranks; a tensor is good until the next is asked for."""
+"""Iterates over all whole weights, in the same order on all ranks; a tensor is valid until the next one."""
 
 
 class EngineBroadcast(Protocol):
-    """The way to all engines, in the order of their places."""
+    """Calls all engines, in the order of their indices."""
 
     num: int
 
     def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
-        """Calls a method of every engine at once, each with its own arguments, and waits. Raises EngineFault."""
+        """Calls a method of every engine concurrently, each with its arguments, and waits. Raises EngineFault."""
         ...
 
 
 class Source(WeightSource):  # type: ignore[misc]
-    """The learner's weights as vLLM wants them.
+    """The learner's weights as a vLLM weight source.
 
-    Under ZeRO-3 every tensor is gathered by all ranks together, so a pass that one rank has begun must go to its end
-    there, whatever becomes of the sending: else the next pass gathers different tensors on different ranks.
+    Under ZeRO-3 all ranks gather each tensor together, so every rank must finish a pass it began, even if sending
+    fails: otherwise the next pass gathers different tensors on different ranks.
     """
 
     def __init__(self, tensors: Tensors) -> None:
@@ -57,22 +57,22 @@ class Source(WeightSource):  # type: ignore[misc]
         self._rest: Iterator[tuple[str, torch.Tensor]] | None = None
 
     def metadata(self) -> list[ParamMeta]:
-        """What a pass yields; the first time all ranks must ask, for a pass finds it out."""
+        """Names, dtypes and shapes of the tensors. The first call makes a pass, so all ranks must make it."""
         if not self._metadata:
             self._metadata = [ParamMeta(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self.tensors()]
         return self._metadata
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """A pass. What it yields stays good: a packing buffer collects many before it copies them."""
+        """A pass over copies, because a packing buffer collects many tensors before it copies them."""
         self._rest = iter(self.tensors())
         return ((name, tensor.detach().clone(memory_format=torch.contiguous_format)) for name, tensor in self._rest)
 
     def begin(self) -> None:
-        """A pass is due."""
+        """Marks a pass as due."""
         self._rest = None
 
     def finish(self) -> None:
-        """Takes the pass that is due to its end, from wherever it is."""
+        """Completes the due pass from its current position."""
         for _ in self.tensors() if self._rest is None else self._rest:
             pass
 
@@ -83,21 +83,21 @@ class Source(WeightSource):  # type: ignore[misc]
 
 
 class Client:
-    """Leads engines through a transfer as if they were one.
+    """Transfers weights to all engines as one.
 
-    Engine i has the ranks after those of the engines before it; all enter the meeting at once, or nobody gets out.
+    Engine i has the ranks after those of the engines before it. All engines must connect concurrently, or none can.
     """
 
     def __init__(self, line: EngineBroadcast, workers: int) -> None:
-        """`workers` are the processes of one engine: its tensor-parallel size."""
+        """`workers` is the tensor-parallel size of an engine."""
         self.line, self.workers = line, workers
         self.ticket = secrets.token_hex(8)
         self.version = 0
         self.fault: EngineFault | None = None
-        """Why an engine failed, which a broadcast that breaks off for it does not say."""
+        """An engine's fault, which the error of the broken broadcast does not contain."""
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Has every engine join."""
+        """Connects every engine."""
         places = range(self.line.num)
         if "rank_offset" in init_info:
             infos = [init_info | {"rank_offset": 1 + place * self.workers} for place in places]
@@ -106,15 +106,15 @@ class Client:
         self._ask_all("connect", infos)
 
     def start_weight_update(self) -> None:
-        """Has every engine stop writing."""
+        """Pauses every engine and opens the update."""
         self._ask_all("open_update", [self.version] * self.line.num)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
-        """Has every engine take weights; returns when all have them."""
+        """Has every engine receive weights; returns when all have them."""
         self._ask_all("receive_weights", [portable(update_info)] * self.line.num)
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Has every engine go on writing; vLLM's trainer names no version, so it is the sender's."""
+        """Closes the update and resumes every engine. vLLM's trainer passes no version, so the sender's is used."""
         version = self.version if weight_version is None else int(weight_version)
         self._ask_all("close_update", [version] * self.line.num)
 
@@ -127,9 +127,9 @@ class Client:
 
 
 class Sender:
-    """One rank's part in transfers. Rank 0 leads and sends; the others take part in what gathers the weights.
+    """One rank's part in transfers. Rank 0 leads and sends; the others take part in gathering the weights.
 
-    After a failure another takes its place: that meets the engines anew.
+    After a failure, create a new sender, which connects again.
     """
 
     def __init__(
@@ -143,21 +143,21 @@ class Sender:
         workers: int,
         patience_s: float,
     ) -> None:
-        """`host` is rank 0's address; no step of a transfer may take longer than `patience_s`."""
+        """`host` is rank 0's address; `patience_s` limits each step of a transfer."""
         self.transfer, self.source, self.rank, self.host, self.patience_s = transfer, source, rank, host, patience_s
         self.client = Client(line, workers)
         self._engine: Any = None
 
     def send(self, version: int) -> int:
-        """Gives every engine all weights. Returns their bytes; every rank must call it.
+        """Sends all weights to every engine. Returns their bytes; every rank must call it.
 
-        Raises EngineFault when the transfer failed, with the ranks in step for another; LearnerFault when it hangs.
+        Raises EngineFault when the transfer failed and ranks can retry, LearnerFault when it hangs.
         """
         self.client.version = version
         self._watched(self.source.metadata)
         self.source.begin()
         if torch.cuda.is_available():
-            torch.cuda.synchronize()  # vLLM packs on streams of its own, which would not wait for the last update.
+            torch.cuda.synchronize()  # vLLM packs on its own streams, which do not wait for the last update.
         try:
             self._watched(self._connect)
             self._watched(self._engine.send_weights)
@@ -171,7 +171,7 @@ class Sender:
         return self.source.bytes
 
     def close(self) -> None:
-        """Hangs up."""
+        """Closes the connections."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
@@ -194,26 +194,26 @@ class Sender:
         }
         if self.transfer == "nccl":
             return NCCLTrainerInitInfo(**meeting)
-        # Shorter than who watches, so that a failure is seen as one rather than as a hang.
+        # Shorter than the timeout in `_watched`, so that a failure is not reported as a hang.
         return GlooTrainerInit(**meeting, patience_s=self.patience_s / 2)
 
     def _watched(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns, on a thread of its own. Raises LearnerFault when the time is up: it is then left there,
-        in the middle of what other ranks and engines take part in, and this rank is of no use any more."""
+        """Result of `work`, run on a new thread. Raises LearnerFault on a timeout: the thread is left in an operation
+        of several ranks and engines, so this rank is unusable."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="transfer")
         done = thread.submit(work)
         thread.shutdown(wait=False)
         try:
             return done.result(self.patience_s)
         except TimeoutError:
-            if done.done():  # It is the work's own.
+            if done.done():  # raised by the work itself
                 raise
         raise LearnerFault(f"learner-rank-{self.rank}: a weight transfer has hung for {self.patience_s:g} s")
 
 
 @dataclass
 class GlooTrainerInit(NCCLTrainerInitInfo):  # type: ignore[misc]
-    """What NCCL agrees on, and a deadline."""
+    """NCCL's connection parameters and a timeout, for the trainer."""
 
     backend: ClassVar[str] = "relook_gloo"
 
@@ -221,13 +221,13 @@ class GlooTrainerInit(NCCLTrainerInitInfo):  # type: ignore[misc]
 
 
 class GlooTrainer(NCCLTrainerWeightTransferEngine):  # type: ignore[misc]
-    """vLLM's trainer for `nccl` with another carrier, TCP between CPUs."""
+    """vLLM's `nccl` trainer over Gloo: TCP between CPUs."""
 
     init_info_cls = GlooTrainerInit
 
     @classmethod
     def trainer_init(cls, init_info: GlooTrainerInit, *, client: Client, source: Source | None = None) -> Self:
-        """Meets the engines, on rank 0."""
+        """Creates the trainer; rank 0 joins the engines' group."""
         engine = cls(
             client=client,
             source=source,
@@ -252,7 +252,7 @@ class GlooTrainer(NCCLTrainerWeightTransferEngine):  # type: ignore[misc]
         return engine
 
     def _broadcast(self, source: Source, meta: list[ParamMeta]) -> None:
-        """Sends a pass of the source in buckets; ranks that send nothing take part in the pass."""
+        """Sends a pass of the source in buckets; other ranks only take part in the pass."""
         if not self.is_sender:
             for _ in source:
                 pass
@@ -268,7 +268,7 @@ WeightTransferTrainerFactory.register_engine("relook_gloo", GlooTrainer)
 
 
 def portable(update_info: dict[str, Any]) -> dict[str, Any]:
-    """An update without what only a pickle can carry: handles of GPU memory, which vLLM takes pickled as well."""
+    """Replaces handles of GPU memory by their base64 pickle, which vLLM accepts; leaves other updates unchanged."""
     if "ipc_handles" not in update_info:
         return update_info
     handles = base64.b64encode(pickle.dumps(update_info["ipc_handles"])).decode()
@@ -277,7 +277,7 @@ def portable(update_info: dict[str, Any]) -> dict[str, Any]:
 
 
 def size_of(meta: ParamMeta) -> int:
-    """Bytes of a tensor."""
+    """Size of a tensor in bytes."""
     numel = 1
     for side in meta.shape:
         numel *= side
@@ -285,7 +285,7 @@ def size_of(meta: ParamMeta) -> int:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on at one of this machine's addresses."""
+    """A free TCP port at one of this machine's addresses."""
     with socket.socket() as door:
         door.bind((host, 0))
         return int(door.getsockname()[1])

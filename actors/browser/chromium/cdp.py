@@ -1,4 +1,4 @@
-"""Chromium's DevTools protocol over a socket: commands out, answers and events in."""
+"""Chrome DevTools Protocol client over a socket: commands, answers and events."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ Answer = asyncio.Future[dict[str, Any]]
 
 
 class BrowserLost(Exception):
-    """The browser closed its end."""
+    """The browser closed the connection."""
 
 
 class CommandRefused(Exception):
@@ -21,7 +21,7 @@ class CommandRefused(Exception):
 
 
 class CdpPipe:
-    """Messages are JSON objects that end in a zero byte; one reader hands answers to futures and events to handlers."""
+    """JSON messages that end in a zero byte; a reader task passes answers to futures, events to handlers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -33,11 +33,11 @@ class CdpPipe:
 
     @classmethod
     async def open(cls, end: socket.socket) -> "CdpPipe":
-        """Takes over our end of a socket pair whose other end the browser has as descriptors 3 and 4."""
+        """Takes one end of a socket pair; the browser has the other as descriptors 3 and 4."""
         return cls(*await asyncio.open_connection(sock=end, limit=LARGEST_MESSAGE))
 
     def post(self, method: str, params: dict[str, Any] | None = None, session: str = "") -> Answer:
-        """Sends a command; the future raises CommandRefused or BrowserLost. Nobody needs to await it."""
+        """Sends a command; its future raises CommandRefused or BrowserLost, and need not be awaited."""
         answer: Answer = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_retrieve)
         if self.lost:
@@ -52,16 +52,16 @@ class CdpPipe:
         return answer
 
     def on(self, session: str, method: str, handler: Event) -> None:
-        """Calls `handler` with the parameters of every such event of a session, in the order they happened."""
+        """Calls `handler` with each such event's parameters, in order."""
         self._handlers[session, method] = handler
 
     def forget(self, session: str) -> None:
-        """Drops a session's handlers."""
+        """Removes a session's handlers."""
         for key in [key for key in self._handlers if key[0] == session]:
             del self._handlers[key]
 
     async def close(self) -> None:
-        """Ends the reader and frees the descriptor. Raises what a handler raised, which is a bug."""
+        """Stops the reader and closes the socket. Raises a handler's exception, which is a bug."""
         self._task.cancel()
         try:
             await self._task
@@ -69,7 +69,7 @@ class CdpPipe:
             pass
         finally:
             self.writer.close()
-            with contextlib.suppress(ConnectionError):  # the other side may have gone first
+            with contextlib.suppress(ConnectionError):  # the browser may have closed first
                 await self.writer.wait_closed()
 
     async def _read(self) -> None:
@@ -101,28 +101,28 @@ class CdpPipe:
 
 
 class CdpSession:
-    """The pipe, addressed to one attached target."""
+    """The connection, bound to one attached target."""
 
     def __init__(self, pipe: CdpPipe, id: str) -> None:
         self.pipe, self.id = pipe, id
 
     def post(self, method: str, **params: Any) -> Answer:
-        """Sends a command to the target; await the future for its answer."""
+        """Sends a command to the target and returns the future of its answer."""
         return self.pipe.post(method, params, self.id)
 
     def on(self, method: str, handler: Event) -> None:
-        """Calls `handler` with the parameters of every such event of the target."""
+        """Calls `handler` with the parameters of each such event of the target."""
         self.pipe.on(self.id, method, handler)
 
 
 def _retrieve(answer: Answer) -> None:
-    """Marks an answer's exception as seen: commands may be sent without waiting for what becomes of them."""
+    """Marks an answer's exception as retrieved, as commands need not be awaited."""
     if not answer.cancelled():
         answer.exception()
 
 
 def _parse(message: bytes) -> dict[str, Any]:
-    """One message. Pages may say half a surrogate pair, which no file or database takes: replaced."""
+    """Parses a message. Replaces unpaired surrogates, which files and databases reject."""
     parsed: dict[str, Any] = json.loads(message)
     if b"\\ud" in message or b"\\uD" in message:
         parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""How much CPU a page uses, in the processes that show documents and in the one that draws WebGL and the screen."""
+"""Measures a page's CPU time, of renderers and of the GPU process, which draws WebGL and the screen."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,21 @@ COUNTED = ("renderer", "GPU")
 
 
 class CpuUse:
-    """CPU seconds since `start`, as far as they were counted."""
+    """CPU seconds since `start`, as last counted."""
 
     def __init__(self, pipe: CdpPipe) -> None:
         self.pipe = pipe
         self.cpu_s = self.gpu_s = 0.0
-        """All of it, and the GPU process's part."""
+        """CPU seconds in total, and of the GPU process."""
         self._before: dict[int, float] = {}
-        """What processes that were there before the page had used by then."""
+        """CPU seconds of processes before the page."""
 
     async def start(self) -> None:
-        """Before the page's own processes are there."""
+        """Sets the baseline, before the page's processes exist."""
         self._before = {row: seconds for row, (_, seconds) in (await self._processes()).items()}
 
     async def count(self) -> None:
-        """Looks at the CPU used so far; a browser that does not even say so leaves it at what was seen last."""
+        """Counts the CPU seconds so far; keeps the last count if the browser does not answer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COUNT_TIMEOUT_S):
                 used = {"renderer": 0.0, "GPU": 0.0}
@@ -33,7 +33,7 @@ class CpuUse:
                 self.cpu_s, self.gpu_s = sum(used.values()), used["GPU"]
 
     async def _processes(self) -> dict[int, tuple[str, float]]:
-        """Kind and seconds of CPU by process: a whole browser has renderers for its own windows too."""
+        """Kind and CPU seconds of processes; a whole browser also has renderers for its own windows."""
         answer = await self.pipe.post("SystemInfo.getProcessInfo")
         rows = (row for row in answer["processInfo"] if row["type"] in COUNTED)
         return {row["id"]: (row["type"], float(row["cpuTime"])) for row in rows}

@@ -1,7 +1,7 @@
-"""The script that reads what a document shows: texts, boxes, canvas colour, title and size.
+"""Script that reads a document: texts, boxes, canvas colour, title and size.
 
-It reads the flat tree, as the browser draws it: shadow roots, slotted content, documents of `srcdoc` frames, and the
-values of form fields. Text that only a style sheet holds is read by `actors.browser.chromium.pseudo_elements`.
+It reads the flat tree as drawn: shadow roots, slotted content, `srcdoc` frames and form values. Text of style sheets is
+read by `actors.browser.chromium.pseudo_elements`.
 """
 
 from actors.browser.chromium.scripts import TOOLS
@@ -135,4 +135,4 @@ return JSON.stringify({blocks, boxes, background: paper, title: titleOf(document
   document: [Math.max(scroll('scrollWidth'), innerWidth), Math.max(scroll('scrollHeight'), innerHeight)]});
 })()"""
 )
-"""What can be seen: JSON of text blocks, boxes, the canvas colour, the title and the document's size."""
+"""JSON of visible text blocks, boxes, canvas colour, title and document size."""

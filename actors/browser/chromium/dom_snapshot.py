@@ -1,4 +1,4 @@
-"""Reads a document: what the reader script reports, and what only the browser's layout knows, as records."""
+"""Reads a document into records, from the reader script and the browser's layout."""
 
 import json
 from typing import Any, TypedDict
@@ -12,7 +12,7 @@ Rgb = tuple[int, int, int]
 
 
 class Reading(TypedDict):
-    """The fields of a Render that the document itself tells."""
+    """Fields of a Render read from the document."""
 
     blocks: tuple[TextBlock, ...]
     boxes: tuple[Box, ...]
@@ -22,7 +22,7 @@ class Reading(TypedDict):
 
 
 async def read_document(session: CdpSession, world: IsolatedWorld, html: str) -> Reading:
-    """What the document shows now. `html` is its source, which says what the browser has to be asked for."""
+    """The document's current state. Its source `html` decides which queries are needed."""
     if shadow_roots.may_close(html):
         await shadow_roots.give_closed(session, world)
     reading = read(str(await world(document.READ)))

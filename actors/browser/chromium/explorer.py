@@ -1,8 +1,8 @@
-"""Explores a page that nobody wrote probes for: operates what can be operated, and looks what comes of it.
+"""Explores a page without probes: operates its controls and records the effects.
 
-Controls are those of the page as it was loaded, in document order, each kind and name once. They are operated one
-after another on the same page, as a visitor would; one that is gone or covered by then is told, not forced. The mouse
-rests on a control, and the last one has lost the focus, before the first of two pictures is taken: neither is a change.
+Controls are those of the page as loaded, in document order, each kind and name once, operated one after another as a
+visitor would. Controls then gone or covered are reported, not forced. Before the first of two pictures, the mouse is
+placed on the control and the previous one loses focus, so neither counts as a change.
 """
 
 import json
@@ -17,7 +17,7 @@ from actors.browser.chromium.virtual_clock import VirtualClock
 from rollout.records import ControlTrial
 
 SETTLE_MS = 300.0
-"""Page time before each picture, for transitions to come to their end."""
+"""Page time before each picture in milliseconds, for transitions to finish."""
 FIND = (
     "(most => {"
     + TOOLS
@@ -51,7 +51,7 @@ for (const [element, parent] of flat(rootOf(document))) {
 return JSON.stringify(found);
 })"""
 )
-"""The first so many controls, which are kept in the world under their numbers."""
+"""The first `most` controls, stored in the world by number."""
 REACH = (
     "((number, focus) => {"
     + TOOLS
@@ -74,11 +74,11 @@ const covered = !top || !(holds(element, top) || holds(top, element));
 return JSON.stringify({x, y, problem: covered ? 'is covered by something else' : ''});
 })"""
 )
-"""Where a control is now, in view and with the focus where that is asked for, or why it cannot be reached."""
+"""A control's position, scrolled into view and focused on request, or why it cannot be reached."""
 
 
 class Control(TypedDict):
-    """What can be operated: clicked, unless there is a text to type into it or a key to press on it."""
+    """A control: with a `key` it is pressed, else it is clicked; then `text` is typed."""
 
     name: str
     text: str
@@ -86,14 +86,14 @@ class Control(TypedDict):
 
 
 class Explorer:
-    """Operates one page's controls; `at` is the one that is in hand."""
+    """Operates a page's controls; `at` is the name of the current one."""
 
     def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld, witness: PageMonitor) -> None:
         self.hands, self.clock, self.world, self.witness = hands, clock, world, witness
         self.at = ""
 
     async def explore(self, most: int) -> AsyncIterator[tuple[ControlTrial, bytes]]:
-        """What came of each of the first `most` controls, and the picture after it."""
+        """Operates the first `most` controls; yields each effect and the picture after it."""
         controls: list[Control] = json.loads(await self.world(f"{FIND}({most})"))
         for number, control in enumerate(controls):
             self.at = control["name"]

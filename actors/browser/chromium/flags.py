@@ -1,4 +1,4 @@
-"""What Chromium is told at its start: none of it for speed, all of it for sameness and safety."""
+"""Chromium's command-line flags, for reproducible pixels and isolation, not for speed."""
 
 FRAME_FLAGS = (
     "--deterministic-mode",
@@ -11,7 +11,7 @@ FRAME_FLAGS = (
     "--disable-image-animation-resync",
     "--enable-surface-synchronization",
 )
-"""No frame is drawn but the ones we ask for, and each shows everything."""
+"""Frames are drawn only on request, and completely."""
 
 LOOK_FLAGS = (
     "--hide-scrollbars",
@@ -22,10 +22,10 @@ LOOK_FLAGS = (
     "--disable-gpu",
     "--lang=en-US",
 )
-"""The same pixels on every machine that has the same fonts."""
+"""Same pixels on every machine with the same fonts."""
 
 WHOLE_FLAGS = ("--blink-settings=mainFrameClipsContent=false",)
-"""A document is drawn beyond the screen too, for whoever looks there."""
+"""Documents are drawn beyond the viewport, for full-page screenshots."""
 
 QUIET_FLAGS = (
     "--headless",
@@ -55,7 +55,7 @@ QUIET_FLAGS = (
     "--disable-sync",
     "--disable-features=Translate,MediaRouter,OptimizationHints,LazyFrameLoading,LazyImageLoading",
 )
-"""Nothing happens that the page did not ask for."""
+"""Nothing runs that the page did not request."""
 
 ISOLATION_FLAGS = ("--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=512")
-"""No host name resolves, addresses included; JavaScript's own heap is bounded (RLIMIT_DATA bounds the rest)."""
+"""No host name or address resolves; JavaScript's heap is limited (RLIMIT_DATA limits the rest)."""

@@ -1,4 +1,4 @@
-"""Real input on a page: mouse and keys, each followed to the moment at which the page has seen it."""
+"""Mouse and keyboard input, each event awaited until the page has processed it."""
 
 import asyncio
 from typing import Any
@@ -23,28 +23,28 @@ KEY_CODES = {
     "ArrowDown": 40,
     "Space": 32,
 }
-"""Windows virtual key codes, which Chromium wants, of the keys that have a name."""
+"""Windows virtual key codes of named keys, as Chromium requires."""
 TYPED_BY_KEY = {"Enter": "\r", "Space": " "}
 
 
 class PageInput:
-    """One page's mouse and keyboard. Page time stands still while they work."""
+    """One page's mouse and keyboard. Page time is stopped meanwhile."""
 
     def __init__(self, session: CdpSession, clock: VirtualClock) -> None:
         self.session, self.clock = session, clock
 
     async def point(self, x: float, y: float) -> None:
-        """Moves the mouse to a place of the screen."""
+        """Moves the mouse to a viewport position."""
         await self._mouse("mouseMoved", x, y)
 
     async def click(self, x: float, y: float) -> None:
-        """Moves the mouse there, presses and releases its left button."""
+        """Moves the mouse, then presses and releases its left button."""
         await self.point(x, y)
         await self._mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
         await self._mouse("mouseReleased", x, y, button="left", buttons=0, clickCount=1)
 
     async def type(self, text: str) -> None:
-        """Types into what has the focus, after what it holds; bounded."""
+        """Types after the focused element's content, at most 200 characters."""
         await self.press("End")
         for character in text[:LONGEST_TYPED]:
             key = {"key": character, "text": character, "unmodifiedText": character}
@@ -52,7 +52,7 @@ class PageInput:
             await self._acted(self.session.post("Input.dispatchKeyEvent", type="keyUp", key=character))
 
     async def press(self, key: str) -> None:
-        """Presses and releases a key. Raises KeyError for one that has no such name."""
+        """Presses and releases a key. Raises KeyError for an unknown name."""
         text = TYPED_BY_KEY.get(key, key if len(key) == 1 else "")
         code = 0 if text and key not in KEY_CODES else KEY_CODES[key]
         codes = {"windowsVirtualKeyCode": code, "key": " " if key == "Space" else key, "code": key}
@@ -64,7 +64,7 @@ class PageInput:
         await self._acted(self.session.post("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more))
 
     async def _acted(self, acknowledged: Answer) -> None:
-        """Input is handled when frames are: draws this moment, page time standing still, until the page has seen it."""
+        """Draws this moment until the page has processed the input, which happens in frames."""
         while not acknowledged.done():
             await self.clock.draw()
             await asyncio.wait({acknowledged}, timeout=0.002)

@@ -1,4 +1,4 @@
-"""A JavaScript world on a page's document that the page's scripts cannot reach."""
+"""A JavaScript world on a page's document, isolated from the page's scripts."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from actors.browser.chromium.scripts import READER_WORLD
 
 
 class IsolatedWorld:
-    """Evaluates our scripts; sees the document, but none of the page's variables and patches."""
+    """Evaluates scripts with access to the document, not to the page's variables and patches."""
 
     def __init__(self, session: CdpSession, context: int) -> None:
         self.session, self.context = session, context
 
     @classmethod
     async def open(cls, session: CdpSession, frame: str) -> "IsolatedWorld":
-        """A new world on the document that `frame` shows now."""
+        """A new world on the document in `frame`."""
         answer = await session.post("Page.createIsolatedWorld", frameId=frame, worldName=READER_WORLD)
         return cls(session, answer["executionContextId"])
 
     async def __call__(self, expression: str) -> Any:
-        """The value of an expression, or of its promise, as JSON. Raises CommandRefused when the script throws."""
+        """JSON value of an expression or its promise. Raises CommandRefused when the script throws."""
         answer = await self.session.post(
             "Runtime.evaluate", expression=expression, contextId=self.context, returnByValue=True, awaitPromise=True
         )

@@ -1,4 +1,4 @@
-"""Finds Chromium, its headless shell first, shuts it in, starts it and ends it with all its children."""
+"""Finds Chromium (headless shell first), isolates it, starts it and ends it with all its children."""
 
 import asyncio
 import contextlib
@@ -22,9 +22,9 @@ WHOLE = (
     "/usr/lib64/chromium-browser/chromium-browser",
     "/opt/google/chrome/chrome",
 )
-"""Where whole browsers lie: what is on the PATH are scripts that add options of their own."""
+"""Paths of whole browsers; commands on the PATH are scripts that add options."""
 DOWNLOADED_SHELLS, DOWNLOADED = "chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome"
-"""Where Playwright puts them, below `~/.cache/ms-playwright`."""
+"""Playwright's downloads, below `~/.cache/ms-playwright`."""
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
@@ -33,13 +33,13 @@ LARGEST_FILE = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """One way of shutting the browser in."""
+    """One level of browser isolation."""
 
     name: str
     namespaces: bool
-    """Bubblewrap: own network (none), process table, file tree, users."""
+    """Bubblewrap: own network (none), process table, file tree and users."""
     sandbox: bool
-    """Chromium's own sandbox of its renderers."""
+    """Chromium's renderer sandbox."""
 
 
 ISOLATIONS = (
@@ -48,11 +48,11 @@ ISOLATIONS = (
     Isolation(name="bubblewrap alone", namespaces=True, sandbox=False),
     Isolation(name="none", namespaces=False, sandbox=False),
 )
-"""Best first; what a machine refuses (user namespaces, mostly) is left for the next."""
+"""Best first; unsupported ones (mostly user namespaces) fall back to the next."""
 
 
 class Process:
-    """A running Chromium and its pipe."""
+    """A running Chromium and its DevTools pipe."""
 
     def __init__(self, pid: int, pipe: CdpPipe, profile: Path | None) -> None:
         self.pid, self.pipe, self.profile = pid, pipe, profile
@@ -60,16 +60,16 @@ class Process:
 
     @property
     def framed(self) -> bool:
-        """Whether it draws when told to: headless shells do, a whole Chromium draws when it likes."""
+        """Whether frames are drawn on request: by headless shells, not by a whole Chromium."""
         return self.version.startswith("Headless")
 
     @property
     def alive(self) -> bool:
-        """Whether the browser still listens."""
+        """Whether the DevTools pipe is open."""
         return not self.pipe.lost
 
     async def end(self) -> None:
-        """Kills the browser with all its children, and reaps it."""
+        """Kills the browser with its children, and reaps it."""
         try:
             await _end(self.pid, wrapped=self.profile is None)
         finally:
@@ -79,7 +79,7 @@ class Process:
 
 
 def find_executable(wanted: Path | None) -> Path:
-    """The browser to start: a headless shell, else a whole Chromium. Raises BrowserFault that says what to install."""
+    """The headless shell, else a whole Chromium. Raises BrowserFault with what to install."""
     if wanted is not None:
         if not os.access(wanted, os.X_OK):
             raise BrowserFault(f"browser.executable is {str(wanted)!r}, which is not an executable file")
@@ -97,7 +97,7 @@ def find_executable(wanted: Path | None) -> Path:
 
 
 def find_whole() -> Path | None:
-    """A whole Chromium, which draws when it likes; None where there is none."""
+    """A whole Chromium, without frame control; None if not installed."""
     return next((Path(path) for path in WHOLE if os.access(path, os.X_OK)), None) or _downloaded(DOWNLOADED)
 
 
@@ -107,9 +107,9 @@ def _downloaded(pattern: str) -> Path | None:
 
 
 async def launch(executable: Path, *, memory_mb: int, fence: Isolation, whole: bool = False) -> Process:
-    """Starts the browser behind `fence`. Raises BrowserFault when it does not come up.
+    """Starts the browser with isolation `fence`. Raises BrowserFault when it does not start.
 
-    `whole`: pages will be pictured beyond the screen.
+    `whole` draws beyond the viewport, for full-page screenshots.
     """
     profile = None if fence.namespaces else _profile()
     command = _command(executable, memory_mb, fence, profile)
@@ -148,7 +148,7 @@ def _command(executable: Path, memory_mb: int, fence: Isolation, profile: Path |
 
 
 def _bubblewrap(executable: Path) -> list[str]:
-    """Own namespaces, a read-only /usr, and files of its own in memory that vanish with it."""
+    """New namespaces, read-only /usr, and in-memory files that vanish with the process."""
     command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr"]
     for link in ("/lib", "/lib64", "/bin"):
         if Path(link).is_symlink():
@@ -171,9 +171,9 @@ def _profile() -> Path:
 
 
 def _spawn(command: list[str], end: socket.socket) -> int:
-    """Starts `command` in a session of its own, `end` as descriptors 3 and 4, all other output discarded.
+    """Starts `command` in a new session, `end` as descriptors 3 and 4, output discarded.
 
-    Chromium copies the page's console to stderr: discarded too, or a page could fill the disk.
+    Chromium copies the page's console to stderr, which could fill the disk.
     """
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
     ends = [(os.POSIX_SPAWN_DUP2, end.fileno(), fd) for fd in (3, 4)]
@@ -188,10 +188,10 @@ def _check_installed(command: list[str]) -> None:
 
 
 async def _end(pid: int, *, wrapped: bool) -> None:
-    """Ends a process with all its children and reaps it.
+    """Ends a process with its children and reaps it.
 
-    A bubblewrap that loses its child reaps it and leaves; one that is killed itself leaves the child to an init
-    that may not reap. So of a wrapped browser the children go first.
+    Bubblewrap reaps a child that ends, then exits; if killed itself, it leaves the child to an init that may not reap.
+    So children of a wrapped browser are killed first.
     """
     if wrapped:
         for child in _children(pid):
@@ -206,12 +206,12 @@ async def _end(pid: int, *, wrapped: bool) -> None:
 
 
 async def _gone(pid: int, patience: float) -> bool:
-    """Whether our child `pid` has ended, and is reaped, within `patience` seconds."""
+    """Whether child process `pid` ends, and is reaped, within `patience` seconds."""
     for _ in range(int(patience / 0.01)):
         try:
             if os.waitpid(pid, os.WNOHANG) != (0, 0):
                 return True
-        except ChildProcessError:  # someone else in this process reaped it
+        except ChildProcessError:  # already reaped elsewhere in this process
             return True
         await asyncio.sleep(0.01)
     return False

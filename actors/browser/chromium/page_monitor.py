@@ -1,4 +1,4 @@
-"""Hears what a page says and tries: console, exceptions, dialogs, requests, ways out."""
+"""Monitors a page's console, exceptions, dialogs, requests and navigation, and answers its requests."""
 
 import asyncio
 import base64
@@ -15,39 +15,38 @@ MOST_LINES = 100
 MOST_REQUESTS = 50
 MOST_DIALOGS = 20
 MOST_NOISE = 500
-"""Console lines and exceptions after which the page is no longer listened to."""
+"""Console lines and exceptions after which events are disabled."""
 PATIENCE_S = 0.5
-"""Longest wait until a page hears that what it asked for is refused."""
+"""Longest wait for the page to receive its refusals, in seconds."""
 POLICY = "sandbox allow-scripts allow-same-origin allow-modals allow-forms allow-pointer-lock"
 """Content-Security-Policy of every page: neither popups nor downloads."""
 End = Callable[[Outcome, str], None]
 Params = dict[str, Any]
 MIRRORED = ("Script", "Stylesheet", "Font")
-"""Kinds of request that a mirror is there for."""
+"""Request kinds served by a mirror."""
 
 
 class PageMonitor:
-    """Serves the page itself, once, and what the mirror holds; refuses every other request; notes all that happens,
-    within bounds.
+    """Serves the page once, and the mirror's files; refuses other requests; records events within limits.
 
-    `end` is called when the page must not go on: a dialog flood, a crash, a document that was replaced.
+    `end` is called when the page must stop: a dialog flood, a crash or a replaced document.
     """
 
     def __init__(self, html: str, url: str, end: End, mirror: Mirror | None = None) -> None:
         self.html, self.url, self.end, self.mirror = html, url, end, mirror
         self.console: list[str] = []
         self.exceptions: list[str] = []
-        """All that were not caught, rejected promises too."""
+        """All uncaught exceptions and rejected promises."""
         self.thrown: list[str] = []
-        """The first that was thrown, not rejected."""
+        """The first exception thrown, not rejected."""
         self.blocked: list[str] = []
         self.flags: set[str] = set()
         self.left_for = ""
-        """Where the page first tried to go."""
+        """First URL of an attempted navigation."""
         self.ready = asyncio.Event()
-        """The document's first frame has run."""
+        """Set once the document's first frame has run."""
         self.answers = 0
-        """How many requests the page knows the end of."""
+        """Requests whose end the page has received."""
         self._open: set[str] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -55,7 +54,7 @@ class PageMonitor:
         self._served = False
 
     def attend(self, session: CdpSession, frame: str) -> None:
-        """Listens to the target whose main frame is `frame`."""
+        """Subscribes to events of the target with main frame `frame`."""
         self.session, self.frame = session, frame
         for method, handler in (
             ("Fetch.requestPaused", self._request),
@@ -101,19 +100,19 @@ class PageMonitor:
         )
 
     def _ask(self, event: Params) -> None:
-        """Said by the page's own process, and so before the news that the time it was given is over."""
+        """Records an open request; sent by the page's process, so before the event that its time budget expired."""
         self._open.add(event["requestId"])
         self._quiet.clear()
 
     def _heard(self, event: Params) -> None:
-        """The page knows what became of a request."""
+        """Records the end of a request, as received by the page."""
         self.answers += 1
         self._open.discard(event["requestId"])
         if not self._open:
             self._quiet.set()
 
     async def settled(self) -> int:
-        """How many requests the page knows the end of, once that is all; bounded. The last may have led to another."""
+        """Number of ended requests, once none is open or a timeout passed; the last may have led to another."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._quiet.wait()
@@ -131,7 +130,7 @@ class PageMonitor:
             self.blocked.append(f"{kind} {url[:150]}{NOT_MIRRORED if missed else ''}")
 
     def _navigated(self, event: Params) -> None:
-        """A new document in the page's own frame that is not ours: blank and blob addresses ask no network."""
+        """Ends a page that replaced its document; blank and blob addresses make no request."""
         frame = event["frame"]
         if frame["id"] == self.frame and self._served and not frame["url"].startswith(self.url):
             self._leave(frame["url"])
@@ -142,7 +141,7 @@ class PageMonitor:
         self.left_for = self.left_for or url[:150]
 
     def _dialog(self, event: Params) -> None:
-        """A prompt is answered with the text that it proposes."""
+        """Accepts a dialog; a prompt is answered with its default text."""
         proposed = str(event.get("defaultPrompt", ""))
         self.session.post("Page.handleJavaScriptDialog", accept=True, promptText=proposed)
         self._dialogs += 1

@@ -1,8 +1,7 @@
-"""Operates a page as a person would, with real input, and looks whether it does what was asked.
+"""Runs probes on a page: real input, then checks of the expected results.
 
-Probes run in order on one page: each starts from the state the one before left. An action that was acknowledged
-is followed by one step of page time. An expectation may come true late: it is looked at now and after each of
-five steps (500 ms of page time), and holds at the first look that finds it so.
+Probes run in order on one page, each from the state the previous one left. One step of page time follows each action.
+Expectations are checked at once and after each of five steps (500 ms of page time), until one check succeeds.
 """
 
 import json
@@ -19,7 +18,7 @@ LONGEST_WAIT_MS = 10_000.0
 
 
 class Element(TypedDict):
-    """What the looking script says of the first element a selector matches."""
+    """The script's report on the first element a selector matches."""
 
     x: float
     y: float
@@ -30,18 +29,18 @@ class Element(TypedDict):
 
 
 class Unmet(Exception):
-    """A step could not be done, or an expectation did not come true: what, got, wanted."""
+    """A step failed or an expectation did not hold: what, got, wanted."""
 
 
 class Operator:
-    """Works one page's probes."""
+    """Runs one page's probes."""
 
     def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld) -> None:
         self.hands, self.clock, self.world = hands, clock, world
         self._before = b""
 
     async def perform(self, probe: Probe) -> ProbeResult:
-        """Does the steps in order until one fails."""
+        """Runs the steps until one fails."""
         if any(step.kind == "expect_change" for step in probe.steps):
             self._before = await self.clock.picture()
         for number, step in enumerate(probe.steps, start=1):
@@ -67,7 +66,7 @@ class Operator:
             await self._expect(step)
 
     async def _point(self, step: ProbeStep) -> None:
-        """Moves the mouse to an element; clicks it; types into it what is to be typed, after what it holds."""
+        """Moves the mouse to an element; clicks it unless hovering; types after its content."""
         found = await self._find(step, bring=True)
         if found is None or not found["visible"]:
             raise Unmet(f"{step.selector!r} {'matches nothing' if found is None else 'is not visible'}")
@@ -86,7 +85,7 @@ class Operator:
             raise Unmet(reason)
 
     async def _missing(self, step: ProbeStep) -> str:
-        """What an expectation still lacks; empty when it holds."""
+        """Why an expectation does not hold; empty when it holds."""
         if step.kind == "expect_change":
             return "the picture did not change" if await self.clock.picture() == self._before else ""
         found = await self._find(step)

@@ -1,4 +1,4 @@
-"""Reads the texts of `::before` and `::after`, counters resolved: only the browser's layout holds them."""
+"""Reads texts of `::before` and `::after` with counters resolved, available only in the browser's layout."""
 
 import re
 import unicodedata
@@ -14,18 +14,18 @@ Color = tuple[float, float, float, float]
 """Red, green and blue from 0 to 255, alpha from 0 to 1."""
 
 WRITES = re.compile(r"(?<![-\w])content\s*:\s*(?!none|normal|(['\"])\s*\1)|<q\b", re.IGNORECASE)
-"""Signs of a pseudo-element with a text; only then is the layout asked for."""
+"""Signs of pseudo-elements with text, without which the layout is not requested."""
 STYLES = ("color", "background-color", "opacity", "font-size", "font-weight", "visibility")
 MOST_TEXTS = 500
 TOUCHING = 1.5
-"""Pixels between two pieces of one line that follow each other."""
+"""Maximum gap between adjacent pieces of a line in pixels."""
 NUMBER = re.compile(r"[\d.]+")
 CLEAR: Color = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The text of one pseudo-element."""
+    """Text of one pseudo-element."""
 
     block: TextBlock
     after: bool
@@ -33,12 +33,12 @@ class Written:
 
 
 def may_write(html: str) -> bool:
-    """Whether a page's source has pseudo-elements with text."""
+    """Whether a page may have pseudo-elements with text."""
     return bool(WRITES.search(html))
 
 
 async def read_pseudo(session: CdpSession, canvas: tuple[int, int, int]) -> list[Written]:
-    """The visible texts of pseudo-elements in document order. `canvas` is the page's colour."""
+    """Visible texts of pseudo-elements in document order. `canvas` is the page's background colour."""
     seen = await session.post("DOMSnapshot.captureSnapshot", computedStyles=list(STYLES))
     if not seen["documents"]:
         return []
@@ -48,7 +48,7 @@ async def read_pseudo(session: CdpSession, canvas: tuple[int, int, int]) -> list
 
 
 def insert(blocks: Sequence[TextBlock], written: Sequence[Written]) -> tuple[TextBlock, ...]:
-    """The blocks with each text of a pseudo-element next to the block whose line it begins or continues."""
+    """Inserts each text next to the block whose line it begins or continues, or at the end."""
     merged = list(blocks)
     for text in written:
         near = (i for i, block in enumerate(merged) if _follow(text, block))
@@ -78,7 +78,7 @@ class _Layout:
                 self.styles.setdefault(node, style)
 
     def texts(self) -> Iterator[Written]:
-        """One for each pseudo-element and line: a counter and the string behind it are two pieces of one text."""
+        """Texts by pseudo-element and line; adjacent pieces, such as a counter and a string, are joined."""
         held: Written | None = None
         owner = -1
         for node, block in self._pieces():
@@ -119,7 +119,7 @@ class _Layout:
         )
 
     def _fill(self, node: int) -> tuple[int, int, int]:
-        """The colour behind a node: the backgrounds of all that it is in, over the canvas."""
+        """Colour behind a node: its ancestors' backgrounds over the canvas."""
         path = []
         while node >= 0:
             style = self.styles.get(node)
@@ -134,7 +134,7 @@ class _Layout:
 
 
 def _color(text: str) -> Color:
-    """A computed colour; transparent for the few forms that are not `rgb()` or `rgba()`."""
+    """A computed colour; transparent for the few forms other than `rgb()` and `rgba()`."""
     if not text.startswith("rgb"):
         return CLEAR
     red, green, blue, *alpha = (float(number) for number in NUMBER.findall(text))
@@ -148,7 +148,7 @@ def _over(top: Color, below: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _shown(block: TextBlock) -> bool:
     inside = block.x + block.width > 0 and block.y + block.height > 0
-    letters = any(unicodedata.category(letter) != "Co" for letter in block.text)  # private ones are an icon font's
+    letters = any(unicodedata.category(letter) != "Co" for letter in block.text)  # private-use characters are icons
     return letters and block.width >= 1 and block.height >= 1 and inside
 
 

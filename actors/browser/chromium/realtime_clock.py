@@ -1,8 +1,8 @@
-"""Page time in a whole Chromium, which draws when it likes: the portable engine's clock.
+"""The portable engine's clock: virtual time in a whole Chromium, which schedules its own frames.
 
-Scripts and timers are on page time as with explicit frames; frames are not. Before each picture, and at each step
-towards it, one frame is waited for, so style, layout, observers and the start of transitions are up to date; what moves
-by frames alone (CSS and SVG animations, smooth scrolling) is shown within a frame of its page time.
+Scripts and timers run on page time; frames do not. Before each picture and at each step towards it, the clock waits for
+a frame, so style, layout, observers and transition starts are current. Motion by frames alone (CSS and SVG animations,
+smooth scrolling) is shown within a frame of its page time.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.virtual_clock import MOST_TRIES, NoPicture, VirtualClock
 
 FRAME = "new Promise(requestAnimationFrame)"
-"""Evaluated in a world of ours: the page's own callbacks run on timers."""
+"""Run in an isolated world, because the page's callbacks run on timers."""
 FIRST_FRAME_S = 5.0
 RETRY_S = 0.02
 
@@ -34,7 +34,7 @@ class RealTimeClock(VirtualClock):
         return ready.is_set()
 
     async def picture(self) -> bytes:
-        """PNG of this moment. Right after a load the browser may have nothing to copy yet: asked again."""
+        """PNG of this moment. Retried, as there may be no frame yet after a load. Raises NoPicture."""
         await self.draw()
         for _ in range(MOST_TRIES):
             with contextlib.suppress(CommandRefused):
@@ -44,5 +44,5 @@ class RealTimeClock(VirtualClock):
         raise NoPicture(f"no picture at {self.now} ms, {MOST_TRIES} times")
 
     async def draw(self) -> None:
-        """Waits for a frame, page time standing still."""
+        """Waits for a frame with page time stopped."""
         await self._world(FRAME)

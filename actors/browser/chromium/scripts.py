@@ -1,19 +1,19 @@
-"""The JavaScript that goes into a page: shims in its own world before it starts, a reader in a world it cannot reach.
+"""JavaScript injected into pages: shims in the page's world before its scripts, a reader in an isolated world.
 
-DOM clobbering (`<img name="body">`) and patched prototypes fool plain property reads, in isolated worlds too where
-the name is looked up on `document` or a form. The reader therefore takes getters and methods from the prototypes.
+DOM clobbering (`<img name="body">`) and patched prototypes falsify plain property reads, even in isolated worlds if a
+name is looked up on `document` or a form. The reader therefore uses the prototypes' getters and methods.
 """
 
 import json
 import re
 
 EPOCH_S = 1_781_602_887
-"""Page time zero, as seconds of Unix time: 16 June 2026, 09:41:27 UTC, a date that an honest clock may show."""
+"""Page time zero in Unix seconds: 16 June 2026, 09:41:27 UTC, a plausible date."""
 FRAMES_PER_S, GL_FRAMES_PER_S, COARSE_FRAMES_PER_S = 60, 10, 1
-"""Animation callbacks a second of page time: of most pages, of those that draw with WebGL, which is slow without a
-GPU, and of those that are too heavy for either."""
+"""Animation callbacks per second of page time: normally, with WebGL (slow without a GPU), and for pages too heavy for
+both."""
 ASKED = "relook:asks"
-"""First word of a console line that says that the page looked for the shims."""
+"""First word of the console line of a page that checks for the shims."""
 
 SHIMS = """(() => {
 'use strict';
@@ -102,11 +102,11 @@ for (const name of ['log', 'info', 'warn', 'error', 'debug', 'table', 'dir', 'tr
 }
 for (const way of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'WebTransport']) delete window[way];
 })();"""
-"""In the page's own world, in every frame, before any script of the page; `shims` fills in its numbers."""
+"""For the page's world, in every frame, before its scripts; `shims` fills in the numbers."""
 
 
 def shims(frames_per_s: int = FRAMES_PER_S) -> str:
-    """The script for so many animation callbacks a second of page time."""
+    """The script for a number of animation callbacks per second of page time."""
     numbers = {"GL_FRAMES_PER_S": GL_FRAMES_PER_S, "FRAMES_PER_S": frames_per_s, "EPOCH_MS": EPOCH_S * 1000}
     return re.sub("|".join(numbers), lambda name: str(numbers[name[0]]), SHIMS).replace("ASKED", json.dumps(ASKED))
 
@@ -114,11 +114,11 @@ def shims(frames_per_s: int = FRAMES_PER_S) -> str:
 READY_WORLD = "relook-ready"
 READY_BINDING = "relookReady"
 READY = f"if (self === top) requestAnimationFrame(() => {READY_BINDING}(''));"
-"""In an isolated world: says when the document's first frame has run."""
+"""For an isolated world: reports that the document's first frame has run."""
 
 READER_WORLD = "relook-reader"
 ASK_STORES = "Promise.allSettled([indexedDB.databases(), caches.keys()]).then(() => null)"
-"""Done once the stores have answered all that was asked of them before."""
+"""Resolves after the stores have answered all earlier requests."""
 ASK_TRANSITION = """(() => {
 const get = Object.getOwnPropertyDescriptor(Document.prototype, 'activeViewTransition')?.get;
 const transition = get && get.call(document), begun = globalThis.relookBegun ||= new WeakMap();
@@ -130,7 +130,7 @@ if (!begun.has(transition)) {
 }
 return !begun.get(transition);
 })()"""
-"""Whether a view transition waits for the pictures of the page before and after it."""
+"""Whether a view transition waits to capture the page before and after it."""
 TOOLS = """
 const own = (type, name) => Object.getOwnPropertyDescriptor(type.prototype, name).get;
 const get = (type, name) => { const getter = own(type, name); return object => getter.call(object); };
@@ -225,5 +225,5 @@ return JSON.stringify({
 
 
 def look(selector: str, kind: str, name: str, wanted: str, *, bring: bool) -> str:
-    """The script that looks at the first element a selector matches, scrolled into view with `bring`."""
+    """Script that reports on the first element a selector matches; `bring` scrolls it into view."""
     return f"{LOOK}({', '.join(json.dumps(word) for word in (selector, kind, name, wanted, bring))})"

@@ -1,4 +1,4 @@
-"""Hands closed shadow roots, which no script can ask for, to the world that reads the document."""
+"""Gives closed shadow roots, inaccessible to scripts, to the isolated world that reads the document."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from actors.browser.chromium.cdp import CdpSession
 from actors.browser.chromium.isolated_world import IsolatedWorld
 
 CLOSES = re.compile(r"attachShadow|shadowrootmode", re.IGNORECASE)
-"""Signs of shadow roots in a page's source; only then is the browser asked for closed ones."""
+"""Signs of shadow roots in a page, without which the browser is not queried."""
 MOST_ROOTS = 200
 GIVE = """function(...roots) {
   const hostOf = Object.getOwnPropertyDescriptor(ShadowRoot.prototype, 'host').get;
@@ -21,7 +21,7 @@ def may_close(html: str) -> bool:
 
 
 async def give_closed(session: CdpSession, world: IsolatedWorld) -> None:
-    """Makes the closed shadow roots of the document known to the scripts of `world`."""
+    """Makes the document's closed shadow roots available to scripts of `world`."""
     tree = await session.post("DOM.getDocument", depth=-1, pierce=True)
     closed = _closed(tree["root"])[:MOST_ROOTS]
     answers = [session.post("DOM.resolveNode", backendNodeId=node, executionContextId=world.context) for node in closed]
@@ -33,7 +33,7 @@ async def give_closed(session: CdpSession, world: IsolatedWorld) -> None:
 
 
 def _closed(root: dict[str, Any]) -> list[int]:
-    """Backend ids of the closed shadow roots below a node, without those of frames."""
+    """Backend ids of the closed shadow roots below a node, without those in frames."""
     found, nodes = [], [root]
     while nodes:
         node = nodes.pop()

@@ -1,4 +1,4 @@
-"""What a page's source says of how it may change: not at all, so that one picture is every picture, or with stores."""
+"""Detects from a page's source whether it can change, and uses databases or view transitions."""
 
 import re
 
@@ -8,23 +8,24 @@ MOVES = re.compile(
     r"|\\|&#|&bsol",
     re.IGNORECASE,
 )
-"""What a page needs to move, or to hide that it does; on the second look at most, where it waits for a first frame."""
+"""Signs of motion or hidden motion; also of a change by the second screenshot, for features that wait for a first
+frame."""
 
 
 def is_still(html: str) -> bool:
-    """Whether a page has neither script nor motion. A page in doubt may move."""
+    """Whether a page has neither script nor motion; uncertain pages may move."""
     return not MOVES.search(html)
 
 
 STORES = re.compile(r"\bindexedDB\b|\bcaches\b")
-"""The databases of a page that answer in real time; `localStorage` answers at once."""
+"""Databases that answer in real time; `localStorage` is synchronous."""
 
 
 TRANSITIONS = re.compile(r"\bstartViewTransition\b")
 
 
 def has_transitions(html: str) -> bool:
-    """Whether a page may show one state of itself turn into another, which takes the pictures of both."""
+    """Whether a page may use view transitions, which capture it before and after a change."""
     return bool(TRANSITIONS.search(html))
 
 
@@ -35,7 +36,7 @@ FRAMES = re.compile(
 
 
 def has_frames(html: str) -> bool:
-    """Whether a page may change from frame to frame, so that fewer frames are less work."""
+    """Whether a page may change between frames, so that fewer frames are less work."""
     return bool(FRAMES.search(html))
 
 

@@ -1,4 +1,4 @@
-"""The screens a page is shown on, one visit each: fully on the first, loaded anew for one picture on each other."""
+"""Viewports of a page: fully rendered in the first, loaded again for one screenshot in each other."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from rollout.records import Render, View, Viewport
 
 
 def screens(settings: BrowserSettings, viewports: tuple[Viewport, ...]) -> tuple[BrowserSettings, ...]:
-    """The settings of each visit; without viewports the settings as they are. Further visits end with the last shot."""
+    """Settings of each visit, unchanged without viewports. Further visits take only the last screenshot."""
     sizes = [{"viewport_width": screen.width, "viewport_height": screen.height} for screen in viewports]
     first, *further = sizes or [{}]
     last = {"shots_ms": settings.shots_ms[-1:], "explore": 0}
@@ -15,7 +15,7 @@ def screens(settings: BrowserSettings, viewports: tuple[Viewport, ...]) -> tuple
 
 
 def with_view(render: Render, seen: Render) -> Render:
-    """A render with that of the same page on a further screen. The task asks for both, so both must be valid."""
+    """Adds a further viewport's render to a render; both must be valid, as the task asks for both."""
     viewport = Viewport(width=seen.viewport[0], height=seen.viewport[1])
     view = View(
         viewport=viewport,

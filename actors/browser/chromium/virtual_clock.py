@@ -1,10 +1,14 @@
-"""Page time: it stands still until told to go on, and a frame is drawn only when asked for.
+"""Virtual clock of a page: time stands still between steps, and frames are drawn only on request.
 
-What each rule is for was found by a page that differed between runs without it:
-pause before navigating; give frames the ticks of virtual time, to the microsecond, for a page's clock is blurred by
-up to 0.1 ms for all but whole tenths; draw at tick 1 until the document's first frame has run, for animations begin
-with that frame: what has not drawn yet takes the same tick again; take pictures 7 ms off the grid of round timers,
-and only when every request of the page has been refused; bound the tasks that may run without time passing.
+Without each of these rules, some page differed between runs:
+
+- Pause time before navigating.
+- Give frames the ticks of virtual time, to the microsecond: a page's clock is blurred by up to 0.1 ms except at whole
+  tenths.
+- Draw at tick 1 until the document's first frame has run, because animations begin with it: an undrawn document gets
+  the same tick again.
+- Take pictures 7 ms off the grid of round timers, and only when every request of the page has been refused.
+- Limit the tasks that run without time passing.
 """
 
 import asyncio
@@ -23,55 +27,56 @@ FIRST_FRAME_MS = 1.0
 """Frame time of the document's first frame, and of the animations that begin with it."""
 MOST_PRIMING_FRAMES = 400
 SAME_TICK_FRAMES = 20
-"""Of those, the first are all for one tick; then the document may have missed it, and a later one must do."""
+"""First frames drawn at one tick; by then the document may have missed it, and later ticks are used."""
 PATIENCE_S = 0.05
-"""Longest wait for the news of a first frame before another is drawn."""
+"""Longest wait for a first frame's event before the next frame, in seconds."""
 TICK_MS = 0.001
-"""The least by which two frames differ: what is drawn twice at one time is dropped."""
+"""Minimum time between frames in milliseconds; a frame at a repeated time is dropped."""
 SETTLE_MS = 0.01
 SETTLES, MOST_SETTLES = 2, 40
-"""Page time for what a page does about a refusal, and how often it is given: an image's next try takes two turns."""
+"""Milliseconds of page time for a page to react to a refusal, steps per refusal (an image's next try takes two turns),
+and maximum steps."""
 MOST_TRANSITION_FRAMES = 40
-"""Frames for one view transition to begin, all of one moment."""
+"""Maximum frames for a view transition to begin, all at one moment."""
 MOST_TRIES = 5
 MOST_ANSWERS = 4
-"""Answers of a store, each asked for after the one before, for which no page time passes before a picture or after what
-a probe does; on the way to a picture one a step."""
+"""Maximum chained IndexedDB or Cache answers awaited with page time frozen, before a picture or after a probe's action;
+one per step on the way to a picture."""
 MOST_HEARINGS, HEARINGS = 50, 500
-"""Times that an answer is waited for, somewhat over a second in all, and times for all of a page's together."""
+"""Polls per answer of a store (just over a second), and for all of a page's."""
 
 
 class VirtualClock:
     """Virtual time and explicit frames of one target; `now` is page time in milliseconds.
 
-    `settled` waits until no request of the page is open, and says how many it has been answered.
+    `settled` waits until no request is open, and returns the number of ended requests.
     """
 
     def __init__(self, settled: Callable[[], Awaitable[int]]) -> None:
         self.now = 0.0
         self.stores: Callable[[], Awaitable[object]] | None = None
-        """Asks the page's stores, for pages that have any: the answer comes after all those that the page waits for."""
+        """Queries the page's stores, if any; answered after all queries the page waits for."""
         self.transition: Callable[[], Awaitable[object]] | None = None
-        """Asks whether a view transition has yet to begin, for pages that may have one."""
+        """Whether a view transition has yet to begin, for pages that may have one."""
         self.moved = time.monotonic()
-        """When page time last went on."""
+        """When page time last advanced."""
         self._hearings = HEARINGS
         self._settled, self._answers = settled, 0
         self._base = self._ticks = 0.0
         self._expired = asyncio.Event()
 
     async def start(self, session: CdpSession) -> None:
-        """Before the page is navigated to: time stands at the epoch."""
+        """Stops time at the epoch; call before navigating."""
         self.session = session
         session.on("Emulation.virtualTimeBudgetExpired", lambda _: self._expired.set())
         answer = await session.post("Emulation.setVirtualTimePolicy", policy="pause", initialVirtualTime=EPOCH_S)
         self._base = float(answer["virtualTimeTicksBase"])
 
     async def prime(self, ready: asyncio.Event) -> bool:
-        """Loads the document and draws until its first frame has run; False when it did not.
+        """Loads the document and draws until its first frame has run; False if it did not.
 
-        A parser that waits for a script goes on only when page time passes after the answer, so a little of it passes
-        before each frame: less than a millisecond in all.
+        A parser waiting for a script continues only when page time advances after the answer, so a little passes before
+        each frame: under a millisecond in total.
         """
         await self._pass(TICK_MS)
         await self._settle()
@@ -92,9 +97,9 @@ class VirtualClock:
         return False
 
     async def picture_at(self, at_ms: float) -> bytes:
-        """PNG at page time `at_ms`, 7 ms later to be exact, after steps on a fixed grid that draw on their way."""
+        """PNG at page time `at_ms` plus 7 ms, reached in steps on a fixed grid with frames between."""
         goal = at_ms + OFF_GRID_MS
-        hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # however often it settles, the picture is of one moment
+        hearing = goal - (MOST_SETTLES + 1) * SETTLE_MS  # leaves room to settle: the picture is always at `goal`
         while self.now < hearing - 0.01:
             steps = int((self.now - OFF_GRID_MS + 0.5) // STEP_MS) + 1
             until = min(OFF_GRID_MS + steps * STEP_MS, hearing)
@@ -106,11 +111,11 @@ class VirtualClock:
         return await self.picture()
 
     async def skip(self, to_ms: float) -> None:
-        """Lets page time pass to where the picture at `to_ms` would be taken, drawing nothing on the way."""
+        """Advances page time to where the picture at `at_ms` would be taken, without drawing."""
         await self._pass(to_ms + OFF_GRID_MS - self.now)
 
     async def picture(self) -> bytes:
-        """PNG of this moment. A frame without damage may come without a picture: asked again, a hair later."""
+        """PNG of this moment. Frames without damage may lack one: retried slightly later. Raises NoPicture."""
         for _ in range(MOST_TRIES):
             answer = await self.session.post(
                 "HeadlessExperimental.beginFrame",
@@ -123,14 +128,14 @@ class VirtualClock:
         raise NoPicture(f"{MOST_TRIES} frames at {self.now} ms came without a picture")
 
     async def run(self, ms: float) -> None:
-        """Lets `ms` of page time pass, drawing every step."""
+        """Advances page time by `ms` milliseconds, drawing each step."""
         goal = self.now + ms
         while self.now < goal - 0.01:
             await self._step(min(STEP_MS, goal - self.now))
             await self.draw()
 
     async def _settle(self) -> None:
-        """Lets the page hear of every refusal, and of those that follow from it, within bounds."""
+        """Lets the page process refused requests and their consequences, within limits."""
         due = 0
         for _ in range(MOST_SETTLES):
             answers = await self._settled()
@@ -142,14 +147,14 @@ class VirtualClock:
             await self._pass(SETTLE_MS)
 
     async def _step(self, ms: float, answers: int = MOST_ANSWERS) -> None:
-        """Lets time pass, and the page hear its stores, as long as they answer in time."""
+        """Advances page time, and delivers up to `answers` answers of stores."""
         await self._pass(ms)
         for _ in range(answers):
             if self.stores is not None and not await self._hear(self.stores()):
                 self.stores = None
 
     async def _hear(self, answer: Awaitable[object]) -> bool:
-        """Whether a store's answer came: it arrives in real time, and is heard only when page time moves."""
+        """Whether a store's answer came: it arrives in real time, but is processed only when page time advances."""
         waiting = asyncio.ensure_future(answer)
         try:
             for turn in range(min(MOST_HEARINGS, self._hearings)):
@@ -178,7 +183,7 @@ class VirtualClock:
         self.moved = time.monotonic()
 
     async def draw(self) -> None:
-        """Draws this moment without a picture: style, layout and pending input are worked off."""
+        """Draws this moment without a picture: processes style, layout and pending input."""
         await self._frame(shown=False)
         if self.transition is not None and not await self._begun(self.transition):
             self.transition = None
@@ -189,7 +194,7 @@ class VirtualClock:
         )
 
     async def _begun(self, waits: Callable[[], Awaitable[object]]) -> bool:
-        """Draws until no view transition waits: it takes its pictures of the page from frames that are shown."""
+        """Draws until no view transition waits: they capture the page from shown frames."""
         try:
             for turn in range(MOST_TRANSITION_FRAMES):
                 if not await waits():
@@ -202,10 +207,10 @@ class VirtualClock:
         return True
 
     def _tick(self) -> float:
-        """Frame time on the browser's clock; never twice the same, for that frame would be dropped."""
+        """Frame time on the browser's clock, strictly increasing: a frame at a repeated time is dropped."""
         self._ticks = round(max(self._base + self.now, self._ticks + TICK_MS), 3)
-        return self._ticks + TICK_MS / 4  # what is cut off on the way to whole microseconds
+        return self._ticks + TICK_MS / 4  # compensates for truncation to whole microseconds
 
 
 class NoPicture(Exception):
-    """The browser draws, and yet delivers no picture: its own fault."""
+    """The browser draws without delivering a picture: its own fault."""

@@ -1,4 +1,4 @@
-"""One page, from an empty browser context to a Render: load, timed pictures, reading, probes."""
+"""Renders one page, from an empty browser context to a Render: loading, screenshots, snapshot, probes."""
 
 import asyncio
 import hashlib
@@ -32,22 +32,22 @@ LOOK_EVERY_S = 0.25
 DISPOSE_TIMEOUT_S = 3.0
 CRASH_GRACE_S = 0.5
 IDLE_CPU_S = 0.5
-"""Seconds of CPU below which a page that is not done has not run: the slowest benign ones need as much."""
+"""CPU seconds below which an unfinished page has not run; the slowest benign pages need as much."""
 
 
 class Stalled(Exception):
-    """The wall's clock ran out and the page's CPU budget did not: the page's fault, or the machine's."""
+    """The wall-clock timeout passed before the CPU budget was used: the page's fault, or the machine's."""
 
     def __init__(self, wall_s: float, cpu_s: float, *, heavy: bool) -> None:
         super().__init__(f"the page was not done after {wall_s:g} s, with {cpu_s:.1f} s of CPU used")
         self.idle = cpu_s < IDLE_CPU_S
-        """Whether the page itself has hardly run, so that somebody else must have kept it waiting."""
+        """Whether the page hardly ran, so another process must have delayed it."""
         self.heavy = heavy and not self.idle
-        """Whether its frames took the time."""
+        """Whether frames took the time."""
 
 
 class PageVisit:
-    """One page in a browser context of its own. Make it, `render` once, then `leave`."""
+    """One page in its own browser context: create, `render` once, then `leave`."""
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class PageVisit:
         self.detail = ""
         self.shots: list[Shot] = []
         self.blank: list[bool] = []
-        """Which of the timed pictures show nothing."""
+        """Whether each timed screenshot is blank."""
         self.last = b""
-        """The PNG of the last timed picture, which the reading belongs to."""
+        """PNG of the last timed screenshot, which shows the snapshot's state."""
         self.reading: Reading | None = None
         self.results: list[ProbeResult] = []
         self.explored: list[ControlTrial] = []
         self.explorer: Explorer | None = None
         self.judged = False
-        """The timed pictures and the reading are there: what goes wrong now costs probes, not validity."""
+        """Whether timed screenshots and snapshot exist: later faults cost probes, not validity."""
         self.effort = CpuUse(browser.pipe)
         self.context = self.frame = ""
         self.session = CdpSession(browser.pipe, "")
@@ -83,11 +83,11 @@ class PageVisit:
 
     @property
     def url(self) -> str:
-        """A secure origin of the page's own, the same whenever the same page is rendered."""
+        """The page's secure origin, the same for each render."""
         return f"https://{self.page.sha256[:12]}.test/"
 
     def end(self, outcome: Outcome, detail: str) -> None:
-        """The page must not go on. The first reason counts; pictures already judged stay valid."""
+        """Stops the page. The first reason counts; a judged page stays valid."""
         if self.over.is_set():
             return
         self.over.set()
@@ -96,13 +96,13 @@ class PageVisit:
             self.outcome = outcome
 
     async def render(self, probes: tuple[Probe, ...]) -> None:
-        """Raises BrowserLost, CommandRefused, NoPicture or Stalled: what may be the browser's own fault."""
+        """Raises BrowserLost, CommandRefused, NoPicture or Stalled, which may be the browser's fault."""
         work, watch = asyncio.create_task(self._work(probes)), asyncio.create_task(self._watch())
         over = asyncio.create_task(self.over.wait())
         try:
             await asyncio.wait({work, watch, over}, return_when=asyncio.FIRST_COMPLETED)
             if work.done() and isinstance(work.exception(), CommandRefused):
-                await asyncio.wait({over}, timeout=CRASH_GRACE_S)  # the news of a crash may come after its first victim
+                await asyncio.wait({over}, timeout=CRASH_GRACE_S)  # a crash event may follow the failed command
             if not self.over.is_set():
                 (work if work.done() else watch).result()
         finally:
@@ -111,7 +111,7 @@ class PageVisit:
             await asyncio.gather(work, watch, over, return_exceptions=True)
 
     async def leave(self) -> bool:
-        """Disposes of the context, and with it of a page that hangs; False when the browser did not manage."""
+        """Disposes of the context, even of a hung page; False when the browser could not."""
         pipe = self.browser.pipe
         pipe.forget(self.session.id)
         if not self.context:
@@ -125,7 +125,7 @@ class PageVisit:
         return True
 
     def record(self, probes: tuple[Probe, ...], renderer: str) -> Render:
-        """All that was seen."""
+        """The Render of all observations; probes that did not run do not hold."""
         size = (self.settings.viewport_width, self.settings.viewport_height)
         reading: Any = self.reading or {}
         missed = (ProbeResult(name=probe.name, held=False, detail=self.detail) for probe in probes)
@@ -169,7 +169,7 @@ class PageVisit:
             await (self._operate(world, probes) if probes else self._explore(world, self.settings.explore))
 
     async def _look(self) -> None:
-        """The timed pictures; of a page that cannot move, the first again."""
+        """Takes the timed screenshots; a page that cannot change is captured once."""
         first, *later = self.settings.shots_ms
         png = await self.clock.picture_at(first)
         self._keep(png, first)
@@ -183,7 +183,7 @@ class PageVisit:
             self._keep(await self.clock.picture_at(at_ms), at_ms)
 
     async def _show_whole(self, world: IsolatedWorld) -> None:
-        """One more picture of a page that is taller than the screen, unless it has used most of its CPU up by then."""
+        """Takes a full-page screenshot of a taller page, unless over half its CPU budget is used."""
         settings, most = self.settings, self.settings.full_page_height or 0
         if not most or self.reading is None or self.effort.cpu_s > settings.cpu_budget_s / 2:
             return
@@ -202,7 +202,7 @@ class PageVisit:
                 self._keep(await self.clock.picture(), round(self.clock.now), probe.name)
 
     async def _explore(self, world: IsolatedWorld, most: int) -> None:
-        """A link that leads away is what links are for, and no flag."""
+        """Operates up to `most` controls. A link that leaves the page is no flag here."""
         flags = set(self.witness.flags)
         self.explorer = Explorer(PageInput(self.session, self.clock), self.clock, world, self.witness)
         async for seen, png in self.explorer.explore(most):
@@ -211,7 +211,7 @@ class PageVisit:
             self.witness.flags -= {"nav_away"} - flags
 
     async def _open(self) -> None:
-        """A new context, target and session, all listeners attached, time stopped."""
+        """A new context, target and session, with listeners attached and time stopped."""
         pipe, settings = self.browser.pipe, self.settings
         await self.effort.start()
         self.context = (await pipe.post("Target.createBrowserContext", {"disposeOnDetach": True}))["browserContextId"]
@@ -234,7 +234,7 @@ class PageVisit:
         await asyncio.gather(*commands)
 
     def _prepare(self, session: CdpSession) -> list[Answer]:
-        """Everything that a page needs before it is navigated to, asked for at once."""
+        """Sends the commands needed before navigation, all at once."""
         commands = [
             session.post("Page.enable"),
             session.post("Runtime.enable"),
@@ -248,7 +248,7 @@ class PageVisit:
             session.post("Page.addScriptToEvaluateOnNewDocument", source=scripts.shims(self.frames_per_s)),
             session.pipe.post("Browser.setDownloadBehavior", {"behavior": "deny", "browserContextId": self.context}),
         ]
-        if not self.browser.framed:  # the whole browser's window is smaller within
+        if not self.browser.framed:  # a whole browser's viewport is smaller than its window
             size = {"width": self.settings.viewport_width, "height": self.settings.viewport_height}
             commands.append(
                 session.post("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
@@ -273,12 +273,12 @@ class PageVisit:
         )
 
     def _judge_load(self) -> None:
-        """After the first picture: what was thrown before it makes the page invalid; the pictures go on."""
+        """After the first screenshot: exceptions thrown so far make the page invalid; screenshots continue."""
         if self.witness.thrown:
             self.outcome, self.detail = "exception", self.witness.thrown[0]
 
     def _judge_pictures(self) -> None:
-        """After the timed pictures and the reading: whether they show a page, this page, and not too much of it."""
+        """After screenshots and snapshot: rejects pages that are blank, navigate away or are too large."""
         width, height = (self.reading or {"document": (0, 0)})["document"]
         if self.outcome != "ok":
             return
@@ -290,11 +290,11 @@ class PageVisit:
             self.outcome, self.detail = "blank", said
 
     async def _watch(self) -> None:
-        """Ends a page that has used up its CPU budget; raises Stalled when the wall's clock runs out before."""
+        """Ends a page that used up its CPU budget. Raises Stalled on the wall-clock timeout."""
         budget, wall = self.settings.cpu_budget_s, self.settings.wall_s
         while (passed := time.monotonic() - self.started) < wall:
             await asyncio.sleep(LOOK_EVERY_S)
-            if passed < 0.8 * budget:  # a page cannot have used more CPU than time, threads aside
+            if passed < 0.8 * budget:  # CPU time cannot exceed wall time, except with threads
                 continue
             await self.effort.count()
             if self.effort.cpu_s > budget:
@@ -305,7 +305,8 @@ class PageVisit:
         raise Stalled(wall, self.effort.cpu_s, heavy=self._heavy())
 
     def _heavy(self) -> bool:
-        """Whether it was frames that took the time: the GPU process's, or many, with page time going on."""
+        """Whether frames took the time: the GPU process used over half of it, or page time advances on a page that may
+        animate."""
         now = time.monotonic()
         moving = now - self.clock.moved < (now - self.started) / 2 and has_frames(self.witness.html)
         return self.effort.gpu_s > self.effort.cpu_s / 2 or moving

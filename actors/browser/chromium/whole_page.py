@@ -1,8 +1,7 @@
-"""The whole page in one picture: it is scrolled through once, then pictured screen by screen from the top.
+"""Full-page screenshots: scrolls through the page once, then captures it by viewports from the top.
 
-The screens are taken through an emulated viewport that the page does not observe: for them it is neither scrolled nor
-resized, so what is as tall as the screen keeps its height, and what is fixed to the screen is drawn once, on the first.
-The browser must have been started with `WHOLE_FLAGS`.
+Captures use an emulated viewport unobserved by the page, which is neither scrolled nor resized: elements as tall as the
+viewport keep their height, and fixed ones are drawn once, in the first. Start the browser with `WHOLE_FLAGS`.
 """
 
 import asyncio
@@ -16,11 +15,11 @@ from actors.browser.chromium.scripts import TOOLS
 from actors.browser.chromium.virtual_clock import VirtualClock
 
 LEAST_MORE = 48
-"""Pixels beyond the screen that are worth a picture: a margin or the gap below a canvas is not."""
+"""Minimum pixels beyond the viewport for a picture; margins and the gap below a canvas are less."""
 STOP_MS = 200.0
-"""Page time on each screen on the way down."""
+"""Page time per viewport while scrolling down, in milliseconds."""
 REST_MS = 1500.0
-"""Page time at the top before the picture, for what scrolling has begun to come to its end."""
+"""Page time at the top before the picture in milliseconds, for scroll effects to finish."""
 REACH = (
     "(() => {"
     + TOOLS
@@ -32,20 +31,20 @@ return JSON.stringify([locked || !moves ? innerHeight : Math.max(innerHeight, ge
   scrollX, scrollY].map(Math.round));
 })()"""
 )
-"""How tall the page is as far as a visitor can scroll, and where it is scrolled to, all in CSS pixels."""
+"""The page's scrollable height and its scroll position, in CSS pixels."""
 
 
 class WholePage:
-    """Pictures a page of `width` x `height` CSS pixels a screen whole, up to `most` pixels from its top."""
+    """Captures a page up to `most` pixels from its top; `size` is the viewport in CSS pixels."""
 
     def __init__(self, clock: VirtualClock, world: IsolatedWorld, size: tuple[int, int], most: int) -> None:
         self.clock, self.world, self.most = clock, world, most
         self.width, self.height = size
 
     async def picture(self, first: bytes, *, still: bool) -> tuple[bytes, int] | None:
-        """A PNG and the height of the page, which may be more than the PNG's; None where the screen shows all of it.
+        """A PNG and the page's height, which may exceed the PNG's; None if the viewport shows all of it.
 
-        `first` is the PNG of the screen as it is. A page that is `still` is not scrolled through: nothing can appear.
+        `first` is the current viewport's PNG. A `still` page is not scrolled through: nothing can appear.
         """
         reach, *place = await self._reach()
         if min(reach, self.most) < self.height + LEAST_MORE:
@@ -64,7 +63,7 @@ class WholePage:
         return await asyncio.to_thread(stack, screens, tall), reach
 
     async def _scroll_through(self) -> bytes:
-        """The PNG of the top after a stop on each screen. A page that grows meanwhile is followed, within bounds."""
+        """Scrolls down viewport by viewport, following a growing page within limits. Returns the PNG of the top."""
         at = 0
         for _ in range(-(-self.most // self.height)):
             reach, *_ = await self._reach()
@@ -78,7 +77,7 @@ class WholePage:
         return await self.clock.picture_at(self.clock.now + REST_MS)
 
     async def _scroll_to(self, left: int, top: int) -> None:
-        """Without any motion, and until the page has seen it."""
+        """Scrolls without animation, and draws so that the page receives the event."""
         await self.world(f"void scrollTo({{left: {left}, top: {top}, behavior: 'instant'}})")
         await self.clock.draw()
 
@@ -93,7 +92,7 @@ class WholePage:
 
 
 def stack(screens: Sequence[bytes], tall: int) -> bytes:
-    """One PNG of some PNGs of the same size, one below the other, cut off after `tall` pixels."""
+    """Stacks PNGs of one size vertically, cut off after `tall` pixels."""
     from PIL import Image
 
     whole, top = None, 0
