@@ -48,7 +48,8 @@ def turn(
 
     `values[i][t]` is the gain of sibling i in round t (R_0, then R_t − R_{t−1}, or 0 when nothing was accepted). First
     pages are compared with first pages and revisions with revisions, so a good revision earns nothing for the flaws of
-    the page that it repairs. Returns None if no round carries a signal.
+    the page that it repairs. Entries of rounds with fewer than two players are None. Returns
+    None if no round carries a signal.
     """
     advantages: list[list[float | None]] = [[None] * len(mine) for mine in values]
     for number in range(max(map(len, values), default=0)):
