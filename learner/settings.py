@@ -88,9 +88,9 @@ class LearnerSettings(Settings):
     """Maximum tokens of one forward and backward pass on one rank. It must hold the longest sample: its prompt plus two
     pages of `episode.max_tokens`, the page under revision and its revision."""
     zero_stage: Literal[1, 2, 3] = 1
-    """ZeRO stage, what the ranks shard: 1 optimizer state, 2 also gradients, 3 also weights."""
+    """ZeRO stage. The ranks shard: 1 optimizer state, 2 also gradients, 3 also weights."""
     offload: Literal["none", "optimizer", "all"] = "none"
-    """What is moved from GPU to host memory. `optimizer`: float32 master weights, gradients and AdamW state, so the CPU
+    """State moved from GPU to host memory. `optimizer`: float32 master weights, gradients and AdamW state, so the CPU
     computes the step. `all`: with ZeRO-3, the weights too. No effect on CPU."""
     ranks: int = Field(default=1, ge=1)
     """Learner processes, each with one GPU, or with `threads` CPU threads."""

@@ -29,7 +29,7 @@ def retest_sd(repeats: Sequence[Sequence[float]]) -> float:
 def rank_agreement(ladders: Sequence[Sequence[float]]) -> float:
     """Mean Spearman correlation of scores with the true order, best page first, in [-1, 1].
 
-    A ladder whose pages all have one score counts 0.
+    A ladder with equal scores for all pages counts 0.
     """
     return fmean(
         float(spearmanr(scores, range(len(scores), 0, -1)).statistic) if len(set(scores)) > 1 else 0.0

@@ -23,7 +23,7 @@ HASTY = 0.95
 WRONG = 0.15
 """Share of sound first pages with a wrong colour, number or text."""
 BROKEN_SHOWN = 0.3
-"""Share of revisions whose shown page is broken; the others' pages have wrong traits."""
+"""Share of revisions of a broken page; the others revise a page with wrong traits."""
 BROKEN_AGAIN = 0.15
 """Rate of broken revisions relative to broken first pages."""
 OVERHEARD = 0.3

@@ -10,7 +10,7 @@ Credited = tuple[Attempt, float]
 
 
 def credited(group: Group, settings: LearnerSettings) -> list[Credited]:
-    """Returns the attempts of a group with a signal, each with its advantage, by `settings.credit`.
+    """Returns the attempts of a group that carry a signal, each with its advantage, according to `settings.credit`.
 
     `outcome`, `turn` and `page` credit accepted attempts; `siblings` credits every judged attempt. The value of an
     attempt is its reward minus the length penalty of `overlong = "soft"`.

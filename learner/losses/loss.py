@@ -46,13 +46,13 @@ class PolicyLoss:
     loss: Tensor
     """Scalar with a gradient."""
     clipped: Tensor
-    """Tokens whose ratio was clipped."""
+    """Number of tokens with a clipped ratio."""
     gap_sum: Tensor
     """Sum of |learner − engine| log-prob."""
     gap_max: Tensor
     """Largest |learner − engine| log-prob; 0 without tokens."""
     tail: Tensor
-    """Tokens whose importance weight exceeded the cap."""
+    """Number of tokens with an importance weight above the cap."""
     kl: Tensor
     """Sum of the tokens' estimated KL to the reference; 0 without a reference."""
 

@@ -1,4 +1,4 @@
-"""Loss and metric sums of one packed row; those of all rows add up to the batch's."""
+"""Loss and metric sums of one packed row; the sums of all rows add up to the batch's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

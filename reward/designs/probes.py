@@ -1,4 +1,4 @@
-"""Shorthand for probe steps. Probes run in order on one page, so each starts in the state that the previous one left."""
+"""Shorthand for probe steps. Probes run in order on one page; each starts in the state left by the previous one."""
 
 from rollout.records import Probe, ProbeStep
 

@@ -26,7 +26,7 @@ def one_picture_a_message(messages: list[Json]) -> list[Json]:
 
 
 def again(body: Json, hint: str, number: int) -> Json:
-    """The request of retry `number`: adds what was wrong with the last answer, and changes the seed."""
+    """The request of retry `number`: adds the fault of the last answer, and changes the seed."""
     *before, last = body["messages"]
     said = {"type": "text", "text": f"An earlier answer could not be used. {hint}"}
     changed = body | {"messages": [*before, last | {"content": [*last["content"], said]}]}

@@ -1,4 +1,4 @@
-"""Text matching: merges text blocks of a page and matches them with those of its reference."""
+"""Text matching: merges text blocks of a page and matches them with the reference's blocks."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -143,7 +143,7 @@ def compare(found: PageFeatures, wanted: PageFeatures, *, rasters: bool = False)
     seen = {key: (color_map(a, b), structure(a, b), palette(a, b)) for key, (a, b) in looks.items()}
     shots = [seen[id(a), id(b)] for a, b in zip(found.pictures, wanted.pictures, strict=True)]
     if rasters:
-        shots = [(0.0, 0.0, 1.0) for _ in shots]  # embedded images do not show what the page draws
+        shots = [(0.0, 0.0, 1.0) for _ in shots]  # pixels of embedded images are no evidence of the page's own drawing
     return Evidence(
         found=found,
         wanted=wanted,
