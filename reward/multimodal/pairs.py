@@ -58,5 +58,5 @@ def read(text: str) -> Better:
 
 
 def preferred(better: Better, first: Preference, second: Preference) -> Preference:
-    """Maps an answer to a preference: `first` if the page shown first is better, `second` if the second is, or a tie."""
+    """Maps an answer to a preference: `first` or `second`, for the page shown first or second, or a tie."""
     return "tie" if better == "tie" else first if better == "first" else second
