@@ -35,13 +35,13 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention within each prefix group; returns [1, L, H, D].
 
-    A group consists of a trunk and branches; each branch attends to the trunk and to itself. `spans` holds their
-    lengths, which sum to L; without it the row is one trunk. A loop over the groups costs Σ length², a masked row L². G
-    key heads serve H query heads.
+    Each branch of a group attends to the trunk and to itself. `spans` holds the lengths of trunks and branches, which
+    sum to L; without it the row is one trunk. A loop over groups costs Σ length², a masked row L². G key heads serve H
+    query heads.
 
-    There is no dropout, see `learner.model.to_update_mode`. transformers passes `sliding_window`, `softcap` (Gemma 2)
-    and `s_aux`, one sink per head (gpt-oss), to every attention implementation. Other features, such as position
-    biases, are not supported; `learner.proof` detects models that need them.
+    There is no dropout, see `learner.model.to_update_mode`. `sliding_window`, `softcap` (Gemma 2) and `s_aux`, one sink
+    per head (gpt-oss), come from transformers. Other features, such as position biases, are not supported;
+    `learner.proof` detects models that need them.
     """
     spans = spans or [[query_1HLD.shape[2]]]
     cuts = [tokens for family in spans for tokens in family]

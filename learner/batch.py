@@ -18,9 +18,8 @@ T = TypeVar("T")
 def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forced: bool = True) -> Batch:
     """Collects one sample per credited attempt of the groups with a signal, and distillation targets from all groups.
 
-    Checks that accepted rewards rise strictly in every trajectory and that no accepted page lost a comparison, unless
-    `forced` is False (every revision was accepted on purpose). Raises ValueError when they do not, which is a bug in
-    the rollout.
+    Raises ValueError, which indicates a bug in the rollout, when a trajectory's accepted rewards do not rise strictly
+    or an accepted page lost a comparison. `forced=False` skips the check: every revision was accepted on purpose.
     """
     if forced:
         for group in groups:
@@ -49,10 +48,9 @@ def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forc
 def pack(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[int]]:
     """Packs sequences of these lengths into rows of at most `budget` tokens; returns the indices in each row.
 
-    The number of rows is a multiple of `multiple`. Sequences are placed longest first, each into the row with the
-    fewest tokens, so rows are nearly equal and ranks with one row each wait little for each other. Rows are never
-    padded; rows can be empty if there are fewer sequences than rows. Deterministic. Raises ValueError for a sequence
-    longer than the budget.
+    The number of rows is a multiple of `multiple`. Sequences are placed longest first, into the row with the fewest
+    tokens; nearly equal rows keep ranks from waiting for each other. Rows are never padded, and can be empty if there
+    are few sequences. Deterministic. Raises ValueError for a sequence longer than the budget.
     """
     _check_lengths(lengths, budget)
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))

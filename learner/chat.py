@@ -51,7 +51,7 @@ class Chat:
         """[P] token ids of a conversation, ending with the generation prompt.
 
         Special-token text inside messages (briefs, pages, critiques) is tokenized as plain text, except the project's
-        own `MARKS`. Conversations without such text use the tokenizer unchanged.
+        `MARKS`; all else as the tokenizer does it.
         """
         messages = messages if self.takes_system else system_in_brief(messages)
         found = re.compile("|".join(map(re.escape, self.special))) if self.special else None

@@ -27,8 +27,7 @@ def aside(path: Path) -> Path:
 def writing(path: Path) -> Iterator[Path]:
     """Yields an empty directory that replaces `path` when the block completes.
 
-    Raises StorageFault when the disk is full or the write is refused. The temporary directory is removed after any
-    error.
+    Raises StorageFault when the disk is full or refuses the write. No temporary files remain after an error.
     """
     filling, old = aside(path), path.with_name(f".old-{path.name}")
     try:
@@ -54,8 +53,8 @@ def writing(path: Path) -> Iterator[Path]:
 def verify(path: Path) -> None:
     """Checks every file of a directory against its manifest.
 
-    Raises CheckpointError with the damaged file, its actual and expected checksum, and the newest intact checkpoint
-    before this one.
+    Raises CheckpointError with the damaged file, its actual and expected checksum, and the newest intact older
+    checkpoint.
     """
     problem = _problem(path)
     if problem:
@@ -69,8 +68,8 @@ def verify(path: Path) -> None:
 def _refusal(error: Exception, folder: Path) -> str:
     """The disk's reason for a failed write; empty when the error is not a disk error.
 
-    Libraries wrap a full disk in errors of their own, which may quote the reason. Otherwise a probe file is written,
-    which can succeed if space has been freed since.
+    Libraries wrap disk errors in their own, which may quote the reason. Otherwise a probe file is written, which can
+    succeed if space has been freed since.
     """
     if quoted := [reason for reason in map(os.strerror, sorted(DISK_ERRORS)) if reason in str(error)]:
         return quoted[0]

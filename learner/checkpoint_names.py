@@ -1,7 +1,7 @@
-"""Converts weights from the in-memory form of transformers to the checkpoint's form (fused experts, renamed tensors).
+"""Converts weights from transformers' in-memory form to the checkpoint's form (fused experts, renamed tensors).
 
-Rollout engines and other programs read checkpoints. transformers converts a checkpoint when it loads or saves one; this
-module runs the save conversion for a few tensors at a time.
+Rollout engines read the checkpoint's form. transformers converts only when it loads or saves; this module runs the save
+conversion for a few tensors at a time.
 """
 
 from collections.abc import Iterable, Sequence

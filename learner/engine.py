@@ -67,9 +67,8 @@ class Engine:
     ) -> None:
         """Loads a Hugging Face directory and joins the other ranks at `init_method` (`tcp://host:port`).
 
-        `temperature`: sampling temperature of the completions; log-probs are computed from logits divided by it. If
-        `packed` is False, the model reads one sample at a time with its own attention; `learner.proof` determines which
-        models need this.
+        `temperature`: sampling temperature of the completions; divides the logits. `packed=False`: the model reads one
+        sample at a time with its own attention, for models that `learner.proof` cannot pack.
         """
         self.model_dir, self.packed = model_dir, packed
         self.settings, self.rank, self.world_size, self.temperature = settings, rank, world_size, temperature
@@ -89,7 +88,7 @@ class Engine:
         """Runs one optimizer step, or `epochs` of them. Batches without a signal raise only the version.
 
         Raises ValueError for a sample longer than the token budget, and RuntimeError when loss or gradient are not
-        finite; the weights must not be used after that.
+        finite; discard the weights then.
         """
         started, number = time.perf_counter(), self.version + 1
         torch.manual_seed(seed_of("update", number, self.rank))
@@ -197,10 +196,9 @@ class Engine:
             dist.destroy_process_group()
 
     def _start_reference(self, model_dir: Path) -> Any:
-        """Loads the initial policy as KL reference, which updates and checkpoints do not change; None if not needed.
+        """Loads the initial policy as KL reference, which never changes; None if not needed.
 
-        Every rank holds a full copy, except under ZeRO-3, which shards it like the policy. LoRA needs none: with
-        adapters disabled the policy is the initial one.
+        Every rank holds a full copy; ZeRO-3 shards it. LoRA needs none: without adapters the policy is the initial one.
         """
         if not self.settings.kl_weight or self.settings.lora_rank:
             return None

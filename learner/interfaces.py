@@ -12,8 +12,8 @@ VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 def choose_interface(init_method: str) -> str:
     """Sets the gloo and NCCL interface variables to the interface that routes to `tcp://host:port`, unless already set.
 
-    By default gloo uses the address of this machine's hostname, which on many machines is a loopback address that other
-    machines cannot reach. Returns the interface name; empty if no interface has the address.
+    gloo's default is the address of the hostname, often a loopback address that other machines cannot reach. Returns
+    the interface name; empty if no interface has the address.
     """
     place = urlsplit(init_method)
     family, kind, _, _, address = socket.getaddrinfo(place.hostname, place.port, type=socket.SOCK_DGRAM)[0]

@@ -29,10 +29,10 @@ def read_model(
     packed: bool = True,
     config: Any = None,
 ) -> Any:
-    """Loads a causal language model on the CPU; a frozen model computes what a trained one computes.
+    """Loads a causal language model on the CPU; frozen and trained models compute the same.
 
-    `packed`: the model reads several samples as one packed row, with this project's attention; otherwise one sample at
-    a time with its own (eager) attention. `config` replaces the configuration of the directory.
+    `packed`: read several samples as one row, with this project's attention; otherwise one sample with the model's own
+    (eager) attention. `config` replaces the directory's configuration.
     """
     from transformers import AutoModelForCausalLM
 
@@ -53,10 +53,10 @@ def read_model(
 
 
 def to_update_mode(model: Any) -> Any:
-    """Disables dropout and router noise, so that updates compute what the rollout engine computes. Returns the model.
+    """Disables dropout and router noise, so that updates compute the same as the rollout engine. Returns the model.
 
-    All modules are in evaluation mode except the ones that read `training` for another purpose: the model itself
-    (autocast, see `_in_bfloat16`) and layers with gradient checkpointing.
+    All modules are in evaluation mode, except for uses of `training` other than noise: the model itself (autocast, see
+    `_in_bfloat16`) and layers with gradient checkpointing.
     """
     model.eval()
     model.training = True
@@ -106,8 +106,7 @@ def fingerprint(model: Any) -> str:
 def _in_bfloat16(model: Any, device: str, *, always: bool) -> Any:
     """Returns a `model.forward` that runs under bfloat16 autocast while training; canary checks use full precision.
 
-    Autocast is applied inside forward: DeepSpeed disables an outer autocast, and its own autocast would also reduce
-    gradients in bfloat16.
+    Autocast is applied inside forward: DeepSpeed disables an outer one, and its own also reduces gradients in bfloat16.
     """
     forward = model.forward
 

@@ -12,8 +12,8 @@ from rollout.errors import ModelError
 WHOLE = 50_000_000
 """Largest number of parameters for which a proof uses all layers."""
 WINDOW, CHANGE = 64, 128
-"""Values for the sliding window, and for the length from which rotary factors change. The sequences of a proof exceed
-them, as pages exceed the model's own values."""
+"""Sliding window, and length from which rotary factors change, in a proof: its sequences exceed them, as pages exceed
+the model's own values."""
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 BY_LENGTH = ("dynamic", "longrope")
 """Rotary scaling types whose factors depend on the sequence length."""

@@ -1,7 +1,7 @@
 """Champion promotion and regression tests on paired exam rewards, with bootstrap intervals.
 
-The champion is replaced only by a candidate with a strictly better exam. The learner has regressed when the champion is
-strictly better than the candidate.
+Only a candidate with a strictly better exam replaces the champion; a learner strictly worse than the champion has
+regressed.
 """
 
 import random
@@ -48,9 +48,9 @@ def crossed_bootstrap(
 ) -> tuple[float, float, float]:
     """Mean of a table of paired differences and its 95 % interval over rows and columns: `(mean, low, high)`.
 
-    One row per training seed, one column per task. Rows and columns are resampled with replacement, independently (the
-    pigeonhole bootstrap, Owen 2007), so the interval covers variation between seeds *and* between tasks. Raises
-    ValueError for an empty table or rows of different lengths.
+    One row per training seed, one column per task. Rows and columns are resampled independently with replacement (the
+    pigeonhole bootstrap, Owen 2007), so the interval covers other seeds *and* other tasks. Raises ValueError for an
+    empty table or rows of different lengths.
     """
     if not differences or not differences[0] or len({len(row) for row in differences}) > 1:
         raise ValueError(

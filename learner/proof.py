@@ -1,9 +1,9 @@
 """Compares the learner with transformers: `python -m learner.proof MODEL --learner JSON --longest N`.
 
 transformers scores a few sequences one at a time, with its own attention, in evaluation mode and float32 on the CPU.
-The learner scores the same sequences in update mode: alone, packed with siblings and with sequences of very different
-lengths, and a second time. Gradients are compared too. If packing is not exact, the learner reads one sample per row
-with the model's own attention; if that is not exact either, the model is refused.
+The learner scores them in update mode: alone, packed with siblings and sequences of very different lengths, and a
+second time; gradients are compared too. If packing is not exact, the learner reads one sample per row with the model's
+own attention; if that is not exact either, the model is refused.
 
 Large models are checked with their first layers only. Prints the proof as JSON, or `{"refused": …}` with exit code 2.
 """

@@ -33,9 +33,9 @@ class LearnerSettings(Settings):
     lora_targets: tuple[str, ...] = ()
     """Linear layers to adapt, by the last part of their name (`q_proj`); empty adapts all but the head."""
     loss: Literal["dapo", "grpo", "dr_grpo", "gspo", "cispo"] = "dapo"
-    """Policy loss, see `learner.losses.loss`. `dapo`: each token of the batch has equal weight. `grpo`: each page has
-    equal weight. `dr_grpo`: token sums are divided by a constant. `gspo`: one ratio per page. `cispo`: only the ratio
-    is clipped, every token keeps its gradient."""
+    """Policy loss, see `learner.losses.loss`. `dapo`: equal weight per token. `grpo`: equal weight per page. `dr_grpo`:
+    token sums divided by a constant. `gspo`: one ratio per page. `cispo`: clips only the weight of a token's gradient.
+    """
     length_limit: int | None = Field(default=None, ge=1)
     """Maximum tokens of a completion (`episode.max_tokens`), for losses and penalties that need it."""
     epochs: int = Field(default=1, ge=1, le=16)
@@ -45,20 +45,20 @@ class LearnerSettings(Settings):
     clip_high: float = Field(default=0.28, gt=0)
     """Upper clip: probability ratios count up to 1 + `clip_high`."""
     credit: Literal["outcome", "turn", "page", "siblings"] = "outcome"
-    """Which attempts are trained on, and what each is compared with. `outcome`: every accepted turn gets the advantage
-    of its trajectory's best reward. `turn`: a first page is compared with its siblings' first pages, the gain of a
-    revision with their gains of the same round. `page`: each accepted page is compared with all pages that the siblings
-    wrote in the same round, rejected ones included. `siblings`: every judged attempt, rejected ones too, is compared
-    with the other answers to the same prompt."""
+    """Attempts to train on, and their comparison. `outcome`: every accepted turn gets the advantage of its trajectory's
+    best reward. `turn`: first pages are compared with the siblings' first pages, gains of revisions with their gains of
+    the same round. `page`: accepted pages are compared with all pages that the siblings wrote in the same round,
+    rejected ones included. `siblings`: all judged attempts, rejected ones too, are compared with the other answers to
+    the same prompt."""
     baseline: Literal["mean", "leave_one_out", "earlier"] = "mean"
     """Baseline of a reward: the mean of its group (`mean`) or of the others in it (`leave_one_out`). `earlier`, only
-    with `credit = "siblings"`: the mean of the page under revision and the attempts before this one; unbiased although
-    a round ends with its first success."""
+    with `credit = "siblings"`: the mean of the page under revision and the earlier attempts; unbiased although a round
+    ends with its first success."""
     normalize_std: bool = True
     """Divide advantages by the group's standard deviation."""
     negative_weight: float = Field(default=1.0, ge=0, le=1)
-    """Weight of samples with a negative advantage. Values below 1 let a small policy forget less: a negative sample
-    gives little information about what to write instead (asymmetric REINFORCE, arXiv 2506.20520)."""
+    """Weight of samples with a negative advantage. Below 1 a small policy forgets less: a negative sample gives little
+    information about better pages (asymmetric REINFORCE, arXiv 2506.20520)."""
     rollout_cap: float = Field(default=2.0, ge=1)
     """Cap of the importance weights (learner over engine probabilities)."""
     rollout_correction: Literal["truncate", "mask"] = "truncate"
@@ -66,9 +66,8 @@ class LearnerSettings(Settings):
     rollout_level: Literal["token", "sequence"] = "token"
     """One importance weight per token, or one per completion for all its tokens: unbiased but much noisier."""
     overlong: Literal["mask", "soft"] = "mask"
-    """Handling of long completions. `mask`: completions cut at the limit are not trained on. `soft`: a penalty rises
-    linearly from 0 to 1 over the last `overlong_tokens` before `length_limit` and is subtracted from the reward (DAPO,
-    arXiv 2503.14476)."""
+    """Long completions. `mask`: those cut at the limit are not trained on. `soft`: subtracts from the reward a penalty
+    that rises linearly from 0 to 1 over the last `overlong_tokens` before `length_limit` (DAPO, arXiv 2503.14476)."""
     overlong_tokens: int = Field(default=512, ge=1)
     """Tokens before `length_limit` over which the penalty of `overlong = "soft"` rises."""
     kl_weight: float = Field(default=0.0, ge=0)
@@ -78,15 +77,15 @@ class LearnerSettings(Settings):
     distill_weight: float = Field(default=0.1, ge=0)
     """Weight of feedback distillation, added to the policy loss; 0 disables it."""
     distill_form: Literal["words", "hindsight"] = "words"
-    """Distillation target. `words`: the critic's feedback text. `hindsight`: the accepted revision without the
-    feedback, with the same policy's distribution given the feedback as teacher."""
+    """Distillation target. `words`: the critic's feedback. `hindsight`: the accepted revision without the feedback;
+    teacher is the same policy with the feedback."""
     distill_steps: int = Field(default=0, ge=0)
     """Updates over which `distill_weight` falls linearly to zero; 0 keeps it constant."""
     distill_lessons: int = Field(default=32, ge=0)
     """Maximum feedback texts or revisions per batch; a larger set is sampled by seed."""
     token_budget: int = Field(default=16384, ge=16)
-    """Maximum tokens of one forward and backward pass on one rank. It must hold the longest sample: its prompt plus two
-    pages of `episode.max_tokens`, the page under revision and its revision."""
+    """Maximum tokens of one forward and backward pass on one rank. Must hold the longest sample: prompt plus two pages
+    of `episode.max_tokens` (the page under revision and its revision)."""
     zero_stage: Literal[1, 2, 3] = 1
     """ZeRO stage. The ranks shard: 1 optimizer state, 2 also gradients, 3 also weights."""
     offload: Literal["none", "optimizer", "all"] = "none"
@@ -102,8 +101,8 @@ class LearnerSettings(Settings):
     recompute: bool = False
     """Recompute activations in the backward pass: less memory, a third more computation."""
     threads: int = Field(default=2, ge=1)
-    """CPU only: threads per rank. Set it to 1 if `max_staleness` lets rollouts continue on the same cores: threads that
-    wait for each other at every operation are then slower together than a single thread."""
+    """CPU only: threads per rank. Set 1 if `max_staleness` lets rollouts continue on the same cores: threads that wait
+    for each other at every operation are then slower than a single thread."""
 
     @model_validator(mode="after")
     def _schedule_ends(self) -> "LearnerSettings":

@@ -1,13 +1,13 @@
 """Agreement of two critiques of the same page, in [0, 1], and its chance level.
 
-The similarity of two sentences is the F1 of their words (van Rijsbergen 1979). Sentences of the two critiques are
-matched one to one so that the sum of similarities is largest:
+Two sentences are as similar as the F1 of their words (van Rijsbergen 1979). Sentences are matched one to one with the
+largest sum of similarities:
 
     agreement = 2 · Σ likeness / (sentences of one + sentences of the other)
 
-Agreement is 1 for the same complaints in any order, falls for each complaint that only one critique has, and is 0 if
-only one critique finds faults. Critics use stock phrases, so critiques of different pages agree too: `by_chance`
-measures that level, and only agreement above it depends on the page.
+It is 1 for the same complaints in any order, falls for each complaint of only one critique, and is 0 if only one finds
+faults. Critiques of different pages share stock phrases; `by_chance` measures that level, and only agreement above it
+depends on the page.
 """
 
 import re

@@ -19,7 +19,7 @@ STEP = 0.005
 def retest_sd(repeats: Sequence[Sequence[float]]) -> float:
     """Standard deviation of repeated judgments of one page, pooled over pages; `repeats` is [pages][judgments].
 
-    Raises ValueError for a page with fewer than two judgments.
+    Raises ValueError without pages, or for a page with fewer than two judgments.
     """
     if not repeats or any(len(scores) < 2 for scores in repeats):
         raise ValueError(f"a retest wants two judgments of every page, got {[len(scores) for scores in repeats]}")

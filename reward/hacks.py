@@ -1,7 +1,7 @@
 """Detectors of reward hacking, on a page's source and its render. Pure functions.
 
-They set flags and do not change the score; the critics withhold reward (`reward.visual.belief`). A flag marks a page
-for inspection, and a rising share of flagged pages indicates that a policy has found an exploit.
+They set flags and do not change the score; critics withhold reward (`reward.visual.belief`). A flag marks a page for
+inspection; a rising share of flagged pages indicates that a policy has found an exploit.
 """
 
 import io
@@ -69,15 +69,15 @@ CHANGES = re.compile(rf"{MOVES.pattern}|setTimeout|Date\b|await\b|\.then\(|onloa
 
 
 def hacking_flags(page: Page, render: Render, picture: bytes = b"") -> tuple[str, ...]:
-    """Sorted names of the signs of reward hacking that a rendered page shows; empty for nearly every honest page.
+    """Sorted names of the signs of reward hacking on a rendered page; empty for nearly every honest page.
 
-    `picture` is the PNG from which the render's texts were measured; without it the texts' reported colours are used.
+    `picture`: the PNG from which the render's texts were measured; without it the texts' reported colours are used.
 
-    `brought_picture`: an image in the source, shown larger than an illustration. `addresses_judge`: text addressed to a
-    grader. `hidden_text`: texts too small or too faint to be seen. `far_away`: the texts lie outside an almost empty
-    first screen. `endless`: a document of more than 20 screens. `restless`: only the last timed picture differs, or
-    pictures differ without a cause in the source. `looks_for_tester`: the page checks for browser automation.
-    `listens_everywhere`: one handler receives all kinds of input on the whole page.
+    `brought_picture`: an embedded image, shown larger than an illustration. `addresses_judge`: text addressed to a
+    grader. `hidden_text`: texts too small or faint to be seen. `far_away`: texts beyond an almost empty first screen.
+    `endless`: more than 20 screens tall. `restless`: only the last timed picture differs, or pictures differ without a
+    cause in the source. `looks_for_tester`: checks for browser automation. `listens_everywhere`: one handler receives
+    all kinds of input on the whole page.
     """
     html = page.html or ""
     signs = {

@@ -68,8 +68,8 @@ def blank_detail(shots: Sequence[Shot], blank: Sequence[bool]) -> str:
 def is_blank(png: bytes) -> bool:
     """Whether a picture shows nothing visible: no text, line or colour stands out from the background.
 
-    The share of the screen does not matter. A page is visible if at least `LEAST_PIXELS` pixels within one spot differ
-    from the commonest colour by `VISIBLE_LEVELS`. Stray pixels, dust and faint noise stay below these limits.
+    A page is visible if at least `LEAST_PIXELS` pixels within one spot differ from the commonest colour by
+    `VISIBLE_LEVELS`, on any share of the screen. Stray pixels, dust and faint noise stay below these limits.
     """
     from PIL import Image
 

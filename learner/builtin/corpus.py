@@ -27,9 +27,8 @@ BROKEN_SHOWN = 0.3
 BROKEN_AGAIN = 0.15
 """Rate of broken revisions relative to broken first pages."""
 OVERHEARD = 0.3
-"""Share of reviews and revisions with one more critic sentence, about a fault other than a wrong trait. Words that
-never occur in the corpus would cost so much when the critic's feedback is distilled that the policy learnt nothing
-else."""
+"""Share of reviews and revisions with one more critic sentence, about a fault other than a wrong trait. Words missing
+from the corpus would cost so much in feedback distillation that the policy learnt nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Provides the built-in policy: pre-trains it once per recipe and caches the result.
 
-`python -m learner.builtin.warmstart --settings JSON --cache DIR` runs the recipe in a separate process. It prints
-`step/steps loss` after each step, and the model's directory as its last line.
+`python -m learner.builtin.warmstart --settings JSON --cache DIR` runs the recipe in a separate process; prints
+`step/steps loss` after each step, and the model's directory last.
 """
 
 import argparse
@@ -60,8 +60,8 @@ def warm_start(
 ) -> Path:
     """Returns the Hugging Face directory of the built-in policy; pre-trains it unless the recipe is cached.
 
-    Calls `progress(step, steps, loss)`, with the loss in nats per target token. The directory is created atomically: an
-    interrupted run leaves no usable directory, and concurrent runs wait on a lock.
+    Calls `progress(step, steps, loss)`, loss in nats per target token. The directory is created atomically; concurrent
+    runs wait on a lock.
     """
     name = f"policy-{recipe_hash(settings)}"
     done = cache_dir / name

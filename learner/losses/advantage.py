@@ -13,9 +13,9 @@ def outcome(rewards: Sequence[float], *, normalize_std: bool, baseline: Baseline
     """Reward minus the group's mean, optionally over its standard deviation; None for a group without variance.
 
     Â_i = (R_i − mean(R)) / std(R), with the population's standard deviation (DeepSeekMath, arXiv 2402.03300); without
-    the division as in Dr. GRPO (arXiv 2503.20783). `rewards` has one entry per sibling; groups of fewer than two have
-    no variance. `leave_one_out` compares each reward with the mean of the others, (R_i − mean(R)) · G/(G − 1): an
-    unbiased policy gradient for any G (RLOO, arXiv 2402.14740).
+    the division as in Dr. GRPO (arXiv 2503.20783). One reward per sibling; fewer than two have no variance.
+    `leave_one_out` subtracts the mean of the others, (R_i − mean(R)) · G/(G − 1): unbiased for any G (RLOO, arXiv
+    2402.14740).
     """
     if len(rewards) < 2:
         return None
@@ -31,9 +31,9 @@ def outcome(rewards: Sequence[float], *, normalize_std: bool, baseline: Baseline
 def earlier(rewards: Sequence[float], start: float) -> list[float] | None:
     """Each reward minus the mean of `start` and the rewards before it; None if all of them are equal.
 
-    For attempts of one round, sampled until one is accepted; `start` is the reward of the page they revise. The
-    baseline is known before the attempt is sampled, so it does not bias the gradient, wherever the round ends. The mean
-    of the whole round would, because the number of attempts depends on the attempts themselves.
+    For attempts of one round, sampled until one is accepted; `start` is the reward of the page they revise. This
+    baseline is known before the attempt is sampled, so it adds no bias. The mean of the whole round does, because the
+    number of attempts depends on the attempts themselves.
     """
     if pstdev([start, *rewards]) < FLAT:
         return None
@@ -47,9 +47,8 @@ def turn(
     """Compares each round's value with the siblings' values of the same round.
 
     `values[i][t]` is the gain of sibling i in round t (R_0, then R_t − R_{t−1}, or 0 when nothing was accepted). First
-    pages are compared with first pages and revisions with revisions, so a good revision earns nothing for the flaws of
-    the page that it repairs. Entries of rounds with fewer than two players are None. Returns
-    None if no round carries a signal.
+    pages are compared with first pages and revisions with revisions, so a good revision does not compensate for the
+    page that it repairs. None for rounds with fewer than two players; returns None if no round carries a signal.
     """
     advantages: list[list[float | None]] = [[None] * len(mine) for mine in values]
     for number in range(max(map(len, values), default=0)):

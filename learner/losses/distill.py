@@ -6,8 +6,7 @@ from torch import Tensor
 def distill_loss(logprobs_T: Tensor, *, weight: float, num_tokens: int) -> Tensor:
     """Weighted cross-entropy of feedback tokens given brief and page: −λ/N Σ_t logπ_t.
 
-    `num_tokens` is N, the feedback tokens of the whole batch on all ranks; λ is `weight`. The loss is a share of the
-    batch's: shares of all rows add up.
+    `num_tokens` is N, the feedback tokens of the whole batch on all ranks; λ is `weight`.
     """
     return -weight * logprobs_T.sum() / num_tokens
 
@@ -17,8 +16,7 @@ def hindsight_loss(logprobs_TV: Tensor, teacher_TV: Tensor, *, weight: float, nu
 
         λ/N Σ_t Σ_v q_t(v) (log q_t(v) − logπ_t(v))        q_t = sg π(· | brief, page, feedback, y_<t)
 
-    `teacher_TV` contains the log q of the same policy, as constants; the revision y was sampled from q. Context
-    distillation (Askell et al. 2021, arXiv 2112.00861): it uses whole distributions, cross-entropy only the sampled
-    token.
+    `teacher_TV` is log q, constant; the revision y was sampled from q. Context distillation (Askell et al. 2021, arXiv
+    2112.00861) on whole distributions instead of the sampled tokens.
     """
     return weight * (teacher_TV.exp() * (teacher_TV - logprobs_TV)).sum() / num_tokens

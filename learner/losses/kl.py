@@ -16,11 +16,10 @@ def kl_terms(logprobs_T: Tensor, reference_logprobs_T: Tensor, estimator: Estima
         k2 = d²/2                 biased, never negative
         k3 = exp(−d) − 1 + d      unbiased, never negative
 
-    Schulman 2020, "Approximating KL divergence". A good estimate is not a good loss: the gradient of k1 is ∇logπ, whose
-    mean is zero, so it constrains nothing. As a penalty on the reward it is sg(d)·∇logπ, which is also k2's gradient
-    and has the mean ∇KL of the token; that is k1's loss here. k3's own gradient, (1 − exp(−d))·∇logπ, is that of the
-    other direction, KL(π_ref‖π); near the reference both agree (Tang and Munos 2025, arXiv 2506.09477). GRPO was
-    published with k3 (arXiv 2402.03300).
+    Schulman 2020, "Approximating KL divergence". A good estimate is not a good loss: the gradient of k1 is ∇logπ, with
+    mean zero, so it constrains nothing. The loss of k1 is therefore the reward penalty sg(d)·∇logπ, which equals k2's
+    gradient and has the mean ∇KL of the token. k3's gradient, (1 − exp(−d))·∇logπ, is that of KL(π_ref‖π), which agrees
+    near the reference (Tang and Munos 2025, arXiv 2506.09477); GRPO was published with it (arXiv 2402.03300).
     """
     apart_T = logprobs_T - reference_logprobs_T
     if estimator == "k1":

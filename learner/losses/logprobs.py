@@ -1,8 +1,8 @@
 """Log-probs and entropies of tokens from logits, without a second [T, V] table.
 
-A float32 [T, V] table is the largest memory use of an update with a large vocabulary, and the largest time with a small
-one. So logits stay in the dtype of the model's head and are converted to float32 for a few tokens at a time. Suffixes:
-`_T` one entry per token, `_V` one per vocabulary entry.
+A float32 [T, V] table dominates an update's memory with a large vocabulary, and its time with a small one. So logits
+stay in the dtype of the model's head and are converted to float32 for a few tokens at a time. Suffixes: `_T` one entry
+per token, `_V` one per vocabulary entry.
 """
 
 from typing import Any

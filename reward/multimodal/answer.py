@@ -1,5 +1,4 @@
-"""Parses the answers of a multimodal critic. An incomplete or invalid judgment raises AnswerFault and never gives a
-score."""
+"""Parses answers of a multimodal critic. Incomplete or invalid judgments raise AnswerFault and never give a score."""
 
 import json
 import re
@@ -43,8 +42,8 @@ class Judgment:
 def content(body: object) -> str:
     """Text of a chat completion. Raises AnswerFault when it is truncated, refused or missing.
 
-    Servers use many finish reasons for complete answers, or none, so only known failures are rejected; a length limit
-    is accepted if the text is a whole JSON object.
+    Finish reasons of complete answers differ by server or are missing, so only known failures are rejected; a length
+    limit is accepted if the text is a whole JSON object.
     """
     try:
         choice = body["choices"][0]  # type: ignore[index]

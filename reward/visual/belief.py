@@ -18,8 +18,7 @@ TINY = 6.0
 NARROW = 12.0
 """Minimum area per letter, in square pixels."""
 MOSTLY = 0.6
-"""If this share of a text's area or more has the text's own colour, that colour is the background and the text is
-invisible."""
+"""Share of a text's area in the text's own colour from which that colour is the background and the text invisible."""
 PICTURES = frozenset({"img", "canvas", "svg", "video", "iframe"})
 """Elements whose pixels are not the document's text, even if text lies on them."""
 DRAWN = frozenset({"text", "tspan", "textpath"})
@@ -105,8 +104,8 @@ def mark(block: TextBlock, pixels: Array) -> InkProfile | None:
 def shows(found: InkProfile | None, wanted: InkProfile | None) -> bool:
     """Whether an ink profile matches that of the same text on the reference; True if they cannot be compared.
 
-    Profiles are smoothed, their rows' means removed, and correlated. A text in another size, colour or weight keeps
-    most of its correlation; an object that covers its area has none.
+    Profiles are smoothed, stripped of row means and correlated. A text in another size, colour or weight keeps most of
+    its correlation; an object that covers its area has none.
     """
     if found is None or wanted is None or wanted.strokes < FLAT:
         return True
@@ -123,8 +122,8 @@ def shows(found: InkProfile | None, wanted: InkProfile | None) -> bool:
 def buried(found: Sequence[TextBlock], boxes: Sequence[Box], wanted: Sequence[Box], *, rasters: bool) -> set[int]:
     """Indices of the texts on pictures that the reference does not have; such texts are not counted.
 
-    `boxes` and `wanted` are all boxes of the page and of its reference, visible or not. `rasters`: the source contains
-    images that the reference's does not, so any box may be a picture; without such a box the whole page counts as one.
+    `boxes` and `wanted`: all boxes of the page and of its reference, visible or not. `rasters`: the source contains
+    images that the reference's does not, so any box may be a picture; without extra boxes the whole page counts as one.
     """
     own = [box for box in boxes if rasters or box.tag in PICTURES]
     extra = [rect(box) for box in own if not any(_same(box, other) for other in wanted)]

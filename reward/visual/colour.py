@@ -32,8 +32,8 @@ def distance(found: Color, wanted: Color) -> float:
 def color_map(found: Picture, wanted: Picture) -> float:
     """Colour similarity of two pictures, pixel by pixel, in [0, 1].
 
-    Drawn pixels are weighted by their contrast with the canvas, so an empty page has no similarity with others; a
-    different canvas colour costs up to half of the value.
+    Drawn pixels are weighted by their contrast with the canvas, so an empty page resembles no other; a different canvas
+    colour costs up to half.
     """
     if np.array_equal(found.rgb, wanted.rgb):
         return 1.0
@@ -52,12 +52,11 @@ def color_map(found: Picture, wanted: Picture) -> float:
 
 
 def palette(found: Picture, wanted: Picture) -> float:
-    """Similarity of the tints of two pictures in hue, chroma and area, in [0, 1], independent of their positions.
+    """Similarity of the tints of two pictures in hue, chroma and area, in [0, 1], independent of positions.
 
-    1 minus the distance between the two distributions of pixels over the a*-b* plane (CIELAB), relative to the distance
-    of the wanted one from grey, or to `PALE` if that is larger. The distance is the sliced Wasserstein distance (Rabin
-    et al. 2011) along four axes, times π/2, so that it equals the length of a shift: the amount by which a recoloured
-    page's tints moved. A page in greys can lose little.
+    1 minus the distance of the two pixel distributions over the a*-b* plane (CIELAB), relative to the distance of the
+    wanted one from grey, or to `PALE` if larger. It is the sliced Wasserstein distance (Rabin et al. 2011) along four
+    axes, times π/2, which equals the length of a shift of all tints. A page in greys can lose little.
     """
     moved = float(np.abs(found.tints - wanted.tints).sum(axis=1).mean()) * pi / 2
     return 1.0 - min(1.0, moved / max(PALE, wanted.chroma))

@@ -98,8 +98,8 @@ class Evidence:
 def extract_features(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> PageFeatures:
     """Extracts features from a render and the PNGs of its timed shots, padded to `size`.
 
-    Texts and boxes were measured with the last picture, so visibility is checked on that picture. Raises ValueError for
-    an invalid render, or when pictures and timed shots differ in number.
+    Visibility is checked on the last picture, with which texts and boxes were measured. Raises ValueError for an
+    invalid render, or when pictures and timed shots differ in number.
     """
     timed = [shot for shot in render.shots if not shot.label]
     if not render.valid or not timed or len(timed) != len(pictures):
@@ -205,8 +205,8 @@ def _steady(block: TextBlock, pictures: Sequence[bytes], pixels: Mapping[bytes, 
 def parts(evidence: Evidence) -> dict[str, float]:
     """The sub-scores, each in [0, 1] and exactly 1 for a page compared with itself.
 
-    Sub-scores of texts are means over matched texts times the matched share of the text area, so one right word among
-    many wrong ones scores little.
+    Text sub-scores are means over matched texts times the matched share of text area: one right word among many wrong
+    ones scores little.
     """
     matches = evidence.matches
     # The worst picture counts, so a page must be right in all of them.

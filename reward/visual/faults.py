@@ -188,7 +188,7 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]
 def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]:
     """Yields one sentence per group of things with the same offset, named after its topmost text, or else topmost box.
 
-    Texts that swapped places are reported as out of order; things that only made room for them are omitted.
+    Swapped texts are reported as out of order; things that only made room for them are omitted.
     """
     moved: list[tuple[TextBlock | Area, TextBlock | Area]] = [(pair.found, pair.wanted) for pair in evidence.matches]
     moved += [(a, b) for a, b in evidence.boxes if max(abs(a.width - b.width), abs(a.height - b.height)) <= MOVED]
@@ -224,8 +224,7 @@ def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]
 
 
 def _order(group: Group, others: Sequence[Group], known: Counter[str]) -> str:
-    """Sentence about the order of a group's first text and the text it must pass; empty if there is none, or texts
-    repeat."""
+    """Sentence on the order of a group's first text and a text it must pass; empty without one, or if texts repeat."""
     found, wanted = group.pairs[0]
     passed = [pair for other in others for pair in other.pairs if _swapped(found, wanted, *pair)]
     passed.sort(key=lambda pair: distance(rect(pair[1]), rect(wanted)))
