@@ -1,1 +1,1 @@
-"""What to change: advantages, losses, batches and the DeepSpeed engine that applies them."""
+"""Policy training: advantages, losses, batches, packing and the DeepSpeed engine."""

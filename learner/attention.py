@@ -1,4 +1,4 @@
-"""Attention over packed rows: every sequence of a row sees itself alone, and no work is spent between them."""
+"""Attention over packed rows: each sequence attends only to itself and its prompt, at no cost for other pairs."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "relook_packed"
-"""What models are loaded with (`attn_implementation`) once `register` was called."""
+"""The `attn_implementation` to load models with, after `register`."""
 
 
 def register() -> str:
-    """Makes packed attention known to transformers; returns its name."""
+    """Registers packed attention with transformers; returns its name."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, packed_attention)
@@ -33,14 +33,15 @@ def packed_attention(
     s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention within each of the families whose `spans` sum to L; returns [1, L, H, D].
+    """Causal attention within each prefix group; returns [1, L, H, D].
 
-    A family is a trunk and branches, each of which sees the trunk and itself. A loop over them costs Σ length² where a
-    masked row costs L². G key heads serve H query heads. Without `spans` the row is one trunk.
+    Each branch of a group attends to the trunk and to itself. `spans` holds the lengths of trunks and branches, which
+    sum to L; without it the row is one trunk. A loop over groups costs Σ length², a masked row L². G key heads serve H
+    query heads.
 
-    There is no dropout, see `learner.model.to_update_mode`. `sliding_window`, `softcap` (Gemma 2) and `s_aux`, a sink
-    for each head (gpt-oss), are what transformers passes to every attention. What else a model does, such as position
-    biases, is not here: `learner.proof` finds such models.
+    There is no dropout, see `learner.model.to_update_mode`. `sliding_window`, `softcap` (Gemma 2) and `s_aux`, one sink
+    per head (gpt-oss), come from transformers. Other features, such as position biases, are not supported;
+    `learner.proof` detects models that need them.
     """
     spans = spans or [[query_1HLD.shape[2]]]
     cuts = [tokens for family in spans for tokens in family]
@@ -64,7 +65,7 @@ def packed_attention(
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
-    """torch's own attention; the queries are the last positions of the keys."""
+    """torch's fused attention; the queries are the last positions of the keys."""
     gqa, queries, keys = query.shape[1] != key.shape[1], query.shape[2], key.shape[2]
     whole = window is None and queries == keys
     mask = (
@@ -84,7 +85,8 @@ def _spelt_out(
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
-    """softmax over c·tanh(q·k/c) and a sink, which takes probability and gives no value; all scores are in memory."""
+    """Unfused attention with softcap and sinks: softmax over c·tanh(q·k/c) and a sink, which takes probability and adds
+    no value. All scores are held in memory."""
     groups, queries, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
     key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
     scores = query @ key.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
@@ -98,6 +100,6 @@ def _spelt_out(
 
 
 def _seen(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    """[queries, keys] whether a query sees a key: one that is not later, nor `window` or more positions earlier."""
+    """[queries, keys] causal mask: a key is visible if it is not later, and fewer than `window` positions earlier."""
     apart = torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
     return (apart >= 0) if window is None else (apart >= 0) & (apart < window)

@@ -1,4 +1,5 @@
-"""From played groups to what an update learns from: samples, lessons, and rows they are packed in. No torch."""
+"""Builds training batches from rollout groups: samples, distillation targets, and bin packing into rows. Needs no
+torch."""
 
 import random
 from collections.abc import Sequence
@@ -15,11 +16,10 @@ T = TypeVar("T")
 
 
 def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forced: bool = True) -> Batch:
-    """One sample a credited attempt of every group that carries a signal, and lessons from all groups' critiques.
+    """Collects one sample per credited attempt of the groups with a signal, and distillation targets from all groups.
 
-    Checks at the door that the accepted rewards of every trajectory rise strictly and that no accepted page lost a
-    comparison, unless `forced` is False (every revision was accepted on purpose). Raises ValueError, a bug of who
-    played, when it is otherwise.
+    Raises ValueError, which indicates a bug in the rollout, when a trajectory's accepted rewards do not rise strictly
+    or an accepted page lost a comparison. `forced=False` skips the check: every revision was accepted on purpose.
     """
     if forced:
         for group in groups:
@@ -46,11 +46,11 @@ def build(groups: Sequence[Group], settings: LearnerSettings, *, seed: int, forc
 
 
 def pack(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[int]]:
-    """Indices of `lengths` in rows of at most `budget` tokens; as many rows as a multiple of `multiple` needs.
+    """Packs sequences of these lengths into rows of at most `budget` tokens; returns the indices in each row.
 
-    Longest first, each into the row that holds least: rows come out nearly equal, so that ranks that take one
-    each wait little for each other. A row is never padded; some may be empty when there are fewer pieces than
-    rows. Deterministic. Raises ValueError for a piece that is longer than the budget.
+    The number of rows is a multiple of `multiple`. Sequences are placed longest first, into the row with the fewest
+    tokens; nearly equal rows keep ranks from waiting for each other. Rows are never padded, and can be empty if there
+    are few sequences. Deterministic. Raises ValueError for a sequence longer than the budget.
     """
     _check_lengths(lengths, budget)
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
@@ -61,7 +61,7 @@ def pack(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[in
 
 
 def one_a_row(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[int]]:
-    """As `pack`, for models that read one piece at a time: longest first, and empty rows at the end."""
+    """`pack` for models that read one sequence at a time: one per row, longest first, empty rows at the end."""
     _check_lengths(lengths, budget)
     rows = [[index] for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))]
     return rows + [[] for _ in range(-len(rows) % multiple)]
@@ -121,7 +121,7 @@ def _sample(attempt: Attempt, value: float, group: str) -> Sample:
 
 
 def _lessons(groups: Sequence[Group]) -> list[FeedbackTarget]:
-    """The critic's feedbacks on accepted pages, in the order they were played."""
+    """The critic's feedback on accepted pages, in rollout order."""
     return [
         FeedbackTarget(
             messages=review(group.task, attempt.page),
@@ -135,7 +135,7 @@ def _lessons(groups: Sequence[Group]) -> list[FeedbackTarget]:
 
 
 def _hindsights(groups: Sequence[Group]) -> list[RevisionTarget]:
-    """The accepted revisions that were not cut, in the order they were played."""
+    """The accepted revisions that were not truncated, in rollout order."""
     return [
         RevisionTarget(
             prompt_ids=trajectory.accepted[0].completion.prompt_ids,
@@ -150,6 +150,6 @@ def _hindsights(groups: Sequence[Group]) -> list[RevisionTarget]:
 
 
 def _some(found: Sequence[T], wanted: int, seed: int) -> tuple[T, ...]:
-    """At most `wanted`, chosen by seed, in their order."""
+    """At most `wanted` items, sampled by seed, in their original order."""
     chosen = sorted(random.Random(seed).sample(range(len(found)), min(wanted, len(found))))
     return tuple(found[index] for index in chosen)

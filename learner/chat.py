@@ -1,4 +1,4 @@
-"""Conversations as token ids: the model's chat template, applied in one way by engines and learner."""
+"""Applies the model's chat template and tokenizes conversations, identically in rollout engines and learner."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,8 @@ from rollout.prompts import END_FEEDBACK, GET_FEEDBACK, REVIEW
 from rollout.records import Message
 
 TODAY = datetime(2025, 1, 1, tzinfo=UTC)
-"""The time for templates that write it. A fixed one: siblings, and a resumed run, must get the same prompt."""
+"""Date for templates that print the current time. It is fixed because siblings and resumed runs need identical prompts.
+"""
 MARKS = (GET_FEEDBACK, REVIEW, "<feedback>", END_FEEDBACK, "<think>", "</think>")
 """Marks that this project writes into conversations; a tokenizer may have special tokens for them."""
 CONVERSATION = (
@@ -23,11 +24,11 @@ CONVERSATION = (
 
 
 class Chat:
-    """A tokenizer with a chat template that takes the conversations of a run."""
+    """A tokenizer whose chat template supports the conversations of a run."""
 
     def __init__(self, tokenizer: Any, arguments: Mapping[str, Any] | None = None) -> None:
-        """`arguments` are given to the template, such as `enable_thinking`. Raises ModelError for a template that is
-        missing or refuses a conversation."""
+        """`arguments` are passed to the template, such as `enable_thinking`. Raises ModelError when the template is
+        missing or rejects a conversation."""
         self.tokenizer = tokenizer
         self.arguments = {"strftime_now": TODAY.strftime, **(arguments or {})}
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -47,10 +48,10 @@ class Chat:
                 )
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """[P] token ids of a conversation, ready for its next answer.
+        """[P] token ids of a conversation, ending with the generation prompt.
 
-        Text of special tokens in a message stays text, except the project's own `MARKS`: a brief, a page or a critique
-        is data. Conversations without such text are tokenized as the tokenizer does it.
+        Special-token text inside messages (briefs, pages, critiques) is tokenized as plain text, except the project's
+        `MARKS`; all else as the tokenizer does it.
         """
         messages = messages if self.takes_system else system_in_brief(messages)
         found = re.compile("|".join(map(re.escape, self.special))) if self.special else None
@@ -82,7 +83,7 @@ class Chat:
         )
 
     def _refusal(self) -> str:
-        """What the template says against the conversations of a run; empty where it takes them."""
+        """Error of the template for the conversations of a run; empty when it accepts them."""
         from jinja2 import TemplateError
 
         try:
@@ -95,7 +96,7 @@ class Chat:
 
 
 def system_in_brief(messages: Sequence[Message]) -> list[Message]:
-    """A conversation without a system message: its text stands before that of the first user message."""
+    """Moves the system message into the first user message, before that message's text."""
     first, *rest = messages
     if first.role != "system" or not rest:
         return list(messages)

@@ -1,4 +1,4 @@
-"""Directories that are whole or absent: written aside, checksummed, fsynced, renamed; damage is found before use."""
+"""Atomic checkpoint directories: written to a temporary directory, checksummed, fsynced, renamed; verified on load."""
 
 import errno
 import hashlib
@@ -19,15 +19,15 @@ PROBE_BYTES = 1 << 20
 
 
 def aside(path: Path) -> Path:
-    """Where a directory is written before it is renamed to `path`."""
+    """The temporary directory that is later renamed to `path`."""
     return path.with_name(f".tmp-{path.name}")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Yields an empty directory to fill; it becomes `path`, replacing what was there, once the block ends well.
+    """Yields an empty directory that replaces `path` when the block completes.
 
-    Raises StorageFault when the disk is full or refuses; whatever the error, nothing half-written remains.
+    Raises StorageFault when the disk is full or refuses the write. No temporary files remain after an error.
     """
     filling, old = aside(path), path.with_name(f".old-{path.name}")
     try:
@@ -53,8 +53,8 @@ def writing(path: Path) -> Iterator[Path]:
 def verify(path: Path) -> None:
     """Checks every file of a directory against its manifest.
 
-    Raises CheckpointError that names the file, what it is, what it should be, and the newest sound checkpoint
-    before it.
+    Raises CheckpointError with the damaged file, its actual and expected checksum, and the newest intact older
+    checkpoint.
     """
     problem = _problem(path)
     if problem:
@@ -66,10 +66,10 @@ def verify(path: Path) -> None:
 
 
 def _refusal(error: Exception, folder: Path) -> str:
-    """What the disk has against writing; empty when the error is not the disk's.
+    """The disk's reason for a failed write; empty when the error is not a disk error.
 
-    Libraries hide a full disk behind errors of their own, which may quote it; else the disk is asked, which by then may
-    have room again.
+    Libraries wrap disk errors in their own, which may quote the reason. Otherwise a probe file is written, which can
+    succeed if space has been freed since.
     """
     if quoted := [reason for reason in map(os.strerror, sorted(DISK_ERRORS)) if reason in str(error)]:
         return quoted[0]
@@ -89,7 +89,7 @@ def _newest_sound(folder: Path, before: str) -> Path | None:
 
 
 def _problem(path: Path) -> str:
-    """What is wrong with a directory; empty when nothing is."""
+    """What is wrong with a directory; empty if it is intact."""
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         for name, wanted in manifest.items():
@@ -104,7 +104,7 @@ def _problem(path: Path) -> str:
 
 
 def _seal(folder: Path) -> None:
-    """Writes the manifest, and forces every file to the disk."""
+    """Writes the manifest and fsyncs every file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {str(path.relative_to(folder)): _describe(path) for path in files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))

@@ -1,7 +1,7 @@
-"""A model's weights in the form of its checkpoint, where transformers holds them in another: fused experts, new names.
+"""Converts weights from transformers' in-memory form to the checkpoint's form (fused experts, renamed tensors).
 
-Engines and other programs read checkpoints. transformers itself turns a checkpoint into its own form when it loads one
-and back when it saves one; here the way back is taken for a few tensors at a time.
+Rollout engines read the checkpoint's form. transformers converts only when it loads or saves; this module runs the save
+conversion for a few tensors at a time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from learner.lora import Weight
 
 
 def grouped(model: Any, weights: Iterable[Weight]) -> list[list[Weight]]:
-    """Weights, those together that make one tensor of the checkpoint; the groups are in the order of their first."""
+    """Groups weights that form one tensor of the checkpoint; groups are in the order of their first weight."""
     from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
     backwards = [conversion.reverse_transform() for conversion in _conversions(model)[::-1]]
@@ -27,12 +27,12 @@ def grouped(model: Any, weights: Iterable[Weight]) -> list[list[Weight]]:
 
 
 def as_saved(model: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of one group, or of all, under the names and in the shapes of the checkpoint."""
+    """Returns the tensors of one group, or of all groups, with the names and shapes of the checkpoint."""
     from transformers.core_model_loading import revert_weight_conversion
 
     return dict(revert_weight_conversion(model, tensors)) if _conversions(model) else tensors
 
 
 def _conversions(model: Any) -> Sequence[Any]:
-    """How the model's checkpoint was converted when it was loaded."""
+    """The conversions that transformers applied when it loaded the checkpoint."""
     return getattr(model, "_weight_conversions", None) or ()

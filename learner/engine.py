@@ -1,7 +1,7 @@
-"""The learner's engine: a Hugging Face causal language model under DeepSpeed, one process a rank.
+"""DeepSpeed engine that trains a Hugging Face causal language model, one process per rank.
 
-The only file that knows DeepSpeed. Every rank makes every call; the global sums are the same on all of them, so an
-update does not depend on how many ranks share it.
+The only file that uses DeepSpeed. Every rank makes every call and computes the same global sums, so an update does not
+depend on the number of ranks.
 """
 
 import json
@@ -41,17 +41,17 @@ GENERATION = "generation_config.json"
 
 @dataclass(slots=True)
 class Work:
-    """A row, and what the first step on a batch finds out about it for those after."""
+    """A packed row and the results of the first step on it, which later steps on the same batch reuse."""
 
     row: PackedRow
     shown: PackedRow | None = None
-    """The row's lessons as the policy reads them that is shown the feedback."""
+    """The row's lessons with the teacher's prompt, which contains the feedback."""
     old_T: Tensor | None = None
     reference_T: Tensor | None = None
 
 
 class Engine:
-    """A policy that is changed, one optimizer step a batch."""
+    """A trainable policy: one optimizer step (or `epochs` of them) per batch."""
 
     def __init__(
         self,
@@ -67,8 +67,8 @@ class Engine:
     ) -> None:
         """Loads a Hugging Face directory and joins the other ranks at `init_method` (`tcp://host:port`).
 
-        `temperature` is what completions are sampled at: their log-probs are those of logits divided by it. Without
-        `packed` the model reads one sample at a time, with its own attention: `learner.proof` says which models must.
+        `temperature`: sampling temperature of the completions; divides the logits. `packed=False`: the model reads one
+        sample at a time with its own attention, for models that `learner.proof` cannot pack.
         """
         self.model_dir, self.packed = model_dir, packed
         self.settings, self.rank, self.world_size, self.temperature = settings, rank, world_size, temperature
@@ -77,7 +77,7 @@ class Engine:
         _join(self.device, rank, world_size, init_method)
         self.module = read_model(model_dir, settings, self.device, packed=packed)
         self.chat = Chat(read_tokenizer(model_dir), template_arguments)
-        # The reference of a KL, and what adapters are beside, is what training began with.
+        # The initial model: the KL reference, and the frozen weights of LoRA.
         self.reference_mark = fingerprint(self.module) if settings.kl_weight or settings.lora_rank else ""
         if settings.lora_rank:
             adapt(self.module, settings)
@@ -85,10 +85,10 @@ class Engine:
         self.reference = self._start_reference(model_dir)
 
     def update(self, batch: Batch) -> Update:
-        """One optimizer step, or `epochs` of them. A batch that teaches nothing moves no weight, yet the version rises.
+        """Runs one optimizer step, or `epochs` of them. Batches without a signal raise only the version.
 
-        Raises ValueError for a sample longer than the token budget, RuntimeError when loss or gradient are not
-        finite: the weights are then not to be used.
+        Raises ValueError for a sample longer than the token budget, and RuntimeError when loss or gradient are not
+        finite; discard the weights then.
         """
         started, number = time.perf_counter(), self.version + 1
         torch.manual_seed(seed_of("update", number, self.rank))
@@ -112,23 +112,23 @@ class Engine:
         return Update(version=number, metrics=metrics)
 
     def logprobs(self, token_ids: Sequence[int]) -> tuple[float, ...]:
-        """[T-1] log-prob of each token of a sequence after the first, given those before it, at temperature 1."""
+        """[T-1] log-prob of each token after the first, given the tokens before it, at temperature 1."""
         self.module.eval()
         found = logprobs_of(self.module, token_ids, self.device)
         to_update_mode(self.module)
         return found
 
     def weights(self) -> bytes:
-        """All weights as safetensors bytes under their Hugging Face names; empty on ranks other than 0."""
+        """All weights as safetensors bytes with their Hugging Face names; empty on ranks other than 0."""
         from safetensors.torch import save
 
         tensors = self._gather()
         return save(tensors) if self.rank == 0 else b""
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight, whole, as the checkpoint has it; a tied one once. All ranks must go all the way together.
+        """Iterates over all whole weights with checkpoint names, tied weights once. All ranks must exhaust it together.
 
-        With adapters a weight is what it comes to with them. A tensor is good until the next is asked for.
+        Adapters are merged into the weights. A tensor is valid until the next one is requested.
         """
         import deepspeed
 
@@ -138,13 +138,13 @@ class Engine:
                 yield from as_saved(self.module, {weight.name: weight.whole() for weight in group}).items()
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint that `load` continues from bit by bit. Several ranks share the folder of `path`.
+        """Writes a checkpoint from which `load` continues bit for bit. All ranks write to the directory `path`.
 
         Raises StorageFault.
         """
         with writing(path) if self.rank == 0 else nullcontext(aside(path)) as filling:
             dist.barrier()
-            # What adapters are beside is where training began; what they are is all there is to keep.
+            # With LoRA, only the adapters are saved: the frozen weights are the initial model's.
             adapted = self.settings.lora_rank > 0
             self.engine.save_checkpoint(str(filling), tag=TAG, save_latest=False, exclude_frozen_parameters=adapted)
             if self.rank == 0:
@@ -153,7 +153,8 @@ class Engine:
         dist.barrier()
 
     def load(self, path: Path) -> None:
-        """Restores weights, optimizer and version. Raises CheckpointError for damage or a run of another shape."""
+        """Restores weights, optimizer and version. Raises CheckpointError for damage or for different settings or
+        models."""
         verify(path)
         state = json.loads((path / STATE).read_bytes())
         for name, wanted in self._shape().items():
@@ -182,7 +183,7 @@ class Engine:
     def _write_model(self, folder: Path, tensors: dict[str, Tensor]) -> None:
         defaults = self.model_dir / GENERATION
         if defaults.is_file():
-            # transformers refuses to save some files that it reads, so the model's own is copied.
+            # transformers refuses to save some generation configs that it can load, so the original file is copied.
             self.module.generation_config = type(self.module.generation_config)()
         self.module.save_pretrained(folder, state_dict=tensors, save_original_format=False)
         if defaults.is_file():
@@ -190,15 +191,14 @@ class Engine:
         self.chat.tokenizer.save_pretrained(folder)
 
     def close(self) -> None:
-        """Leaves the other ranks, for good: DeepSpeed cannot join twice in one process."""
+        """Leaves the process group. It is final: DeepSpeed cannot join twice in one process."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
     def _start_reference(self, model_dir: Path) -> Any:
-        """The policy as training began, which no update and no checkpoint touches; None where none is wanted.
+        """Loads the initial policy as KL reference, which never changes; None if not needed.
 
-        Every rank holds all of it, but for ZeRO-3, which shares it out like the policy. Adapters need none: without
-        them the policy is as it began.
+        Every rank holds a full copy; ZeRO-3 shards it. LoRA needs none: without adapters the policy is the initial one.
         """
         if not self.settings.kl_weight or self.settings.lora_rank:
             return None
@@ -230,14 +230,14 @@ class Engine:
         rough = self.module.dtype == torch.bfloat16
         config = {
             "train_micro_batch_size_per_gpu": 1,
-            # One step() is one update, however many micro-batches came before it.
+            # One step() is one update, for any number of micro-batches.
             "managed_gradient_accumulation": False,
             "gradient_clipping": self.settings.grad_clip,
             "bf16": {"enabled": rough},
-            # Summed in bfloat16, the gradients of many micro-batches would come to twice the error.
+            # Accumulating many micro-batches in bfloat16 would double the gradient's error.
             "data_types": {"grad_accum_dtype": "fp32"} if rough else {},
             "zero_optimization": {"stage": self.settings.zero_stage, "overlap_comm": False, **self._offloaded()},
-            # torch's AdamW makes the step on the processor, too: DeepSpeed's own would be compiled first.
+            # Use torch's AdamW on the CPU too: DeepSpeed's own has to be compiled first.
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": 10**9,
         }
@@ -263,12 +263,12 @@ class Engine:
     def _learn(
         self, pieces: list[TokenSequence], scale: BatchCounts, number: int, lr: float
     ) -> tuple[dict[str, float], float, float]:
-        """All steps on a batch; their mean sums, the largest gap, and the longest gradient."""
+        """Runs all steps on a batch; returns the mean sums, the largest log-prob gap and the largest gradient norm."""
         shared = families(pieces, self._largest(pieces)) if self.packed else alone(pieces)
         deal = pack if self.packed else one_a_row
         rows = deal([family.longest for family in shared], self.settings.token_budget, self.world_size)
         mine = rows[self.rank :: self.world_size]
-        # Every rank has a teacher's row for each row or none has: under ZeRO-3 all must read equally often.
+        # All ranks have a teacher row for each row, or none has: under ZeRO-3 all must run equally many forwards.
         teach = any(piece.shown_ids for piece in pieces)
         work = [self._work([shared[index] for index in indices], teach) for indices in mine]
         sums, gap_max, norm = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device), 0.0, 0.0
@@ -278,7 +278,7 @@ class Engine:
         return dict(zip(SUMS, (sums / self.settings.epochs).tolist(), strict=True)), gap_max, norm
 
     def _largest(self, pieces: list[TokenSequence]) -> int:
-        """Tokens that siblings may be read with at once: of several ranks none should wait long for another."""
+        """Maximum tokens of a prefix group; small with several ranks, so that their loads balance."""
         budget, ranks = self.settings.token_budget, self.world_size
         return budget if ranks == 1 else min(budget, sum(piece.length for piece in pieces) // (4 * ranks))
 
@@ -287,7 +287,7 @@ class Engine:
         return Work(row=pack_tensors(shared, self.device), shown=pack_tensors(shown, self.device) if teach else None)
 
     def _accumulate(self, work: list[Work], scale: BatchCounts, number: int) -> tuple[Tensor, float]:
-        """Gradients of this rank's rows; the sums and the largest gap of all ranks."""
+        """Accumulates gradients of this rank's rows; returns the sums and the largest gap over all ranks."""
         sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device)
         gap_max = torch.zeros((), device=self.device)
         for item in work:
@@ -305,7 +305,7 @@ class Engine:
             )
             if item.old_T is None:
                 item.old_T = found.logprobs_T
-            # DeepSpeed takes the mean over ranks of what should be their sum.
+            # DeepSpeed averages over ranks; the sum is needed.
             self.engine.backward(found.loss * self.world_size, scale_wrt_gas=False)
             sums += found.sums
             gap_max = torch.maximum(gap_max, found.gap_max)
@@ -339,7 +339,7 @@ class Engine:
         return norm
 
     def _gather(self) -> dict[str, Tensor]:
-        """Contiguous copies of all weights on the CPU of rank 0; nothing on the others."""
+        """Contiguous CPU copies of all weights on rank 0; empty on the other ranks."""
         tensors: dict[str, Tensor] = {}
         for name, tensor in self.tensors():
             if self.rank == 0:
@@ -347,7 +347,7 @@ class Engine:
         return tensors
 
     def _progress(self) -> dict[str, Any]:
-        """What a checkpoint says of itself beside its shape."""
+        """Checkpoint metadata besides `_shape`: the version and the fingerprint of the initial model."""
         reference = {"reference": self.reference_mark} if self.reference_mark else {}
         return {"version": self.version, **reference}
 
@@ -359,7 +359,7 @@ class Engine:
 
 
 def _join(device: str, rank: int, world_size: int, init_method: str) -> None:
-    """Meets the other ranks, and keeps DeepSpeed from doing it otherwise."""
+    """Joins the process group, and stops DeepSpeed from creating its own."""
     os.environ.setdefault("LOCAL_RANK", "0")
     if device == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
@@ -367,10 +367,10 @@ def _join(device: str, rank: int, world_size: int, init_method: str) -> None:
     from deepspeed.utils import logger
 
     logger.setLevel(logging.WARNING)
-    # Its shared-memory operator serves inference alone, and would be compiled for a minute here.
+    # The shared-memory operator is for inference only, and would take a minute to compile here.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not dist.is_initialized():
-        # Before DeepSpeed, which would pass a device id: that hangs weight syncs on GPU.
+        # Before DeepSpeed, which would pass a device id: that makes weight syncs hang on GPU.
         backend = "nccl" if device == "cuda" else "gloo"
         if world_size > 1:
             choose_interface(init_method)

@@ -1,4 +1,4 @@
-"""Which network interface the ranks of a learner meet over: the one that leads to their meeting point."""
+"""Selects the network interface for communication between learner ranks."""
 
 import os
 import socket
@@ -10,15 +10,15 @@ VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
 def choose_interface(init_method: str) -> str:
-    """Tells gloo and NCCL to use the interface that leads to `tcp://host:port`, unless they are told already.
+    """Sets the gloo and NCCL interface variables to the interface that routes to `tcp://host:port`, unless already set.
 
-    Left to itself gloo takes the address of this machine's name, which on many machines is a loopback that no other
-    machine can reach. Returns the interface's name, empty where no interface has the address.
+    gloo's default is the address of the hostname, often a loopback address that other machines cannot reach. Returns
+    the interface name; empty if no interface has the address.
     """
     place = urlsplit(init_method)
     family, kind, _, _, address = socket.getaddrinfo(place.hostname, place.port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
-        probe.connect(address)  # sends nothing: it only asks which way leads there
+        probe.connect(address)  # sends nothing: it only looks up the route
         mine = probe.getsockname()[0]
     interfaces = psutil.net_if_addrs().items()
     name = next((name for name, addresses in interfaces if any(one.address == mine for one in addresses)), "")

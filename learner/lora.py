@@ -1,4 +1,4 @@
-"""Low-rank adapters: small matrices are trained beside weights that stay as they were (LoRA, arXiv 2106.09685)."""
+"""LoRA adapters: low-rank matrices are trained while the weights stay frozen (arXiv 2106.09685)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,21 +12,21 @@ from learner.settings import LearnerSettings
 from rollout.seeds import seed_of
 
 ADAPTER = "default"
-"""peft's own name for the only adapter there is."""
+"""peft's name for a model's only adapter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """A weight as a checkpoint knows it, and the parameters it is made of; under ZeRO-3 gather them first."""
+    """A weight with its checkpoint name and the parameters it is composed of; under ZeRO-3 gather them first."""
 
     name: str
     parts: tuple[Tensor, ...]
-    """The weight; where it is adapted, A [rank, in] and B [out, rank] too."""
+    """The weight; for an adapted weight also A [rank, in] and B [out, rank]."""
     scale: float = 1.0
 
     @torch.no_grad()
     def whole(self) -> Tensor:
-        """The weight itself, or W + scale · BA, summed in float32 and rounded once to the weight's own numbers."""
+        """The weight, or W + scale · BA, summed in float32 and rounded once to the weight's dtype."""
         weight, *pair = self.parts
         if not pair:
             return weight.detach()
@@ -35,10 +35,10 @@ class Weight:
 
 
 def adapt(model: Any, settings: LearnerSettings) -> None:
-    """Puts adapters into a model, in place, and freezes all else; it computes as before until they learn.
+    """Adds adapters to a model in place and freezes all other parameters; initially the output is unchanged.
 
-    A is drawn from a fixed seed, so that all ranks hold the same; B is zero. Raises ValueError for targets that the
-    model does not have.
+    A is drawn from a fixed seed, so all ranks have the same; B is zero. Raises ValueError for targets that the model
+    does not have.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -54,7 +54,7 @@ def adapt(model: Any, settings: LearnerSettings) -> None:
 
 @contextmanager
 def base_alone(model: Any) -> Iterator[None]:
-    """Within it the model computes as it did before training: without its adapters."""
+    """Context manager that disables the adapters, so the model computes as before training."""
     layers = [module for module in model.modules() if hasattr(module, "enable_adapters") and hasattr(module, "lora_A")]
     for layer in layers:
         layer.enable_adapters(False)
@@ -66,9 +66,9 @@ def base_alone(model: Any) -> Iterator[None]:
 
 
 def weights_of(model: Any) -> Iterator[Weight]:
-    """All weights in a fixed order, with adapters or without, and after them the buffers that a checkpoint holds.
+    """Iterates over all weights in a fixed order, adapters merged, and then over the persistent buffers.
 
-    A tied weight comes once, as in any checkpoint. Names are those of the model, see `learner.checkpoint_names`.
+    A tied weight occurs once, as in a checkpoint. Names are the model's, see `learner.checkpoint_names`.
     """
     for name, parameter in model.named_parameters():
         if ".lora_A." in name or ".lora_B." in name:
@@ -89,7 +89,7 @@ def weights_of(model: Any) -> Iterator[Weight]:
 
 
 def _targets(model: Any, wanted: tuple[str, ...]) -> list[str]:
-    """Full names of the linear layers that are adapted; never the output head, which may be tied."""
+    """Full names of the linear layers to adapt; never the output head, which may be tied."""
     head = model.get_output_embeddings()
     linear = [n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head]
     kinds = sorted({name.rpartition(".")[2] for name in linear})

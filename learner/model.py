@@ -1,4 +1,4 @@
-"""The network that is trained: read from a Hugging Face directory, read for a row, told apart from another."""
+"""Loads the trained model and its tokenizer, and computes logits, log-probs and fingerprints."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from learner.processor import has_bfloat16_units
 from learner.settings import LearnerSettings
 
 MARKED = 256
-"""Numbers of each weight that a fingerprint looks at."""
+"""Values of each weight that enter a fingerprint."""
 
 
 def read_model(
@@ -29,10 +29,10 @@ def read_model(
     packed: bool = True,
     config: Any = None,
 ) -> Any:
-    """A causal language model on the CPU, ready to be trained; frozen, it computes just as one that is trained does.
+    """Loads a causal language model on the CPU; frozen and trained models compute the same.
 
-    `packed` says whether it reads several samples as one row, with this project's attention, or one sample with the
-    model's own. `config` replaces the directory's own configuration.
+    `packed`: read several samples as one row, with this project's attention; otherwise one sample with the model's own
+    (eager) attention. `config` replaces the directory's configuration.
     """
     from transformers import AutoModelForCausalLM
 
@@ -53,10 +53,10 @@ def read_model(
 
 
 def to_update_mode(model: Any) -> Any:
-    """Makes updates compute what the engine computes: no dropout, no noise in routers. Returns the model.
+    """Disables dropout and router noise, so that updates compute the same as the rollout engine. Returns the model.
 
-    Every module is in evaluation mode, except those that look at `training` for another reason: the model itself for
-    autocast (`_in_bfloat16`), and layers that recompute their activations.
+    All modules are in evaluation mode, except for uses of `training` other than noise: the model itself (autocast, see
+    `_in_bfloat16`) and layers with gradient checkpointing.
     """
     model.eval()
     model.training = True
@@ -67,14 +67,14 @@ def to_update_mode(model: Any) -> Any:
 
 
 def read_tokenizer(model_dir: Path) -> Any:
-    """The tokenizer of a Hugging Face directory."""
+    """Loads the tokenizer of a Hugging Face directory."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model_dir)
 
 
 def logits_of(model: Any, row: PackedRow) -> Tensor:
-    """[T, V] logits that predict the row's learnt tokens, in the numbers that the model's head gives."""
+    """[T, V] logits that predict the learnt tokens of a packed row, in the dtype of the model's head."""
     network = getattr(model, "module", model)
     accepted = signature(network.forward).parameters
     options: dict[str, Any] = {"position_ids": row.positions_L[None], "logits_to_keep": row.reading_T}
@@ -87,14 +87,14 @@ def logits_of(model: Any, row: PackedRow) -> Tensor:
 
 @torch.no_grad()
 def logprobs_of(model: Any, token_ids: Sequence[int], device: str) -> tuple[float, ...]:
-    """[T-1] log-prob of each token of a sequence after the first, given those before it, at temperature 1."""
+    """[T-1] log-prob of each token after the first, given the tokens before it, at temperature 1."""
     row = pack_tensors(alone([TokenSequence(prompt_ids=token_ids[:1], token_ids=token_ids[1:])]), device)
     logprobs_T, _ = likelihood(logits_of(model, row), row.targets_T, torch.ones(len(row.targets_T), device=device))
     return tuple(logprobs_T.tolist())
 
 
 def fingerprint(model: Any) -> str:
-    """Tells models apart: 16 hexadecimal digits of their weights' names and of some numbers of each."""
+    """Model fingerprint: 16 hexadecimal digits of a SHA-256 over the names and sampled values of all weights."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         numbers = parameter.detach().flatten()
@@ -104,10 +104,9 @@ def fingerprint(model: Any) -> str:
 
 
 def _in_bfloat16(model: Any, device: str, *, always: bool) -> Any:
-    """`model.forward` that multiplies in bfloat16 while training; a canary is compared in full precision.
+    """Returns a `model.forward` that runs under bfloat16 autocast while training; canary checks use full precision.
 
-    Inside forward, because DeepSpeed switches off an autocast that it finds outside, and its own would also
-    reduce gradients in bfloat16.
+    Autocast is applied inside forward: DeepSpeed disables an outer one, and its own also reduces gradients in bfloat16.
     """
     forward = model.forward
 

@@ -1,4 +1,4 @@
-"""A model directory, checked for what training needs of it, and made small enough to be proven in seconds."""
+"""Validates a model directory for training, and shortens its configuration so that `learner.proof` runs in seconds."""
 
 import copy
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ import torch
 from rollout.errors import ModelError
 
 WHOLE = 50_000_000
-"""Parameters up to which a model is proven with all of its layers."""
+"""Largest number of parameters for which a proof uses all layers."""
 WINDOW, CHANGE = 64, 128
-"""What sliding windows, and lengths from which rotary factors change, are set to: the sequences of a proof exceed
-them, as pages exceed those of the model."""
+"""Sliding window, and length from which rotary factors change, in a proof: its sequences exceed them, as pages exceed
+the model's own values."""
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 BY_LENGTH = ("dynamic", "longrope")
-"""Kinds of rotary scaling whose factors depend on the length of what is read."""
+"""Rotary scaling types whose factors depend on the sequence length."""
 
 
 def read_config(model_dir: Path) -> Any:
-    """The configuration of a directory that holds weights. Raises ModelError."""
+    """Reads a directory's configuration. Raises ModelError when weights are missing or config.json is unreadable."""
     from transformers import AutoConfig
 
     if not any(path for kind in WEIGHTS for path in model_dir.glob(kind)):
@@ -34,7 +34,8 @@ def read_config(model_dir: Path) -> Any:
 
 
 def read_whole(model_dir: Path, config: Any) -> Any:
-    """The model as transformers has it: eager attention, evaluation mode, float32. Raises ModelError."""
+    """Loads the model with eager attention, evaluation mode and float32. Raises ModelError when it cannot be loaded
+    whole."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
@@ -56,10 +57,10 @@ def read_whole(model_dir: Path, config: Any) -> Any:
 
 
 def shortened(config: Any, longest: int) -> Any:
-    """A configuration with which a few hundred tokens show what pages of `longest` tokens would.
+    """A smaller configuration with which a few hundred tokens exercise what `longest` tokens would.
 
-    Large models keep their first layers, at least one of each type. Windows and lengths from which rotary factors
-    change are shorter, unless no page can exceed them.
+    Large models keep only their first layers, at least one of each type. Sliding windows, and lengths from which rotary
+    factors change, are reduced unless no page can exceed them.
     """
     small = copy.deepcopy(config)
     text = small.get_text_config()
@@ -74,7 +75,7 @@ def shortened(config: Any, longest: int) -> Any:
 
 
 def length_of_rotary_change(text: Any) -> int:
-    """Tokens from which rotary factors depend on the length of what is read; 0 where they do not."""
+    """Sequence length from which rotary factors depend on the length; 0 if they do not."""
     for rope in _ropes(text):
         if rope.get("rope_type") in BY_LENGTH:
             return int(_original(text, rope) or text.max_position_embeddings)
@@ -97,7 +98,7 @@ def _change_at(text: Any, length: int) -> None:
 
 
 def _ropes(text: Any) -> Iterator[dict[str, Any]]:
-    """The rotary parameters of a configuration; some models have them for each type of layer."""
+    """The rotary parameters of a configuration; some models have one set per layer type."""
     found = getattr(text, "rope_parameters", None) or {}
     if "rope_type" in found:
         yield found
@@ -106,7 +107,7 @@ def _ropes(text: Any) -> Iterator[dict[str, Any]]:
 
 
 def _parameters(config: Any) -> int:
-    """Parameters of a model, which is not made for it. Raises ModelError for a model that is not of this kind."""
+    """Number of parameters, counted on the meta device. Raises ModelError when it is not a causal language model."""
     from transformers import AutoModelForCausalLM
 
     try:
@@ -118,7 +119,7 @@ def _parameters(config: Any) -> int:
 
 
 def _keep_layers(text: Any) -> None:
-    """Leaves the first layers, at least two and one of each type, those before a model's first experts included."""
+    """Keeps the first layers: at least two, one of each type, and one after a model's leading dense layers."""
     types = list(getattr(text, "layer_types", None) or [])
     kept = max([2, *(types.index(kind) + 1 for kind in set(types)), getattr(text, "first_k_dense_replace", 0) + 1])
     if kept < text.num_hidden_layers:

@@ -1,6 +1,6 @@
-"""Packed rows: several samples and lessons end to end in one sequence, as tensors. Siblings read their prompt once.
+"""Packs samples and distillation targets end to end into one row of tensors; siblings share one copy of their prompt.
 
-Suffixes: `_L` one entry an input token of the row, `_T` one entry a token that is learnt.
+Suffixes: `_L` one entry per input token of the row, `_T` one entry per learnt token.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,36 +14,36 @@ from rollout.records import Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSequence:
-    """A prompt and what was, or should be, written after it."""
+    """A prompt and its completion: a sampled one, or a distillation target (`lesson`)."""
 
     prompt_ids: Sequence[int]
     token_ids: Sequence[int]
     logprobs: Sequence[float] = ()
-    """[T] of the engine that sampled; empty for a lesson, which nobody sampled."""
+    """[T] log-probs from the rollout engine; empty for a lesson, which was not sampled."""
     advantage: float = 0.0
     lesson: bool = False
     shown_ids: Sequence[int] = ()
-    """The prompt under which a teacher reads the same tokens; empty where there is none."""
+    """The prompt under which the teacher reads the same tokens; empty without a teacher."""
 
     @property
     def length(self) -> int:
-        """Tokens the model reads: the last one is predicted, never read."""
+        """Input tokens: the last token is predicted but never read."""
         return len(self.prompt_ids) + len(self.token_ids) - 1
 
     def taught(self) -> "TokenSequence":
-        """The piece as its teacher reads it."""
+        """The sequence with the teacher's prompt."""
         return replace(self, prompt_ids=self.shown_ids, shown_ids=())
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixGroup:
-    """Pieces with the same prompt, which is read once for all of them."""
+    """Sequences with the same prompt, which the model reads once for all of them."""
 
     pieces: tuple[TokenSequence, ...]
 
     @property
     def spans(self) -> list[int]:
-        """Tokens of the trunk, the prompt, and of each branch that grows from it; an only child is all trunk."""
+        """Tokens of the trunk (the shared prompt) and of each branch; a single sequence is one trunk."""
         if len(self.pieces) == 1:
             return [self.pieces[0].length]
         branches = (len(piece.token_ids) - 1 for piece in self.pieces)
@@ -51,35 +51,35 @@ class PrefixGroup:
 
     @property
     def length(self) -> int:
-        """Tokens the model reads."""
+        """Input tokens of the group."""
         return sum(self.spans)
 
     @property
     def longest(self) -> int:
-        """Tokens the model, or its teacher, reads."""
+        """Input tokens of the model or of its teacher, whichever are more."""
         return max(self.length, sum(piece.taught().length for piece in self.pieces if piece.shown_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedRow:
-    """Families end to end; positions start anew with each, and go on from the prompt in each of its branches."""
+    """Prefix groups end to end. Positions restart at 0 in each group and continue from the prompt in each branch."""
 
     ids_L: Tensor
     positions_L: Tensor
     spans: list[list[int]]
-    """Tokens of each family's trunk and branches; they sum to L."""
+    """Tokens of each group's trunk and branches; they sum to L."""
     reading_T: Tensor
-    """Where in the row each learnt token is predicted from: the model's head runs nowhere else."""
+    """Position in the row from which each learnt token is predicted; the model's head runs only there."""
     targets_T: Tensor
     lesson_T: Tensor
     piece_T: Tensor
-    """Which piece of the row a token belongs to."""
+    """Index of the sequence that a token belongs to."""
     advantages_T: Tensor
     engine_logprobs_T: Tensor
 
 
 def sequence_of(sample: Sample) -> TokenSequence:
-    """A sample as a piece."""
+    """Converts a sample to a token sequence."""
     return TokenSequence(
         prompt_ids=sample.prompt_ids,
         token_ids=sample.token_ids,
@@ -89,12 +89,12 @@ def sequence_of(sample: Sample) -> TokenSequence:
 
 
 def alone(pieces: Iterable[TokenSequence]) -> list[PrefixGroup]:
-    """Every piece with a prompt of its own."""
+    """One prefix group per sequence."""
     return [PrefixGroup((piece,)) for piece in pieces]
 
 
 def families(pieces: Sequence[TokenSequence], most: int) -> list[PrefixGroup]:
-    """Pieces by their prompts, in the order of first sight, so many together that none is longer than `most` tokens."""
+    """Groups sequences by prompt, in order of first appearance, each group at most `most` tokens long."""
     found: list[PrefixGroup] = []
     last: dict[tuple[int, ...], int] = {}
     for piece in pieces:
@@ -110,7 +110,7 @@ def families(pieces: Sequence[TokenSequence], most: int) -> list[PrefixGroup]:
 
 
 def pack_tensors(families: Sequence[PrefixGroup], device: str) -> PackedRow:
-    """Families as one row. Without any: a single token that teaches nothing, to keep ranks in step."""
+    """Packs prefix groups into one row. Without groups: a single token without targets, which keeps ranks in step."""
     ids: list[int] = []
     positions: list[int] = []
     reading: list[int] = []
@@ -128,7 +128,7 @@ def pack_tensors(families: Sequence[PrefixGroup], device: str) -> PackedRow:
     nums = [len(piece.token_ids) for piece in pieces]
 
     def each(values: Iterable[float], dtype: torch.dtype) -> Tensor:
-        """[T] a piece's value for each of its tokens."""
+        """[T] repeats each sequence's value for all of its tokens."""
         return torch.tensor(
             [value for value, num in zip(values, nums, strict=True) for _ in range(num)], dtype=dtype, device=device
         )

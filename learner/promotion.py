@@ -1,6 +1,7 @@
-"""The one rule about keeping an update: the champion moves only to a strictly better exam.
+"""Champion promotion and regression tests on paired exam rewards, with bootstrap intervals.
 
-The same rule, turned round, says when the learner has lost what it could: the champion is strictly better than it.
+Only a candidate with a strictly better exam replaces the champion; a learner strictly worse than the champion has
+regressed.
 """
 
 import random
@@ -9,9 +10,9 @@ from statistics import fmean
 
 
 def promote(candidate: Mapping[str, float], champion: Mapping[str, float], margin: float = 0.0) -> bool:
-    """Whether the candidate's mean is better than the champion's by more than `margin`, task by task paired.
+    """Whether the candidate's mean paired difference to the champion exceeds `margin`.
 
-    Both map task ids to rewards. Ties and NaN are a no. Raises ValueError when the tasks differ.
+    Both map task ids to rewards. Returns False for ties and NaN. Raises ValueError when the tasks differ.
     """
     if candidate.keys() != champion.keys() or not candidate:
         apart = sorted(candidate.keys() ^ champion.keys())
@@ -23,9 +24,9 @@ def promote(candidate: Mapping[str, float], champion: Mapping[str, float], margi
 
 
 def regressed(candidate: Mapping[str, float], champion: Mapping[str, float], margin: float = 0.0) -> bool:
-    """Whether the candidate is worse than the champion by more than `margin`: what `promote` says, sides exchanged.
+    """Whether the candidate is worse than the champion by more than `margin`: `promote` with the sides exchanged.
 
-    Ties and NaN are a no here too: between the two verdicts the learner goes on as it is.
+    Returns False for ties and NaN too; if neither test holds, the learner continues unchanged.
     """
     return promote(champion, candidate, margin)
 
@@ -33,7 +34,7 @@ def regressed(candidate: Mapping[str, float], champion: Mapping[str, float], mar
 def bootstrap(differences: Sequence[float], *, seed: int, num: int = 2000) -> tuple[float, float, float]:
     """Mean of paired differences and its 95 % percentile bootstrap interval: `(mean, low, high)`.
 
-    Draws `num` resamples of the pairs with replacement (Efron 1979). Raises ValueError for no differences.
+    Draws `num` resamples of the pairs with replacement (Efron 1979). Raises ValueError when `differences` is empty.
     """
     if not differences:
         raise ValueError("a bootstrap needs at least one difference, got none")
@@ -45,11 +46,11 @@ def bootstrap(differences: Sequence[float], *, seed: int, num: int = 2000) -> tu
 def crossed_bootstrap(
     differences: Sequence[Sequence[float]], *, seed: int, num: int = 2000
 ) -> tuple[float, float, float]:
-    """Mean of a table of paired differences and its 95 % interval over both its margins: `(mean, low, high)`.
+    """Mean of a table of paired differences and its 95 % interval over rows and columns: `(mean, low, high)`.
 
-    A row a training seed, a column a task. Rows and columns are drawn with replacement independently of each other
-    (the pigeonhole bootstrap, Owen 2007), so that the interval holds what other seeds *and* other tasks would move.
-    Raises ValueError for an empty table or rows of different lengths.
+    One row per training seed, one column per task. Rows and columns are resampled independently with replacement (the
+    pigeonhole bootstrap, Owen 2007), so the interval covers other seeds *and* other tasks. Raises ValueError for an
+    empty table or rows of different lengths.
     """
     if not differences or not differences[0] or len({len(row) for row in differences}) > 1:
         raise ValueError(

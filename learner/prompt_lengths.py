@@ -1,8 +1,8 @@
-"""Measures a model for a run, in a process of its own: tokens of its prompts, and whether adapters fit it.
+"""Counts prompt tokens and checks LoRA targets of a model, in a separate process.
 
-`python -m learner.prompt_lengths` reads `{"model", "prompts", "learner"}` from its standard input as JSON: a model
-directory, conversations of `[role, content]` pairs, and learner settings or null. The last line it writes is
-`{"tokens": [tokens of each prompt], "fault": "what is wrong with the model or the settings, or nothing"}`.
+`python -m learner.prompt_lengths` reads `{"model", "prompts", "learner"}` as JSON from standard input: a model
+directory, conversations of `[role, content]` pairs, and learner settings or null. The last line of its output is
+`{"tokens": [tokens of each prompt], "fault": "error in the model or the settings, or empty"}`.
 """
 
 import json
@@ -13,7 +13,7 @@ from learner.settings import LearnerSettings
 
 
 def main() -> int:
-    """The command. Returns its exit code."""
+    """Command-line entry point. Returns the exit code."""
     asked = json.load(sys.stdin)
     try:
         tokens = count(asked["model"], asked["prompts"])
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def count(model: str, prompts: list[list[list[str]]]) -> list[int]:
-    """Tokens of each conversation in the model's chat template, ready for its next answer."""
+    """Tokens of each conversation in the model's chat template, generation prompt included."""
     from jinja2.exceptions import TemplateError
     from transformers import AutoTokenizer
 
@@ -47,7 +47,7 @@ def count(model: str, prompts: list[list[list[str]]]) -> list[int]:
 
 
 def try_adapters(model: str, settings: LearnerSettings) -> None:
-    """Puts adapters into the model's shape, without weights. Raises ValueError for targets that it does not have."""
+    """Adds adapters to the model on the meta device, without weights. Raises ValueError for unknown targets."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -1,11 +1,11 @@
-"""Proves that the learner computes what a model does: `python -m learner.proof MODEL --learner JSON --longest N`.
+"""Compares the learner with transformers: `python -m learner.proof MODEL --learner JSON --longest N`.
 
-transformers scores a few sequences one by one, with its own attention, in evaluation mode and float32 on the CPU. The
-learner scores the same sequences in the mode of its updates: alone, packed with others of very different lengths,
-siblings among them, and twice; its gradient is compared too. Where packing is not exact, the learner reads one sample a
-row with the model's own attention; where that is not exact either, the model is refused.
+transformers scores a few sequences one at a time, with its own attention, in evaluation mode and float32 on the CPU.
+The learner scores them in update mode: alone, packed with siblings and sequences of very different lengths, and a
+second time; gradients are compared too. If packing is not exact, the learner reads one sample per row with the model's
+own attention; if that is not exact either, the model is refused.
 
-A large model is proven by its first layers. Prints the proof as JSON, or `{"refused": …}` with exit code 2.
+Large models are checked with their first layers only. Prints the proof as JSON, or `{"refused": …}` with exit code 2.
 """
 
 import argparse
@@ -30,57 +30,57 @@ from learner.settings import LearnerSettings
 from rollout.errors import ModelError
 
 BOUND = 2e-4
-"""Largest difference of a log-prob, in nats, and of the gradient, as a share of its norm. Both are near 1e-5 where the
-learner is exact, and above 0.1 where it leaves something out."""
+"""Tolerance: largest log-prob difference in nats, and relative gradient error. Both are near 1e-5 for an exact learner
+and above 0.1 if the learner omits a part of the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """How far the learner is from transformers."""
+    """Difference between the learner and transformers."""
 
     nats: float
-    """Largest difference of a log-prob."""
+    """Largest log-prob difference."""
     gradient: float
-    """Difference of the gradient, as a share of its norm."""
+    """Relative gradient error: norm of the difference over the norm of transformers' gradient."""
 
     @property
     def exact(self) -> bool:
-        """Whether both are within the bound; NaN is not."""
+        """Whether both values are within `BOUND`; False for NaN."""
         return self.nats <= BOUND and self.gradient <= BOUND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """How the learner reads a model's samples, and how exact that is."""
+    """Result for one model: whether its samples can be packed, and the measured differences."""
 
     model_type: str
     packed: bool
-    """Whether samples are packed; else one is read a row, with the model's own attention."""
+    """Whether samples are packed; otherwise each row holds one sample and the model uses its own attention."""
     gap: float
-    """Largest difference of a log-prob from transformers', in nats."""
+    """Largest log-prob difference from transformers, in nats."""
     gradient: float
-    """Difference of the gradient from transformers', as a share of its norm."""
+    """Relative gradient error."""
     packed_gap: float
-    """The difference of log-probs that packed samples have, in nats."""
+    """Largest log-prob difference of packed samples, in nats."""
 
 
 def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: dict[str, Any]) -> Proof:
-    """The proof of a model directory. Raises ModelError.
+    """Compares the learner with transformers on a model directory. Raises ModelError when the model is refused.
 
-    `longest` is the number of tokens that a sample may have, `arguments` are those of the chat template.
+    `longest`: maximum tokens of a sample. `arguments`: arguments of the chat template.
     """
     config = read_config(model_dir)
     tokenizer = read_tokenizer(model_dir)
     Chat(tokenizer, arguments)
     small = shortened(config, longest)
     text = small.get_text_config()
-    if not length_of_rotary_change(text):  # Else a model may read more tokens than it names.
+    if not length_of_rotary_change(text):  # Else more tokens are allowed.
         longest = min(longest, getattr(text, "max_position_embeddings", longest))
     pieces = sequences(min(text.vocab_size, len(tokenizer)), longest)
     wanted = reference(model_dir, small, pieces)
     try:
         packed = compare(model_dir, settings, small, pieces, wanted, packed=True)
-    except (TypeError, ValueError):  # The model takes no attention but its own.
+    except (TypeError, ValueError):  # The model supports no attention but its own.
         packed = Gap(nats=math.inf, gradient=math.inf)
     found = packed if packed.exact else compare(model_dir, settings, small, pieces, wanted, packed=False)
     if not found.exact:
@@ -99,7 +99,7 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
 
 
 def sequences(vocabulary: int, longest: int) -> list[TokenSequence]:
-    """Three siblings, a long sequence and a short one, of random tokens and at most `longest` of them."""
+    """Test sequences of random tokens, at most `longest` long: three siblings, a long one and a short one."""
     draw = random.Random(0)
 
     def ids(num: int) -> tuple[int, ...]:
@@ -115,20 +115,20 @@ def sequences(vocabulary: int, longest: int) -> list[TokenSequence]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What transformers computes."""
+    """Log-probs and gradients computed by transformers."""
 
     logprobs_T: Tensor
     gradients: dict[str, Tensor]
-    """Of the sum of all log-probs, by the names of the parameters."""
+    """Gradients of the sum of all log-probs, by parameter name."""
 
 
 def reference(model_dir: Path, config: Any, pieces: Sequence[TokenSequence]) -> Expected:
-    """transformers' own log-probs and gradients, one sequence at a time. Raises ModelError for missing weights."""
+    """Scores one sequence at a time with plain transformers. Raises ModelError when weights are missing."""
     model = read_whole(model_dir, config)
     scores = []
     for piece in pieces:
         with torch.no_grad():
-            # A short sequence in between puts back rotary factors that a longer one has changed.
+            # A short sequence in between resets rotary factors that a longer one has changed.
             model(input_ids=torch.tensor([piece.prompt_ids[:2]]), use_cache=False)
         ids = torch.tensor([[*piece.prompt_ids, *piece.token_ids]])
         logits_LV = model(input_ids=ids, use_cache=False).logits[0].float()
@@ -149,7 +149,7 @@ def compare(
     *,
     packed: bool,
 ) -> Gap:
-    """How far the learner is from transformers when it reads the pieces alone, together and once more."""
+    """Scores the sequences alone, packed, and packed again with gradients; returns the differences from `wanted`."""
     exact = settings.model_copy(update={"dtype": "float32", "autocast": False})
     model = read_model(model_dir, exact, "cpu", packed=packed, config=config)
     rows = [families(pieces, sum(piece.length for piece in pieces))] if packed else [[one] for one in alone(pieces)]
@@ -166,7 +166,7 @@ def compare(
 
 
 def score(model: Any, row: Sequence[PrefixGroup]) -> Tensor:
-    """[T] log-probs of a row's tokens, as updates compute them."""
+    """[T] log-probs of a row's tokens, computed as in an update."""
     laid = pack_tensors(row, "cpu")
     return likelihood(logits_of(model, laid), laid.targets_T, torch.ones(len(laid.targets_T)))[0]
 
@@ -176,14 +176,14 @@ def _gradients(model: Any) -> dict[str, Tensor]:
 
 
 def _apart(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
-    """‖found − wanted‖ / ‖wanted‖; a gradient that only one side has counts whole."""
+    """‖found − wanted‖ / ‖wanted‖; a parameter missing on one side counts as zero there."""
     zero = torch.zeros(())
     off = sum(float((found.get(name, zero) - wanted.get(name, zero)).norm() ** 2) for name in found | wanted)
     return float((off / max(1e-30, sum(float(each.norm() ** 2) for each in wanted.values()))) ** 0.5)
 
 
 def _advice(text: Any, settings: LearnerSettings) -> str:
-    """What a person can do about a model that is refused."""
+    """How to resolve a refusal: the setting to change, or a different model."""
     if change := length_of_rotary_change(text):
         return f"its rotary factors depend on the length beyond {change} tokens: set policy.max_model_len = {change}"
     if settings.recompute:
@@ -192,7 +192,7 @@ def _advice(text: Any, settings: LearnerSettings) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Command-line entry point. Returns the exit code."""
     parser = argparse.ArgumentParser(description="Proves that the learner computes what a model does.")
     parser.add_argument("model", type=Path, help="a Hugging Face model directory")
     parser.add_argument("--learner", default="{}", help="LearnerSettings as JSON")

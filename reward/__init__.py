@@ -1,1 +1,1 @@
-"""How good it was: validity, score, rubric, visual metrics and the built-in designs."""
+"""Reward computation: render validity, scores, rubrics, visual metrics and the built-in designs."""

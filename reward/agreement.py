@@ -1,13 +1,13 @@
-"""How well two critiques of the same page agree: a measure in [0, 1], and what it would be by chance.
+"""Agreement of two critiques of the same page, in [0, 1], and its chance level.
 
-Two sentences are as alike as the F1 of their words (van Rijsbergen 1979). Each sentence of the shorter critique goes
-to one of the longer, so that the likenesses have the largest sum, which counts as the sentences that both have:
+Two sentences are as similar as the F1 of their words (van Rijsbergen 1979). Sentences are matched one to one with the
+largest sum of similarities:
 
     agreement = 2 · Σ likeness / (sentences of one + sentences of the other)
 
-So it is 1 for the same complaints in any order, falls for each that only one of them has, and is 0 where one finds
-faults and the other none. Critics have their phrases, and critiques of different pages agree in those: `by_chance`
-says how much, and only what is above it was seen on the page.
+It is 1 for the same complaints in any order, falls for each complaint of only one critique, and is 0 if only one finds
+faults. Critiques of different pages share stock phrases; `by_chance` measures that level, and only agreement above it
+depends on the page.
 """
 
 import re
@@ -24,7 +24,7 @@ Pair = tuple[Sentences, Sentences]
 
 
 def agreement(one: Sentences, other: Sentences) -> float:
-    """In [0, 1], symmetric; 1 where neither says anything."""
+    """In [0, 1], symmetric; 1 if both critiques are empty."""
     from scipy.optimize import linear_sum_assignment
 
     if not one or not other:
@@ -35,18 +35,18 @@ def agreement(one: Sentences, other: Sentences) -> float:
 
 
 def likeness(one: str, other: str) -> float:
-    """F1 of the words of two sentences, in [0, 1]; a word counts as often as both have it."""
+    """F1 of the words of two sentences, in [0, 1]; a word counts as often as it occurs in both."""
     words, others = (Counter(WORD.findall(text.lower())) for text in (one, other))
     total = words.total() + others.total()
     return 2 * (words & others).total() / total if total else 1.0
 
 
 def on_page(pairs: Mapping[str, Pair]) -> float:
-    """The mean agreement over pages, by whose names the pairs are. Raises StatisticsError for none."""
+    """Mean agreement over pages; `pairs` maps page names to critiques. Raises StatisticsError when it is empty."""
     return fmean(agreement(*pair) for pair in pairs.values())
 
 
 def by_chance(pairs: Mapping[str, Pair]) -> float | None:
-    """The mean agreement of each first critique with the second ones of the other pages; None where there are none."""
+    """Mean agreement of each first critique with the second critiques of other pages; None for fewer than two pages."""
     across = [agreement(pairs[page][0], pairs[another][1]) for page, another in permutations(pairs, 2)]
     return fmean(across) if across else None

@@ -1,4 +1,4 @@
-"""How far a judge can be trusted: its noise, its sense of order, its bias, and the margin that follows. Pure."""
+"""Critic calibration: noise, rank agreement, position bias, and the acceptance margin that follows from the noise."""
 
 from collections.abc import Sequence
 from math import ceil, isnan, sqrt
@@ -11,22 +11,25 @@ from reward.settings import ScoreSettings
 
 Better = Literal["first", "second", "tie"]
 EVEN_CHANCE = 1.645
-"""Standard deviations that a page no better than the best so far exceeds in one attempt of twenty (one-sided 5 %)."""
+"""Standard deviations that an equally good page exceeds in one attempt of twenty (one-sided 5 %)."""
 STEP = 0.005
-"""Margins are rounded up to whole steps."""
+"""Margins are rounded up to multiples of this."""
 
 
 def retest_sd(repeats: Sequence[Sequence[float]]) -> float:
-    """Standard deviation of judgments of one page, pooled over pages: [pages][judgments], at least two a page."""
+    """Standard deviation of repeated judgments of one page, pooled over pages; `repeats` is [pages][judgments].
+
+    Raises ValueError without pages, or for a page with fewer than two judgments.
+    """
     if not repeats or any(len(scores) < 2 for scores in repeats):
         raise ValueError(f"a retest wants two judgments of every page, got {[len(scores) for scores in repeats]}")
     return sqrt(fmean(variance(scores) for scores in repeats))
 
 
 def rank_agreement(ladders: Sequence[Sequence[float]]) -> float:
-    """Mean Spearman correlation of the scores with the order they should have, best page first, in [-1, 1].
+    """Mean Spearman correlation of scores with the true order, best page first, in [-1, 1].
 
-    A judge that gives all pages of a ladder one score agrees with nothing: 0.
+    A ladder with equal scores for all pages counts 0.
     """
     return fmean(
         float(spearmanr(scores, range(len(scores), 0, -1)).statistic) if len(set(scores)) > 1 else 0.0
@@ -35,7 +38,7 @@ def rank_agreement(ladders: Sequence[Sequence[float]]) -> float:
 
 
 def pair_accuracy(ladders: Sequence[Sequence[float]]) -> float:
-    """Share of pairs of pages of one ladder that are in the right order, ties counting half, in [0, 1]."""
+    """Share of page pairs of one ladder in the right order, in [0, 1]; ties count half."""
     right = [
         0.5 * (float(better > worse) + float(better >= worse))
         for scores in ladders
@@ -46,10 +49,10 @@ def pair_accuracy(ladders: Sequence[Sequence[float]]) -> float:
 
 
 def position_bias(answers: Sequence[tuple[Better, Better]]) -> dict[str, float]:
-    """What a judge that compares makes of pairs: each shown better page first, then better page second.
+    """Statistics of pairwise comparisons; each pair is shown with the better page first, then with it second.
 
-    `accuracy`: the better page won both times. `consistency`: the same page won both times, or there were two ties.
-    `bias`: how much more often the first page won than the second, in [-1, 1]; 0 for a judge that does not care.
+    `accuracy`: the better page won both times. `consistency`: the same page won both times, or both were ties. `bias`:
+    how much more often the page shown first won than the second, in [-1, 1]; 0 is unbiased.
     """
     shown = [answer for pair in answers for answer in pair]
     same = {("first", "second"), ("second", "first"), ("tie", "tie")}
@@ -61,11 +64,12 @@ def position_bias(answers: Sequence[tuple[Better, Better]]) -> dict[str, float]:
 
 
 def propose_margin(sd: float, score: ScoreSettings) -> float:
-    """`episode.margin` for a judge of this noise: what a page that is no better exceeds in one attempt of twenty.
+    """Proposes `episode.margin` for a critic's noise: an equally good page exceeds it in one attempt of twenty.
 
-    Two judgments differ by √2 as much as one is off, and a reward by as much of it as the judge decides.
+    The difference of two judgments has √2 times the standard deviation of one; it enters the reward with the critic's
+    weight. Raises ValueError for a negative or NaN `sd`.
     """
     if isnan(sd) or sd < 0:
         raise ValueError(f"a standard deviation is 0 or more, got {sd}")
-    weight = score.visual / (score.visual + score.format)  # tasks without probes leave the most to the judge
+    weight = score.visual / (score.visual + score.format)  # tasks without probes give the critic the largest weight
     return min(0.995, ceil(EVEN_CHANCE * sqrt(2.0) * sd * weight / STEP - 1e-9) * STEP)

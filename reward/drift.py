@@ -1,4 +1,4 @@
-"""Whether a judge still judges as it did: a fixed set of pages, and how far two judgments of it are apart. Pure."""
+"""Critic drift: a fixed set of canary pages, and the difference between two judgments of it."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -8,12 +8,12 @@ from reward.designs import FAMILIES, draw, vary
 from rollout.records import Page, Task
 
 WRONG = (0, 1, 2, 4)
-"""Wrong traits of the pages, in turn: a judge that drifts need not do so at every height."""
+"""Numbers of wrong traits on the canary pages, in turn: a critic may drift in only a part of its score range."""
 CANARIES = 8
 
 
 def canaries() -> Iterator[tuple[Task, Page]]:
-    """Pages of built-in designs, some right and some wrong: the same for ever, in every process."""
+    """Yields pages of built-in designs, some correct and some with faults; identical in every process."""
     for place in range(CANARIES):
         design = draw(place, family=FAMILIES[2 * place % len(FAMILIES)], split="held_out")
         wrong = WRONG[place % len(WRONG)]
@@ -22,10 +22,10 @@ def canaries() -> Iterator[tuple[Task, Page]]:
 
 
 def drift(first: Mapping[str, float], now: Mapping[str, float]) -> float:
-    """Mean absolute difference of two judgments of the same pages, scores by task, in [0, 1].
+    """Mean absolute difference of two judgments of the same pages, in [0, 1]; both map task ids to scores.
 
-    A steady judge's noise is part of it: of test-retest standard deviation σ, it is 2σ/√π = 1.13 σ on average. Raises
-    ValueError for judgments of different pages.
+    It includes the noise of a steady critic: with test-retest standard deviation σ, it is 2σ/√π = 1.13 σ on average.
+    Raises ValueError when the pages differ.
     """
     if first.keys() != now.keys() or not first:
         raise ValueError(f"a judge is compared on the same pages, got {sorted(first)} and {sorted(now)}")

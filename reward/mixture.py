@@ -1,4 +1,4 @@
-"""Several critics as one: the weighted mean of their judgments, the weighted vote of their comparisons. Pure."""
+"""Combines several critics: the weighted mean of their judgments, the weighted vote of their comparisons. Pure."""
 
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -11,10 +11,10 @@ VOTES: dict[Preference, float] = {"new": 1.0, "old": -1.0, "tie": 0.0}
 
 
 def mean_of(critiques: Mapping[str, Critique], weights: Mapping[str, float]) -> Critique:
-    """The weighted mean of what several critics say of one page, each kept as it is under its name.
+    """Weighted mean of several critiques of one page; the originals are kept in `members`, by critic name.
 
-    Its parts are their scores. Sentences come in turn, those of the least content critic first. Full marks of all are
-    exactly 1. `weights` are positive and need not sum to 1; `seconds` is left to whoever waited.
+    `parts` contains the critics' scores. Feedback sentences alternate between critics, lowest score first. If all
+    scores are 1, the mean is exactly 1. `weights` are positive and need not sum to 1; `seconds` is set by the caller.
     """
     total = sum(weights[name] for name in critiques)
     lost = sum(weights[name] * (1.0 - critique.score) for name, critique in critiques.items()) / total
@@ -34,7 +34,7 @@ def mean_of(critiques: Mapping[str, Critique], weights: Mapping[str, float]) -> 
 
 
 def vote_of(comparisons: Mapping[str, Comparison], weights: Mapping[str, float]) -> Comparison:
-    """The weighted vote of several critics on two pages, order by order: a tie where both sides weigh the same."""
+    """Weighted vote of several critics on two pages, for each order of presentation; equal weights give a tie."""
     return Comparison(
         answers=(_vote(comparisons, weights, 0), _vote(comparisons, weights, 1)),
         judge=JOINED.join(comparison.judge for comparison in comparisons.values()),

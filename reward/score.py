@@ -1,6 +1,6 @@
 """The reward of one page: R = gate · (w_visual · s + w_interaction · i + w_format · c).
 
-The gate is the strict zero rule: a page that cannot be parsed, or that does not render validly, earns nothing.
+The gate is the zero rule: a page that cannot be parsed or does not render validly gets no reward.
 """
 
 from reward.settings import ScoreSettings
@@ -9,7 +9,7 @@ from rollout.records import Critique, Page, Render, Reward, Task
 
 
 def score(page: Page, render: Render | None, critique: Critique | None, task: Task, settings: ScoreSettings) -> Reward:
-    """The reward in [0, 1] and its parts. Raises ValueError for a valid render that no critic judged."""
+    """Computes the reward in [0, 1] and its parts. Raises ValueError for a valid render without a critique."""
     form = float(page.format_ok)
     if page.html is None or render is None or not render.valid:
         kept = 0.0 if settings.zero_rule or page.html is None else settings.format * form

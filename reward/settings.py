@@ -1,4 +1,4 @@
-"""How a reward is put together."""
+"""Reward settings: weights of the parts and the zero rule."""
 
 import math
 
@@ -8,16 +8,17 @@ from rollout.settings import Settings
 
 
 class ScoreSettings(Settings):
-    """The weights of a reward's parts; they sum to 1."""
+    """Weights of the parts of the reward; they must sum to 1."""
 
     visual: float = Field(default=0.7, ge=0, le=1)
     """Weight of the critic's score."""
     interaction: float = Field(default=0.2, ge=0, le=1)
-    """Weight of the share of probes that hold; tasks without probes give it to the other two."""
+    """Weight of the share of probes that hold; in tasks without probes the other two weights are scaled up."""
     format: float = Field(default=0.1, ge=0, le=1)
-    """Weight of an answer in the form that was asked for."""
+    """Weight of the answer format: 1 if the answer has the requested form."""
     zero_rule: bool = True
-    """False lets a page that does not render validly keep its format reward (to see what the rule is worth)."""
+    """Give no reward to pages that do not render validly. False keeps their format reward (to measure the rule's
+    effect)."""
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> "ScoreSettings":

@@ -1,4 +1,4 @@
-"""Which pages may earn a reward at all, and what the policy is told of those that may not."""
+"""Validity of pages: detects blank renders, and writes the complaints that the policy receives about invalid pages."""
 
 import io
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 VISIBLE_LEVELS = 8
-"""Levels of a colour channel from which a colour can be told from the ground: 2.2 to 2.8 in CIELAB for two greys, about
-one just noticeable difference."""
+"""Smallest difference in a colour channel that separates a colour from the background: 2.2 to 2.8 in CIELAB for two
+greys, about one just noticeable difference."""
 SPOT = 16
-"""Side of a square, in pixels, that holds a letter of small print or a piece of a line."""
+"""Side in pixels of a square that holds a letter of small print or a piece of a line."""
 LEAST_PIXELS = 8
-"""Pixels of a spot that must stand out for it to show something: half of a hairline, a third of a letter `i`."""
+"""Pixels of a spot that must differ from the background: half of a hairline, a third of a letter `i`."""
 SAMPLE = 8
-"""One row in so many tells the ground, and is looked at first."""
+"""Every n-th row determines the background colour, and these rows are checked first."""
 MAX_DETAIL = 240
 
 PROBLEMS = {
@@ -40,11 +40,11 @@ SENTENCES: dict[Outcome, str] = {
     "too_heavy": "The page is too heavy to draw",
     "blocked_navigation": "The page navigates away from itself",
 }
-"""One sentence an outcome, as the policy is shown it; `complaint` adds the detail."""
+"""One sentence per outcome, as the policy receives it; `complaint` adds the detail."""
 
 
 def complaint(page: Page, render: Render | None) -> str:
-    """The sentences for a page that earns nothing; empty for one that renders validly."""
+    """Complaint about a page that gets no reward; empty for a page that renders validly."""
     if render is None:
         detail = PROBLEMS.get(page.problem, page.problem)
         return _sentence("no_page", detail)
@@ -53,9 +53,9 @@ def complaint(page: Page, render: Render | None) -> str:
 
 
 def blank_detail(shots: Sequence[Shot], blank: Sequence[bool]) -> str:
-    """Why a render is blank, given its timed pictures and which of them are; empty for a render that is not.
+    """Why a render is blank; empty if it is not. `blank` contains `is_blank` of each timed picture in `shots`.
 
-    What the last picture shows counts: a page may fade in or begin with a splash screen, and it may not vanish.
+    The last picture decides: a page may fade in or start with a splash screen, but it must not vanish.
     """
     if not blank or not blank[-1]:
         return ""
@@ -66,10 +66,10 @@ def blank_detail(shots: Sequence[Shot], blank: Sequence[bool]) -> str:
 
 
 def is_blank(png: bytes) -> bool:
-    """Whether nobody could see anything in a picture: no text, line or colour stands out from its ground.
+    """Whether a picture shows nothing visible: no text, line or colour stands out from the background.
 
-    The share of the screen does not matter. What stands out is at least `LEAST_PIXELS` within a spot whose colours
-    differ from the commonest colour by `VISIBLE_LEVELS`; a stray pixel, dust and noise too faint to see do not.
+    A page is visible if at least `LEAST_PIXELS` pixels within one spot differ from the commonest colour by
+    `VISIBLE_LEVELS`, on any share of the screen. Stray pixels, dust and faint noise stay below these limits.
     """
     from PIL import Image
 
@@ -83,7 +83,7 @@ def is_blank(png: bytes) -> bool:
 
 
 def _shows(picture: "Image.Image", ground: Any, *, tall: int) -> bool:
-    """Whether something stands out in a spot `tall` rows high. Spots overlap by half."""
+    """Whether enough pixels stand out in any spot that is `tall` rows high. Spots overlap by half."""
     import numpy as np
     from PIL import Image, ImageChops
 
@@ -97,7 +97,7 @@ def _shows(picture: "Image.Image", ground: Any, *, tall: int) -> bool:
 
 
 def _halves(counts: "npt.NDArray[Any]", axis: int, size: int) -> "npt.NDArray[Any]":
-    """Sums of `size` neighbours along an axis; the last may have fewer."""
+    """Sums of `size` neighbours along an axis; the last group may have fewer."""
     import numpy as np
 
     summed: npt.NDArray[Any] = np.add.reduceat(counts, range(0, counts.shape[axis], size), axis=axis, dtype=np.int32)
@@ -105,7 +105,7 @@ def _halves(counts: "npt.NDArray[Any]", axis: int, size: int) -> "npt.NDArray[An
 
 
 def _neighbours(counts: "npt.NDArray[Any]", axis: int) -> "npt.NDArray[Any]":
-    """Sums of each two neighbours along an axis; of a single one, itself."""
+    """Sums of adjacent pairs along an axis; a single entry is returned unchanged."""
     import numpy as np
 
     first, second = (np.take(counts, at, axis) for at in (range(counts.shape[axis] - 1), range(1, counts.shape[axis])))

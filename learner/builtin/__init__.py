@@ -1,1 +1,1 @@
-"""The built-in policy: corpus, tokenizer, pre-training."""
+"""The built-in policy: a small Llama, its tokenizer, corpus and pre-training."""

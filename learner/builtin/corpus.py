@@ -1,4 +1,4 @@
-"""What the built-in policy is pre-trained on: first pages, revisions and reviews of the training designs."""
+"""Pre-training corpus of the built-in policy: first pages, revisions and reviews of the training designs."""
 
 import random
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ Kind = Literal["first", "revise", "review"]
 
 KINDS: tuple[Kind, ...] = ("first", "revise", "review")
 SHARES = (0.52, 0.33, 0.15)
-"""How often each kind is drawn."""
+"""Share of each kind."""
 HASTY = 0.95
-"""Share of broken first pages that are written without a thought; sound ones always begin with one."""
+"""Share of broken first pages without a thought; sound ones always begin with one."""
 WRONG = 0.15
 """Share of sound first pages with a wrong colour, number or text."""
 BROKEN_SHOWN = 0.3
-"""Share of revisions whose shown page is broken, not merely wrong."""
+"""Share of revisions of a broken page; the others revise a page with wrong traits."""
 BROKEN_AGAIN = 0.15
-"""How much rarer a broken revision is than a broken first page."""
+"""Rate of broken revisions relative to broken first pages."""
 OVERHEARD = 0.3
-"""Share of reviews and revisions with a sentence that the critic says of other faults than wrong traits. Words that
-the policy had never seen would cost so much when it is taught the critic's feedback that it learnt nothing else."""
+"""Share of reviews and revisions with one more critic sentence, about a fault other than a wrong trait. Words missing
+from the corpus would cost so much in feedback distillation that the policy learnt nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """Messages, and what the policy is to answer them with."""
+    """Messages and the answer to train on."""
 
     kind: Kind
     messages: tuple[Message, ...]
@@ -41,7 +41,7 @@ class Conversation:
 
 
 def conversations(seed: int, broken_share: float) -> Iterator[Conversation]:
-    """Conversations without end, the same for the same arguments; no design is drawn twice."""
+    """Endless conversations, identical for the same arguments; no design is drawn twice."""
     index = 0
     while True:
         rng = random.Random(f"{seed}/{index}")
@@ -92,7 +92,7 @@ def _criticised(design: Draw, rng: random.Random) -> tuple[str, tuple[str, ...]]
 
 
 def _overheard(design: Draw, rng: random.Random) -> str:
-    """A sentence about an interaction that fails, or about a box."""
+    """A sentence about a failing interaction or about a box."""
     expected = [
         (probe.name, number, step)
         for probe in design.task.probes

@@ -1,6 +1,6 @@
-"""The ways the built-in policy breaks pages on purpose: what reinforcement learning has to unlearn.
+"""Deliberate page flaws in the built-in policy's corpus, which reinforcement learning has to remove.
 
-Each flaw is a mode of its own, drawn without a look at the brief and decided at one place of the answer.
+Each flaw is a separate mode, drawn independently of the brief and decided at one position of the answer.
 """
 
 import random
@@ -12,37 +12,37 @@ from rollout.prompts import GET_FEEDBACK, answer
 from rollout.records import Outcome
 
 NOTHING = "no screenshot shows anything"
-"""What a render says of a page that is blank from first to last; see `reward.validity.blank_detail`."""
+"""Render detail of a page that is blank in all screenshots; see `reward.validity.blank_detail`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """A broken answer and what a browser would make of it."""
+    """A broken answer and the render outcome it would have."""
 
     text: str
-    """The whole answer of the policy."""
+    """The policy's whole answer."""
     flaw: str
     outcome: Outcome
     detail: str = ""
-    """The render's detail: the exception's message, or why the page is blank."""
+    """Detail of the render: the exception's message, or why the page is blank."""
 
 
 def unclosed_style(html: str, thought: str, rng: random.Random) -> Broken:
-    """The style never ends and swallows the body."""
+    """Removes </style>, so the style contains the body."""
     return Broken(
         text=answer(html.replace("</style>", "", 1), thought), flaw="unclosed_style", outcome="blank", detail=NOTHING
     )
 
 
 def unclosed_title(html: str, thought: str, rng: random.Random) -> Broken:
-    """The title never ends and swallows the page."""
+    """Removes </title>, so the title contains the page."""
     return Broken(
         text=answer(html.replace("</title>", "", 1), thought), flaw="unclosed_title", outcome="blank", detail=NOTHING
     )
 
 
 def hidden_body(html: str, thought: str, rng: random.Random) -> Broken:
-    """Nothing of the body is shown."""
+    """Hides the body with CSS."""
     hiding = rng.choice((' style="display:none"', ' style="opacity:0"'))
     return Broken(
         text=answer(re.sub(r"<body\b", f"<body{hiding}", html, count=1), thought),
@@ -69,7 +69,7 @@ def exception(html: str, thought: str, rng: random.Random) -> Broken:
 
 
 def unclosed_fence(html: str, thought: str, rng: random.Random) -> Broken:
-    """The page stops in the middle, or at its end, without a closing fence."""
+    """Omits the closing fence; in some answers the page is also cut in the middle."""
     starts = [match.start() for match in re.finditer(r"<(?:div|section|main|p|ul|/body)\b", html)]
     cut = rng.choice(starts) if starts and rng.random() < 0.3 else len(html)
     whole = answer(html[:cut], thought)
@@ -83,7 +83,7 @@ def no_fence(html: str, thought: str, rng: random.Random) -> Broken:
 
 
 def two_pages(html: str, thought: str, rng: random.Random) -> Broken:
-    """A second page follows the first."""
+    """Adds a second page after the first."""
     second = "\n```html\n<!DOCTYPE html>\n```\n"
     return Broken(
         text=answer(html, thought).replace("\n```\n", "\n```\n" + second, 1), flaw="two_pages", outcome="no_page"
@@ -101,11 +101,11 @@ FLAWS: tuple[tuple[Flaw, float, str], ...] = (
     (no_fence, 0.06, ""),
     (two_pages, 0.06, ""),
 )
-"""The flaws, how often each is drawn, and what a page must have for it."""
+"""Each flaw, its share, and text that a page must contain for it."""
 
 
 def break_page(html: str, thought: str, rng: random.Random) -> Broken:
-    """An answer that holds `html`, broken in one way that the page allows."""
+    """Returns an answer with `html` broken by one flaw that applies to the page."""
     able = [(flaw, share) for flaw, share, needed in FLAWS if needed in html]
     (flaw,) = rng.choices([flaw for flaw, _ in able], [share for _, share in able])
     return flaw(html, thought, rng)

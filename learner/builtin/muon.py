@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrix is made orthogonal before it is applied, for the matrices inside a model's layers."""
+"""Muon optimizer: orthogonalises the momentum matrix before each step; for the matrices inside a model's layers."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic Newton-Schulz iteration: steep at zero, for singular values that end between 0.7 and 1.2."""
+"""Coefficients of the quintic Newton-Schulz iteration: steep at zero, singular values end between 0.7 and 1.2."""
 ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
     """The optimizer of https://kellerjordan.github.io/posts/muon, with Nesterov momentum and no weight decay.
 
-    `torch.optim.Muon` iterates in bfloat16 whatever its parameters are, which takes forty times as long on a
-    processor without units for it; this one iterates in `dtype`. In bfloat16 the two agree to the bit.
+    `torch.optim.Muon` always iterates in bfloat16, which takes forty times as long on CPUs without bfloat16 units; this
+    class iterates in `dtype`. In bfloat16 both agree to the bit.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, dtype: torch.dtype, momentum: float = 0.95) -> None:
-        """`params` are matrices, [out, in] each; `lr` is a step's length, `momentum` the share of it that is kept."""
+        """`params` are [out, in] matrices; `lr` is the step length, `momentum` the decay rate of the momentum."""
         super().__init__(params, {"lr": lr, "momentum": momentum})
         self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Moves every parameter that has a gradient."""
+        """Updates every parameter that has a gradient. Raises TypeError when given a closure."""
         if closure is not None:
             raise TypeError("Muon takes no closure; call backward() first, then step()")
         for group in self.param_groups:
@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(update: Tensor, dtype: torch.dtype, epsilon: float = 1e-7) -> Tensor:
-    """[out, in] the nearest matrix whose singular values are all about 1, computed in `dtype` (Newton-Schulz)."""
+    """[out, in] the nearest matrix with all singular values about 1, computed in `dtype` (Newton-Schulz)."""
     a, b, c = COEFFICIENTS
     tall = update.shape[0] > update.shape[1]
     x = update.to(dtype)

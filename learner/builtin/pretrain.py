@@ -1,4 +1,4 @@
-"""The pre-training of the built-in policy: a small Llama, from nothing, on the corpus."""
+"""Pre-trains the built-in policy, a small Llama with random initial weights, on the corpus."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -16,32 +16,32 @@ from learner.builtin.settings import WarmStartSettings
 from learner.builtin.tokenizer import END, PAD, learn_tokenizer
 
 VOCABULARY_SAMPLES = 600
-"""Conversations that the vocabulary is learnt from."""
+"""Conversations from which the vocabulary is learnt."""
 MICRO_TOKENS = 4096
 """Tokens of one forward pass: enough to keep two cores busy."""
 POOL = 256
-"""Conversations that are sorted by length together, so that rows of a micro-batch need little padding."""
+"""Conversations sorted by length at a time, so that rows of a micro-batch need little padding."""
 HEAD = 64
 """Width of an attention head."""
 WIDTH = 64
-"""Rows are padded to a multiple of this: every new shape costs the matrix library a kernel made for it."""
+"""Row lengths are padded to a multiple of this: the matrix library compiles a kernel for every new shape."""
 WARMUP = 0.06
-"""Share of the steps in which the learning rate rises; then it falls in a line to zero."""
+"""Share of the steps in which the learning rate rises; it then falls linearly to zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusRow:
-    """One conversation as token ids; the loss is on the target alone."""
+    """One conversation as token ids; only the target carries a loss."""
 
     ids: list[int]
     prompt: int
-    """Leading ids that carry no loss."""
+    """Leading ids without a loss."""
 
 
 def pretrain(
     settings: WarmStartSettings, precision: str, folder: Path, progress: Callable[[int, int, float], None] | None = None
 ) -> None:
-    """Writes model and tokenizer to `folder`; `progress` hears `(step, steps, loss)`."""
+    """Trains and writes model and tokenizer to `folder`; calls `progress(step, steps, loss)` after each step."""
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True)
@@ -65,7 +65,7 @@ def pretrain(
 
 
 def schedule(done: float) -> float:
-    """Learning rate as a share of its peak, when this share of the steps is done."""
+    """Learning rate as a share of its peak; `done` is the share of completed steps."""
     return min(done / WARMUP, (1 - done) / (1 - WARMUP) + 0.01)
 
 
@@ -87,7 +87,7 @@ def train_step(model: Any, batches: list[tuple[Tensor, Tensor]], precision: str)
 
 
 def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
-    """A Llama with random weights; embeddings untied, because a head that is tied goes stale in vLLM on CPU."""
+    """A Llama with random weights; embeddings are untied because a tied head goes stale in vLLM on CPU."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     heads = settings.hidden // HEAD
@@ -109,7 +109,7 @@ def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
 
 
 def build_optimizers(model: Any, settings: WarmStartSettings, precision: str) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, in `precision` as all else; AdamW for embeddings, head and norms."""
+    """Muon, computing in `precision`, for the matrices inside the layers; AdamW for embeddings, head and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "layers" in name]
     others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "layers" in name)]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -124,7 +124,7 @@ def build_optimizers(model: Any, settings: WarmStartSettings, precision: str) ->
 
 
 def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Steps without end, each a list of micro-batches of ids and labels, [B, T] both."""
+    """Endless training steps, each a list of micro-batches of ids and labels, both [B, T]."""
     rng = random.Random(settings.seed)
     rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, settings.broken_share))
     fitting = (row for row in rows if len(row.ids) <= settings.context)
@@ -141,7 +141,7 @@ def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list
 
 
 def encode(tokenizer: Any, talk: Conversation) -> CorpusRow:
-    """A conversation as ids: the chat template's prompt, the target, the end."""
+    """Tokenizes a conversation: the chat template's prompt, the target, the end token."""
     messages = [{"role": message.role, "content": message.content} for message in talk.messages]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     target = tokenizer(talk.target, add_special_tokens=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""The built-in policy's tokenizer: byte-level BPE learnt from the corpus, and its chat template."""
+"""The built-in policy's tokenizer: byte-level BPE learnt from the corpus, and a chat template."""
 
 import re
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ END = "<|end|>"
 PAD = "<|pad|>"
 
 CONTROL = (PAD, END, USER, ASSISTANT)
-"""Never part of what the policy says: left out of decoded text."""
+"""Control tokens, removed from decoded text."""
 MARKUP = ("<think>", "</think>", "\n```html\n", "```html\n", "\n```", GET_FEEDBACK, REVIEW, "<feedback>", END_FEEDBACK)
-"""One token each, and part of the text. The longest match wins, so a fence after a thought is one token too."""
+"""Markup with one token each, kept in the text. The longest match wins, so a fence after a thought is one token too."""
 
 SPLIT = "|".join(
     (
@@ -30,7 +30,7 @@ SPLIT = "|".join(
         r" (?=[A-Z])|\s+",
     )
 )
-"""Words, numbers and colours are cut alike in a brief and in a page, so that copying one is copying its tokens."""
+"""Splits words, numbers and colours identically in briefs and pages, so that copying one copies its tokens."""
 
 TEMPLATE = (
     "{% for message in messages %}"
@@ -39,11 +39,11 @@ TEMPLATE = (
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
 )
-"""Leaves the system message out: the policy is trained on the conventions that it states."""
+"""Omits the system message: the policy is trained on the conventions that it states."""
 
 
 def learn_tokenizer(texts: Iterable[str], vocab: int, context: int) -> Any:
-    """A `PreTrainedTokenizerFast` of at most `vocab` tokens, learnt from `texts`."""
+    """Learns a `PreTrainedTokenizerFast` of at most `vocab` tokens from `texts`."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,7 +1,7 @@
-"""The built-in policy: pre-trained once for each recipe, then taken from the cache.
+"""Provides the built-in policy: pre-trains it once per recipe and caches the result.
 
-`python -m learner.builtin.warmstart --settings JSON --cache DIR` runs the recipe in a process of its own, prints
-`step/steps loss` as it goes, and the model's directory as its last line.
+`python -m learner.builtin.warmstart --settings JSON --cache DIR` runs the recipe in a separate process; prints
+`step/steps loss` after each step, and the model's directory last.
 """
 
 import argparse
@@ -33,12 +33,12 @@ SOURCES = (
     reward.validity,
     reward.visual.sentences,
 )
-"""Modules that shape the policy, beside the designs and the pre-training itself."""
+"""Modules that affect the policy, besides the designs and the pre-training code."""
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 def recipe_hash(settings: WarmStartSettings) -> str:
-    """Names a recipe: 16 hexadecimal digits of its settings, the code it runs and the libraries below."""
+    """Recipe hash: 16 hexadecimal digits over the settings, the source code and the versions of `LIBRARIES`."""
     digest = hashlib.sha256(settings.model_dump_json().encode())
     digest.update(resolve_precision(settings).encode())
     for path in _source_files():
@@ -49,7 +49,7 @@ def recipe_hash(settings: WarmStartSettings) -> str:
 
 
 def resolve_precision(settings: WarmStartSettings) -> str:
-    """`bf16` or `fp32`: what `auto` means on this machine."""
+    """Resolves `auto` to `bf16` or `fp32` for this machine."""
     if settings.precision != "auto":
         return settings.precision
     return "bf16" if has_bfloat16_units() else "fp32"
@@ -58,10 +58,10 @@ def resolve_precision(settings: WarmStartSettings) -> str:
 def warm_start(
     settings: WarmStartSettings, cache_dir: Path, progress: Callable[[int, int, float], None] | None = None
 ) -> Path:
-    """The Hugging Face directory of the built-in policy; pre-trains it unless this recipe is in the cache.
+    """Returns the Hugging Face directory of the built-in policy; pre-trains it unless the recipe is cached.
 
-    `progress` hears `(step, steps, loss)`, the loss in nats per target token. The directory appears whole or not
-    at all: a run that is interrupted leaves nothing that counts, and two at once wait for each other.
+    Calls `progress(step, steps, loss)`, loss in nats per target token. The directory is created atomically; concurrent
+    runs wait on a lock.
     """
     name = f"policy-{recipe_hash(settings)}"
     done = cache_dir / name
@@ -80,12 +80,12 @@ def warm_start(
 
 
 def main() -> None:
-    """The command line."""
+    """Command-line entry point."""
     parser = argparse.ArgumentParser(description="Pre-trains the built-in policy, or finds it in the cache.")
     parser.add_argument("--settings", default="{}", help="WarmStartSettings as JSON")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder that holds warm starts")
     options = parser.parse_args()
-    # Threads that spin long for each other take the cores from those they wait for, on a machine that is shared.
+    # Threads that spin long while waiting take CPU time from the threads they wait for, on a shared machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     settings = WarmStartSettings.model_validate_json(options.settings)
     print(warm_start(settings, options.cache, _report).resolve(), flush=True)
@@ -98,7 +98,7 @@ def _report(step: int, steps: int, loss: float) -> None:
 def _source_files() -> list[Path]:
     designs = Path(str(reward.designs.__file__)).parent
     modules = [Path(str(module.__file__)) for module in SOURCES]
-    # These two import torch, whose threads read their environment when it is loaded; see `main`.
+    # These two import torch, whose threads read their environment at import; see `main`.
     torch_files = [Path(__file__).with_name(name) for name in ("muon.py", "pretrain.py")]
     return [*modules, Path(__file__), *torch_files, *sorted(designs.rglob("*.py"))]
 

@@ -1,1 +1,1 @@
-"""Advantages, losses and importance weights: formulas on tensors."""
+"""Advantages, policy losses, distillation losses, KL terms and importance weights, as formulas on tensors."""

@@ -1,4 +1,4 @@
-"""How much better than its siblings a trajectory did: the group-relative advantages of GRPO."""
+"""Group-relative advantages (GRPO): how much better than its siblings an attempt or trajectory scored."""
 
 from collections.abc import Sequence
 from statistics import fmean, pstdev
@@ -6,16 +6,16 @@ from typing import Literal
 
 Baseline = Literal["mean", "leave_one_out"]
 FLAT = 1e-6
-"""Standard deviation of a group's rewards below which they count as equal."""
+"""Groups whose rewards have a smaller standard deviation count as equal."""
 
 
 def outcome(rewards: Sequence[float], *, normalize_std: bool, baseline: Baseline = "mean") -> list[float] | None:
     """Reward minus the group's mean, optionally over its standard deviation; None for a group without variance.
 
-    Â_i = (R_i − mean(R)) / std(R), with the population's standard deviation (DeepSeekMath, arXiv 2402.03300);
-    without the division as in Dr. GRPO (arXiv 2503.20783). `rewards` has one entry a sibling; fewer than two
-    have nobody to be compared with, and count as flat. `leave_one_out` compares each with the mean of the others,
-    (R_i − mean(R)) · G/(G − 1): the policy gradient without bias, whatever G (RLOO, arXiv 2402.14740).
+    Â_i = (R_i − mean(R)) / std(R), with the population's standard deviation (DeepSeekMath, arXiv 2402.03300); without
+    the division as in Dr. GRPO (arXiv 2503.20783). One reward per sibling; fewer than two have no variance.
+    `leave_one_out` subtracts the mean of the others, (R_i − mean(R)) · G/(G − 1): unbiased for any G (RLOO, arXiv
+    2402.14740).
     """
     if len(rewards) < 2:
         return None
@@ -29,11 +29,11 @@ def outcome(rewards: Sequence[float], *, normalize_std: bool, baseline: Baseline
 
 
 def earlier(rewards: Sequence[float], start: float) -> list[float] | None:
-    """Each reward minus the mean of those before it and of `start`; None where all of them are equal.
+    """Each reward minus the mean of `start` and the rewards before it; None if all of them are equal.
 
-    For attempts of one round, sampled until one is good enough, `start` being the page that they revise. What came
-    before was known before the attempt was sampled, so it shifts no expectation, wherever the round ends; the mean
-    of a whole round does, because how long it went on depends on the attempts themselves.
+    For attempts of one round, sampled until one is accepted; `start` is the reward of the page they revise. This
+    baseline is known before the attempt is sampled, so it adds no bias. The mean of the whole round does, because the
+    number of attempts depends on the attempts themselves.
     """
     if pstdev([start, *rewards]) < FLAT:
         return None
@@ -44,11 +44,11 @@ def earlier(rewards: Sequence[float], start: float) -> list[float] | None:
 def turn(
     values: Sequence[Sequence[float]], *, normalize_std: bool, baseline: Baseline = "mean"
 ) -> list[list[float | None]] | None:
-    """Each round's value against the siblings' values of the same round; None where fewer than two played it.
+    """Compares each round's value with the siblings' values of the same round.
 
-    `values[i][t]` is what sibling i's round t is worth: what it added (R_0, then R_t − R_{t−1}, or 0 when nothing
-    was accepted). Pages are thus compared with pages and revisions with revisions, and a
-    good revision does not excuse the page it had to repair. Returns None where no round carries a signal.
+    `values[i][t]` is the gain of sibling i in round t (R_0, then R_t − R_{t−1}, or 0 when nothing was accepted). First
+    pages are compared with first pages and revisions with revisions, so a good revision does not compensate for the
+    page that it repairs. None for rounds with fewer than two players; returns None if no round carries a signal.
     """
     advantages: list[list[float | None]] = [[None] * len(mine) for mine in values]
     for number in range(max(map(len, values), default=0)):

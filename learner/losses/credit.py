@@ -1,4 +1,4 @@
-"""Who earned what: the advantage of each attempt of a group that carries a signal."""
+"""Credit assignment: the advantage of each attempt of a group."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,10 +10,10 @@ Credited = tuple[Attempt, float]
 
 
 def credited(group: Group, settings: LearnerSettings) -> list[Credited]:
-    """The attempts of a group that carry a signal, each with its advantage, credited as the settings say.
+    """Returns the attempts of a group that carry a signal, each with its advantage, according to `settings.credit`.
 
-    `outcome`, `turn` and `page` credit accepted attempts; `siblings` every attempt that was judged. An attempt is
-    worth its reward, less the penalty for its length where `overlong` is `soft`.
+    `outcome`, `turn` and `page` credit accepted attempts; `siblings` credits every judged attempt. The value of an
+    attempt is its reward minus the length penalty of `overlong = "soft"`.
     """
     if settings.credit == "outcome":
         return list(_outcome(group, settings))
@@ -25,17 +25,17 @@ def credited(group: Group, settings: LearnerSettings) -> list[Credited]:
 
 
 def teaches(group: Group, settings: LearnerSettings) -> bool:
-    """Whether a group carries a signal: what earned alike everywhere it is compared teaches nothing."""
+    """Whether a group carries a signal; groups with equal values in every comparison do not."""
     return any(value != 0 for _, value in credited(group, settings))
 
 
 def worth(attempt: Attempt, settings: LearnerSettings) -> float:
-    """What an attempt counts for: its reward, less the penalty for its length."""
+    """Value of an attempt: its reward minus the length penalty."""
     return attempt.total - settings.length_penalty(len(attempt.completion.token_ids))
 
 
 def _outcome(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
-    """Every accepted turn carries the advantage of its trajectory's best page."""
+    """Every accepted turn gets the advantage of its trajectory's best page."""
     rewards = [worth(trajectory.accepted[-1], settings) for trajectory in group.trajectories]
     shared = _compared(rewards, settings) or []
     for trajectory, value in zip(group.trajectories, shared, strict=False):
@@ -43,7 +43,7 @@ def _outcome(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
 
 
 def _turns(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
-    """Each accepted turn carries the advantage of what it added, among what its round added to the siblings."""
+    """Each accepted turn gets the advantage of its gain among the siblings' gains of the same round."""
     gains_G = [_gains(trajectory, settings) for trajectory in group.trajectories]
     shared = advantage.turn(gains_G, normalize_std=settings.normalize_std, baseline=_unordered(settings)) or []
     for trajectory, values in zip(group.trajectories, shared, strict=False):
@@ -53,7 +53,7 @@ def _turns(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
 
 
 def _pages(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
-    """Accepted pages, each against all pages that the siblings wrote in its round, the rejected ones included."""
+    """Each accepted page is compared with all pages that the siblings wrote in its round, rejected ones included."""
     attempts = [attempt for trajectory in group.trajectories for turn in trajectory.turns for attempt in turn.attempts]
     for number in range(max((attempt.round for attempt in attempts), default=-1) + 1):
         judged = [attempt for attempt in attempts if attempt.round == number and attempt.reward is not None]
@@ -62,7 +62,7 @@ def _pages(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
 
 
 def _siblings(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
-    """Attempts at one prompt are a group: the first pages of all trajectories, and each round's revisions."""
+    """Groups attempts by prompt: the first pages of all trajectories, and the revisions of each round."""
     firsts = [attempt for trajectory in group.trajectories for attempt in trajectory.turns[0].attempts]
     yield from _matched(firsts, _compared([worth(attempt, settings) for attempt in firsts], settings))
     for trajectory in group.trajectories:
@@ -87,12 +87,12 @@ def _compared(rewards: Sequence[float], settings: LearnerSettings) -> list[float
 
 
 def _unordered(settings: LearnerSettings) -> advantage.Baseline:
-    """Pages that were not written one after another have none before them: the others stand in for those."""
+    """Baseline for attempts without an order: `earlier` becomes `leave_one_out`."""
     return "mean" if settings.baseline == "mean" else "leave_one_out"
 
 
 def _gains(trajectory: Trajectory, settings: LearnerSettings) -> list[float]:
-    """What each round added: the first page's worth, then the rise, 0 where nothing was accepted."""
+    """Gain of each round: the first page's value, then the increase, 0 if nothing was accepted."""
     gains, best = [], 0.0
     for turn in trajectory.turns:
         level = worth(turn.accepted, settings) if turn.accepted is not None else best

@@ -1,8 +1,8 @@
-"""How likely tokens are, and how open the choice was: read off logits without a second table of the vocabulary's size.
+"""Log-probs and entropies of tokens from logits, without a second [T, V] table.
 
-A table [T, V] in float32 is what an update needs most memory for where the vocabulary is large, and most time where it
-is small. So logits stay in the numbers that the model's head gave, and a few tokens at a time are looked at in float32.
-Suffixes: `_T` one entry a token, `_V` a word of the vocabulary.
+A float32 [T, V] table dominates an update's memory with a large vocabulary, and its time with a small one. So logits
+stay in the dtype of the model's head and are converted to float32 for a few tokens at a time. Suffixes: `_T` one entry
+per token, `_V` one per vocabulary entry.
 """
 
 from typing import Any
@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 TOKENS_AT_ONCE = 128
-"""Few enough for a processor's cache, many enough for a GPU."""
+"""Tokens per slice: few enough for a CPU cache, many enough for a GPU."""
 
 
 def likelihood(logits_TV: Tensor, targets_T: Tensor, temperature_T: Tensor) -> tuple[Tensor, Tensor]:
-    """[T] log-probs of the targets, with a gradient, and [T] entropies in nats, without one; both in float32.
+    """[T] log-probs of the targets (differentiable) and [T] entropies in nats (not differentiable), both in float32.
 
-    The distribution is softmax(logits / temperature), a temperature for each token.
+    The distribution is softmax(logits / temperature), with one temperature per token.
     """
     found: tuple[Tensor, Tensor] = _Likelihood.apply(logits_TV, targets_T, temperature_T)  # type: ignore[no-untyped-call]
     return found
 
 
 class _Likelihood(torch.autograd.Function):
-    """With x = logits / τ and m = max x:
+    """Autograd function for log-probs and entropies. With x = logits / τ and m = max x:
 
     logp = x_y − m − log Σ exp(x − m)        H = m + log Σ exp(x − m) − Σ p x        ∂logp/∂logits = (1_y − p) / τ
     """

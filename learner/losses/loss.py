@@ -1,14 +1,14 @@
-"""The policy's losses: what a token gains, and how the tokens of a batch are averaged. Suffix `_T`: one entry a token.
+"""Policy losses: per-token gains and the averages over a batch. Suffix `_T`: one entry per token.
 
-| loss      | a token gains                            | averaged over                           |
-|-----------|------------------------------------------|-----------------------------------------|
-| `dapo`    | `clip_tokens`                            | `token_mean`                           |
-| `grpo`    | `clip_tokens`                            | `sequence_mean`                        |
-| `dr_grpo` | `clip_tokens`                            | `constant_mean`                         |
-| `gspo`    | `clip_sequences`                         | `sequence_mean`                        |
-| `cispo`   | `cispo`                            | `token_mean`                           |
+| loss      | gain of a token  | averaged over   |
+|-----------|------------------|-----------------|
+| `dapo`    | `clip_tokens`    | `token_mean`    |
+| `grpo`    | `clip_tokens`    | `sequence_mean` |
+| `dr_grpo` | `clip_tokens`    | `constant_mean` |
+| `gspo`    | `clip_sequences` | `sequence_mean` |
+| `cispo`   | `cispo`          | `token_mean`    |
 
-Every average is a sum over tokens, divided by something that all rows and ranks know: shares of a batch add up.
+Every average is a sum over tokens divided by a constant that is equal on all rows and ranks, so row losses add up.
 """
 
 from collections.abc import Callable
@@ -24,46 +24,46 @@ from learner.settings import LearnerSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """The sampled tokens of one row, all [T]; all tokens of a sample are in one row."""
+    """The sampled tokens of one row, all [T]; a sample is never split across rows."""
 
     logprobs_T: Tensor
-    """Under the policy as it is, with a gradient."""
+    """Log-probs under the current policy, with a gradient."""
     old_logprobs_T: Tensor
-    """Under the learner at the start of the update."""
+    """Log-probs under the learner at the start of the update."""
     engine_logprobs_T: Tensor
-    """Under the engine that sampled."""
+    """Log-probs under the rollout engine."""
     advantages_T: Tensor
     sample_T: Tensor
-    """Which sample of the row a token belongs to."""
+    """Index in the row of the sample that a token belongs to."""
     reference_logprobs_T: Tensor | None = None
-    """Under the policy that training began with; None where no KL is wanted."""
+    """Log-probs under the initial policy; None without a KL term."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyLoss:
-    """A share of a batch's policy loss and what to know about it; sums over tokens, so that shares add up."""
+    """A row's policy loss and metrics, as sums over tokens."""
 
     loss: Tensor
     """Scalar with a gradient."""
     clipped: Tensor
-    """Tokens whose ratio was clipped."""
+    """Number of tokens with a clipped ratio."""
     gap_sum: Tensor
     """Sum of |learner − engine| log-prob."""
     gap_max: Tensor
-    """Largest |learner − engine| log-prob; 0 of no tokens."""
+    """Largest |learner − engine| log-prob; 0 without tokens."""
     tail: Tensor
-    """Tokens whose importance weight exceeded the cap."""
+    """Number of tokens with an importance weight above the cap."""
     kl: Tensor
-    """Sum of the tokens' estimated KL to the reference; 0 without one."""
+    """Sum of the tokens' estimated KL to the reference; 0 without a reference."""
 
 
 def policy_loss(tokens: Tokens, settings: LearnerSettings, *, num_tokens: int, num_sequences: int) -> PolicyLoss:
-    """A row's share of `settings.loss`, over the trained tokens and samples of the whole batch on all ranks.
+    """A row's part of `settings.loss`; the counts are those of the whole batch on all ranks.
 
         L = −average_t w_t · (gain_t − β · kl_t)
 
     w_t: the importance weight of learner over engine (`learner.losses.importance_weights`), a constant. β: `kl_weight`,
-    see `learner.losses.kl`; without a reference there is no such term.
+    see `learner.losses.kl`; without a reference the term is omitted.
     """
     gain, average = LOSSES[settings.loss]
     gains_T, clipped_T = gain(tokens, settings.clip_low, settings.clip_high)
@@ -98,7 +98,7 @@ def clip_tokens(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Tensor
         r_t = exp(logπ_t − logπ_old,t)
         g_t = min(r_t Â_t, clip(r_t, 1 − low, 1 + high) Â_t)
 
-    PPO (arXiv 1707.06347); two clips: DAPO (arXiv 2503.14476).
+    PPO (arXiv 1707.06347); separate lower and upper clips: DAPO (arXiv 2503.14476).
     """
     return _clip(tokens.logprobs_T - tokens.old_logprobs_T, tokens.advantages_T, low, high)
 
@@ -108,7 +108,7 @@ def clip_sequences(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Ten
 
         s_i = exp(1/|y_i| Σ_t (logπ_t − logπ_old,t))
 
-    GSPO (arXiv 2507.18071). Its ratios stay much nearer to 1: clips of 3e-4 and 4e-4 are published.
+    GSPO (arXiv 2507.18071). Its ratios stay much nearer to 1: the published clips are 3e-4 and 4e-4.
     """
     apart_T = tokens.logprobs_T - tokens.old_logprobs_T
     mean_T = total_of_sample(apart_T, tokens.sample_T) / _lengths(tokens.sample_T)
@@ -116,9 +116,9 @@ def clip_sequences(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Ten
 
 
 def cispo(tokens: Tokens, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Every token keeps a gradient, and only the weight of it is cut: g_t = sg(min(r_t, 1 + high)) Â_t logπ_t.
+    """Clips only the weight, so every token keeps a gradient: g_t = sg(min(r_t, 1 + high)) Â_t logπ_t.
 
-    CISPO (MiniMax-M1, arXiv 2506.13585), which was published without a lower bound: `low` is not used.
+    CISPO (MiniMax-M1, arXiv 2506.13585), published without a lower bound: `low` is unused.
     """
     with torch.no_grad():
         ratio_T = (tokens.logprobs_T - tokens.old_logprobs_T).exp()
@@ -135,31 +135,31 @@ def _clip(log_ratio_T: Tensor, advantages_T: Tensor, low: float, high: float) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossDivisors:
-    """What sums over tokens are divided by, the same on all rows and ranks."""
+    """Divisors of sums over tokens, equal on all rows and ranks."""
 
     tokens: int
     sequences: int
     constant: int
-    """Tokens a completion may have; 0 where the loss does not ask."""
+    """Maximum tokens of a completion; 0 for losses that do not use it."""
 
 
 def token_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
-    """1/N Σ_i Σ_t x_it: each token counts the same, a long page more than a short one (DAPO, arXiv 2503.14476)."""
+    """1/N Σ_i Σ_t x_it: equal weight per token, so long pages count more (DAPO, arXiv 2503.14476)."""
     return values_T.sum() / by.tokens
 
 
 def sequence_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
-    """1/S Σ_i 1/|y_i| Σ_t x_it: each page counts the same, the tokens of a long one less (GRPO, arXiv 2402.03300)."""
+    """1/S Σ_i 1/|y_i| Σ_t x_it: equal weight per page, so tokens of long pages count less (GRPO, arXiv 2402.03300)."""
     return (values_T / _lengths(sample_T)).sum() / by.sequences
 
 
 def constant_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
-    """1/(S·C) Σ_i Σ_t x_it: whatever the lengths, the policy gradient's direction (Dr. GRPO, arXiv 2503.20783)."""
+    """1/(S·C) Σ_i Σ_t x_it: the policy gradient's direction, independent of lengths (Dr. GRPO, arXiv 2503.20783)."""
     return values_T.sum() / (by.sequences * by.constant)
 
 
 def _lengths(sample_T: Tensor) -> Tensor:
-    """[T] tokens of each token's sample."""
+    """[T] number of tokens in each token's sample."""
     return total_of_sample(torch.ones_like(sample_T), sample_T)
 
 

@@ -1,4 +1,4 @@
-"""What one packed row contributes to an update: its share of both losses, and of the sums that become metrics."""
+"""Loss and metric sums of one packed row; the sums of all rows add up to the batch's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from learner.packing import PackedRow, TokenSequence
 from learner.settings import LearnerSettings
 
 SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
-"""What rows add up, over all ranks; the largest gap is kept beside them."""
+"""Sums over the rows of all ranks; the largest log-prob gap is kept separately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchCounts:
-    """What the losses of one update are normalised by: counts of the whole batch, on all ranks."""
+    """Normalisers of an update's losses: counts over the whole batch, on all ranks."""
 
     tokens: int
     sequences: int
@@ -30,14 +30,14 @@ class BatchCounts:
     def of(
         cls, samples: Sequence[TokenSequence], lessons: Sequence[TokenSequence], distill_weight: float
     ) -> "BatchCounts":
-        """The scale of an update that learns from these."""
+        """Counts the tokens and sequences of an update."""
         tokens, distill_tokens = (sum(len(piece.token_ids) for piece in pieces) for pieces in (samples, lessons))
         return cls(tokens=tokens, sequences=len(samples), distill_tokens=distill_tokens, distill_weight=distill_weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowLoss:
-    """One row's share of an update."""
+    """Loss and metric sums of one row."""
 
     loss: Tensor
     """Scalar with a gradient."""
@@ -45,7 +45,8 @@ class RowLoss:
     """[len(SUMS)] in float64."""
     gap_max: Tensor
     logprobs_T: Tensor
-    """Constant log-probs of all learnt tokens: after the first step on a batch, the old ones of the next."""
+    """Log-probs of all learnt tokens, as constants; after the first step on a batch, the old log-probs of later steps.
+    """
 
 
 def share(
@@ -59,11 +60,11 @@ def share(
     reference_T: Tensor | None = None,
     teacher_TV: Tensor | None = None,
 ) -> RowLoss:
-    """A row's share. `logits_TV` predict its learnt tokens; samples were drawn at `temperature`.
+    """Computes a row's loss and metrics. `logits_TV` predict its learnt tokens; samples were drawn at `temperature`.
 
-    `old_T`: log-probs at the start of the update, None in its first step, where they are these. `reference_T`:
-    log-probs under the policy training began with, None where no KL is wanted. `teacher_TV`: log-probs of the lessons'
-    tokens under the policy that is shown the feedback, None where the feedback's words are taught.
+    `old_T`: log-probs at the start of the update; None in its first step, which uses the current ones. `reference_T`:
+    log-probs under the initial policy; None without a KL term. `teacher_TV`: log-probs of the lessons' tokens under the
+    policy with the feedback; None when the feedback's words are distilled.
     """
     logprobs_T, entropies_T = likelihood(logits_TV, row.targets_T, temperatures(row, temperature))
     sampled_T = ~row.lesson_T
@@ -86,7 +87,7 @@ def share(
 
 
 def _tokens(row: PackedRow, logprobs_T: Tensor, old_T: Tensor, reference_T: Tensor | None) -> Tokens:
-    """The sampled tokens of a row."""
+    """The sampled tokens of a row, without lessons."""
     sampled_T = ~row.lesson_T
     return Tokens(
         logprobs_T=logprobs_T[sampled_T],
@@ -99,12 +100,12 @@ def _tokens(row: PackedRow, logprobs_T: Tensor, old_T: Tensor, reference_T: Tens
 
 
 def temperatures(row: PackedRow, temperature: float) -> Tensor:
-    """[T] what the model's logits are divided by: samples were drawn at `temperature`, lessons count as they are."""
+    """[T] divisors of the logits: `temperature` for samples, 1 for lessons."""
     return torch.where(row.lesson_T, 1.0, temperature)
 
 
 def metrics_of(sums: dict[str, float], scale: BatchCounts, settings: LearnerSettings) -> dict[str, float]:
-    """The metrics of an update from the SUMS of all its rows."""
+    """Metrics of an update from the SUMS of all its rows."""
     tokens = max(1, scale.tokens)
     kl = {"kl": sums["kl"] / tokens} if settings.kl_weight else {}
     return kl | {

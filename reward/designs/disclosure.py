@@ -1,4 +1,4 @@
-"""Pages that hide and show: tabs, accordion."""
+"""Page families that show and hide content: tabs, accordion."""
 
 from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import CANVAS, HEADED, TITLE

@@ -1,4 +1,4 @@
-"""Draws designs: a task with its reference page, and renderings of it that are wrong in known ways."""
+"""Generates designs: tasks with reference pages, and variants of these pages with known faults."""
 
 import random
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ ALL: dict[str, DesignFamily] = {family.name: family for family in (*STILL, *MOVI
 FAMILIES: tuple[str, ...] = tuple(ALL)
 """Names of the families."""
 TASKS_PER_SEED = 1_000_000
-"""Seeds of `draw` that one seed of `tasks` has for itself."""
+"""Number of `draw` seeds reserved for each seed of `tasks`."""
 MISSPELT, MISSING = 0.3, 0.15
-"""How often a text that goes wrong is misspelt or left out; else it is another text."""
+"""Probabilities that a wrong text is misspelt or left out; otherwise it is replaced by another text."""
 
 Missing = dict[str, tuple[float, float]]
 
@@ -37,11 +37,11 @@ class Draw:
     thought: str
     """A plan in a few words: `hero, navy on white, centered, large title`."""
     traits: Mapping[str, str]
-    """The values that make the page: its words, numbers, colours by name, alignment."""
+    """The values that determine the page: words, numbers, colours by name, alignment."""
 
 
 def draw(seed: int, *, family: str | None = None, split: Split = "train") -> Draw:
-    """The design of a seed: the same for the same arguments, in every process. `family=None` draws that too.
+    """Generates the design of a seed, identical in every process. With `family=None` the seed also chooses the family.
 
     Raises ValueError for a family that does not exist.
     """
@@ -61,7 +61,7 @@ def draw(seed: int, *, family: str | None = None, split: Split = "train") -> Dra
 
 
 def tasks(num: int, seed: int, split: Split = "train") -> list[Task]:
-    """`num` tasks, the families in turn; ids are unique among all seeds and both splits."""
+    """Generates `num` tasks, cycling through the families; ids are unique over all seeds and both splits."""
     if not 0 <= num <= TASKS_PER_SEED:
         raise ValueError(f"num is {num}, wanted 0 to {TASKS_PER_SEED}: take the rest from another seed")
     first = seed * TASKS_PER_SEED
@@ -69,20 +69,20 @@ def tasks(num: int, seed: int, split: Split = "train") -> list[Task]:
 
 
 def split_of(family: str, traits: Traits) -> Split:
-    """The split a design belongs to, decided by its family and key traits alone."""
+    """The split of a design, which depends only on its family and key traits."""
     return _family(family).split(traits)
 
 
 def num_tasks(family: str | None = None) -> int:
-    """Distinct designs of a family, or of all."""
+    """Number of distinct designs of a family, or of all families."""
     return sum(kind.num_tasks for kind in ALL.values()) if family is None else _family(family).num_tasks
 
 
 def vary(draw_: Draw, rng: random.Random, num: int = 1) -> tuple[str, tuple[str, ...]]:
-    """A page of the same design with `num` traits wrong, and what a critic says of it, worst first.
+    """Generates a page of the same design with `num` wrong traits, and a critic's feedback on it, worst first.
 
-    The sentences are true and in the embedded critic's words, at most five; what moves because of another fault
-    is left unsaid.
+    The sentences are true, use the embedded critic's wording, and are at most five; elements displaced by another fault
+    are not mentioned.
     """
     kind = _family(draw_.family)
     page = draw_.task.reference_html or ""
@@ -119,12 +119,12 @@ def _spoil(kind: DesignFamily, traits: Traits, slots: list[str], rng: random.Ran
 
 
 def _shows(line: str, text: str) -> bool:
-    """Whether a line of a page is the visible element with this text."""
+    """Whether a line of the page is the visible element with this text."""
     return f">{text}<" in line and not line.startswith("<title>")
 
 
 def _misspell(text: str, rng: random.Random) -> str:
-    """The text with one letter lost, doubled or swapped with the next."""
+    """The text with one letter removed or swapped with the next."""
     letters = [i for i in range(1, len(text) - 1) if text[i].isalpha() and text[i + 1].isalpha()]
     if not letters:
         return text[:-1]

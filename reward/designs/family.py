@@ -1,4 +1,4 @@
-"""A family of designs: the slots that vary, the page they make, and the ways to ask for it."""
+"""Design families: the slots that vary, the page template, and the phrasings of the brief."""
 
 import hashlib
 import random
@@ -18,7 +18,7 @@ HELD_OUT_SHARE = 8
 
 
 def no_probes(traits: Traits) -> tuple[Probe, ...]:
-    """For pages that only need to be looked at."""
+    """No probes, for pages without interactions."""
     del traits
     return ()
 
@@ -29,44 +29,44 @@ class DesignFamily:
 
     name: str
     slots: Mapping[str, tuple[str, ...]]
-    """What varies, and the values it may take, all equally likely and all independent."""
+    """Slots and their possible values, all equally likely and independent."""
     key: tuple[str, ...]
-    """The slots whose combination decides whether a design is for training or held out."""
+    """The slots whose combination determines the split (training or held out)."""
     openings: tuple[str, ...]
-    """Ways to begin a brief."""
+    """Phrases that begin a brief."""
     clauses: tuple[tuple[str, ...], ...]
-    """One entry a thing to be said; each lists the ways to say it. Briefs shuffle them."""
+    """One entry per statement of the brief, each with alternative phrasings. Briefs shuffle the statements."""
     thought: str
     page: Callable[[Traits], str]
     probes: Callable[[Traits], tuple[Probe, ...]] = no_probes
     places: Mapping[str, tuple[float, float]]
-    """Text slots that stand on a line of their own, and may be left out by mistake: where their middle belongs,
-    in percent of the page, roughly and when the design is centered."""
+    """Text slots on a line of their own, which a faulty page may leave out: the approximate place of their middle, in
+    percent of the page, for a centred design."""
     unseen: tuple[str, ...] = ()
-    """Slots that no picture shows, or that show as something else soon after."""
+    """Slots that no picture shows, or that soon change."""
 
     @property
     def num_tasks(self) -> int:
-        """Distinct designs."""
+        """Number of distinct designs."""
         return prod(len(values) for values in self.slots.values())
 
     def pick(self, rng: random.Random) -> Traits:
-        """One value for each slot."""
+        """Draws one value for each slot."""
         return {slot: rng.choice(values) for slot, values in self.slots.items()}
 
     def split(self, traits: Traits) -> Split:
-        """Where the design belongs, by a hash of its key traits that no run, seed or machine changes."""
+        """The split of a design, from a hash of its key traits that is equal in all runs and on all machines."""
         text = "/".join((self.name, *(traits[slot] for slot in self.key)))
         held_out = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % HELD_OUT_SHARE == 0
         return "held_out" if held_out else "train"
 
     def place(self, slot: str, traits: Traits) -> tuple[float, float]:
-        """Where the middle of a text belongs, in percent of the page."""
+        """Place of a text's middle, in percent of the page."""
         x, y = self.places[slot]
         return x + {"left": -33, "center": 0, "right": 33}[traits.get("align", "center")], y
 
     def brief(self, traits: Traits, rng: random.Random) -> str:
-        """One of the many ways to ask for the design."""
+        """Writes a brief with random phrasings and order."""
         words = fill(traits)
         said = [rng.choice(ways).format(**words) for ways in self.clauses]
         rng.shuffle(said)
@@ -77,7 +77,7 @@ class DesignFamily:
 
 
 def fill(traits: Traits) -> dict[str, str]:
-    """What templates may name: the traits, and the pixels of each size as `<slot>_px`."""
+    """Template variables: the traits, and the pixels of each size as `<slot>_px`."""
     return {**traits, **{f"{slot}_px": str(SIZES[value]) for slot, value in traits.items() if value in SIZES}}
 
 
@@ -85,7 +85,7 @@ RESET = "*{margin:0;padding:0;border:0;box-sizing:border-box;font:inherit;color:
 
 
 def document(title: str, css: str, body: str, script: str = "") -> str:
-    """A complete page. `css` has one rule a line, `body` one element a line; both begin with a newline."""
+    """A complete HTML page. `css` has one rule per line, `body` one element per line; both begin with a newline."""
     code = f"\n<script>{script}\n</script>" if script else ""
     return (
         f'<!doctype html>\n<html>\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n<style>\n{RESET}{css}\n'
@@ -99,6 +99,6 @@ def color(traits: Traits, slot: str) -> str:
 
 
 def rgb(name: str) -> str:
-    """A colour as a browser reports it: `navy` → `rgb(0, 0, 128)`."""
+    """A colour in the browser's format: `navy` → `rgb(0, 0, 128)`."""
     value = COLORS[name]
     return f"rgb({int(value[1:3], 16)}, {int(value[3:5], 16)}, {int(value[5:7], 16)})"

@@ -1,4 +1,4 @@
-"""Pages that take typing: signin, todo."""
+"""Page families with text input: signin, todo."""
 
 from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import CANVAS, HEADED, TITLE
@@ -7,7 +7,7 @@ from reward.designs.words import ITEMS
 from rollout.records import Probe
 
 NEW = "Walk the dog"
-"""An entry that no list begins with."""
+"""An entry that is in no initial list."""
 
 
 def _signin(t: Traits) -> str:

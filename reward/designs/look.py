@@ -1,7 +1,7 @@
-"""What a design's page looks like, read from its source: text, colours and sizes as a browser computes them.
+"""Computes the appearance of a design from its source: texts, colours and font sizes as in a browser.
 
-This is no browser. It knows the CSS that designs are written in and nothing else: rules for one tag, class or
-id, colours as `#rrggbb`, sizes in `px`, `hidden` as an attribute, and a reset that lets everything inherit.
+Supports only the CSS of designs: rules for one tag, class or id, colours as `#rrggbb`, sizes in `px`, the `hidden`
+attribute, and a reset by which every property inherits.
 """
 
 import re
@@ -22,7 +22,7 @@ MAX_SENTENCES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What a text inherits from the elements around it."""
+    """Style properties that a text inherits from the elements around it."""
 
     color: Color = (0, 0, 0)
     background: Color = (255, 255, 255)
@@ -47,16 +47,16 @@ class Look:
 
 
 def look(html: str) -> Look:
-    """Reads a design's page."""
+    """Parses the page of a design."""
     reader = _Reader(html)
     return Look(canvas=reader.canvas, marks=tuple(reader.marks))
 
 
 def compare(found: Look, wanted: Look, missing: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
-    """What is wrong with `found`, worst first, at most five sentences.
+    """Lists the faults of `found`, worst first, at most five sentences.
 
-    `missing` are the texts that were left out of `found`, with the place of each in percent of the page; the
-    texts that remain correspond in order. Raises ValueError when they do not.
+    `missing` maps each text left out of `found` to its place in percent of the page; the remaining texts correspond in
+    order. Raises ValueError when they do not.
     """
     kept = [mark for mark in wanted.marks if mark.text not in missing]
     pairs = list(zip(found.marks, kept, strict=True))
@@ -70,7 +70,7 @@ def compare(found: Look, wanted: Look, missing: Mapping[str, tuple[float, float]
 
 
 def _style_faults(found: Ornament, wanted: Ornament, *, on_canvas: bool) -> list[str]:
-    """What is wrong with the style of one text; a text on the bare page has no ground of its own."""
+    """Style faults of one text; a text directly on the canvas has no background of its own."""
     said = []
     a, b = found.style, wanted.style
     if a.background != b.background and not on_canvas:
@@ -83,7 +83,7 @@ def _style_faults(found: Ornament, wanted: Ornament, *, on_canvas: bool) -> list
 
 
 class _Reader(HTMLParser):
-    """Walks a page with the stack of styles that are in force."""
+    """HTML parser with a stack of the current styles."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

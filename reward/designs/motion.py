@@ -1,4 +1,4 @@
-"""Pages that move by themselves: banner, loader, timer. No picture falls on an instant at which they jump."""
+"""Animated page families: banner, loader, timer. Screenshots are never taken at an instant of a jump."""
 
 from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import CANVAS, HEADED, TITLE

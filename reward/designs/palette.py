@@ -1,6 +1,6 @@
-"""The colours, sizes and alignments that designs are drawn from, by the names briefs use.
+"""Colours, sizes and alignments of designs, by the names used in briefs.
 
-Colours carry CSS's own names and values, so that a brief says "navy" and any writer knows `#000080`.
+Colours have CSS names and values, so "navy" in a brief means `#000080`.
 """
 
 LIGHTS = {
@@ -11,7 +11,7 @@ LIGHTS = {
     "wheat": "#f5deb3",
     "lightblue": "#add8e6",
 }
-"""Grounds: black and every dark colour can be read on them."""
+"""Background colours on which black and all dark colours are readable."""
 
 DARKS = {
     "navy": "#000080",
@@ -23,7 +23,7 @@ DARKS = {
     "sienna": "#a0522d",
     "black": "#000000",
 }
-"""Accents: white can be read on them."""
+"""Accent colours on which white is readable."""
 
 COLORS = {**LIGHTS, **DARKS}
 

@@ -1,4 +1,4 @@
-"""Panels that hold data: pricing, table, profile."""
+"""Page families that display data: pricing, table, profile."""
 
 from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.phrases import BUTTON, CANVAS, COLORS, HEADED, TITLE

@@ -1,4 +1,4 @@
-"""Slots that many families have, and the ways to say them."""
+"""Slots shared by several families, and their phrasings in briefs."""
 
 from reward.designs.palette import DARKS, LIGHTS
 from reward.designs.words import TITLES
@@ -6,7 +6,7 @@ from reward.designs.words import TITLES
 COLORS = {"canvas": tuple(LIGHTS), "accent": tuple(DARKS)}
 """A light page with one dark accent."""
 HEADED = {**COLORS, "title": TITLES}
-"""The same, with a heading."""
+"""`COLORS` with a heading."""
 
 CANVAS = (
     "a {canvas} page background",

@@ -1,4 +1,4 @@
-"""Short words for the steps of a probe. Probes run in order on one page: each finds what the one before left."""
+"""Shorthand for probe steps. Probes run in order on one page; each starts in the state left by the previous one."""
 
 from rollout.records import Probe, ProbeStep
 
@@ -14,25 +14,25 @@ def click(selector: str) -> ProbeStep:
 
 
 def type_text(selector: str, text: str) -> ProbeStep:
-    """Types into a field."""
+    """Types text into a field."""
     return ProbeStep(kind="type", selector=selector, value=text)
 
 
 def text(selector: str, value: str) -> ProbeStep:
-    """Expects the element's visible text to contain this."""
+    """Expects the element's visible text to contain `value`."""
     return ProbeStep(kind="expect_text", selector=selector, value=value)
 
 
 def visible(selector: str) -> ProbeStep:
-    """Expects the element to be seen."""
+    """Expects the element to be visible."""
     return ProbeStep(kind="expect_visible", selector=selector)
 
 
 def hidden(selector: str) -> ProbeStep:
-    """Expects the element not to be seen."""
+    """Expects the element to be invisible."""
     return ProbeStep(kind="expect_hidden", selector=selector)
 
 
 def style(selector: str, name: str, value: str) -> ProbeStep:
-    """Expects a computed style property."""
+    """Expects a computed style property to have this value."""
     return ProbeStep(kind="expect_style", selector=selector, name=name, value=value)

@@ -1,4 +1,4 @@
-"""Still sections of a page: hero, cards, quote, navbar."""
+"""Static page families: hero, cards, quote, navbar."""
 
 from reward.designs.family import DesignFamily, Traits, color, document
 from reward.designs.palette import ALIGNS, DARKS, SIZES

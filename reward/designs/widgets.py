@@ -1,4 +1,4 @@
-"""Pages that answer a click with a change: counter, progress, theme."""
+"""Page families that change on a click: counter, progress, theme."""
 
 from reward.designs.family import DesignFamily, Traits, color, document, rgb
 from reward.designs.phrases import CANVAS, COLORS, HEADED, TITLE
@@ -7,7 +7,7 @@ from reward.designs.words import LINES, TITLES
 from rollout.records import Probe
 
 BAR_PX = 600
-"""Width of a whole progress bar."""
+"""Full width of a progress bar."""
 
 
 def _counter(t: Traits) -> str:

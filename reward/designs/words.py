@@ -1,4 +1,4 @@
-"""The words that designs say."""
+"""Word lists from which designs are generated."""
 
 ADJECTIVES = (
     *("Amber", "Bright", "Calm", "Clear", "Cosmic", "Daily", "Early", "Fresh", "Gentle", "Golden", "Happy", "Hidden"),

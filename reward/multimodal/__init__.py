@@ -1,1 +1,1 @@
-"""The multimodal critic's side of a judgment that needs no network: what it is asked, and how its answer is read."""
+"""Multimodal critic without its network calls: prompts, pictures, requests and the parsing of answers."""

@@ -1,4 +1,4 @@
-"""Reads a multimodal critic's answer. What is not a whole, honest judgment is an AnswerFault, never a score."""
+"""Parses answers of a multimodal critic. Incomplete or invalid judgments raise AnswerFault and never give a score."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from rollout.parsing import MAX_SENTENCE_CHARS, MAX_SENTENCES
 from rollout.prompts import END_FEEDBACK
 
 THOUGHT = re.compile(r".*(?:</think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>)", re.DOTALL | re.IGNORECASE)
-"""A reasoning model's thought, whose template may have opened it."""
+"""The thinking part of a reasoning model; its opening mark may be in the chat template."""
 OPEN_THOUGHT = re.compile(r"\s*(?:<think(?:ing)?>|\[THINK\]|<\|channel\|>analysis)", re.IGNORECASE)
 TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*+[}\]])', re.DOTALL)
 REFUSALS = frozenset({"content_filter", "safety", "refusal", "prohibited_content", "recitation"})
@@ -20,29 +20,30 @@ CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
 TOOLS = frozenset({"tool_calls", "tool_use", "function_call"})
 MARK = re.compile(r"([0-9]+)(?:\.0+)?(?:\s*/\s*([0-9]+))?")
 MARKS = ("score", "mark", "value", "rating")
-"""Under which a mark may stand beside the reason for it."""
+"""Keys that may hold a mark next to its reason."""
 SPELLINGS = {"color": "colour", "fulfillment": "fulfilment"}
 NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and halves of characters, which JSON can hold, but no file and no tokenizer takes."""
+"""Control characters and surrogates: JSON may contain them, but files and tokenizers reject them."""
 SHOWN = 160
-"""Characters of a bad answer that its fault repeats."""
+"""Characters of a bad answer that the AnswerFault quotes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgment:
-    """What one answer says."""
+    """A parsed judgment."""
 
     score: float
     """In [0, 1]."""
     parts: Mapping[str, float]
-    """Each criterion, and `checklist` where the task has one, in [0, 1]."""
+    """Each criterion in [0, 1], and `checklist` if the task has one."""
     feedback: tuple[str, ...]
 
 
 def content(body: object) -> str:
-    """The text of a chat completion. Raises AnswerFault when it was cut, refused, or is not there.
+    """Text of a chat completion. Raises AnswerFault when it is truncated, refused or missing.
 
-    Servers name a regular end in many ways, or not at all: what is whole is told by what it says.
+    Finish reasons of complete answers differ by server or are missing, so only known failures are rejected; a length
+    limit is accepted if the text is a whole JSON object.
     """
     try:
         choice = body["choices"][0]  # type: ignore[index]
@@ -66,14 +67,14 @@ def content(body: object) -> str:
 
 
 def tokens(body: object) -> int | None:
-    """Tokens a chat completion cost; None when the server does not say."""
+    """Tokens of a chat completion; None if the server does not report them."""
     usage = body.get("usage") if isinstance(body, dict) else None
     total = usage.get("total_tokens") if isinstance(usage, dict) else None
     return total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None
 
 
 def read(text: str, num_items: int) -> Judgment:
-    """The judgment in an answer about a task with so many items on its checklist. Raises AnswerFault."""
+    """Parses an answer about a task with `num_items` checklist items. Raises AnswerFault."""
     answer = read_object(text, "scores")
     scores = answer["scores"]
     if not isinstance(scores, dict):
@@ -96,9 +97,9 @@ def read(text: str, num_items: int) -> Judgment:
 
 
 def read_object(text: str, key: str) -> dict[str, Any]:
-    """The one JSON object with a certain key in an answer. Raises AnswerFault where there is none, or two differ.
+    """Returns the JSON object with the key `key`. Raises AnswerFault when there is none, or several that differ.
 
-    A thought before it, a sentence or a fence around it, and a comma too many do not matter.
+    Thinking before the object, text or a fence around it, and trailing commas are ignored.
     """
     thought = THOUGHT.match(text)
     said = text[thought.end() :] if thought else text
@@ -117,7 +118,7 @@ def read_object(text: str, key: str) -> dict[str, Any]:
 
 def _objects(text: str) -> list[dict[str, Any]]:
     """The outermost JSON objects in a text, in order."""
-    # Servers that constrain the form let control characters into strings, which JSON forbids.
+    # Servers with constrained decoding allow control characters in strings, which JSON forbids.
     decoder = json.JSONDecoder(object_pairs_hook=_named, strict=False)
     found, position = [], text.find("{")
     while position >= 0:
@@ -132,7 +133,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
 
 
 def _named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An object under the rubric's own names. Raises AnswerFault when it says one thing twice, and differently."""
+    """Normalises keys to the rubric's names. Raises AnswerFault when one name has two different values."""
     named: dict[str, Any] = {}
     for written, value in pairs:
         lower = written.strip().lower()
@@ -151,7 +152,7 @@ def _is_object(text: str) -> bool:
 
 
 def _joined(said: object) -> str:
-    """The text of a message, which may be a list of parts, thoughts among them."""
+    """Text of a message, which may be a list of parts; parts that are not text, such as thinking, are dropped."""
     if not isinstance(said, list):
         return said if isinstance(said, str) else ""
     parts = [part for part in said if isinstance(part, dict) and part.get("type") in ("text", "output_text")]
@@ -165,7 +166,8 @@ def _fault(message: str, hint: str) -> AnswerFault:
 
 
 def _mark(value: object, best: int, name: str) -> float:
-    """A whole number out of `best`, also written as 4.0, "4" or "4/5", or beside its reason."""
+    """Converts a mark to [0, 1]: a whole number from 0 to `best`, also written as 4.0, "4" or "4/5", or next to its
+    reason."""
     given = value
     if isinstance(value, dict):
         numbers = [value[key] for key in MARKS if key in value]
@@ -190,7 +192,7 @@ def _feedback(sentences: object) -> tuple[str, ...]:
     sentences = [] if sentences is None else sentences
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
         raise AnswerFault(f"the feedback is {_cut(sentences)}, wanted a list of sentences")
-    # A sentence becomes one line of the policy's prompt and must not end the block it stands in.
+    # A sentence becomes one line of the policy's prompt and must not close the feedback block.
     plain = (" ".join(NO_TEXT.sub(" ", sentence.replace(END_FEEDBACK, " ")).split()) for sentence in sentences)
     return tuple(sentence[:MAX_SENTENCE_CHARS] for sentence in plain if sentence)[:MAX_SENTENCES]
 

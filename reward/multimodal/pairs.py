@@ -1,6 +1,6 @@
-"""What a multimodal critic is asked about two pages for one brief: which is better.
+"""Prompts and answers for pairwise comparison: which of two pages fits a brief better.
 
-Judges compare better than they grade.
+Judges are more accurate in comparing pages than in grading them.
 """
 
 from typing import Any, Literal
@@ -41,7 +41,7 @@ SCHEMA = {
 def messages(
     task: Task, first: tuple[Page, Render], second: tuple[Page, Render], url: PictureUrl, most: int = MAX_SHOTS
 ) -> list[dict[str, Any]]:
-    """The conversation, as chat completions want it, with at most so many pictures of each page."""
+    """Builds the chat messages for a comparison, with at most `most` pictures per page."""
     brief = {"type": "text", "text": f"The brief:\n{task.brief}"}
     parts = [brief, *material(task, *first, url, "PAGE A", most), *material(task, *second, url, "PAGE B", most)]
     parts.append({"type": "text", "text": "Which page is better?"})
@@ -49,7 +49,7 @@ def messages(
 
 
 def read(text: str) -> Better:
-    """Which page an answer prefers. Raises AnswerFault."""
+    """Returns which page an answer prefers. Raises AnswerFault."""
     answer = read_object(text, "better")["better"]
     word = answer.strip().lower().removeprefix("page ").upper() if isinstance(answer, str) else ""
     if word not in BETTER:
@@ -58,5 +58,5 @@ def read(text: str) -> Better:
 
 
 def preferred(better: Better, first: Preference, second: Preference) -> Preference:
-    """What an answer says of the page that was shown first and the one that was shown second."""
+    """Maps an answer to a preference: `first` or `second`, for the page shown first or second, or a tie."""
     return "tie" if better == "tie" else first if better == "first" else second

@@ -1,4 +1,4 @@
-"""Pictures as a judge's server takes them: in its format, and no larger than it allows."""
+"""Converts and shrinks pictures to the format and size that a critic's server accepts."""
 
 from io import BytesIO
 from typing import Literal
@@ -8,28 +8,28 @@ from PIL import Image
 Format = Literal["png", "jpeg", "webp"]
 SHRINK = 0.7
 BASE64 = 3 / 4
-"""Bytes of a picture in a byte of its data URI."""
+"""Picture bytes per byte of its data URI."""
 WORDS_MB = 1.0
-"""What the texts of a request may take."""
+"""Megabytes of a request reserved for its texts."""
 
 
 def square(color: str, side: int = 64) -> bytes:
-    """A PNG of one colour, to ask a judge about; some models take no smaller picture."""
+    """A PNG of one colour, for test requests; some models reject smaller pictures than 64 x 64."""
     data = BytesIO()
     Image.new("RGB", (side, side), color).save(data, "PNG")
     return data.getvalue()
 
 
 def limit_of(picture_mb: float, request_mb: float, num: int) -> int:
-    """Bytes that each of `num` pictures of a request may have."""
+    """Maximum bytes of each of `num` pictures of a request."""
     share = max(request_mb - WORDS_MB, request_mb / 2) / max(1, num)
     return int(min(picture_mb, share) * 1_000_000 * BASE64)
 
 
 def fit(png: bytes, form: Format, quality: int, side: int, limit: int) -> tuple[str, bytes]:
-    """The format and the bytes of a picture, at most `side` pixels long.
+    """Format and bytes of a picture that is at most `side` pixels long.
 
-    One over `limit` bytes becomes a JPEG, then a smaller one.
+    A picture over `limit` bytes is converted to JPEG, then shrunk until it fits.
     """
     with Image.open(BytesIO(png)) as opened:
         if form == "png" and max(opened.size) <= side and len(png) <= limit:

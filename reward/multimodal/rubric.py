@@ -1,4 +1,4 @@
-"""What a multimodal critic is asked about one page: the criteria, the messages, the form of the answer. Versioned."""
+"""Rubric for judging one page: criteria, chat messages and the JSON schema of the answer. Versioned."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from rollout.records import WHOLE_PAGE, Page, Render, Shot, Task
 from rollout.refusals import refused
 
 VERSION = "page-3"
-"""Counts up when the same page may be asked about in other words: part of every cache key and of every critique."""
+"""Increase it when the prompt for the same page changes: it is part of every cache key and every critique."""
 BEST = 5
-"""Full marks of a criterion; a short scale is used more steadily than a long one."""
+"""Full marks of a criterion; judges use a short scale more consistently than a long one."""
 MET = 2
-"""Full marks of an item of a checklist: 0 missing, 1 partly there, 2 there."""
+"""Full marks of a checklist item: 0 missing, 1 partly there, 2 there."""
 CRITERIA: dict[str, tuple[float, str]] = {
     "fulfilment": (0.35, "everything the brief asks for is there, as it was asked for, and nothing that was not"),
     "layout": (0.2, "things are where they belong, aligned, with room around them; nothing overlaps or is cut off"),
@@ -21,16 +21,16 @@ CRITERIA: dict[str, tuple[float, str]] = {
     "colour": (0.15, "colours are those asked for, go together, and stand out where they must"),
     "finish": (0.15, "it looks like finished work: consistent, nothing broken, empty or out of place"),
 }
-"""Name of each criterion: its weight, the weights summing to 1, and what earns full marks."""
+"""Each criterion's weight (the weights sum to 1) and what earns full marks."""
 CHECKLIST_WEIGHT = 0.5
-"""Share of the score that a task's checklist decides, where it has one."""
+"""Share of the score that the checklist determines, for tasks that have one."""
 MAX_SOURCE = 24_000
-"""Characters of a page's source that are shown; from longer ones the middle is left out."""
+"""Maximum characters of the page's source in the prompt; the middle of longer sources is omitted."""
 MAX_SHOTS = 8
-"""Pictures that are shown: the whole page's, the timed ones, those of further screens, then those that followed probes
-or changes."""
+"""Maximum pictures in the prompt, in this order: the whole page, timed pictures, further screens, then pictures after
+probes or interactions."""
 MAX_WORDS = 400
-"""Characters of one probe's outcome."""
+"""Maximum characters of one probe's outcome."""
 
 PictureUrl = Callable[[Shot], str]
 Json = dict[str, Any]
@@ -59,7 +59,7 @@ empty only if every criterion has {BEST}]}}"""
 
 
 def messages(task: Task, page: Page, render: Render, url: PictureUrl, most: int = MAX_SHOTS) -> list[Json]:
-    """The conversation, as chat completions want it. `url` gives the address of a screenshot, such as a data URI."""
+    """Builds the chat messages. `url` returns the address of a screenshot, such as a data URI."""
     parts = [_text(f"The brief:\n{task.brief}")]
     if task.checklist:
         items = "\n".join(f"{number}. {item}" for number, item in enumerate(task.checklist, start=1))
@@ -72,7 +72,7 @@ def messages(task: Task, page: Page, render: Render, url: PictureUrl, most: int 
 def material(
     task: Task, page: Page, render: Render, url: PictureUrl, name: str = "PAGE", most: int = MAX_SHOTS
 ) -> list[Json]:
-    """Everything about a page that its author decides, between marks that the page cannot know."""
+    """All page-controlled material, between marks that the page cannot predict."""
     mark = hashlib.sha256(f"{VERSION}/{task.id}/{task.brief}/{page.sha256}".encode()).hexdigest()[:16]
     parts = [_text(f"=== BEGIN {name} {mark} ===\nScreenshots:")]
     shots = _shots(render)
@@ -87,7 +87,7 @@ def material(
 
 
 def shown(render: Render, most: int = MAX_SHOTS) -> list[Shot]:
-    """The pictures a judge is shown, at most so many: equal ones once, the whole page's and timed ones first."""
+    """The pictures that a judge receives, at most `most`: duplicates once, the whole page and timed pictures first."""
     return [shot for _, shot in _shots(render)[: min(most, MAX_SHOTS)]]
 
 
@@ -105,7 +105,7 @@ def schema(task: Task) -> Json:
 
 
 def excerpt(html: str) -> str:
-    """A page's source, bounded: what is left out is said."""
+    """The page's source, shortened to `MAX_SOURCE` characters with a note about the omission."""
     if len(html) <= MAX_SOURCE:
         return html
     half = MAX_SOURCE // 2
@@ -122,7 +122,7 @@ def _object(**properties: Json) -> Json:
 
 
 def _shots(render: Render) -> list[tuple[str, Shot]]:
-    """What is said of each picture, and the picture, those first that show most."""
+    """All pictures with their captions, most informative first."""
     timed: dict[str, list[Shot]] = {}
     for shot in render.shots:
         if not shot.label:
@@ -135,7 +135,7 @@ def _shots(render: Render) -> list[tuple[str, Shot]]:
     labelled = {shot.label: shot for shot in render.shots}
     for screen in further:
         head = f"On a screen of {screen.name} pixels:"
-        if screen.whole:  # it begins with what the screen shows
+        if screen.whole:  # the whole-page picture includes the content of the screen
             said.append((f"{head} {_extent(screen)}:", screen.whole))
         elif screen.name in labelled:
             said.append((head, labelled[screen.name]))
@@ -147,14 +147,14 @@ def _shots(render: Render) -> list[tuple[str, Shot]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Screen:
-    """One screen that a page was shown on."""
+    """One screen size on which a page was rendered."""
 
     name: str
-    """Its size in words; empty for the first."""
+    """Its size as text; empty for the first screen."""
     size: tuple[int, int]
     document: tuple[int, int]
     whole: Shot | None
-    """The picture that shows the page beyond the screen."""
+    """The picture of the page beyond the screen."""
 
 
 def _screens(render: Render) -> list[_Screen]:
@@ -179,7 +179,7 @@ def _extent(screen: _Screen) -> str:
 
 
 def _beyond(render: Render) -> str:
-    """How much of the page no screenshot shows, screen by screen."""
+    """How much of the page no screenshot shows, for each screen."""
     lines = []
     for screen in _screens(render):
         (width, height), (whole_width, whole_height) = screen.size, screen.document

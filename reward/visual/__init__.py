@@ -1,1 +1,1 @@
-"""The embedded critic: a page's picture and text blocks against those of its reference, with no neural model."""
+"""The embedded critic: compares pictures, texts and boxes of a page with its reference's, without a neural model."""

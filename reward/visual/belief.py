@@ -1,4 +1,4 @@
-"""Which texts of a page are to be believed: what a document holds earns nothing that its pictures do not show."""
+"""Text visibility checks: texts of the document count only if the pictures show them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,51 +12,51 @@ from reward.visual.pictures import Array, dominant
 from rollout.records import Box, TextBlock
 
 FLAT = 16
-"""Levels by which pixels must differ for an eye to read by: less is one colour."""
+"""Colour levels by which pixels must differ to be readable; smaller differences count as one colour."""
 TINY = 6.0
-"""Pixels of height, of the font or of its box, below which nobody reads."""
+"""Minimum readable height in pixels, of the font and of the text's box."""
 NARROW = 12.0
-"""Square pixels a letter needs."""
+"""Minimum area per letter, in square pixels."""
 MOSTLY = 0.6
-"""Share of a text's area above which its own colour is the ground, and nothing is written on it."""
+"""Share of a text's area in the text's own colour from which that colour is the background and the text invisible."""
 PICTURES = frozenset({"img", "canvas", "svg", "video", "iframe"})
-"""Elements whose pixels are not the document's text, whatever text lies with them."""
+"""Elements whose pixels are not the document's text, even if text lies on them."""
 DRAWN = frozenset({"text", "tspan", "textpath"})
-"""Elements of a picture that are text themselves."""
+"""Elements inside pictures that are text themselves."""
 SAME = 0.5
-"""IoU from which two pictures are the same one."""
+"""IoU from which two pictures count as the same."""
 TALL, WIDE = 16, 8
-"""Size of a mark: rows, and columns a letter."""
+"""Size of an ink profile: rows, and columns per letter."""
 WIDEST = 256
 GAUSSIAN = np.exp(-(np.arange(-4, 5) ** 2) / 2) / np.exp(-(np.arange(-4, 5) ** 2) / 2).sum()
-"""A Gaussian of one pixel."""
+"""Gaussian kernel with a standard deviation of one pixel."""
 ALIKE = 0.1
-"""Correlation of two marks below which one does not show what the other does; unrelated patterns stay within ±0.1."""
+"""Minimum correlation of the ink profiles of the same text; unrelated patterns stay within ±0.1."""
 LETTERS = 1
-"""Letters a text needs for its mark to tell."""
+"""Minimum alphanumeric characters of a text with an ink profile."""
 SAME_LINES = 1.3
-"""Ratio of heights, in lines, up to which two marks can be compared."""
+"""Maximum ratio of heights, in lines, at which two ink profiles can be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InkProfile:
-    """What the picture shows where a text is said to be: how far each pixel is from the ground of its row."""
+    """Ink profile of a text's area on a picture: the difference of each pixel from the background of its row."""
 
     relief: Array
-    """float32 [16, 8 a letter, at most 256], smoothed (Gaussian, 1 pixel), each row without its mean."""
+    """float32 [16, 8 per letter, at most 256], smoothed (Gaussian, 1 pixel), each row minus its mean."""
     lines: float
     """Height in font sizes."""
     strokes: int
-    """Levels by which any pixel differs from the mean of its row: stripes have none."""
+    """Largest difference in levels of a pixel from the mean of its row; 0 for horizontal stripes."""
 
 
 def readable(blocks: Sequence[TextBlock], pixels: Array) -> list[TextBlock]:
-    """The blocks that a reader of the picture can read; below its edge, those that are set to be readable."""
+    """The texts that are readable on the picture; texts beyond its edge are checked by their styles."""
     return [block for block in blocks if is_readable(block, pixels)]
 
 
 def is_readable(block: TextBlock, pixels: Array) -> bool:
-    """Whether a text is large enough, stands out from its ground, and has left its colour on the picture."""
+    """Whether a text is large enough, has contrast, and its colour occurs in its area of the picture."""
     letters = max(1, len(block.text))
     if min(block.height, block.font_px) < TINY or block.width * block.height < NARROW * letters:
         return False
@@ -75,23 +75,23 @@ def is_readable(block: TextBlock, pixels: Array) -> bool:
 
 
 def is_steady(block: TextBlock, pixels: Array, last: Array) -> bool:
-    """Whether a picture shows a text that can be read on the last one."""
+    """Whether a text that is readable on the picture `last` is also readable on `pixels`."""
     return np.array_equal(_crop(block, pixels), _crop(block, last)) or is_readable(block, pixels)
 
 
 def is_beyond(block: TextBlock, pixels: Array) -> bool:
-    """Whether most of a text lies outside the picture, where nobody looked."""
+    """Whether most of a text lies outside the picture."""
     crop = _crop(block, pixels)
     return bool(2 * crop.shape[0] * crop.shape[1] < block.width * block.height)
 
 
 def mark(block: TextBlock, pixels: Array) -> InkProfile | None:
-    """The mark a text leaves on the picture; None where it reaches beyond the edge, or is too short to tell."""
+    """Ink profile of a text; None if it extends beyond the picture's edge, or is too short."""
     crop = _crop(block, pixels)
     sides = rect(block)
     if sum(map(str.isalnum, block.text)) < LETTERS or not crop.size or _outside(sides, pixels):
         return None
-    # A row's ground is its median: the ground may change from row to row, where a text hangs over an edge.
+    # The background of a row is its median: it may differ between rows, for a text across an edge.
     middle = crop.shape[1] // 2
     apart = _farthest(crop, np.partition(crop, middle, axis=1)[:, middle : middle + 1])
     size = min(WIDEST, WIDE * len(block.text)), TALL
@@ -102,10 +102,10 @@ def mark(block: TextBlock, pixels: Array) -> InkProfile | None:
 
 
 def shows(found: InkProfile | None, wanted: InkProfile | None) -> bool:
-    """Whether a mark may be the writing that the same text left on its reference; True where nobody can tell.
+    """Whether an ink profile matches that of the same text on the reference; True if they cannot be compared.
 
-    Marks are correlated, smoothed and without stripes (each row's mean). A text keeps most of its correlation in
-    another size, colour or weight; something that merely covers its place has none.
+    Profiles are smoothed, stripped of row means and correlated. A text in another size, colour or weight keeps most of
+    its correlation; an object that covers its area has none.
     """
     if found is None or wanted is None or wanted.strokes < FLAT:
         return True
@@ -120,10 +120,10 @@ def shows(found: InkProfile | None, wanted: InkProfile | None) -> bool:
 
 
 def buried(found: Sequence[TextBlock], boxes: Sequence[Box], wanted: Sequence[Box], *, rasters: bool) -> set[int]:
-    """Which texts lie with a picture that the reference does not have: the picture shows, not the text.
+    """Indices of the texts on pictures that the reference does not have; such texts are not counted.
 
-    `boxes` and `wanted` are all those of the page and of its reference, seen or not. `rasters`: the page's source
-    holds pictures that its reference's does not, so any area may be one, and where there is none the whole page is.
+    `boxes` and `wanted`: all boxes of the page and of its reference, visible or not. `rasters`: the source contains
+    images that the reference's does not, so any box may be a picture; without extra boxes the whole page counts as one.
     """
     own = [box for box in boxes if rasters or box.tag in PICTURES]
     extra = [rect(box) for box in own if not any(_same(box, other) for other in wanted)]
@@ -137,7 +137,7 @@ def buried(found: Sequence[TextBlock], boxes: Sequence[Box], wanted: Sequence[Bo
 
 
 def _farthest(pixels: Array, colors: Array) -> Array:
-    """uint8 [...]: by how many levels pixels, uint8 [..., 3], differ from colours in the channel that differs most."""
+    """uint8 [...]: largest difference over the channels between pixels, uint8 [..., 3], and colours."""
     pairs = zip(_channels(pixels), _channels(colors), strict=True)
     red, green, blue = (np.maximum(level, other) - np.minimum(level, other) for level, other in pairs)
     farthest: Array = np.maximum(np.maximum(red, green), blue)
@@ -145,7 +145,7 @@ def _farthest(pixels: Array, colors: Array) -> Array:
 
 
 def _channels(pixels: Array) -> tuple[Array, Array, Array]:
-    """Reds, greens and blues of [..., 3]: numpy is slow along an axis of three."""
+    """Red, green and blue channels of [..., 3]; separate because numpy is slow along an axis of length three."""
     return pixels[..., 0], pixels[..., 1], pixels[..., 2]
 
 

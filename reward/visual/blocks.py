@@ -1,4 +1,4 @@
-"""The texts of a page: which belong together, and which of another page they are."""
+"""Text matching: merges text blocks of a page and matches them with the reference's blocks."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from reward.visual.pictures import Array
 from rollout.records import TextBlock
 
 MOST_BLOCKS = 300
-"""The largest blocks of a page are compared; a page that is asked for has fewer."""
+"""Only this many of the largest blocks of a page are compared; requested pages have fewer."""
 MOST_FUZZY = 50
-"""Blocks a side that may be matched by likeness; equal texts are matched however many they are."""
+"""Maximum blocks per page that are matched by similarity; equal texts are matched without a limit."""
 CLOSEST = 2
-"""Wanted texts that each of those is compared with letter by letter."""
+"""Maximum wanted texts with which each found text is compared letter by letter."""
 MOST_CHARS = 200
 ALIKE = 0.5
-"""Likeness below which two texts in one place are not the same text gone wrong; elsewhere it takes more."""
+"""Minimum similarity at which two texts at the same place match; distant texts need more."""
 PLACE = 0.3
-"""Likeness that two texts far apart must have on top: `$3` is no `33` of another column."""
+"""Additional similarity needed by texts far apart: `$3` does not match `33` in another column."""
 EQUAL = 2.0
-"""What an equal text is worth on top: more than the two pairs by likeness that it stands in the way of."""
+"""Bonus for equal texts: more than the two matches by similarity that such a pair can block."""
 
 Pairs = list[tuple[int, int, float]]
-"""Index of a found block, of the wanted one it is, and their likeness in [0.5, 1]."""
+"""Index of the found block, index of its wanted block, and their similarity in [0.5, 1]."""
 
 
 def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
-    """Joins neighbours that read as one text, in document order: `Pay <b>now</b>` is one block to an eye."""
+    """Joins adjacent blocks that read as one text, in document order: `Pay <b>now</b>` becomes one block."""
     merged: list[TextBlock] = []
     for block in (replace(block, text=plain(block.text)) for block in blocks):
         if merged and _continues(merged[-1], block):
@@ -44,23 +44,22 @@ def merge(blocks: Sequence[TextBlock]) -> list[TextBlock]:
 
 
 def largest(blocks: Sequence[TextBlock]) -> list[int]:
-    """Which blocks are compared, largest first."""
+    """Indices of the blocks that are compared, largest first."""
     return sorted(range(len(blocks)), key=lambda i: -blocks[i].width * blocks[i].height)[:MOST_BLOCKS]
 
 
 def plain(text: str) -> str:
-    """A text as its reader sees it: composed letters (Unicode NFC), single spaces, no characters without a picture."""
+    """A text as displayed: composed letters (Unicode NFC), single spaces, no invisible format characters."""
     if not text.isascii():
         text = "".join(letter for letter in normalize("NFC", text) if category(letter) != "Cf")
     return " ".join(text.split())
 
 
 def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float, never: Array | None = None) -> Pairs:
-    """The best assignment of texts to texts: as many equal ones as there are, then by likeness, then by place.
+    """Best assignment of found to wanted texts: most equal texts first, then by similarity, then by place.
 
-    `scale` is the distance, in pixels, at which a place has lost 63 % of its worth.
-
-    `never`, bool [found, wanted], says which pairs are out of the question.
+    `scale` is the distance, in pixels, at which the place has lost 63 % of its weight. `never`, bool [found, wanted],
+    excludes pairs.
     """
     if not found or not wanted:
         return []
@@ -74,7 +73,7 @@ def match(found: Sequence[TextBlock], wanted: Sequence[TextBlock], scale: float,
 
 
 def likeness(a: str, b: str) -> float:
-    """2M/T of two texts, in [0, 1] (Ratcliff and Obershelp); 1 for equal texts alone, however long."""
+    """Text similarity 2M/T in [0, 1] (Ratcliff and Obershelp); 1 only for equal texts, of any length."""
     if a == b:
         return 1.0
     return min(0.99, _ratio(a[:MOST_CHARS], b[:MOST_CHARS]))
@@ -82,12 +81,12 @@ def likeness(a: str, b: str) -> float:
 
 @lru_cache(maxsize=8192)
 def _ratio(a: str, b: str) -> float:
-    """Pages of one task have most of their texts in common: many pairs are compared again and again."""
+    """Cached similarity: pages of one task share most of their texts, so many pairs recur."""
     return SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
 def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
-    """[found, wanted]; texts that both pages have equally often are compared with their equals alone."""
+    """[found, wanted] similarities; texts that occur equally often on both pages are matched only with equal texts."""
     have, want = Counter(block.text for block in found), Counter(block.text for block in wanted)
     numbers = {text: number for number, text in enumerate(want)}
     codes = [numbers.get(block.text, -1) for block in found], [numbers[block.text] for block in wanted]
@@ -103,9 +102,9 @@ def _likeness(found: Sequence[TextBlock], wanted: Sequence[TextBlock]) -> Array:
 
 
 def _shared(found: Sequence[str], wanted: Sequence[str]) -> Array:
-    """bool [found, wanted]: which pairs of texts are worth a closer look, at most `CLOSEST` for each found one.
+    """bool [found, wanted]: pairs of texts to compare letter by letter, at most `CLOSEST` per found text.
 
-    The letters that two texts share bound their likeness from above; the pairs of letters rank what is left.
+    The common letters of two texts bound their similarity from above; common letter pairs rank the candidates.
     """
     a, b = (np.array([_letters(text[:MOST_CHARS]) for text in texts]) for texts in (found, wanted))
     common = np.minimum(a[:, None], b[None])
@@ -119,7 +118,7 @@ def _shared(found: Sequence[str], wanted: Sequence[str]) -> Array:
 
 
 def _letters(text: str) -> Array:
-    """How often each letter (64 bins) and each pair of letters (256 bins) occurs."""
+    """Counts of each letter (64 bins) and each pair of letters (256 bins)."""
     codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     pairs = codes[:-1] * 31 + codes[1:]
     return np.concatenate([np.bincount(codes % 64, minlength=64), np.bincount(pairs % 256, minlength=256)])

@@ -1,4 +1,4 @@
-"""How far colours are apart, as an eye sees it: CIEDE2000, of single colours and of whole pictures."""
+"""Perceptual colour differences (CIEDE2000) of single colours and of whole pictures."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,9 +9,9 @@ import numpy as np
 from reward.visual.pictures import Array, Color, Picture, apart, dominant, lab
 
 FAR = 50.0
-"""CIEDE2000 at which two colours have nothing in common."""
+"""CIEDE2000 from which two colours count as entirely different."""
 PALE = 12.0
-"""Mean chroma, in CIELAB, below which a page is white, grey or black with some colour on it."""
+"""Mean chroma, in CIELAB, below which a page is white, grey or black with a little colour."""
 VISIBLE = 1.0
 """CIEDE2000 below which a pixel does not stand out from the canvas."""
 
@@ -30,10 +30,10 @@ def distance(found: Color, wanted: Color) -> float:
 
 
 def color_map(found: Picture, wanted: Picture) -> float:
-    """How alike two pictures are coloured, in [0, 1].
+    """Colour similarity of two pictures, pixel by pixel, in [0, 1].
 
-    What is drawn counts by its contrast with the canvas, so that an empty page has nothing in common with any
-    other; a canvas of another colour costs up to half of it.
+    Drawn pixels are weighted by their contrast with the canvas, so an empty page resembles no other; a different canvas
+    colour costs up to half.
     """
     if np.array_equal(found.rgb, wanted.rgb):
         return 1.0
@@ -43,7 +43,7 @@ def color_map(found: Picture, wanted: Picture) -> float:
         own = apart(found.colors, lab(np.asarray(canvas, dtype=np.uint8)))[found.index]
     scale = np.minimum(FAR, np.maximum(wanted.contrast, own))
     drawn = scale >= VISIBLE
-    # A canvas half-way between ground and ink would be near to both: what does not stand out as it should is wrong too.
+    # A canvas colour between background and ink would be near to both, so missing contrast counts as an error too.
     gap = np.abs(np.minimum(FAR, own) - np.minimum(FAR, wanted.contrast))
     wrong = np.minimum(np.maximum(difference(found, wanted), gap), scale)
     share = float(wrong[drawn].sum() / scale[drawn].sum()) if drawn.any() else 0.0
@@ -52,12 +52,11 @@ def color_map(found: Picture, wanted: Picture) -> float:
 
 
 def palette(found: Picture, wanted: Picture) -> float:
-    """How alike the tints of two pictures are in hue, chroma and area, in [0, 1], wherever on the picture they are.
+    """Similarity of the tints of two pictures in hue, chroma and area, in [0, 1], independent of positions.
 
-    1 less the distance of the two distributions of pixels over the plane of a* and b* (CIELAB), as a share of that
-    of the wanted one from grey, or of `PALE` where that is more. The distance is the sliced Wasserstein distance
-    (Rabin et al. 2011) along four axes, times π/2, so that it is the length of a shift: what a recoloured page's
-    tints were moved by. Where things stand has no part in it, and a page in greys can lose little.
+    1 minus the distance of the two pixel distributions over the a*-b* plane (CIELAB), relative to the distance of the
+    wanted one from grey, or to `PALE` if larger. It is the sliced Wasserstein distance (Rabin et al. 2011) along four
+    axes, times π/2, which equals the length of a shift of all tints. A page in greys can lose little.
     """
     moved = float(np.abs(found.tints - wanted.tints).sum(axis=1).mean()) * pi / 2
     return 1.0 - min(1.0, moved / max(PALE, wanted.chroma))

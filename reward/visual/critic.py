@@ -1,4 +1,4 @@
-"""The embedded critic: how near a page is to its task's reference, and what to change first. Pure, no model."""
+"""The embedded critic: scores a page by its similarity to the task's reference, and lists changes. Pure, no model."""
 
 import threading
 from collections import OrderedDict
@@ -10,12 +10,12 @@ from reward.visual.pictures import size_of
 from rollout.records import Critique, Page, Render, Task
 
 JUDGE = "visual-4"
-"""Counts up when the same page may get another score."""
+"""Version: increase it when the score of a page can change."""
 REMEMBERED = 128
 
 
 class VisualCritic:
-    """Judges pages by their references. Remembers what it saw of references; safe to use from several threads."""
+    """Scores pages by comparison with their references. Caches features of references; thread-safe."""
 
     def __init__(self) -> None:
         self._references: OrderedDict[tuple[object, ...], PageFeatures] = OrderedDict()
@@ -30,10 +30,10 @@ class VisualCritic:
         pictures: tuple[bytes, ...],
         reference_pictures: tuple[bytes, ...],
     ) -> Critique:
-        """Judges a valid render by that of the task's reference page.
+        """Compares a valid render with the render of the task's reference page.
 
-        `pictures` are the PNGs of the timed shots, in order. Raises ValueError for renders that are not valid, or
-        were not pictured at the same times.
+        `pictures` are the PNGs of the timed shots, in order. Raises ValueError for invalid renders, or when the numbers
+        of timed shots differ.
         """
         sizes = [size_of(png) for png in (*pictures, *reference_pictures)]
         size = max((width for width, _ in sizes), default=1), max((height for _, height in sizes), default=1)

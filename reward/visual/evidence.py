@@ -1,4 +1,4 @@
-"""What the embedded critic goes by: two pages' pictures, texts and boxes, and which of one are which of the other."""
+"""Extracts visual features of two pages, matches their texts and boxes, and computes the embedded critic's score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,34 +24,34 @@ WEIGHTS = {
     "layout": 0.08,
     "size": 0.04,
 }
-"""What the parts of a score weigh; a part that does not apply leaves its weight to the others."""
+"""Weights of the parts of a score; parts that do not apply are left out and the others scaled up."""
 TINTED = 0.25
-"""Share of a score that a wrong palette takes. It can only take: no page earns anything by its tints alone."""
+"""Largest share of a score that a wrong palette removes. A correct palette adds nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PageFeatures:
-    """One page as the critic sees it."""
+    """Visual features of one page."""
 
     render: Render
     blocks: tuple[TextBlock, ...]
     """Readable texts, largest first."""
     order: tuple[int, ...]
-    """Each one's place in the document."""
+    """Position of each block in the document."""
     marks: tuple[InkProfile | None, ...]
-    """What each of them leaves on the last picture."""
+    """Ink profile of each block on the last picture."""
     steady: tuple[float, ...]
-    """Share of the pictures in which each of them can be read at its place, more than 0."""
+    """Share of the pictures in which each block is readable at its place; greater than 0."""
     beyond: tuple[bool, ...]
-    """Which of them lie where no picture reaches."""
+    """Whether each block lies outside the pictures."""
     boxes: tuple[Area, ...]
     """Visible boxes, largest first."""
     pictures: tuple[Picture, ...]
-    """One a timed shot."""
+    """One per timed shot."""
 
     @property
     def reach(self) -> float:
-        """Pixels by which a thing must be off for its place to lose most of its worth: 1/8 of the screen's diagonal."""
+        """Distance in pixels at which the position score falls to 1/e: 1/8 of the screen's diagonal."""
         return max(1.0, hypot(*self.render.viewport) / 8)
 
     @property
@@ -63,7 +63,7 @@ class PageFeatures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A text of the page and the text of the reference that it is."""
+    """A text of the page and the reference's text that it matches."""
 
     found: TextBlock
     wanted: TextBlock
@@ -71,12 +71,12 @@ class Match:
     color_distance: float
     """CIEDE2000 of the two texts' colours."""
     steady: float = 1.0
-    """What is left of its worth, in [0, 1]: the cube of the time it is there, as a share of the reference's."""
+    """Weight in [0, 1]: the share of pictures that show the text, relative to the reference's share, cubed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
-    """How two pages differ."""
+    """Differences between two pages."""
 
     found: PageFeatures
     wanted: PageFeatures
@@ -96,10 +96,10 @@ class Evidence:
 
 
 def extract_features(render: Render, pictures: Sequence[bytes], size: tuple[int, int]) -> PageFeatures:
-    """Reads a render and the PNGs of its timed shots, padded to `size`.
+    """Extracts features from a render and the PNGs of its timed shots, padded to `size`.
 
-    Texts and boxes were measured when the last picture was taken, so it is the one that tells what is visible.
-    Raises ValueError for a render that is not valid, or not one picture a timed shot.
+    Visibility is checked on the last picture, with which texts and boxes were measured. Raises ValueError for an
+    invalid render, or when pictures and timed shots differ in number.
     """
     timed = [shot for shot in render.shots if not shot.label]
     if not render.valid or not timed or len(timed) != len(pictures):
@@ -126,9 +126,9 @@ def extract_features(render: Render, pictures: Sequence[bytes], size: tuple[int,
 
 
 def compare(found: PageFeatures, wanted: PageFeatures, *, rasters: bool = False) -> Evidence:
-    """Matches two pages. Raises ValueError when they were not pictured equally often.
+    """Matches two pages. Raises ValueError when their numbers of timed shots differ.
 
-    `rasters`: the page's source holds pictures that its reference's does not.
+    `rasters`: the page's source contains images that its reference's does not.
     """
     if len(found.pictures) != len(wanted.pictures):
         raise ValueError(f"the page has {len(found.pictures)} timed shots, its reference {len(wanted.pictures)}")
@@ -143,7 +143,7 @@ def compare(found: PageFeatures, wanted: PageFeatures, *, rasters: bool = False)
     seen = {key: (color_map(a, b), structure(a, b), palette(a, b)) for key, (a, b) in looks.items()}
     shots = [seen[id(a), id(b)] for a, b in zip(found.pictures, wanted.pictures, strict=True)]
     if rasters:
-        shots = [(0.0, 0.0, 1.0) for _ in shots]  # pixels that were brought along say nothing of the page
+        shots = [(0.0, 0.0, 1.0) for _ in shots]  # pixels of embedded images are no evidence of the page's own drawing
     return Evidence(
         found=found,
         wanted=wanted,
@@ -169,9 +169,9 @@ def compare(found: PageFeatures, wanted: PageFeatures, *, rasters: bool = False)
 
 
 def _believed(found: PageFeatures, wanted: PageFeatures) -> tuple[PageFeatures, Pairs]:
-    """The page without texts whose place shows something else than the same text of the reference, and the pairs.
+    """Removes texts whose area does not show what the reference's area of the same text shows; returns page and pairs.
 
-    A text where no picture reaches can only be one that lies there in the reference too.
+    Texts outside the pictures match only texts that lie outside them in the reference too.
     """
     while True:
         never = np.logical_xor.outer(np.array(found.beyond, dtype=bool), np.array(wanted.beyond, dtype=bool))
@@ -183,7 +183,7 @@ def _believed(found: PageFeatures, wanted: PageFeatures) -> tuple[PageFeatures, 
 
 
 def _without(scene: PageFeatures, gone: set[int]) -> PageFeatures:
-    """The scene with some of its texts left out."""
+    """The features without some of the texts."""
     kept = [i for i in range(len(scene.blocks)) if i not in gone]
     return replace(
         scene,
@@ -196,7 +196,7 @@ def _without(scene: PageFeatures, gone: set[int]) -> PageFeatures:
 
 
 def _steady(block: TextBlock, pictures: Sequence[bytes], pixels: Mapping[bytes, Array]) -> float:
-    """Share of the pictures that show a text which the last one shows."""
+    """Share of the pictures that show a text of the last picture."""
     last = pixels[pictures[-1]]
     shown = {png: png == pictures[-1] or is_steady(block, decoded, last) for png, decoded in pixels.items()}
     return _mean([float(shown[png]) for png in pictures])
@@ -205,11 +205,11 @@ def _steady(block: TextBlock, pictures: Sequence[bytes], pixels: Mapping[bytes, 
 def parts(evidence: Evidence) -> dict[str, float]:
     """The sub-scores, each in [0, 1] and exactly 1 for a page compared with itself.
 
-    Those of texts are means over matched texts times the share of text that is matched: one right word among
-    many wrong ones is worth little.
+    Text sub-scores are means over matched texts times the matched share of text area: one right word among many wrong
+    ones scores little.
     """
     matches = evidence.matches
-    # The worst moment counts: a page that is right for one picture alone is not the page.
+    # The worst picture counts, so a page must be right in all of them.
     pictures = {
         "color_map": min(evidence.colors),
         "structure": min(evidence.structures),
@@ -242,9 +242,9 @@ def parts(evidence: Evidence) -> dict[str, float]:
 
 
 def total(named: dict[str, float]) -> float:
-    """The score in [0, 1]: the weighted mean of the parts that apply, less what a wrong palette takes of it.
+    """The score in [0, 1]: the weighted mean of the parts that apply, reduced for a wrong palette.
 
-    Exactly 1 when all parts are.
+    Exactly 1 if all parts are 1.
     """
     weights = {name: WEIGHTS[name] for name in named if name in WEIGHTS}
     lost = sum(weight * (1.0 - named[name]) for name, weight in weights.items()) / sum(weights.values())

@@ -1,6 +1,6 @@
-"""What is wrong with the texts and boxes of a page: missing, extra, wrong, of another size, out of place.
+"""Faults of texts and boxes: missing, extra, wrong, of another size, out of place.
 
-One cause, one fault: what only moved or grew because of another fault is left unsaid.
+Each cause is reported once: displacements and size changes caused by another fault are omitted.
 """
 
 from collections import Counter
@@ -19,45 +19,45 @@ from rollout.records import TextBlock
 
 MOST_CHARS = 80
 MOVED = 8.0
-"""Pixels by which a thing must be off its place to be worth a sentence."""
+"""Minimum displacement, in pixels, that is reported."""
 OFF_FONT = 0.75
-"""Pixels by which a font size must be off."""
+"""Minimum difference of font sizes, in pixels, that is reported."""
 TOGETHER = 6.0
-"""Pixels within which things have moved together."""
+"""Maximum difference, in pixels, of displacements that count as one."""
 MARGIN = 48.0
-"""Pixels of white space that a missing or extra thing may take along."""
+"""White space, in pixels, that a missing or extra element may take with it."""
 READ = 0.02
-"""What a wrong text costs a reader, however small it is."""
+"""Cost of a wrong text in addition to its area."""
 TEXTS = ("blocks", "text", "position", "text_color", "font")
 CELLS = ("td", "th")
-"""Boxes as wide as the texts of a whole column."""
+"""Boxes whose width depends on the texts of a whole column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One thing to say."""
+    """One fault and its feedback sentence."""
 
     loss: float
-    """About how much of the score it costs."""
+    """Approximate loss of score."""
     said: str
     cause: tuple[object, ...]
-    """Faults of one cause are worth half as much each time they are repeated."""
+    """Cause of the fault; each repetition of the same cause halves its loss."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Flow:
-    """What pushes other things from their places: where it is, and by how much it may push them down."""
+    """Elements that displace others: their places, and how far in total they may push others down."""
 
     rows: list[Rect] = field(default_factory=list)
     down: float = 0.0
 
     def add(self, sides: Rect, down: float) -> None:
-        """Something that has another size than it should, is missing or is extra."""
+        """Adds an element that has a wrong size, is missing or is extra."""
         self.rows.append(sides)
         self.down += down
 
     def explains(self, found: Rect, wanted: Rect) -> bool:
-        """Whether a thing may have moved because of what is above it, or beside it in its row."""
+        """Whether a displacement may be caused by a recorded element above the thing, or by one in its row."""
         dx, dy = offset(found, wanted)
         if self.rows and abs(dx) < MOVED:
             return abs(dy) <= self.down
@@ -67,17 +67,17 @@ class Flow:
 
 @dataclass(slots=True, kw_only=True)
 class Group:
-    """Things that moved together."""
+    """Things that moved by the same offset."""
 
     by: tuple[float, float]
-    """Pixels to the right and down, of the first of them."""
+    """Offset in pixels to the right and down, of the first of them."""
     pairs: list[tuple[TextBlock | Area, TextBlock | Area]]
-    """Found and wanted, texts first, topmost first."""
+    """Found and wanted; texts first, each from top to bottom."""
     loss: float
 
 
 def things(evidence: Evidence, least: float, flow: Flow) -> Iterator[Difference]:
-    """All of them; `least` scales the thresholds, and `flow` learns what may have pushed other things."""
+    """Yields all faults; `least` scales the thresholds, and causes of displacement are added to `flow`."""
     yield from _texts(evidence, flow)
     yield from _fonts(evidence, flow, least)
     yield from _boxes(evidence, flow, least)
@@ -85,18 +85,18 @@ def things(evidence: Evidence, least: float, flow: Flow) -> Iterator[Difference]
 
 
 def percent(thing: Placed, evidence: Evidence) -> tuple[float, float]:
-    """Where a thing's middle is, in percent of the reference's document."""
+    """Centre of a thing, in percent of the reference's document."""
     width, height = (max(1, side) for side in evidence.wanted.render.document)
     return 100 * (thing.x + thing.width / 2) / width, 100 * (thing.y + thing.height / 2) / height
 
 
 def cut(text: str) -> str:
-    """A text short enough to be said."""
+    """Shortens a text for a sentence."""
     return text if len(text) <= MOST_CHARS else f"{text[: MOST_CHARS - 1]}…"
 
 
 def cut_apart(found: str, wanted: str) -> tuple[str, str]:
-    """Two texts that differ, short enough to be said, so that what is said differs."""
+    """Shortens two different texts for a sentence so that their difference stays visible."""
     same = len(commonprefix([found, wanted]))
     start = same - MOST_CHARS // 4
     if same < MOST_CHARS // 2 or max(len(found), len(wanted)) <= MOST_CHARS:
@@ -105,7 +105,7 @@ def cut_apart(found: str, wanted: str) -> tuple[str, str]:
 
 
 def same_things(evidence: Evidence) -> Evidence:
-    """The evidence without matched boxes that merely have the place of one another: their texts are other texts."""
+    """Removes matched boxes that only share a place and contain different texts."""
     mine = _held([found for found, _ in evidence.boxes], _middles([pair.found for pair in evidence.matches]))
     theirs = _held([wanted for _, wanted in evidence.boxes], _middles([pair.wanted for pair in evidence.matches]))
     same = np.all(mine == theirs, axis=1) | np.any(mine & theirs, axis=1)
@@ -113,12 +113,12 @@ def same_things(evidence: Evidence) -> Evidence:
 
 
 def _middles(things: Sequence[Placed]) -> Array:
-    """float [N, 2]."""
+    """float [N, 2] centres."""
     return np.array([(thing.x + thing.width / 2, thing.y + thing.height / 2) for thing in things]).reshape(-1, 2)
 
 
 def _held(boxes: Sequence[Placed], places: Array) -> Array:
-    """bool [boxes, N]: which of the places, [N, 2], lie in each box."""
+    """bool [boxes, N]: which places, [N, 2], lie in each box."""
     left, top, right, bottom = np.array([rect(box) for box in boxes]).reshape(-1, 4).T[..., None]
     x, y = places.T
     held: Array = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
@@ -159,7 +159,7 @@ def _fonts(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]
 
 
 def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]:
-    """Missing and extra boxes, and those of another size; a box that holds a faulty text goes with it."""
+    """Missing and extra boxes, and boxes of another size; boxes that contain a faulty text are omitted."""
     a, b = evidence.found, evidence.wanted
     things: list[Placed] = [*a.blocks, *a.boxes, *b.blocks, *b.boxes]
     cost = WEIGHTS["layout"] / max(1.0, sum(sqrt(area(rect(thing))) for thing in things))
@@ -186,9 +186,9 @@ def _boxes(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]
 
 
 def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]:
-    """One sentence for all that moved together, named after the topmost text among it, or else the topmost box.
+    """Yields one sentence per group of things with the same offset, named after its topmost text, or else topmost box.
 
-    What changed places with another text is said to have; what only made room for it is left unsaid.
+    Swapped texts are reported as out of order; things that only made room for them are omitted.
     """
     moved: list[tuple[TextBlock | Area, TextBlock | Area]] = [(pair.found, pair.wanted) for pair in evidence.matches]
     moved += [(a, b) for a, b in evidence.boxes if max(abs(a.width - b.width), abs(a.height - b.height)) <= MOVED]
@@ -224,7 +224,7 @@ def _moves(evidence: Evidence, flow: Flow, least: float) -> Iterator[Difference]
 
 
 def _order(group: Group, others: Sequence[Group], known: Counter[str]) -> str:
-    """Which text the first of a group must pass to be in order; empty where none is, or their names do not tell."""
+    """Sentence on the order of a group's first text and a text it must pass; empty without one, or if texts repeat."""
     found, wanted = group.pairs[0]
     passed = [pair for other in others for pair in other.pairs if _swapped(found, wanted, *pair)]
     passed.sort(key=lambda pair: distance(rect(pair[1]), rect(wanted)))
@@ -243,10 +243,10 @@ def _order(group: Group, others: Sequence[Group], known: Counter[str]) -> str:
 
 
 def _swapped(found: Placed, wanted: Placed, mine: Placed, theirs: Placed) -> bool:
-    """Whether two things are the other way round than they should be, in a column or in a row."""
+    """Whether two things are in reverse order, in a column or in a row."""
     a, b, c, d = rect(found), rect(wanted), rect(mine), rect(theirs)
     for axis in (0, 1):
-        # Things of one column, or of one row, have a part of the other axis in common.
+        # Things of one column, or of one row, overlap on the other axis.
         beside = all(min(x[3 - axis], y[3 - axis]) > max(x[1 - axis], y[1 - axis]) for x, y in ((a, c), (b, d)))
         forth = _before(b, d, axis) and _before(c, a, axis)
         back = _before(d, b, axis) and _before(a, c, axis)
@@ -256,7 +256,7 @@ def _swapped(found: Placed, wanted: Placed, mine: Placed, theirs: Placed) -> boo
 
 
 def _before(one: Rect, other: Rect, axis: int) -> bool:
-    """Whether a thing ends, left to right (0) or downwards (1), before another begins."""
+    """Whether a thing ends before another begins, from left to right (axis 0) or downwards (axis 1)."""
     return one[axis + 2] <= other[axis]
 
 

@@ -1,4 +1,4 @@
-"""What the embedded critic says: up to five sentences, the fault that costs most first."""
+"""Feedback of the embedded critic: up to five sentences, most expensive fault first."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ from rollout.records import TextBlock
 
 MOST = 5
 OFF_COLOR = 3.0
-"""CIEDE2000 by which a colour must be off to be worth a sentence."""
+"""Minimum CIEDE2000 of two colours that is reported."""
 MOST_SUBSTITUTES = 20
-"""Missing texts, the largest, for which another one is looked for."""
+"""Maximum missing texts, largest first, for which a substitute is searched."""
 PROBES = 0.2
-"""What failed interactions cost together, beside a score of 1."""
+"""Total loss of failed interactions, relative to a score of 1."""
 
 
 def sentences_for(evidence: Evidence, score: float) -> tuple[str, ...]:
-    """What to change, worst first; empty only for a page that is right."""
+    """Returns the changes to make, worst fault first; empty only for a page without faults."""
     evidence = same_things(_substituted(_undivided(_reunited(evidence))))
     said = _ranked(list(_faults(evidence, 1.0)))
     if not said and score < 1.0:
@@ -45,7 +45,7 @@ def _ranked(faults: list[Difference]) -> list[str]:
 
 
 def _faults(evidence: Evidence, least: float) -> Iterator[Difference]:
-    """Every fault past its threshold; `least` scales the thresholds."""
+    """Every fault above its threshold; `least` scales the thresholds."""
     flow = Flow()
     yield from things(evidence, least, flow)
     yield from _colors(evidence, least)
@@ -55,7 +55,7 @@ def _faults(evidence: Evidence, least: float) -> Iterator[Difference]:
 
 
 def _reunited(evidence: Evidence) -> Evidence:
-    """The evidence with equal texts and boxes matched that were not believed to be each other: they have moved."""
+    """Matches the remaining equal texts and similar boxes, so that they count as moved."""
     missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
     for wanted in evidence.missing:
         found = next((block for block in extra if block.text == wanted.text), None)
@@ -80,14 +80,14 @@ def _reunited(evidence: Evidence) -> Evidence:
 
 
 def _undivided(evidence: Evidence) -> Evidence:
-    """The evidence without what is only divided otherwise than in the reference.
+    """Ignores texts that are only divided differently than in the reference.
 
-    A text that the page has as often as its reference, in pieces or within a larger one that is the reference's too,
-    is not asked for; nor is one asked to go that the reference has so.
+    A missing text is dropped if the page contains it at least as often as the reference, in pieces or within a larger
+    text of both pages; extra texts likewise.
     """
     mine, theirs = evidence.found.texts, evidence.wanted.texts
     own, other = "".join(mine), "".join(theirs)
-    # A larger text that is the other page's too, for `Buy` is not there where `Buy it now` stands instead.
+    # Larger texts count only if the other page has them too: `Buy it now` does not contain the text `Buy`.
     own, other = "".join(text for text in mine if text in other), "".join(text for text in theirs if text in own)
 
     def there(block: TextBlock, have: str, want: str) -> bool:
@@ -106,7 +106,7 @@ def _undivided(evidence: Evidence) -> Evidence:
 
 
 def _substituted(evidence: Evidence) -> Evidence:
-    """The evidence with other texts that stand for missing ones matched to them, worth nothing as they are."""
+    """Matches missing texts with other texts at their places, with a similarity of 0."""
     missing, extra, matches = list(evidence.missing), list(evidence.extra), list(evidence.matches)
     reach = evidence.wanted.reach
     for wanted in evidence.missing[:MOST_SUBSTITUTES]:
@@ -131,12 +131,12 @@ def _pair(
 
 
 def _twins(one: Area, other: Area) -> bool:
-    """Whether two boxes may be one that has moved."""
+    """Whether two boxes may be the same box after a move."""
     return one.tag == other.tag and max(abs(one.width - other.width), abs(one.height - other.height)) <= MOVED
 
 
 def _colors(evidence: Evidence, least: float) -> Iterator[Difference]:
-    """The canvas, the texts, what is behind them, and the boxes."""
+    """Colours of the canvas, the texts, their backgrounds and the boxes."""
     said: set[tuple[Color, Color]] = set()
     canvas = evidence.found.render.background, evidence.wanted.render.background
     off = color_distance(*canvas)
@@ -165,7 +165,7 @@ def _colors(evidence: Evidence, least: float) -> Iterator[Difference]:
 def _grounds(
     matches: tuple[Match, ...], canvas: tuple[Color, Color]
 ) -> Iterator[tuple[tuple[Color, Color], float, str]]:
-    """The colours behind each text, largest first; the bare canvas is spoken of by itself."""
+    """Background colours of texts, largest text first; the bare canvas is reported separately."""
     for pair in sorted(matches, key=lambda pair: -area(rect(pair.wanted))):
         colors = pair.found.background, pair.wanted.background
         if colors[0] != colors[1] and colors != canvas:
@@ -207,7 +207,7 @@ def _probes(evidence: Evidence) -> Iterator[Difference]:
 
 
 def _area(evidence: Evidence) -> list[str]:
-    """The place in the pictures that differs most, if any differs."""
+    """A sentence for the place with the largest colour difference; empty if the pictures are equal."""
     worst = min(range(len(evidence.colors)), key=lambda i: evidence.colors[i] + evidence.structures[i])
     found, wanted = evidence.found.pictures[worst], evidence.wanted.pictures[worst]
     apart = difference(found, wanted)
@@ -220,7 +220,7 @@ def _area(evidence: Evidence) -> list[str]:
 
 
 def _instead(found: TextBlock, wanted: TextBlock, reach: float) -> float:
-    """How much one text looks as if it stood for another: by its place, or else by its element."""
+    """How likely one text replaces another, by place and font size, or else by element."""
     near = exp(-2 * distance(rect(found), rect(wanted)) / reach)
     font = min(found.font_px, wanted.font_px) / max(1.0, found.font_px, wanted.font_px)
     return near * font + 0.5 * (found.tag == wanted.tag and font == 1)

@@ -1,4 +1,4 @@
-"""Places and sizes: how far things are from where they belong, how they overlap, and which box is which."""
+"""Geometry of page elements: offsets, distances, overlaps, visible boxes and box matching."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ Rect = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 MOST_BOXES = 150
-"""The largest boxes of a page are compared."""
+"""Maximum boxes of a page that are compared, largest first."""
 SAME_BOX = 0.2
-"""Below this, two boxes are not the same box gone wrong: IoU, plus up to 0.25 each for nearness and a twin's size."""
+"""Minimum match value of two boxes: IoU, plus up to 0.25 each for nearness and for a twin's size."""
 EDGE = 4
-"""Levels by which a box must stand out from what is around it to be seen."""
+"""Minimum difference in levels between a visible box and its surroundings."""
 LINES = np.array([0.2, 0.5, 0.8])
-"""Where lines across a side are, as shares of its length."""
+"""Positions of the test lines across a side, as shares of its length."""
 SAMPLES = 24
-"""Pixels a side that tell the colour of a box."""
+"""Pixels per side that are sampled for the colour of a box."""
 
 
 class Placed(Protocol):
-    """Anything with a place on a page."""
+    """Protocol of elements with a rectangle on the page."""
 
     @property
     def x(self) -> float: ...
@@ -41,7 +41,7 @@ class Placed(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """A box that can be seen, and its colour; None beyond the picture's edge, where nobody looked."""
+    """A visible box and its colour; the colour is None beyond the picture's edge."""
 
     tag: str
     x: float
@@ -57,7 +57,7 @@ def rect(thing: Placed) -> Rect:
 
 
 def area(sides: Rect) -> float:
-    """Square pixels."""
+    """Area in square pixels."""
     return (sides[2] - sides[0]) * (sides[3] - sides[1])
 
 
@@ -70,15 +70,15 @@ def overlap(a: Rect, b: Rect) -> float:
 
 
 def offset(found: Rect, wanted: Rect) -> tuple[float, float]:
-    """How far right and down a thing is of its place, by the side or middle that moved least.
+    """Displacement to the right and down, measured at the side or middle that moved least.
 
-    A text that is longer than it should be has not moved, whichever way it is aligned.
+    So a text that is only longer than wanted has not moved, whatever its alignment.
     """
     return _least(found[0], found[2], wanted[0], wanted[2]), _least(found[1], found[3], wanted[1], wanted[3])
 
 
 def distance(found: Rect, wanted: Rect) -> float:
-    """Pixels between a thing and its place."""
+    """Length of the displacement, in pixels."""
     return hypot(*offset(found, wanted))
 
 
@@ -110,7 +110,7 @@ def _sides(things: Sequence[Placed]) -> Array:
 
 
 def visible(boxes: Sequence[Box], pixels: Array) -> list[Area]:
-    """The boxes that stand out from what is around them; those that reach beyond the picture are believed."""
+    """The boxes that stand out from their surroundings; boxes that extend beyond the picture count as visible."""
     if not boxes:
         return []
     height, width = pixels.shape[:2]
@@ -125,7 +125,7 @@ def visible(boxes: Sequence[Box], pixels: Array) -> list[Area]:
 
 
 def match_boxes(found: Sequence[Area], wanted: Sequence[Area], scale: float) -> list[tuple[int, int]]:
-    """Which found box is which wanted one."""
+    """Matches boxes; returns pairs of indices (found, wanted)."""
     if not found or not wanted:
         return []
     sizes = [np.array([area(rect(box)) for box in boxes]) for boxes in (found, wanted)]
@@ -139,9 +139,9 @@ def match_boxes(found: Sequence[Area], wanted: Sequence[Area], scale: float) -> 
 
 
 def overlaps(pairs: Sequence[tuple[Rect, Rect]], rest: Sequence[Rect], worth: Sequence[float]) -> float:
-    """Mean IoU of matched things in [0, 1], each thing weighing the root of its area.
+    """Mean IoU of matched things in [0, 1], weighted by the root of their areas.
 
-    Each pair counts what it is worth, in [0, 1]; unmatched things count 0.
+    Each pair is multiplied by its `worth`, in [0, 1]; unmatched things count 0.
     """
     weight = sum(_weight(a) + _weight(b) for a, b in pairs) + sum(map(_weight, rest))
     if not weight:
@@ -171,9 +171,9 @@ def _fill(sides: Array, pixels: Array) -> Color | None:
 
 
 def _stand_out(sides: Array, pixels: Array) -> Array:
-    """bool [N]: whether any side of a box, int [N, 4], is a visible edge on a line across it.
+    """bool [N]: whether any side of a box, int [N, 4], is a visible edge.
 
-    Three lines a side, each from 3 px outside to 2 px inside.
+    Three lines across each side are tested, from 3 px outside to 2 px inside.
     """
     height, width = pixels.shape[:2]
     left, top, right, bottom = sides.T[..., None]

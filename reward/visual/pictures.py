@@ -1,4 +1,4 @@
-"""Screenshots, made small enough to compare, and how alike two of them are built."""
+"""Decodes and reduces screenshots for comparison, and measures their structural similarity."""
 
 import io
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ Array = npt.NDArray[Any]
 Color = tuple[int, int, int]
 
 COLORS = (128, 128)
-"""Width and height of the picture that colours are compared on."""
+"""Width and height of the picture for colour comparison."""
 GREYS = (320, 240)
-"""Width and height of the picture that structure is compared on."""
+"""Width and height of the picture for structural comparison."""
 WINDOW = 7
-"""Side of the window of SSIM, in pixels of the grey picture."""
+"""Side of the SSIM window, in pixels of the grey picture."""
 FAINT_GREY = 3
-"""Grey levels within which an area is bare."""
+"""Range of grey levels within which an area is bare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picture:
-    """One screenshot, reduced. Pixels that only padding made are the picture's own canvas."""
+    """A reduced screenshot. Padding has the screenshot's dominant colour."""
 
     rgb: Array
     """uint8 [128, 128, 3]."""
     colors: Array
     """float32 [N, 3]: CIELAB of the colours that occur."""
     index: Array
-    """int [128, 128]: which of them each pixel has. Pages have few colours, so colours are computed, not pixels."""
+    """int [128, 128]: each pixel's index into `colors`. Pages have few colours, so computing per colour is faster."""
     grey: Array
     """float32 [240, 320], 0 to 255."""
     edges: Array
-    """bool [240, 320]: where the window of SSIM sees more than one grey."""
+    """bool [240, 320]: where the SSIM window contains more than one grey."""
     canvas: Color
     """The dominant colour."""
     contrast: Array
-    """float32 [128, 128]: CIEDE2000 of each pixel and the canvas."""
+    """float32 [128, 128]: CIEDE2000 between each pixel and the canvas."""
     tints: Array
-    """float [4, 256]: shares of the picture up to -128, … 127 of CIELAB along a*, b* and the two diagonals."""
+    """float [4, 256]: cumulative shares of pixels at -128, … 127 of CIELAB along a*, b* and the two diagonals."""
     chroma: float
-    """The mean distance from grey, in CIELAB."""
+    """Mean distance from grey, in CIELAB."""
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -56,13 +56,13 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 
 def decode(png: bytes) -> Array:
-    """uint8 [height, width, 3]."""
+    """Decodes a PNG to uint8 [height, width, 3]."""
     with Image.open(io.BytesIO(png)) as picture:
         return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def reduce(pixels: Array, size: tuple[int, int]) -> Picture:
-    """A decoded picture made small, padded (never stretched) to `size` first."""
+    """Reduces a decoded picture for comparison, after padding it (without stretching) to `size`."""
     height, width = pixels.shape[:2]
     picture = Image.fromarray(pixels)
     if (width, height) != size:
@@ -88,18 +88,18 @@ def reduce(pixels: Array, size: tuple[int, int]) -> Picture:
 
 
 def lab(colors: Array) -> Array:
-    """float32 [..., 3]: CIELAB of uint8 [..., 3]."""
+    """Converts uint8 RGB [..., 3] to CIELAB, float32 [..., 3]."""
     return np.asarray(rgb2lab(colors), dtype=np.float32)
 
 
 def apart(found: Array, wanted: Array) -> Array:
-    """float32 [...]: CIEDE2000 of CIELAB colours [..., 3], one to one or all to one."""
+    """float32 [...]: CIEDE2000 of CIELAB colours [..., 3], pairwise or against a single colour."""
     far: Array = deltaE_ciede2000(found, np.broadcast_to(wanted, found.shape))
     return far
 
 
 def dominant(pixels: Array) -> Color:
-    """The commonest colour of uint8 [..., 3]; black when there are no pixels."""
+    """The commonest colour of uint8 [..., 3]; black without pixels."""
     packed, counts = np.unique(_packed(pixels), return_counts=True)
     return _color(packed[counts.argmax()]) if len(packed) else (0, 0, 0)
 
@@ -112,14 +112,14 @@ def _tints(colors: Array, shares: Array) -> Array:
 
 
 def _packed(pixels: Array) -> Array:
-    """uint32 [N]: the colours of uint8 [..., 3] as numbers."""
+    """uint32 [N]: colours of uint8 [..., 3], packed as 0xRRGGBB."""
     levels = pixels.astype(np.uint32)
     packed: Array = (levels[..., 0] << 16) | (levels[..., 1] << 8) | levels[..., 2]
     return packed.ravel()
 
 
 def _unpacked(packed: Array) -> Array:
-    """uint8 [..., 3]."""
+    """Unpacks 0xRRGGBB to uint8 [..., 3]."""
     return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
 
 
@@ -130,7 +130,7 @@ def _color(packed: int) -> Color:
 def structure(found: Picture, wanted: Picture) -> float:
     """Mean SSIM in [0, 1] where either picture shows an edge (Wang et al. 2004, uniform 7 x 7 window).
 
-    On bare areas SSIM is near 1, whatever the page: counting them would reward pages for being empty.
+    Bare areas are excluded: SSIM is near 1 there for any page, which would reward empty pages.
     """
     if np.array_equal(found.grey, wanted.grey):
         return 1.0

@@ -1,4 +1,4 @@
-"""A page on several screens: each is judged like a page of its own, and the mean is its score."""
+"""Judges a page on several screen sizes: each size is scored like a separate page, and the mean is the score."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from rollout.records import Critique, Render
 
 
 def screens(render: Render) -> Iterator[Render]:
-    """The render itself, on its first screen, then one of each further view."""
+    """Yields the render of the first screen, then one render per further view."""
     yield replace(render, views=())
     for view in render.views:
         size = view.viewport.width, view.viewport.height
@@ -30,7 +30,7 @@ def screens(render: Render) -> Iterator[Render]:
 
 
 def same_screens(render: Render, reference: Render) -> list[tuple[Render, Render]]:
-    """A page and its reference, screen by screen. Raises ValueError when they were not shown on the same ones."""
+    """Pairs the renders of a page and its reference by screen. Raises ValueError when their views differ."""
     found, wanted = ([str(view.viewport) for view in shown.views] for shown in (render, reference))
     if found != wanted:
         raise ValueError(f"page {render.page_sha256[:12]} has views {found}, its reference {wanted}; show both alike")
@@ -38,7 +38,8 @@ def same_screens(render: Render, reference: Render) -> list[tuple[Render, Render
 
 
 def together(critiques: Sequence[tuple[tuple[int, int], Critique]]) -> Critique:
-    """One critique from those of the screens, sizes with them. Sentences in turn, the worst screen's first."""
+    """Combines critiques of screens, given with their sizes. Sentences alternate between screens, the worst screen
+    first."""
     (_, first), *further = critiques
     if not further:
         return first

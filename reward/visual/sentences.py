@@ -1,4 +1,4 @@
-"""The words of the embedded critic: one function a fault, each a sentence that a writer can act on.
+"""Feedback sentences of the embedded critic: one function per kind of fault.
 
 Colours are `#rrggbb`, lengths CSS pixels, places percent of the page's width and height.
 """
@@ -25,27 +25,27 @@ def extra_text(text: str) -> str:
 
 
 def wrong_text(found: str, wanted: str) -> str:
-    """A text that is nearly right."""
+    """A text with the wrong words."""
     return f'"{found}" should read "{wanted}".'
 
 
 def wrong_color(text: str, found: Color, wanted: Color) -> str:
-    """The colour of a text."""
+    """A text in the wrong colour."""
     return f'The text "{text}" is {hexadecimal(found)}; it should be {hexadecimal(wanted)}.'
 
 
 def wrong_background(text: str, found: Color, wanted: Color) -> str:
-    """The colour behind a text."""
+    """A text on the wrong background colour."""
     return f'The background of "{text}" is {hexadecimal(found)}; it should be {hexadecimal(wanted)}.'
 
 
 def wrong_canvas(found: Color, wanted: Color) -> str:
-    """The colour of the page itself."""
+    """The wrong background colour of the page."""
     return f"The page background is {hexadecimal(found)}; it should be {hexadecimal(wanted)}."
 
 
 def moved(text: str, dx: float, dy: float) -> str:
-    """How far a text is from its place: positive is too far right, too low."""
+    """Displacement of a text in pixels: positive is too far right, too low."""
     across = f"{_length(abs(dx))} px too far {'right' if dx > 0 else 'left'}"
     down = f"{_length(abs(dy))} px too {'low' if dy > 0 else 'high'}"
     if abs(dx) >= 1 and abs(dy) >= 1:
@@ -54,12 +54,12 @@ def moved(text: str, dx: float, dy: float) -> str:
 
 
 def out_of_order(text: str, side: Side, other: str) -> str:
-    """A text that is on the wrong side of another one."""
+    """A text on the wrong side of another text."""
     return f'Move "{text}" {side} "{other}".'
 
 
 def wrong_font_size(text: str, found: float, wanted: float) -> str:
-    """The font size of a text, with as many decimals as tell the two apart, at most two."""
+    """A wrong font size, with as many decimals as needed to distinguish the sizes, at most two."""
     pairs = ((f"{found:.{digits}f}", f"{wanted:.{digits}f}") for digits in (0, 1, 2))
     size, right = next(((a, b) for a, b in pairs if a != b), (f"{found:g}", f"{wanted:g}"))
     return f'"{text}" is set in {size} px; it should be {right} px.'
@@ -76,28 +76,28 @@ def extra_box(tag: str, x: float, y: float) -> str:
 
 
 def failed_probe(name: str, detail: str) -> str:
-    """An interaction that does not do what was asked."""
+    """A failed interaction and its detail."""
     return f'The interaction "{name}" fails: {detail}.'
 
 
 def wrong_fill(tag: str, x: float, y: float, found: Color, wanted: Color) -> str:
-    """The colour of an element without text of its own, or of an area; `x`, `y` in percent."""
+    """The wrong colour of an element without text of its own, or of an area; `x`, `y` in percent."""
     return f"The {tag} at {x:.0f}%, {y:.0f}% is {hexadecimal(found)}; it should be {hexadecimal(wanted)}."
 
 
 def wrong_box_size(tag: str, x: float, y: float, found: tuple[float, float], wanted: tuple[float, float]) -> str:
-    """The width and height of an element without text of its own; `x`, `y` in percent."""
+    """The wrong size of an element without text of its own; `x`, `y` in percent."""
     sizes = (f"{width:.0f} x {height:.0f} px" for width, height in (found, wanted))
     return f"The {tag} at {x:.0f}%, {y:.0f}% is {next(sizes)}; it should be {next(sizes)}."
 
 
 def wrong_motion(at_ms: int) -> str:
-    """A page that looks right at first, and wrong later."""
+    """A page that is right at first and wrong at `at_ms`."""
     return f"The page does not move as it should: it looks wrong after {at_ms / 1000:g} s."
 
 
 def wrong_height(found: float, wanted: float) -> str:
-    """The height of the whole page."""
+    """The wrong height of the whole page."""
     return f"The page is {found:.0f} px tall; it should be {wanted:.0f} px."
 
 
