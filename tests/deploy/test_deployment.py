@@ -244,7 +244,8 @@ def test_the_browsers_image_has_what_a_browser_imports() -> None:
             known.add(name)
             wanted = importlib.metadata.requires(name) or []
             named += [re.split(r"[^\w.\-]", one)[0] for one in wanted if "extra ==" not in one and "; " not in one]
-    code = "import sys, actors.browser, cluster.crew; print(*{name.partition('.')[0] for name in sys.modules})"
+    imports = "import sys, actors.browser.renderer, cluster.distributed.launch"
+    code = f"{imports}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     owners = importlib.metadata.packages_distributions()
     loaded = {normal(one) for name in shown.stdout.split() for one in owners.get(name, [])}

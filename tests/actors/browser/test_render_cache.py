@@ -180,5 +180,5 @@ def test_a_kept_render_is_judged_anew_when_the_judging_code_changes(tmp_path: Pa
 
     assert [show(), show()] == ["ok False", "ok True"], "the second comes from the cache"
     with (tmp_path / "reward" / file).open("a", encoding="utf-8") as source:
-        source.write("\n\ndef suspicions(*_):\n    return ('judged_anew',)\n")
+        source.write("\n\ndef hacking_flags(*_):\n    return ('judged_anew',)\n")
     assert show() == ("ok False judged_anew" if file == "hacks.py" else "ok False")

@@ -44,7 +44,9 @@ async def test_an_episode_on_sleeping_pools_is_a_real_one(tmp_path: Path) -> Non
 def test_the_loop_runs_on_it_and_no_pool_works_longer_than_it_has_time(
     staleness: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulated, "STEPS", 2)
+    steps = 2
+    monkeypatch.setattr(simulated, "STEPS", steps)
     monkeypatch.setattr(simulated, "SPEED", 400.0)
     values = {**simulated.BASE, **TINY, "max_staleness": staleness}
-    assert 0 < simulated.share_of_bound(values, Times(), "test") <= 1
+    # The groups of the measured steps may have been played up to `staleness` steps before them.
+    assert 0 < simulated.share_of_bound(values, Times(), "test") <= (steps + staleness) / steps
