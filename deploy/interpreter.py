@@ -1,4 +1,4 @@
-"""The Python that .venv is made of: the one that is asked for, the one .venv has, else one that this machine has."""
+"""Selects the Python for .venv: the requested one, else the one of .venv, else one of this machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from machine import SUPPORTED, SetupError, output, run
 
 PREFERRED = "3.12"
-"""What uv fetches where there is no supported Python."""
+"""The version that uv fetches if the machine has no supported Python."""
 ASK = "import sys; print('%d.%d' % sys.version_info[:2]); print(getattr(sys, '_base_executable', sys.executable))"
 
 
 def find(wanted: str = "", kept: str = "") -> str:
-    """A supported interpreter that is not of a virtual environment. Raises SetupError where there is none.
+    """A supported interpreter outside virtual environments. Raises SetupError if there is none.
 
-    `wanted` is a path or a version, `kept` the interpreter that is taken unless another is wanted.
+    `wanted` is a path or a version; `kept` is the interpreter to use unless `wanted` names another.
     """
     versions = (wanted,) if wanted in SUPPORTED else SUPPORTED
     if wanted and wanted not in SUPPORTED:
@@ -34,7 +34,7 @@ def find(wanted: str = "", kept: str = "") -> str:
 
 
 def available(versions: tuple[str, ...] = SUPPORTED) -> dict[str, str]:
-    """Version to interpreter, of those that this machine has."""
+    """Supported versions of this machine: version to interpreter."""
     found: dict[str, str] = {}
     for candidate in candidates(versions):
         version, base = ask(candidate)
@@ -48,7 +48,7 @@ def candidates(versions: tuple[str, ...]) -> Iterator[str]:
     yield sys.executable
     names = [f"python{version}" for version in versions] + ["python3", "python"]
     yield from filter(None, map(shutil.which, names))
-    # A shim of pyenv that is on the PATH starts only versions that were chosen.
+    # A pyenv shim on the PATH starts only activated versions.
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     yield from (str(path) for version in versions for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python")))
     if uv := shutil.which("uv"):
@@ -57,7 +57,7 @@ def candidates(versions: tuple[str, ...]) -> Iterator[str]:
 
 
 def fetched(versions: tuple[str, ...]) -> str:
-    """An interpreter that uv fetches. Raises SetupError when there is no uv, or it cannot."""
+    """Fetches an interpreter with uv. Raises SetupError if uv is missing or fails."""
     asked = versions[0] if len(versions) == 1 else PREFERRED
     missing = f"Python {named(versions)} is wanted, got {'.'.join(map(str, sys.version_info[:3]))}"
     mend = f"install it: apt-get install python{asked}-venv, pyenv install {asked}, or uv python install {asked}"
@@ -73,16 +73,16 @@ def fetched(versions: tuple[str, ...]) -> str:
 
 
 def version_of(python: str) -> str:
-    """The version of an interpreter. Example: `"3.12"`; empty when it does not start."""
+    """The version of an interpreter. Example: `"3.12"`; empty if it does not start."""
     return ask(python)[0]
 
 
 def ask(python: str) -> tuple[str, str]:
-    """Version and path of an interpreter, outside of the virtual environment it may belong to; empty if none."""
+    """Version and path of an interpreter, outside its virtual environment if it has one; empty if it does not start."""
     lines = output(python, "-c", ASK).splitlines()
     return (lines[0], lines[1]) if len(lines) == 2 else ("", "")
 
 
 def named(versions: tuple[str, ...] = SUPPORTED) -> str:
-    """Versions in words. Example: `"3.11, 3.12 or 3.13"`."""
+    """Versions as text. Example: `"3.11, 3.12 or 3.13"`."""
     return " or ".join(filter(None, [", ".join(versions[:-1]), versions[-1]]))

@@ -1,4 +1,4 @@
-"""What the machine has to bring for `make setup`: Chromium, a sandbox, fonts, networks; and running its commands."""
+"""System dependencies of `make setup` (Chromium, sandbox, fonts, network tools), and helpers that run commands."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ WHOLE = (
 )
 DOWNLOADS = Path.home() / ".cache" / "ms-playwright"
 PROGRAMS = {"bwrap": "bubblewrap", "ip": "iproute2"}
-"""What shuts pages in, and what a test makes hosts with."""
+"""Program to package: the sandbox of pages, and the tool with which a test creates hosts."""
 SUPPORTED = ("3.11", "3.12", "3.13")
-"""Versions of Python, as `requires-python` of pyproject.toml says; the first is preferred."""
+"""Supported versions of Python, equal to `requires-python` of pyproject.toml; the first is preferred."""
 FONTS = {
     "Liberation": "fonts-liberation",
     "Noto Sans CJK": "fonts-noto-cjk",
@@ -32,11 +32,11 @@ FONTS = {
 
 
 class SetupError(Exception):
-    """Why the set-up cannot go on, and what to do, in one line."""
+    """The set-up cannot continue. The message gives the cause and the fix in one line."""
 
 
 def install_system() -> None:
-    """Chromium's headless shell, bubblewrap and fonts, by the system's package manager. Raises SetupError."""
+    """Installs Chromium's headless shell, bubblewrap and fonts with the package manager. Raises SetupError."""
     missing = missing_company()
     if missing:
         apt_install(missing)
@@ -60,7 +60,7 @@ def install_system() -> None:
 
 
 def missing_company() -> list[str]:
-    """Packages that Chromium and the tests need beside it, and the system does not have."""
+    """Missing system packages that Chromium and the tests need in addition to Chromium."""
     fonts = output("fc-list") or " ".join(str(path) for path in Path("/usr/share/fonts").rglob("*"))
     squeezed = fonts.replace(" ", "").lower()
     missing = [package for name, package in FONTS.items() if name.replace(" ", "").lower() not in squeezed]
@@ -68,30 +68,30 @@ def missing_company() -> list[str]:
 
 
 def find_program(name: str) -> str:
-    """Where a program is, also one of the system's own that only root's PATH may lead to; else empty."""
+    """The path of a program, searched in the PATH and the sbin folders; empty if it is missing."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/sbin") or ""
 
 
 def find_shell() -> str:
-    """The headless shell that the browser actor will find: the system's, or Playwright's download; else empty."""
+    """The browser actor's headless shell: the system's, or Playwright's download; empty if there is none."""
     return next((path for name in SHELLS if (path := shutil.which(name))), "") or downloaded(
         "chromium_headless_shell-*/*/*headless*shell"
     )
 
 
 def find_chromium() -> str:
-    """What the browser actor will find: the headless shell, or else a whole Chromium; else empty."""
+    """The browser that the browser actor uses: the headless shell, else a full Chromium; empty if there is none."""
     whole = next((path for path in WHOLE if os.access(path, os.X_OK)), "")
     return find_shell() or whole or downloaded("chromium-*/*/chrome")
 
 
 def downloaded(pattern: str) -> str:
-    """The newest of Playwright's downloads; else empty."""
+    """The newest of Playwright's downloads; empty if there is none."""
     return str(max(DOWNLOADS.glob(pattern), default=""))
 
 
 def apt_install(packages: list[str]) -> bool:
-    """Installs packages of the system, where we may."""
+    """Installs system packages, as root or with sudo. Returns whether the installation succeeded."""
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if not shutil.which("apt-get") or (root and not shutil.which("sudo")):
         return False
@@ -101,7 +101,7 @@ def apt_install(packages: list[str]) -> bool:
 
 
 def run(*command: str, **variables: str) -> str:
-    """Runs a command with its output in the log. Empty when it went well, else the last line it printed."""
+    """Runs a command and logs its output. Returns an empty string on success, else the last line of the output."""
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environment["PATH"] = f"{VENV / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
     shown = subprocess.run(
@@ -110,7 +110,7 @@ def run(*command: str, **variables: str) -> str:
     )  # fmt: skip
     with LOG.open("a") as log:
         words = f"$ {' '.join(command)[:500]}\n{shown.stdout}[exit code {shown.returncode}]\n"
-        log.write(re.sub(r"//[^/@\s]+@", "//***@", words))  # an index may be configured with a password
+        log.write(re.sub(r"//[^/@\s]+@", "//***@", words))  # the address of an index may hold a password
     if shown.returncode == 0:
         return ""
     lines = shown.stdout.strip().splitlines() or [f"exit code {shown.returncode}"]
@@ -118,7 +118,7 @@ def run(*command: str, **variables: str) -> str:
 
 
 def output(*command: str) -> str:
-    """What a command prints, stripped; empty when it fails or cannot be started."""
+    """The output of a command, stripped; empty if the command fails or cannot be started."""
     try:
         shown = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     except OSError:

@@ -1,9 +1,8 @@
-"""Makes this checkout ready to run: `make setup`, or `python3 deploy/setup.py [--python PATH]`.
+"""Sets up this checkout: `make setup`, or `python3 deploy/setup.py [--python PATH]`.
 
-Needs only the standard library of Python 3.8 or later. Python packages come from the lock without dependency
-resolution, Chromium and its company from the system; then every engine proves that it loads. The stamp is written
-last: a second call takes no time, an interrupted one is repaired by the next, and a call that runs beside another
-waits for it.
+Needs only the standard library of Python 3.8 or later. Installs Python packages from the lock without dependency
+resolution, and Chromium, sandbox and fonts from the system; then imports every engine. Writes the stamp last, so that
+a second call takes no time and the next call completes an interrupted one. Concurrent calls wait for each other.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ OVERRIDES, EXTRAS = Path("requirements") / "cpu-overrides.txt", ("cpu", "dev", "
 STAMP, UNFINISHED = VENV / "setup-stamp", VENV / "setup-unfinished"
 UV = "uv==0.13.9"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-"""Where PyTorch publishes its builds without CUDA, asked when the configured sources have none."""
+"""The index of PyTorch builds without CUDA, used if the configured sources have none."""
 CUDA_LIBRARIES = frozenset(
     ["nvidia-cublas", "nvidia-cuda-cupti", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime", "nvidia-cudnn-cu13"]
     + ["nvidia-cufft", "nvidia-cufile", "nvidia-curand", "nvidia-cusolver", "nvidia-cusparse"]
     + ["nvidia-cusparselt-cu13", "nvidia-nccl-cu13", "nvidia-nvjitlink", "nvidia-nvshmem-cu13", "nvidia-nvtx"]
 )
-"""What PyTorch's CUDA build loads when it is imported, from gpu.lock."""
+"""Libraries that PyTorch's CUDA build loads on import, pinned in gpu.lock."""
 ENGINES = ("vllm.v1.engine.async_llm", "torch", "transformers", "ray", "deepspeed", "playwright.async_api", "mlflow")
 
 
 def main() -> int:
-    """Does what is not done yet. Returns 0, 2 when something is missing, 130 when it was interrupted."""
+    """Completes the set-up. Returns 0, 2 if a dependency is missing, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(prog="deploy/setup.py", description="Makes this checkout ready to run.")
     parser.add_argument("--python", default="", help="path or version of the Python for .venv")
     parser.add_argument("--lock", action="store_true", help="resolve requirements/cpu.lock anew instead")
@@ -84,14 +83,14 @@ def main() -> int:
 
 
 def is_ready(wanted: str) -> bool:
-    """Whether all is done, with the Python that is wanted, if one is."""
+    """Whether the set-up is complete, with the requested Python if `wanted` is not empty."""
     if not (STAMP.is_file() and STAMP.read_text() == fingerprint() and environment_works() and find_chromium()):
         return False
     return not wanted or interpreter.version_of(interpreter.find(wanted)) == interpreter.version_of(PYTHON)
 
 
 def set_up(wanted: str) -> None:
-    """All stages, in order; each does only what is missing."""
+    """Runs all stages in order; each installs only missing parts."""
     LOG.write_text("")
     python = interpreter.find(wanted, kept=PYTHON if environment_works() else "")
     with stage(f"Python {interpreter.version_of(python)} environment in .venv"):
@@ -106,7 +105,7 @@ def set_up(wanted: str) -> None:
 
 
 def fingerprint() -> str:
-    """What the stamp stands for: the lock, the set-up itself and the place, for an environment cannot be moved."""
+    """The stamp: a hash of the lock, of the set-up code and of the path (an environment cannot be moved)."""
     files = (LOCK, *sorted(Path(__file__).parent.glob("*.py")))
     return hashlib.sha256(b"\0".join([str(ROOT).encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
@@ -115,7 +114,7 @@ def fingerprint() -> str:
 
 
 def make_environment(python: str) -> None:
-    """An empty virtual environment of that Python, unless .venv is one that works. Raises SetupError."""
+    """Creates an empty virtual environment, unless .venv works and has the same version. Raises SetupError."""
     if environment_works() and interpreter.version_of(PYTHON) == interpreter.version_of(python):
         return
     shutil.rmtree(VENV, ignore_errors=True)
@@ -129,7 +128,7 @@ def make_environment(python: str) -> None:
 
 
 def environment_works() -> bool:
-    """Whether .venv is whole: made here, not cut short while packages were installed, and its Python starts."""
+    """Whether .venv works: created at this path, no interrupted installation, and its Python starts."""
     activate = VENV / "bin" / "activate"
     if UNFINISHED.exists() or not activate.is_file() or str(VENV) not in activate.read_text():
         return False
@@ -137,7 +136,7 @@ def environment_works() -> bool:
 
 
 def install_packages() -> None:
-    """Every pin of the lock that is not there yet, and this checkout on the path. Raises SetupError."""
+    """Installs the missing pins of the lock and puts this checkout on the path. Raises SetupError."""
     pins = read_lock()
     here = installed()
     missing = [
@@ -153,13 +152,13 @@ def install_packages() -> None:
             raise SetupError(f"packages cannot be installed: {problem}")
         UNFINISHED.unlink()
     site = output(PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
-    # The rooms are importable from everywhere; a copy of them that is run in place (a Ray job's) comes first.
+    # The packages can be imported from any folder; a copy in the working directory (of a Ray job) has priority.
     (Path(site) / "relook.pth").write_text(f"{ROOT}\n")
     write_command()
 
 
 def write_command() -> None:
-    """Writes `.venv/bin/relook`, which an installation with pip would write."""
+    """Writes `.venv/bin/relook`, as an installation with pip does."""
     path = VENV / "bin" / "relook"
     path.write_text(f"#!{PYTHON}\nimport sys\n\nfrom cluster.__main__ import main\n\nsys.exit(main())\n")
     path.chmod(0o755)
@@ -181,16 +180,16 @@ def install_torch(pins: list[str]) -> None:
 
 
 def same(name: str, here: str | None, wanted: str) -> bool:
-    """Whether an installed version is the pinned one; PyTorch's CUDA build stands in for its CPU build."""
+    """Whether an installed version matches the pin; PyTorch's CUDA build matches a pin of its CPU build."""
     return here == wanted or (name == "torch" and here == wanted.partition("+")[0])
 
 
 def install(pins: list[str], *source: str) -> str:
-    """Installs exactly these, with uv where it is there and works, else with pip. The problem, or empty."""
+    """Installs exactly these pins with uv, else with pip. Returns the error, or an empty string."""
     if not pins:
         return ""
     uv, where = VENV / "bin" / "uv", source or uv_sources()
-    # Compiled once here, or else by every process that starts where Python may not write what it compiled.
+    # Compiled here once; otherwise every process compiles again if Python cannot write its bytecode.
     command = [str(uv), "pip", "install", "--python", PYTHON, "--no-deps", "--compile-bytecode"]
     if uv.exists() and not run(*command, *where, *pins):
         return ""
@@ -198,10 +197,10 @@ def install(pins: list[str], *source: str) -> str:
 
 
 def uv_sources() -> list[str]:
-    """Where pip was told to look, as uv's options: uv does not read pip's configuration."""
+    """The sources of pip's configuration as options of uv: uv does not read this configuration."""
     told: dict[str, str] = {}
     lines = output(PYTHON, "-m", "pip", "config", "list").splitlines()
-    # A later one counts: what is configured for all commands, for `install`, in the environment.
+    # Later sections override earlier ones: all commands, `install`, the environment.
     for section in ("global.", "install.", ":env:."):
         for line in lines:
             name, _, value = line.partition("=")
@@ -217,7 +216,7 @@ def uv_sources() -> list[str]:
 
 
 def read_lock(lock: Path = LOCK) -> dict[str, str]:
-    """Package to version, as a lock pins them for the Python of .venv."""
+    """The pins of a lock for the Python of .venv: package to version."""
     code = (
         "import sys; from pip._vendor.packaging.requirements import Requirement\n"
         "for line in map(str.strip, open(sys.argv[1], encoding='utf-8')):\n"
@@ -239,31 +238,31 @@ def installed() -> dict[str, str]:
 
 
 def normal(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """A package's name in the normal form of indexes."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def lock_packages() -> None:
-    """Resolves the lock anew from pyproject.toml and the overrides, for every supported Python. Raises SetupError."""
+    """Resolves the lock again from pyproject.toml and the overrides, for all supported Pythons. Raises SetupError."""
     LOCK.write_text(merged([resolved(version) for version in SUPPORTED]))
 
 
 def resolved(version: str) -> str:
-    """The lock of one version of Python, which keeps to the present lock where it can. Raises SetupError."""
+    """The lock for one version of Python; prefers the pins of the present lock. Raises SetupError."""
     path = CACHE / f"cpu-{version}.lock"
     path.write_text(LOCK.read_text())
     command = [str(VENV / "bin" / "uv"), "pip", "compile", "pyproject.toml", "--override", str(OVERRIDES)]
     command += [word for extra in EXTRAS for word in ("--extra", extra)]
     command += ["--python-version", version, "--no-python-downloads", "--no-header", "-o", str(path)]
     command += ["--no-emit-index-url", "--no-emit-find-links"]
-    # A further index may have a release for some Pythons only, which hides what the main one has of it.
+    # An extra index may have a release for some Pythons only, which hides the same release of the main index.
     if run(*command, *uv_sources()) and (problem := run(*command)):
         raise SetupError(f"the lock cannot be resolved for Python {version}: {problem}")
     return re.sub(r"^(torch==[\d.]+)$", r"\1+cpu", path.read_text(), flags=re.MULTILINE)
 
 
 def merged(locks: list[str]) -> str:
-    """One lock of those of all supported Pythons: a pin that not all of them have says which do."""
+    """Merges the locks of all supported Pythons: a pin of only some Pythons names them in a marker."""
     having: dict[str, list[str]] = {}
     for version, lock in zip(SUPPORTED, locks):  # noqa: B905 - this file also runs on Python 3.8
         for pin in re.findall(r"^\S.*$", lock, re.MULTILINE):
@@ -276,11 +275,11 @@ def merged(locks: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# --- the proof that everything loads, and how it is said
+# --- import checks and progress messages
 
 
 def prove() -> None:
-    """Imports every engine in a process of its own, a few at once. Raises the first SetupError there is."""
+    """Imports every engine in a separate process, several at once. Raises the first SetupError."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(try_import, ENGINES))
 
@@ -293,7 +292,7 @@ def try_import(name: str) -> None:
 
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Says what is being done, and how long it took."""
+    """Prints the name of a stage and its duration."""
     started = time.monotonic()
     print(f"setup: {name} … ", end="", flush=True)
     try:
@@ -306,10 +305,10 @@ def stage(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """One set-up at a time in a checkout."""
+    """Holds a lock that allows one set-up at a time in a checkout."""
     with (CACHE / "setup.flock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        # Children hold it too: where this process is killed, the next waits until they no longer write to .venv.
+        # Children inherit the lock: if this process is killed, the next waits until they no longer write to .venv.
         os.set_inheritable(file.fileno(), True)
         yield
 

@@ -1,4 +1,4 @@
-"""The proof that no judgment is lost or invented: many at once, through a proxy that spoils answers, over a death."""
+"""Checks that no judgment is lost or invented: concurrent requests, a proxy that injects faults, a killed judge."""
 
 import asyncio
 import random
@@ -17,18 +17,18 @@ from rollout.records import Critique, Task
 
 FAULTS = ("status 500", "later 0.2", "unready 0.2", "drop", "half", "break", "garble", "refuse", "slow 1.0")
 SHARE = 0.3
-"""Of the requests, that is spoiled."""
+"""Share of requests with an injected fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of it."""
+    """Results of the check."""
 
     judged: list[Critique]
     proxy: JudgeProxy
 
     def show(self) -> str:
-        """In figures."""
+        """A summary with counts."""
         asked, whole = sum(self.proxy.injected.values()), sum(map(len, self.proxy.said.values()))
         told = ", ".join(f"{name} {num}" for name, num in sorted(self.proxy.injected.items()))
         zeros = sum(critique.score == 0.0 for critique in self.judged)
@@ -40,26 +40,26 @@ class Outcome:
 
 
 def critic_of(find: Any, **fields: Any) -> HttpCriticActor:
-    """A patient critic of the judge that `find` finds."""
+    """A critic with long timeouts and many retries, for the judge whose address `find` returns."""
     patient = {"deadline_s": 300.0, "timeout_s": 60.0, "retries": 12, "max_tokens": 2048}
     return HttpCriticActor(CriticSettings(kind="http", model="random-1", **{**patient, **fields}), find=find)
 
 
 async def judge(critic: HttpCriticActor, number: int) -> Critique:
-    """A judgment of a page like no other."""
+    """A judgment of a page with unique content."""
     paper = SHOP.change(0, text=f"Velvet Lantern {number}")
     return await critic.judge(Task(id=f"t{number}", brief=f"Build page {number}."), PAGE, render(paper), None)
 
 
 def server_of(served: VLLMJudge) -> psutil.Process:
-    """The server's own process, on its leash."""
+    """The process of the server, a child of its watchdog."""
     leash = psutil.Process(served.pid)
     (server,) = [child for child in leash.children() if child.name() != leash.name()]
     return server
 
 
 async def survive(served: VLLMJudge, num: int, seed: int = 1) -> Outcome:
-    """`num` judgments at once; the server is killed with -9 once a third of them are done."""
+    """Makes `num` judgments at once and kills the server with -9 once a third of them are done."""
     draw, before = random.Random(seed), served.pid
 
     def behave(number: int, body: dict[str, Any]) -> str:
@@ -78,7 +78,7 @@ async def survive(served: VLLMJudge, num: int, seed: int = 1) -> Outcome:
 
 
 def check(outcome: Outcome) -> None:
-    """Each judgment is what the server said of that page, and passed the proxy whole: none invented, no other's."""
+    """Checks that each judgment equals an answer of the server about this page, forwarded unchanged."""
     proxy = outcome.proxy
     assert proxy.away > 0, "some were asked of a server that was dead"
     assert set(proxy.injected) == {"well", *(fault.partition(" ")[0] for fault in FAULTS)}

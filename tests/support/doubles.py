@@ -1,8 +1,8 @@
-"""A small honest world: a policy of one decision that really learns, a renderer that reads, a critic that compares.
+"""Test doubles: a policy with one decision that learns, a renderer that reads the page, a critic that compares levels.
 
 The paper policy chooses one of LEVELS page qualities from a softmax; level 0 is a page that throws on load.
-The paper learner applies the policy gradient of a batch to those logits. Nothing is scripted: if the loop feeds
-it wrong advantages, it does not learn.
+The paper learner applies the policy gradient of a batch to those logits. Nothing is scripted: with wrong
+advantages from the loop, it does not learn.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ PNG = b"\x89PNG paper"
 
 
 class PaperPolicy:
-    """Writes a page whose quality is drawn from a softmax over LEVELS logits, for `most_messages` at most."""
+    """Samples a page quality from a softmax over LEVELS logits; refuses more than `most_messages` messages."""
 
     def __init__(self, logits: list[float] | None = None, most_messages: int = 100) -> None:
         self.logits = list(logits or [0.0] * LEVELS)
@@ -83,7 +83,7 @@ class PaperPolicy:
 
 
 class PaperRenderer:
-    """Reads the level out of a page. Fails on purpose the first `faults` times."""
+    """Reads the level from a page. Raises BrowserFault the first `faults` times."""
 
     def __init__(self, faults: int = 0) -> None:
         self.faults = faults
@@ -108,7 +108,7 @@ class PaperRenderer:
 
 
 class PaperCritic:
-    """Scores a page by its level, `shift` too high, and prefers the higher level; fails on purpose `faults` times."""
+    """Scores a page by level plus `shift`, prefers the higher level, raises CriticFault the first `faults` times."""
 
     def __init__(self, shift: float = 0.0, faults: int = 0) -> None:
         self.shift, self.faults = shift, faults
@@ -138,13 +138,13 @@ class PaperCritic:
 
 
 def _level(page: Page) -> int:
-    """The level that a page names, or any that depends on the page alone."""
+    """The level in the page, else one computed from the length of the page."""
     html = page.html or ""
     return int(html.split("level ")[1][0]) if "level " in html else len(html) % LEVELS
 
 
 class NoisyCritic:
-    """Scores by content hash and a seed: arbitrary, yet the same page gets the same score."""
+    """Scores by content hash and a seed: arbitrary, but equal for equal pages."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -164,7 +164,7 @@ class NoisyCritic:
 
 
 class PaperLearner:
-    """The policy gradient on the paper policy's logits."""
+    """Applies the policy gradient to the paper policy's logits."""
 
     def __init__(self, policy: PaperPolicy, lr: float = 1.0) -> None:
         self.policy, self.lr = policy, lr
@@ -206,7 +206,7 @@ def task(identity: str = "t", **fields: Any) -> Task:
 
 
 def cast(**members: Any) -> EpisodeServices:
-    """The paper cast, with any member replaced."""
+    """Episode services of the paper doubles; `members` replace some of them."""
     members = {"policy": PaperPolicy(), "renderer": PaperRenderer(), "critic": PaperCritic()} | members
     return EpisodeServices(**members, score=partial(score, settings=ScoreSettings()))
 
@@ -217,7 +217,7 @@ def worker(cast_: EpisodeServices, settings: Any, store: Any) -> EpisodeWorker:
 
 
 class PaperCurriculum:
-    """Tasks that differ by name alone."""
+    """Tasks that differ only by name."""
 
     def task(self, step: int, place: int) -> Task:
         return task(f"train/{step}/{place}")
@@ -227,7 +227,7 @@ class PaperCurriculum:
 
 
 class Notebook:
-    """A watcher that writes down what it is told."""
+    """A run observer that records steps, exams and notes."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, float]] = []
@@ -249,7 +249,7 @@ class Notebook:
 
 
 class PaperTracker:
-    """Takes everything, keeps the metrics."""
+    """A tracker that records metrics and champions and ignores the rest."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []

@@ -1,4 +1,4 @@
-"""Pages drawn with Pillow, and the renders a browser would make of them: what a critic needs, without a browser."""
+"""Pages drawn with Pillow and renders of them, so that critics can be tested without a browser."""
 
 import hashlib
 import io
@@ -61,7 +61,7 @@ class Paper:
         return replace(self, fills=_changed(self.fills, place, fields))
 
     def without(self, place: int) -> "Paper":
-        """The same page with one text gone."""
+        """The same page without one text."""
         return replace(self, texts=self.texts[:place] + self.texts[place + 1 :])
 
 
@@ -92,7 +92,7 @@ OTHER = Paper(
 
 
 def render(paper: Paper) -> Render:
-    """What a browser would report, its pictures taken at 0, 1 and 2 s."""
+    """The render a browser would return, with screenshots at 0, 1 and 2 s."""
     shots = []
     for at_ms in (0, 1000, 2000):
         png = picture(paper, at_ms / 1000)

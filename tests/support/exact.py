@@ -1,16 +1,16 @@
-"""What must be the same of two runs of the same settings and seed, however often one of them was cut short."""
+"""Compares the metrics of two runs with the same settings and seed, also after interruptions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 CLOCKED = ("seconds", "per_s", "mean_generate", "mean_render", "mean_judge", "busy", "idle_", "queue_", "cores")
-"""Parts of the names of metrics that a clock had a hand in."""
+"""Parts of the names of metrics that depend on a clock."""
 PACED = ("in_flight",)
-"""Metrics that follow from them."""
+"""Metrics that depend on those."""
 Row = Mapping[str, float]
 
 
 def timeless(history: Sequence[Row]) -> list[dict[str, float]]:
-    """A history without what the clock wrote."""
+    """A history without metrics that depend on a clock."""
     return [
         {name: v for name, v in row.items() if name not in PACED and not any(word in name for word in CLOCKED)}
         for row in history
@@ -18,9 +18,9 @@ def timeless(history: Sequence[Row]) -> list[dict[str, float]]:
 
 
 def differences(one: Sequence[Row], other: Sequence[Row]) -> Iterator[tuple[float, int, str]]:
-    """How far apart two histories are: difference, step and metric, for all that no clock wrote.
+    """Differences of two histories (difference, step, metric), without metrics that depend on a clock.
 
-    Raises AssertionError where their steps, or the metrics of a step, are not the same.
+    Raises AssertionError if their steps, or the names of the metrics of a step, differ.
     """
     mine, theirs = timeless(one), timeless(other)
     assert [row["step"] for row in mine] == [row["step"] for row in theirs]

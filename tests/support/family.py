@@ -1,4 +1,4 @@
-"""The processes that a test started, and theirs: found by descent, so that nobody else's are ever touched."""
+"""Descendant processes of a test, found by their parents, so that no other process is killed."""
 
 import contextlib
 import threading
@@ -10,13 +10,13 @@ from typing import Self
 import psutil
 
 LOOK_S = 0.2
-"""Between two looks: whoever is seen once is known for life, also when those between have died."""
+"""Interval of the scans. A process stays known after its first scan, even if its ancestors have died."""
 ENDING_S = 20.0
-"""Seconds that ended processes may take to be gone."""
+"""Time limit for processes to exit."""
 
 
 class ProcessFamily:
-    """Everybody who came to be below this process while it is open; those left at the end are killed."""
+    """Descendants that this process gains while the context is open; the remaining ones are killed at exit."""
 
     def __init__(self) -> None:
         self._before = set(psutil.Process().children(recursive=True))
@@ -37,7 +37,7 @@ class ProcessFamily:
         self.kill()
 
     def members(self, name: str = "") -> dict[psutil.Process, str]:
-        """Who lives, with `name` in the command line; the oldest first, so that parents come before children."""
+        """Live processes with `name` in the command line, oldest first, so that parents come before children."""
         self._look()
         found: dict[psutil.Process, str] = {}
         for process in sorted(self._known.copy(), key=lambda one: (one.create_time(), one.pid)):
@@ -48,7 +48,7 @@ class ProcessFamily:
         return found
 
     def kill(self, name: str = "", most: int | None = None) -> int:
-        """Kills the `most` oldest, all by default, with -9; says how many there were."""
+        """Kills the `most` oldest (default: all) with -9. Returns the number."""
         chosen = list(self.members(name))[:most]
         for process in chosen:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -56,13 +56,13 @@ class ProcessFamily:
         return len(chosen)
 
     def below(self, process: psutil.Process) -> list[psutil.Process]:
-        """A process and everybody below it: a machine, where the process is what keeps one up."""
+        """A process and its descendants: a simulated machine if the process is the root of one."""
         with contextlib.suppress(psutil.NoSuchProcess):
             return [process, *process.children(recursive=True)]
         return []
 
     def left_behind(self, names: tuple[str, ...] = ("",), but: tuple[str, ...] = ()) -> list[str]:
-        """Who still lives, once those who are ending have had time to end: of some, by name, none of `but`."""
+        """Command lines of processes alive after ENDING_S that contain one of `names` and none of `but`."""
 
         def counts(line: str) -> bool:
             return any(name in line for name in names) and not any(name in line for name in but)

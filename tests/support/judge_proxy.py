@@ -1,4 +1,4 @@
-"""A proxy between a critic and a real judge that spoils what passes, and remembers every answer it passed on whole."""
+"""A proxy between a critic and a real judge that injects faults and records every answer that it forwards unchanged."""
 
 import asyncio
 import json
@@ -12,11 +12,11 @@ from actors.judge_api.client import Address, Find
 from rollout.errors import CriticFault
 
 UNHEARD = {"status", "later", "unready", "drop"}
-"""Faults that strike before the judge is asked; all others cost it an answer."""
+"""Faults injected before the request reaches the judge; with all others the judge answers."""
 
 
 class JudgeProxy(JudgeServer):
-    """Forwards chat requests about `page N` to the judge that `find` finds. Behaves as `JudgeServer`, and also:
+    """Forwards chat requests about `page N` to the judge that `find` returns. Further faults than `JudgeServer`:
 
     `unready 0.1` (503 with Retry-After), `break` (the judgment's JSON is cut in two), `garble` (the body is no JSON).
     """
@@ -24,15 +24,15 @@ class JudgeProxy(JudgeServer):
     def __init__(self, find: Find, behaviour: Behaviour) -> None:
         super().__init__(behaviour)
         self.said: dict[int, list[str]] = defaultdict(list)
-        """What the judge said of a page and was passed on whole."""
+        """The judge's answers by page that were forwarded unchanged."""
         self.injected: Counter[str] = Counter()
         self.away = 0
-        """Requests that came while the judge was nowhere."""
+        """Requests that arrived while the judge was down."""
         self._find = find
         self._client = httpx.AsyncClient(timeout=120.0, trust_env=False)
 
     async def address(self) -> Address:
-        """Where a critic finds it."""
+        """The address of the proxy for a critic."""
         return Address(url=self.url)
 
     async def close(self) -> None:
@@ -71,7 +71,7 @@ class JudgeProxy(JudgeServer):
         return True
 
     async def _forward(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        """The judge's answer; None when there is none."""
+        """The judge's answer; None if the judge is down."""
         try:
             address = await self._find()
             url = f"{address.url}/chat/completions"

@@ -1,4 +1,4 @@
-"""A small real HTTP server that judges pages, well or badly, as a test wants: no mock of the client's library."""
+"""A small HTTP server that answers as a judge, with faults that a test selects; the HTTP client is not mocked."""
 
 import asyncio
 import json
@@ -9,11 +9,11 @@ from typing import Any
 from reward.multimodal.rubric import BEST, CRITERIA
 
 Behaviour = Callable[[int, dict[str, Any]], str]
-"""How request number so-and-so is treated, see `JudgeServer.respond`."""
+"""Request number and body to behaviour, see `JudgeServer.respond`."""
 
 
 def mark_of(number: int) -> int:
-    """The marks that page `number` deserves in every criterion."""
+    """The mark of page `number` in every criterion."""
     return number % BEST + 1
 
 
@@ -45,7 +45,7 @@ class JudgeServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Shuts the door and drops every connection, as a server that dies does."""
+        """Stops listening and drops every connection, like a server that dies."""
         assert self._server is not None
         self._server.close()
         await asyncio.sleep(0)  # a connection that was just accepted begins to be served
@@ -86,8 +86,8 @@ class JudgeServer:
             self.running -= 1
 
     async def respond(self, how: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
-        """`well`, `raw {"status": 400, "body": {…}, "headers": {…}}` (a text as `body` is sent as HTML), `slow 2.0`,
-        `status 500`, `later 0.1` (429), `drop`, `half`, `say TEXT`, `cut`, `refuse`."""
+        """Answers as `how` says: `well`, `raw {"status": 400, "body": {…}, "headers": {…}}` (a text as `body` is sent
+        as HTML), `slow 2.0`, `status 500`, `later 0.1` (429), `drop`, `half`, `say TEXT`, `cut`, `refuse`."""
         word, _, rest = how.partition(" ")
         if word == "slow":
             await asyncio.sleep(float(rest))
@@ -114,14 +114,14 @@ class JudgeServer:
 
 
 def page_number(body: dict[str, Any]) -> int:
-    """Which page a request is about."""
+    """The number of the page in a request."""
     found = re.search(r"page (\d+)", json.dumps(body["messages"][1]))
     assert found is not None
     return int(found[1])
 
 
 def verdict(number: int) -> str:
-    """An honest answer about page `number`."""
+    """A valid judgment of page `number`."""
     mark = mark_of(number)
     said = [] if mark == BEST else [f"Page {number} needs more room."]
     return json.dumps(
@@ -139,7 +139,7 @@ def completion(text: str, finish: str = "stop") -> dict[str, Any]:
 
 
 def reply(writer: asyncio.StreamWriter, status: int, value: Any, extra: str = "") -> None:
-    """Writes a JSON response, or an HTML one where `value` is a text."""
+    """Writes a JSON response, or an HTML response if `value` is a string."""
     payload = (value if isinstance(value, str) else json.dumps(value)).encode()
     kind = "text/html" if isinstance(value, str) else "application/json"
     head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{extra}Content-Length: {len(payload)}\r\n\r\n"

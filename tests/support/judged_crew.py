@@ -1,6 +1,6 @@
-"""A crew's critics and the judge they ask, on a real Ray: `python judged_crew.py MODEL FOLDER` prints what came of it.
+"""Critics and a judge as actors on a real Ray: `python judged_crew.py MODEL FOLDER` prints the judgments and notes.
 
-The judge's actor is killed with -9 while judgments are under way.
+The judge's actor is killed with -9 while judgments are in progress.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ FIRST, LATER = 4, 8
 
 
 def settings(model: str, folder: str) -> RunSettings:
-    """Two critics that share a judge, and remember nothing of other runs."""
+    """Settings of two critics that share a judge, with a cache of their own."""
     critic = CriticsSettings(kind="http", model="random-1", count=2, max_tokens=2048, retries=12, deadline_s=300.0)
     judge = JudgeSettings(model=model, max_num_seqs=16, kv_cache_gib=0.25)
     return RunSettings(critic=critic, judge=judge, cache=folder)
@@ -41,7 +41,7 @@ async def ask(critics: CriticClient, number: int) -> Critique:
 
 
 async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
-    """Some judgments, the judge's death, more judgments."""
+    """Makes judgments, kills the judge, and makes more judgments."""
     agency, notes = launch.ActorLauncher(chosen), list[str]()
     try:
         judges = await agency.hire_judges(folder)
@@ -67,7 +67,7 @@ async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
 
 
 def main(model: str, folder: str) -> None:
-    """Joins Ray, works, leaves."""
+    """Connects to Ray, runs `work` and disconnects."""
     connection = connect()
     try:
         print(json.dumps(asyncio.run(work(settings(model, folder), Path(folder)))))

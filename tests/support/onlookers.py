@@ -1,4 +1,4 @@
-"""Who looks at a run while it goes on: a Prometheus, a program that asks the dashboard's API, a person at the page."""
+"""Checks of a run's monitoring: the Prometheus exporter, the API of Ray's dashboard and the dashboard's page."""
 
 import json
 import re
@@ -12,21 +12,21 @@ from actors.browser.chromium.launch import find_executable
 from cluster.monitoring.gauges import ACTORS, GAUGES
 
 PATIENCE_S = 120
-"""Ray's exporter and dashboard gather what they show every few seconds."""
+"""Time limit of a check: Ray's exporter and dashboard refresh every few seconds."""
 PAGE = {"width": 1500, "height": 800}
 SHADES = 16
-"""A page that shows nothing has fewer colours."""
+"""An empty page has at most this number of colours."""
 
 
 def read(url: str, token: str = "") -> str:
-    """What a server says."""
+    """The body of a response."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return str(answer.read().decode())
 
 
 def wait_for(look: Callable[[], Any], wanted: Any) -> None:
-    """Looks until it is as wanted."""
+    """Polls until `look` returns `wanted`."""
     deadline = time.monotonic() + PATIENCE_S
     while (seen := look()) != wanted:
         assert time.monotonic() < deadline, f"got {seen}, wanted {wanted}"
@@ -34,7 +34,7 @@ def wait_for(look: Callable[[], Any], wanted: Any) -> None:
 
 
 def check_metrics(exporter: str, run: str) -> None:
-    """Every metric of this run is exported, with every value of its label."""
+    """Checks that every metric of this run is exported with every value of its label."""
     expected = {(reading.name, label) for reading in GAUGES for label in reading.values}
     expected |= {(ACTORS, f"{pool}/{state}") for pool in POOLS for state in ("well", "lost")}
 
@@ -54,7 +54,7 @@ NAMES = sorted(f"{pool}-{place}" for pool, num in POOLS.items() for place in ran
 
 
 def check_actors(board: str, token: str) -> None:
-    """The API tells every actor by its name, and that it lives."""
+    """Checks that the API lists every actor by name and as alive."""
 
     def actors() -> list[tuple[str, str]]:
         listed = json.loads(read(f"{board}/api/v0/actors?detail=1", token))["data"]["result"]["result"]
@@ -64,7 +64,7 @@ def check_actors(board: str, token: str) -> None:
 
 
 def check_page(board: str, token: str, picture: Path) -> None:
-    """A person is asked for the token, and then sees them too. Takes a picture of what is seen."""
+    """Checks that the page asks for the token and then lists the actors. Saves a screenshot."""
     from PIL import Image
     from playwright.sync_api import expect, sync_playwright
 

@@ -1,4 +1,4 @@
-"""What the learner must come to, spelt out: a loop in plain torch, one unpadded sample at a time, METHOD's formulas."""
+"""Reference implementation of the learner: a loop in plain torch, one unpadded sample at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Step:
 
 
 def read(model: Path) -> Any:
-    """The model as transformers has it."""
+    """The model in transformers, float32, eager attention."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
@@ -32,7 +32,7 @@ def read(model: Path) -> Any:
 def train(
     model: Path, batches: Sequence[Batch], settings: LearnerSettings, temperature: float = 1.0
 ) -> tuple[dict[str, Tensor], list[Step]]:
-    """Weights after one update a batch, and the updates."""
+    """The weights after one update for each batch, and the updates."""
     network, steps = read(model), []
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=0)
     for batch in batches:
@@ -57,7 +57,7 @@ def train(
 
 
 def policy_loss(network: Any, sample: Sample, settings: LearnerSettings, temperature: float) -> Tensor:
-    """Sum over a sample's tokens: −w Â r, where the ratio r is 1 and only its gradient tells."""
+    """Sum over a sample's tokens: −w Â r; the ratio r is 1 and contributes only its gradient."""
     logprobs = _logprobs(network, sample.prompt_ids, sample.token_ids, temperature)
     weights = (logprobs.detach() - torch.tensor(sample.logprobs)).exp().clamp(max=settings.rollout_cap)
     return -(weights * sample.advantage * (logprobs - logprobs.detach()).exp()).sum()

@@ -1,4 +1,4 @@
-"""A vLLM that knows nothing of this house: `plain_vllm.py MODEL IDS` prints the log-prob of each id after the first."""
+"""vLLM without ReLook: `plain_vllm.py MODEL IDS` prints the log-prob of each id after the first."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Both are JSON: the ids, and, as the last line, their log-probs."""
+    """Reads the ids as JSON; prints their log-probs as JSON in the last line."""
     os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     from vllm import LLM, SamplingParams
     from vllm.inputs import TokensPrompt
@@ -18,7 +18,7 @@ def main() -> None:
     told = answer.prompt_logprobs or []
     said = [entry[token].logprob for entry, token in zip(told[1:], ids[1:], strict=True) if entry]
     print(json.dumps(said), flush=True)
-    os._exit(0)  # vLLM's threads, which outlive the interpreter, now and then abort the process on its way out
+    os._exit(0)  # vLLM's threads outlive the interpreter and sometimes abort the process at exit
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Groups of trajectories, made up for tests: only rewards and rounds matter."""
+"""Synthetic groups of trajectories for tests: only rewards and rounds matter."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from rollout.records import (
 
 
 def attempt(round_: int, reward: float, *, accepted: bool = True, finish: str = "stop", feedback: str = "") -> Attempt:
-    """An attempt whose token ids tell its round and reward."""
+    """An attempt whose token ids encode its round and reward."""
     return Attempt(
         round=round_,
         index=0,
@@ -39,7 +39,7 @@ def attempt(round_: int, reward: float, *, accepted: bool = True, finish: str = 
 
 
 def played_round(number: int, rewards: Sequence[float | None], *, best: float) -> Turn:
-    """Attempts with these rewards, None for one that nobody judged; accepted is the first that improves on `best`."""
+    """A round with these rewards, None for an unjudged attempt; the first that improves on `best` is accepted."""
     judged = [-1.0 if reward is None else reward for reward in rewards]
     success = first_improvement(judged, best)
     ended = len(rewards) if success is None else success + 1
@@ -55,7 +55,7 @@ def played_round(number: int, rewards: Sequence[float | None], *, best: float) -
 
 
 def group(name: str, *siblings: Sequence[Attempt] | Sequence[Turn]) -> Group:
-    """Siblings, each a list of rounds; an attempt stands for a round of one."""
+    """A group of siblings, each a list of rounds; an attempt is a round with one attempt."""
     task = Task(id=name, brief=f"Build {name}.")
     trajectories = tuple(
         Trajectory(id=f"{name}/{i}", task=task, turns=tuple(map(_turn, rounds))) for i, rounds in enumerate(siblings)

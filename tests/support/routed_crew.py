@@ -1,6 +1,6 @@
-"""Four real episode workers and the router, on a real Ray, over actors that count the calls they have at once.
+"""Four real episode workers and the router, on a real Ray, with actors that count their concurrent calls.
 
-`python routed_crew.py stubs|chromium FOLDER` prints what they counted. The stubs sleep for as long as a page says.
+`python routed_crew.py stubs|chromium FOLDER` prints the counts. The stubs sleep for the time that a page names.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ SIZES = {"policy": {"engines": 2}, "browser": {"count": 4}, "critic": {"count": 
 
 
 class Counting:
-    """Counts its calls, and how many it has at once."""
+    """Counts its calls, and its concurrent calls."""
 
     now = most = 0
 
@@ -37,7 +37,7 @@ class Counting:
         pass
 
     async def counted(self) -> tuple[int, dict[str, int], int]:
-        """The most calls at once and the calls by name since this was last asked, and its process."""
+        """The most concurrent calls and the calls by name since the last call of this method, and the process id."""
         counted = self.most, dict(self.calls), os.getpid()
         self.most, self.calls = self.now, Counter()
         return counted
@@ -74,7 +74,7 @@ class Critic(Counting):
 
 
 class CountingChromium(ChromiumRenderer, Counting):
-    """A real browser that counts."""
+    """A real browser that counts its calls."""
 
     def __init__(self, settings: Any) -> None:
         ChromiumRenderer.__init__(self, settings, launch.put)
@@ -86,7 +86,7 @@ class CountingChromium(ChromiumRenderer, Counting):
 
 
 class RunActors:
-    """Everyone who was hired."""
+    """The launched actors by pool."""
 
     def __init__(self, agency: launch.ActorLauncher) -> None:
         self.agency = agency
@@ -102,11 +102,11 @@ class RunActors:
             await self.agency.begin(name, handles, "start" if hasattr(handles[0], "start") else "ping")
 
     async def counted(self, name: str) -> list[tuple[int, dict[str, int], int]]:
-        """What each actor of a pool has counted since it was last asked."""
+        """The counts of each actor of a pool since the last call."""
         return list(await asyncio.gather(*(handle.counted.remote() for handle in self.hired[name])))
 
     async def render(self, worker: int, html: str) -> str:
-        """A page through a worker, which is asked again after a machine's fault, as an episode does."""
+        """Renders a page through a worker, and retries after a machine fault, as an episode does."""
         from ray.exceptions import RayError
 
         for _ in range(40):
@@ -123,7 +123,7 @@ class RunActors:
         os.kill(await handle.__ray_call__.remote(lambda _: os.getpid()), signal.SIGKILL)
 
     async def leftover(self) -> dict[str, list[int]]:
-        """Permits that the router counts, once nobody works any more."""
+        """Permits that the router still counts when no calls are in progress."""
         (router,), counts = self.hired["router"], {"none": [1]}
         for _ in range(100):
             counts = await router.__ray_call__.remote(
@@ -136,7 +136,7 @@ class RunActors:
 
 
 async def in_peace(crew: RunActors) -> dict[str, Any]:
-    """Idle browsers, a crowd, a page that all want, engines, critics."""
+    """Without faults: idle browsers, many pages, one page for all workers, engines, critics."""
     workers, found = range(WORKERS), dict[str, Any]()
     await asyncio.gather(*(launch.render(worker, f"0.5 idle{worker}") for worker in workers))
     found["idle"] = [sum(calls.values()) for _, calls, _ in await launch.counted("browser")]
@@ -154,7 +154,7 @@ async def in_peace(crew: RunActors) -> dict[str, Any]:
     found["engines"] = [(most, sum(calls.values())) for most, calls, _ in await launch.counted("policy")]
     await asyncio.gather(*(handle.judge_anew.remote(tasks[0], page) for handle in handles for _ in range(6)))
     found["critics"] = [(most, sum(calls.values())) for most, calls, _ in await launch.counted("critic")]
-    # One prompt after another, each through all workers: an engine keeps its prefix.
+    # One prompt after another, each through all workers: the same engine serves a prefix.
     homes = []
     for task in tasks:
         await asyncio.gather(*(handle.review.remote(task, page, seed=1) for handle in handles[:ENGINE_LIMIT]))
@@ -164,7 +164,7 @@ async def in_peace(crew: RunActors) -> dict[str, Any]:
 
 
 async def under_fire(crew: RunActors, victim: str) -> dict[str, Any]:
-    """Twelve pages of each worker, of which one actor dies meanwhile."""
+    """Six pages of each worker; one actor is killed meanwhile."""
     await launch.counted("browser")
     pages = [(worker, f"0.3 {victim}{worker}-{i}") for worker in range(WORKERS) for i in range(6)]
     asked = [asyncio.create_task(launch.render(*page)) for page in pages]
@@ -176,7 +176,7 @@ async def under_fire(crew: RunActors, victim: str) -> dict[str, Any]:
 
 
 async def with_stubs(crew: RunActors) -> dict[str, Any]:
-    """In peace first, then with deaths."""
+    """Runs without faults, with killed actors, and without faults again."""
     found: dict[str, Any] = {"peace": await in_peace(crew)}
     for victim in ("worker", "router", "browser"):
         found[victim] = await under_fire(crew, victim)
@@ -185,7 +185,7 @@ async def with_stubs(crew: RunActors) -> dict[str, Any]:
 
 
 async def with_chromium(crew: RunActors) -> dict[str, Any]:
-    """Pages of their own and one that all want, in real browsers."""
+    """Renders one page for each worker and one page for all workers, in real browsers."""
     workers = range(WORKERS)
     own = [f"<!doctype html><h1>Page {worker}</h1>" for worker in workers]
     await launch.counted("browser")
@@ -210,10 +210,10 @@ async def work(settings: RunSettings, folder: Path, browser: type, scenario: Cal
 
 
 def main(kind: str, folder: str) -> None:
-    """Joins Ray, works, leaves."""
+    """Connects to Ray, runs `work` and disconnects."""
     settings = check_settings(SIZES, "the routed crew")
     pools = launch.shared_pools(settings) | {"policy": (2, ENGINE_LIMIT)}
-    launch.shared_pools = lambda _: pools  # An engine's own limit is too high to be reached here.
+    launch.shared_pools = lambda _: pools  # The default limit of an engine is too high for this test.
     browser, scenario = {"stubs": (Browser, with_stubs), "chromium": (CountingChromium, with_chromium)}[kind]
     connection = connect()
     try:

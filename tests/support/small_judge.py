@@ -1,4 +1,4 @@
-"""The judge server of `judge_server` in a process of its own, in vLLM's place: `python small_judge.py PORT`."""
+"""The server of `judge_server` as a separate process that replaces vLLM: `python small_judge.py PORT`."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from judge_server import JudgeServer, completion, reply
 
 
 class SmallJudge(JudgeServer):
-    """Also says that it has seen a picture, which is what it is asked first."""
+    """Also answers the first request, which asks whether the judge sees a picture."""
 
     async def respond(self, how: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         if len(body["messages"]) > 1:
@@ -18,7 +18,7 @@ class SmallJudge(JudgeServer):
 
 
 async def serve(port: int) -> None:
-    """Judges for ever."""
+    """Serves until the process is killed."""
     judge = SmallJudge()
     judge.port = port
     async with judge:

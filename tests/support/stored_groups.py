@@ -1,4 +1,4 @@
-"""Groups that the paper policy played, with everything that a table must keep."""
+"""Groups played by the paper policy, with every field that a table stores."""
 
 from doubles import PaperPolicy, cast, task, worker
 

@@ -1,6 +1,6 @@
-"""Hired learner ranks and engines, and syncs between them, in a process of their own: `sync_graph.py MODEL KEY=VALUE…`.
+"""Syncs between launched learner ranks and engines, in a separate process: `sync_graph.py MODEL KEY=VALUE…`.
 
-Prints, as the last line, what came of it.
+Prints the results as JSON in the last line.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ ASK = Request(messages=(Message(role="user", content="a page"),), max_tokens=8, 
 
 
 async def main(model: Path, overrides: list[str]) -> dict[str, Any]:
-    """Three syncs, with an update before each but the first, and what the engines write after each."""
+    """Makes three syncs with an update between them; returns the syncs and the versions of completions after each."""
     values: dict[str, Any] = {}
     for override in overrides:
         apply_override(values, override)

@@ -1,4 +1,4 @@
-"""Batches for a model that is small enough for any test."""
+"""Batches for a tiny model."""
 
 import random
 import socket
@@ -8,7 +8,7 @@ from rollout.records import FeedbackTarget, Message, RevisionTarget, Sample
 
 
 def samples(num: int = 6, seed: int = 0) -> tuple[Sample, ...]:
-    """Random samples of 10 to 60 tokens whose log-probs are a little off those of a random model."""
+    """Random samples of 10 to 60 tokens whose log-probs are close to those of a random model."""
     draw = random.Random(seed)
     return tuple(
         Sample(
@@ -22,7 +22,7 @@ def samples(num: int = 6, seed: int = 0) -> tuple[Sample, ...]:
 
 
 def siblings(num: int = 3, seed: int = 0) -> tuple[Sample, ...]:
-    """The same samples, each with two siblings: one that wrote other tokens, and one that wrote a single one."""
+    """The same samples, each with two siblings: one with other tokens, one with a single token."""
     return tuple(
         replace(one, token_ids=tokens, logprobs=one.logprobs[: len(tokens)], advantage=one.advantage + shift)
         for one in samples(num, seed)
@@ -45,7 +45,7 @@ LESSONS = tuple(
 
 
 def address() -> str:
-    """Where ranks of this machine can meet."""
+    """A free local address for the process group of the ranks."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return f"tcp://127.0.0.1:{door.getsockname()[1]}"

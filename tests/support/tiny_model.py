@@ -1,4 +1,4 @@
-"""A random model of 100,000 parameters, small enough for any test."""
+"""A random model of 100,000 parameters for tests."""
 
 from pathlib import Path
 from typing import Any

@@ -1,11 +1,11 @@
-"""What transformers says of a model, and other weights for it."""
+"""Log-probs of a model from transformers, and changed weights for it."""
 
 from typing import Any
 
 import pytest
 
 VLLM_WARNINGS = [
-    # What torch says of itself while vLLM is imported.
+    # Deprecation warnings of torch during the import of vLLM.
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`torch.distributed.reduce_op` is deprecated:FutureWarning"),
 ]
@@ -13,7 +13,7 @@ CANARY = tuple(range(3, 43))
 
 
 def moved(model: Any, seed: int) -> bytes:
-    """Moves every weight of `model` a little, and gives them all as safetensors bytes."""
+    """Changes every weight of `model` slightly. Returns all weights as safetensors bytes."""
     import torch
     from safetensors.torch import save
 
@@ -28,7 +28,7 @@ def moved(model: Any, seed: int) -> bytes:
 
 
 async def synced(policy: Any, model: Any, version: int, seed: int | None = None) -> None:
-    """Moves `model`, and gives `policy` its weights as a proven `version`."""
+    """Changes the weights of `model` and loads them into `policy` as a proven `version`."""
     await policy.update_weights(moved(model, version if seed is None else seed), version)
     await policy.prove(version, CANARY, tuple(logprobs_of(model, CANARY)), 1e-3)
 

@@ -1,10 +1,10 @@
-"""A random vision-language model of 300,000 parameters, with all that a server wants of a model's directory."""
+"""A random vision-language model of 300,000 parameters, with all files that a server needs."""
 
 from pathlib import Path
 from typing import Any
 
 IMAGE_PX, PATCH_PX, SHRINK = 96, 16, 2
-"""A picture becomes this large a square, in patches of this size, of which SHRINK x SHRINK make a token."""
+"""Size of the square picture and of its patches; SHRINK x SHRINK patches make a token."""
 SPECIAL = (
     "<|end|>",
     "<fake_token_around_image>",
@@ -64,9 +64,9 @@ def tiny_vision(folder: Path, words: list[str]) -> Any:
 
 
 def _talk(model: Any, tokenizer: Any) -> None:
-    """Has a random model end its strings after a few words, and its lists only where it must.
+    """Makes a random model end its strings after a few words, and its lists only if it must.
 
-    One number of the hidden state is made the same after every word: what the head makes of it is a bias.
+    One component of the hidden state is constant after every word, so its column of the head is a bias.
     """
     import torch
 

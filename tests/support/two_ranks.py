@@ -1,7 +1,7 @@
-"""One rank of a learner, in a process of its own: `two_ranks.py MODEL RANK RANKS ADDRESS OUT`.
+"""One rank of a learner, in a separate process: `two_ranks.py MODEL RANK RANKS ADDRESS OUT`.
 
-Two ranks make the same three updates in every way that must come to what a plain loop does; one rank and two, in some
-that must not depend on the number of ranks. Writes weights, gradients and metrics.
+Two ranks make the same three updates with all settings that must equal a plain loop; one rank and two ranks make them
+with settings whose result must not depend on the number of ranks. Writes weights, gradients and metrics.
 """
 
 import sys
@@ -18,7 +18,7 @@ from learner.settings import LearnerSettings
 from rollout.records import Batch
 
 SETTINGS = LearnerSettings(lr=1e-4, token_budget=128, autocast=False, threads=1)
-# One piece in the second: with two ranks, one of them has nothing to do but must keep in step.
+# One sample in the second batch: with two ranks, one rank has no work but must take part in collectives.
 BATCHES = (
     Batch(samples=samples(), lessons=LESSONS),
     Batch(samples=samples(1, seed=9)),
@@ -39,7 +39,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 def moments(engine: Engine) -> dict[str, torch.Tensor]:
-    """AdamW's running mean of each weight's gradient, put together from all ranks."""
+    """AdamW's running mean of each weight's gradient, gathered from all ranks."""
     from deepspeed.utils import safe_get_full_optimizer_state
 
     return {name: safe_get_full_optimizer_state(p, "exp_avg").clone() for name, p in engine.module.named_parameters()}
@@ -52,7 +52,7 @@ def learn(engine: Engine, batches: tuple[Batch, ...], watch: bool) -> dict[str, 
     for batch in batches:
         metrics.append(engine.update(batch).metrics)
         if watch:
-            # m' = β m + (1 − β) g, so this is the gradient that AdamW was given.
+            # m' = β m + (1 − β) g, so this is the gradient that AdamW received.
             after = moments(engine)
             gradients.append({name: (m - decay * before.get(name, 0)) / (1 - decay) for name, m in after.items()})
             before = after
@@ -61,7 +61,7 @@ def learn(engine: Engine, batches: tuple[Batch, ...], watch: bool) -> dict[str, 
 
 
 def main() -> None:
-    """The rank."""
+    """Runs the rank."""
     torch.set_num_threads(1)
     model, rank, ranks, out = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[5])
     results = {}
