@@ -158,9 +158,7 @@ async def test_running_completions_continue_under_new_weights(policy: VLLMPolicy
     assert await policy.canary(CANARY) == pytest.approx(logprobs_of(model, CANARY), abs=1e-3)
 
 
-async def test_engine_with_refused_weights_serves_nothing_until_a_good_sync(
-    policy: VLLMPolicy, model: Any
-) -> None:
+async def test_engine_with_refused_weights_serves_nothing_until_a_good_sync(policy: VLLMPolicy, model: Any) -> None:
     from safetensors.torch import load, save
 
     good = moved(model, 99)
