@@ -1,4 +1,4 @@
-"""A judge in a separate process: `python judge.py PORT`. Its marks depend only on the page, so a test can check them."""
+"""A judge server in a separate process: `python judge.py PORT`. Its marks depend only on the page."""
 
 import asyncio
 import json

@@ -68,7 +68,7 @@ class World:
 
     @property
     def runs(self) -> list[Path]:
-        """The run's folder, once it has one."""
+        """The run's folder in a list; empty before the folder exists."""
         return [path.parent for path in self.place.glob("tiny-*/run.json")]
 
     @property

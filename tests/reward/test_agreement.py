@@ -22,7 +22,7 @@ def test_complaints_against_none_have_agreement_zero() -> None:
     assert agreement([MISSING], []) == agreement([], [MISSING]) == 0.0
 
 
-def test_half_of_the_complaints_and_no_other_is_two_thirds() -> None:
+def test_extra_complaint_of_one_critique_lowers_agreement_to_two_thirds() -> None:
     assert agreement([MISSING], [MISSING, "zzz"]) == pytest.approx(2 / 3)
 
 
