@@ -1,4 +1,4 @@
-"""The learner's rank as it is hired: a plain class around a real engine."""
+"""Tests of the learner rank actor: a plain class around a real engine."""
 
 import socket
 from pathlib import Path
@@ -14,7 +14,7 @@ from rollout.records import Batch, Sample
 
 pytestmark = [
     pytest.mark.engine,
-    # What DeepSpeed and torch say of themselves.
+    # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -35,14 +35,16 @@ def rank(folder: Path) -> LearnerRank:
     return LearnerRank(str(folder), LearnerSettings(lr=1e-3, threads=1), 0, 1, f"tcp://127.0.0.1:{port}")
 
 
-def test_threads_are_what_the_settings_say(rank: LearnerRank) -> None:
+def test_thread_count_follows_the_settings(rank: LearnerRank) -> None:
     import torch
 
     rank.ping()
     assert torch.get_num_threads() == 1
 
 
-def test_an_update_changes_the_weights_it_hands_out(rank: LearnerRank, folder: Path, tmp_path: Path) -> None:
+def test_update_changes_the_exported_weights_and_load_restores_them(
+    rank: LearnerRank, folder: Path, tmp_path: Path
+) -> None:
     from transformers import AutoModelForCausalLM
 
     before = rank.weights()
@@ -53,7 +55,7 @@ def test_an_update_changes_the_weights_it_hands_out(rank: LearnerRank, folder: P
     assert update.version == rank.get_version() == 1
     after = rank.weights()
     assert after != before
-    # The tied head travels once, under the name it has in a checkpoint.
+    # The tied head is sent once, under its name in a checkpoint.
     names = read_weights(after).keys()
     assert "model.embed_tokens.weight" in names
     assert "lm_head.weight" not in names

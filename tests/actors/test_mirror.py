@@ -1,4 +1,4 @@
-"""The library mirror: addresses of public CDNs, versions, modules, fonts, and what a folder may not give away."""
+"""Tests of the library mirror: CDN addresses, versions, modules, fonts, and path traversal."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ from rollout.records import Page
         ("https://fonts.gstatic.com/s/@fontsource~inter/files/a.woff2", ("@fontsource/inter", "", "files/a.woff2")),
     ],
 )  # fmt: skip
-def test_an_address_names_package_version_and_file(url: str, expected: tuple[str, str, str]) -> None:
+def test_cdn_address_names_package_version_and_file(url: str, expected: tuple[str, str, str]) -> None:
     found = parse(url)
     assert isinstance(found, FileRequest)
     assert (found.package, found.version, found.paths[0] if found.paths else "") == expected
@@ -64,14 +64,14 @@ def test_an_address_names_package_version_and_file(url: str, expected: tuple[str
         "https://unpkg.com/htm?module",
     ],
 )
-def test_an_address_may_ask_for_a_module(url: str) -> None:
+def test_cdn_address_can_request_a_module(url: str) -> None:
     found = parse(url)
     assert isinstance(found, FileRequest)
     assert found.module
 
 
 @pytest.mark.parametrize("url", ["https://polyfill.io/v3/polyfill.min.js?features=es6", "https://cdn.polyfill.io/x.js"])
-def test_polyfills_are_nothing(url: str) -> None:
+def test_polyfill_address_is_answered_with_nothing(url: str) -> None:
     assert parse(url) == Nothing()
 
 
@@ -106,7 +106,7 @@ def test_other_addresses_are_unknown(url: str) -> None:
          (("Roboto", 400, False), ("Roboto", 700, True), ("Lora", 400, False))),
     ],
 )  # fmt: skip
-def test_a_style_sheet_of_fonts_names_faces(url: str, faces: tuple[tuple[str, int, bool], ...]) -> None:
+def test_font_style_sheet_address_names_font_faces(url: str, faces: tuple[tuple[str, int, bool], ...]) -> None:
     assert parse(url) == WantedFonts(faces=faces)
 
 
@@ -126,7 +126,9 @@ def test_a_style_sheet_of_fonts_names_faces(url: str, faces: tuple[tuple[str, in
         ("1.0", [], None),
     ],
 )
-def test_the_version_that_answers(asked: str, available: list[str], answer: str | None) -> None:
+def test_available_version_is_chosen_for_the_requested_one(
+    asked: str, available: list[str], answer: str | None
+) -> None:
     assert choose(asked, available) == answer
 
 
@@ -168,7 +170,7 @@ def body(mirror: Mirror, url: str) -> str | None:
     return None if answer is None else answer.body.decode()
 
 
-def test_files_are_answered_with_their_type(mirror: Mirror) -> None:
+def test_files_are_served_with_their_media_type(mirror: Mirror) -> None:
     assert body(mirror, "https://cdn.jsdelivr.net/npm/lib@1.2.0/dist/lib.min.js") == "window.lib = 1;"
     assert body(mirror, "https://cdn.jsdelivr.net/npm/lib") == "window.lib = 1;"
     assert body(mirror, "https://cdn.jsdelivr.net/npm/lib@1/dist/lib.js") == "window.lib = 1;"
@@ -181,19 +183,19 @@ def test_files_are_answered_with_their_type(mirror: Mirror) -> None:
     "path",
     ["../../secret.txt", "%2e%2e/%2e%2e/secret.txt", "dist/missing.js", "dist", "a\0b", "x" * 5000, "link.js"],
 )
-def test_nothing_outside_a_package_is_answered(mirror: Mirror, path: str) -> None:
+def test_files_outside_a_package_are_not_served(mirror: Mirror, path: str) -> None:
     (mirror.folder.parent / "secret.txt").write_text("secret")
     (mirror.folder / "lib@1.2.0" / "link.js").symlink_to(mirror.folder.parent / "secret.txt")
     assert mirror.answer(f"https://unpkg.com/lib@1.2.0/{path}") is None
 
 
-def test_packages_that_are_not_there_are_not_answered(mirror: Mirror) -> None:
+def test_missing_packages_are_not_served(mirror: Mirror) -> None:
     assert mirror.answer("https://unpkg.com/other@1/a.js") is None
     assert mirror.answer("https://unpkg.com/lib@7/dist/lib.min.js") is None
     assert mirror.answer("https://unpkg.com/..%2f..@1/secret.txt") is None
 
 
-def test_every_address_of_a_module_leads_to_one(mirror: Mirror) -> None:
+def test_every_address_of_a_module_leads_to_one_instance(mirror: Mirror) -> None:
     canonical = "https://esm.sh/es@2.0.0/es.mjs"
     handed = f'export * from "{canonical}";\nexport {{ default }} from "{canonical}";\n'
     assert body(mirror, "https://esm.sh/es") == handed
@@ -205,7 +207,7 @@ def test_every_address_of_a_module_leads_to_one(mirror: Mirror) -> None:
     assert 'from "./sub.mjs"' in source
 
 
-def test_fonts_are_answered_under_googles_addresses(mirror: Mirror) -> None:
+def test_fonts_are_served_at_google_addresses(mirror: Mirror) -> None:
     sheet = body(mirror, "https://fonts.googleapis.com/css2?family=Inter:wght@400;900&family=Other")
     assert sheet is not None
     address = sheet.partition("url(")[2].partition(")")[0]
@@ -213,17 +215,17 @@ def test_fonts_are_answered_under_googles_addresses(mirror: Mirror) -> None:
     assert mirror.answer("https://fonts.googleapis.com/css2?family=Other") is None
 
 
-def test_libraries_are_named_with_their_versions(mirror: Mirror) -> None:
+def test_libraries_are_listed_with_their_versions(mirror: Mirror) -> None:
     assert mirror.libraries == ("common (3.0.0)", "es (2.0.0)", "lib (1.2.0)")
     assert mirror.fonts == ("inter",)
 
 
-def test_a_folder_that_is_no_mirror_is_refused(tmp_path: Path) -> None:
+def test_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"mirror\.json.*cluster\.mirror build"):
         Mirror(tmp_path)
 
 
-def test_a_mirror_that_lost_a_package_is_refused(mirror: Mirror) -> None:
+def test_mirror_with_a_missing_package_is_refused(mirror: Mirror) -> None:
     for path in sorted((mirror.folder / "lib@1.2.0").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (mirror.folder / "lib@1.2.0").rmdir()
@@ -244,7 +246,7 @@ document.getElementById('b').textContent = 'answer ' + common.answer + ' x ' + x
 
 
 @pytest.mark.browser
-async def test_a_page_loads_from_the_mirror_and_from_nowhere_else(mirror: Mirror) -> None:
+async def test_page_loads_libraries_from_the_mirror_only(mirror: Mirror) -> None:
     renderer = ChromiumRenderer(BrowserSettings(mirror=mirror.folder))
     try:
         first, again = [await renderer.render(Page(html=PAGE)) for _ in range(2)]
@@ -258,7 +260,7 @@ async def test_a_page_loads_from_the_mirror_and_from_nowhere_else(mirror: Mirror
 
 
 @pytest.mark.browser
-async def test_another_mirror_is_another_render(mirror: Mirror, tmp_path: Path) -> None:
+async def test_cached_renders_depend_on_the_mirror(mirror: Mirror, tmp_path: Path) -> None:
     html = "<body><script src='https://unpkg.com/lib@1'></script><script>document.write(window.lib)</script>"
     page = Page(html=html)
     other = build(tmp_path / "other", {"lib@1.9.0/package.json": "{}", "lib@1.9.0/index.js": "window.lib = 'nine';"})

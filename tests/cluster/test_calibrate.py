@@ -1,4 +1,4 @@
-"""The calibration of a judge, against a real server and a real browser."""
+"""Tests of judge calibration (`cluster.calibrate`) with an HTTP judge server and a real browser."""
 
 import asyncio
 import json
@@ -14,18 +14,18 @@ from reward.multimodal.rubric import CRITERIA
 
 
 @pytest.mark.browser
-def test_the_embedded_critic_has_no_noise(capsys: pytest.CaptureFixture[str]) -> None:
+def test_embedded_critic_has_no_retest_noise(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--tasks", "2", "--repeats", "2", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["retest_sd"] == figures["margin"] == 0.0
     assert figures["rank_agreement"] > 0.8
-    assert figures["pairs"]["consistency"] == 1.0  # it compares as it scores, whichever is shown first
+    assert figures["pairs"]["consistency"] == 1.0  # the embedded critic compares pages by their scores, in either order
     assert figures["pairs"]["bias"] == 0.0
     assert figures["members"] == {}
 
 
 def noise() -> Behaviour:
-    """A judge that rolls dice, and prefers the page that is shown first."""
+    """A judge that gives random scores and always prefers the first page."""
     rng = random.Random(0)
 
     def behave(number: int, body: dict[str, Any]) -> str:
@@ -38,7 +38,7 @@ def noise() -> Behaviour:
 
 
 @pytest.mark.browser
-async def test_the_noise_of_several_critics_is_told_apart() -> None:
+async def test_calibration_reports_retest_noise_per_critic() -> None:
     async with JudgeServer(noise()) as server:
         also = {"dice": {"kind": "http", "base_url": server.url, "model": "noise", "judgments": 4}}
         settings: RunSettings = check_settings({"critic": {"weight": 3.0, "also": also}}, "test")
@@ -46,12 +46,12 @@ async def test_the_noise_of_several_critics_is_told_apart() -> None:
     assert figures["judge"] == "visual-4 + noise"
     assert figures["members"]["visual"]["retest_sd"] == 0.0
     assert figures["retest_sd"] == pytest.approx(figures["members"]["dice"]["retest_sd"] / 4) != 0.0
-    assert figures["pairs"]["accuracy"] == 1.0  # who weighs more decides
+    assert figures["pairs"]["accuracy"] == 1.0  # the critic with the larger weight decides
     assert "dice             SD 0." in show(figures)
 
 
 @pytest.mark.browser
-async def test_a_noisy_judge_with_a_favourite_place_is_found_out() -> None:
+async def test_calibration_detects_noise_and_position_bias_of_a_judge() -> None:
     async with JudgeServer(noise()) as server:
         critic = {"kind": "http", "base_url": server.url, "model": "noise"}
         settings: RunSettings = check_settings({"critic": critic}, "test")
@@ -63,7 +63,7 @@ async def test_a_noisy_judge_with_a_favourite_place_is_found_out() -> None:
     assert "position bias    +1.000" in show(figures)
 
 
-def test_repeats_that_tell_nothing_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibration_refuses_fewer_than_two_repeats(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--repeats", "1"])
     assert "2 repeats, got 8 and 1" in capsys.readouterr().err

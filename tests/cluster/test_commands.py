@@ -1,4 +1,4 @@
-"""The `relook` command: it lists its commands, passes options on, and refuses what it does not know."""
+"""Tests of the `relook` command: its list of commands, options, and unknown commands."""
 
 import importlib
 import subprocess
@@ -22,7 +22,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_is_the_module_s_own_main(name: str) -> None:
+def test_every_command_names_a_module_with_a_main(name: str) -> None:
     assert callable(importlib.import_module(COMMANDS[name][0]).main)
 
 
@@ -41,7 +41,7 @@ def test_options_reach_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "steps" in capsys.readouterr().err
 
 
-def test_python_m_cluster_is_the_same_command() -> None:
+def test_python_m_cluster_runs_the_same_commands() -> None:
     command = [sys.executable, "-m", "cluster", "evaluate", "--help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0

@@ -1,4 +1,4 @@
-"""The mirror's command: its list, what it keeps of a package, and what it refuses; npm is a script here."""
+"""Tests of the mirror command: package list, kept files, refused packages. A script replaces npm."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ FILES = {
 
 @pytest.fixture
 def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of tarballs that `npm pack NAME@VERSION` takes from; unknown names fail as npm's do."""
+    """Folder of tarballs from which `npm pack NAME@VERSION` copies; an unknown name fails as in npm."""
     registry, programs = tmp_path / "registry", tmp_path / "bin"
     registry.mkdir()
     programs.mkdir()
@@ -51,7 +51,7 @@ def write_list(folder: Path, integrity: str, keep: str = '["dist/*"]') -> Path:
     return path
 
 
-def test_a_mirror_is_built_once_and_serves_what_is_kept(
+def test_mirror_is_built_once_and_serves_the_kept_files(
     npm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = write_list(tmp_path, publish(npm, "lib@1.0.0", FILES))
@@ -68,7 +68,7 @@ def test_a_mirror_is_built_once_and_serves_what_is_kept(
     assert capsys.readouterr().out.count("lib@1.0.0 …") == 1
 
 
-def test_another_hash_is_refused_and_leaves_nothing(
+def test_tarball_with_another_hash_is_refused_and_not_kept(
     npm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(npm, "lib@1.0.0", FILES)
@@ -80,32 +80,32 @@ def test_another_hash_is_refused_and_leaves_nothing(
     assert not (tmp_path / "mirror" / "lib@1.0.0").exists()
 
 
-def test_a_package_that_npm_cannot_fetch_is_named(npm: Path, tmp_path: Path) -> None:
+def test_error_names_the_package_that_npm_cannot_fetch(npm: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"npm cannot fetch lib@1\.0\.0: .*404"):
         mirror.build_mirror(tmp_path / "mirror", mirror.read_list(write_list(tmp_path, "sha512-x")))
 
 
-def test_without_npm_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_npm_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SettingsError, match="apt-get install npm"):
         mirror.build_mirror(tmp_path / "mirror", mirror.read_list(write_list(tmp_path, "sha512-x")))
 
 
-def test_a_tarball_cannot_write_elsewhere(npm: Path, tmp_path: Path) -> None:
+def test_tarball_cannot_write_outside_its_folder(npm: Path, tmp_path: Path) -> None:
     integrity = publish(npm, "lib@1.0.0", {"package.json": "{}", "../../../evil.js": "x"})
     with pytest.raises(tarfile.OutsideDestinationError):
         mirror.build_mirror(tmp_path / "mirror", mirror.read_list(write_list(tmp_path, integrity, '["*"]')))
     assert not list(tmp_path.rglob("evil.js"))
 
 
-def test_pins_are_printed_as_the_list_wants_them(npm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pins_are_printed_in_the_format_of_the_list(npm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     integrity = publish(npm, "lib@1.0.0", FILES)
     mirror.print_pins(["lib@1.0.0"])
     assert capsys.readouterr().out == f'[packages."lib".versions]\n"1.0.0" = "{integrity}"\n'
 
 
 @pytest.mark.parametrize("text", ["", "packages = 3", "[packages.lib]\nkeep = []", "not toml ["])
-def test_a_list_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_malformed_package_list_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "list.toml"
     path.write_text(text)
     with pytest.raises(SettingsError, match=r"list\.toml is no list of packages"):

@@ -1,4 +1,4 @@
-"""Predictions against steps that were really made: runs of the demo on two cores, three on each of two machines."""
+"""Tests of `cluster.plan`: predicted step times against measured steps of demo runs (2 cores, 3 runs per machine)."""
 
 import json
 from itertools import permutations
@@ -18,7 +18,7 @@ from rollout.settings import EpisodeSettings
 
 RUNS: dict[str, Any] = json.loads(Path(__file__).with_name("recorded_runs.json").read_text())
 CROWDED: dict[str, Any] = json.loads(Path(__file__).with_name("recorded_crowded_runs.json").read_text())
-"""With one browser or two on cores that engine and critic share, and more rounds."""
+"""Runs with 1 or 2 browsers, engine and critic on the same cores, and more rounds."""
 CORES = 2
 BENCH = {
     "render": {"pages_per_s_per_core": 5.0},
@@ -32,7 +32,7 @@ BENCH = {
 @pytest.mark.parametrize(
     ("runs", "source", "target"), [(runs, *pair) for runs in (RUNS, CROWDED) for pair in permutations(runs, 2)]
 )
-def test_a_run_foretells_another_of_other_settings(runs: dict[str, Any], source: str, target: str) -> None:
+def test_forecast_predicts_steps_of_a_run_with_other_settings(runs: dict[str, Any], source: str, target: str) -> None:
     was, now = (check_settings(runs[name]["settings"], name) for name in (source, target))
     history = runs[source]["history"]
     costs = rescale(measure(history, was, CORES), was, now, mean([row["accept_rate"] for row in history]))
@@ -41,7 +41,7 @@ def test_a_run_foretells_another_of_other_settings(runs: dict[str, Any], source:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_early_steps_foretell_late_ones(name: str) -> None:
+def test_forecast_of_early_steps_predicts_late_steps(name: str) -> None:
     settings, history = check_settings(RUNS[name]["settings"], name), RUNS[name]["history"]
     half = len(history) // 2
     took = mean([row["seconds_step"] for row in history[half:]])
@@ -50,13 +50,13 @@ def test_early_steps_foretell_late_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_two_cores_that_three_pools_share_are_the_bottleneck(name: str) -> None:
+def test_shared_cores_are_the_bottleneck_of_the_demo(name: str) -> None:
     settings = check_settings(RUNS[name]["settings"], name)
     costs = measure(RUNS[name]["history"], settings, CORES)
     assert "the processors that all share are the bottleneck" in advise(costs, pool_sizes(settings), 0)
 
 
-def test_attempts_are_counted_as_the_episode_makes_them() -> None:
+def test_expected_attempts_match_the_episode_settings() -> None:
     episode = EpisodeSettings(rounds=2, attempts=3, speculate=2)
     judged, sampled, kept = attempts(episode, 0.5)
     assert judged == 1 + 2 * (1 + 0.5 + 0.25)
@@ -66,7 +66,7 @@ def test_attempts_are_counted_as_the_episode_makes_them() -> None:
     assert attempts(EpisodeSettings(rounds=2, forced=False, speculate=1), 0.3) == (3, 3, 3)
 
 
-async def test_steps_without_accounts_are_accounted_for_from_their_trajectories(tmp_path: Path) -> None:
+async def test_costs_of_runs_without_measured_costs_come_from_their_trajectories(tmp_path: Path) -> None:
     store = Store(tmp_path / "old-1")
     store.write_json("run.json", {"settings": {}})
     store.write_groups(1, await groups(store))
@@ -79,7 +79,7 @@ async def test_steps_without_accounts_are_accounted_for_from_their_trajectories(
         from_run("old-2", tmp_path, settings)
 
 
-def test_a_bench_foretells_too(tmp_path: Path) -> None:
+def test_forecast_from_a_bench_file(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(BENCH))
     settings = check_settings({"groups": 10, "group_size": 4, "episode": {"rounds": 0, "max_tokens": 400}}, "test")
@@ -91,7 +91,7 @@ def test_a_bench_foretells_too(tmp_path: Path) -> None:
         from_bench(path, settings)
 
 
-def test_the_command_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_command_prints_step_time_and_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = next(iter(RUNS))
     store = Store(tmp_path / name)
     store.write_json("run.json", {"settings": RUNS[name]["settings"]})

@@ -1,4 +1,4 @@
-"""Learning again and judging again, from what a run stored: on paper, on the real engine, in the real browser."""
+"""Tests of `cluster.replay`: retraining and rejudging of stored runs, on paper, on the real engine and in a browser."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ from rollout.records import Batch, Critique, Group, Page, Trajectory, Turn, Upda
 
 
 class Pupil(PaperLearner):
-    """A paper learner that updates the policy it looks at, there being nobody to sync it to."""
+    """A paper learner that updates its own policy."""
 
     def __init__(self) -> None:
         super().__init__(PaperPolicy())
@@ -66,7 +66,7 @@ async def finished_run(path: Path, **values: Any) -> Run:
     return run
 
 
-async def test_the_same_settings_learn_the_same_again(tmp_path: Path) -> None:
+async def test_replay_with_the_same_settings_gives_the_same_policy(tmp_path: Path) -> None:
     run, pupil = await finished_run(tmp_path / "run"), Pupil()
     settings = changed_settings(run.store, [], ("learner",))
     found = await learn(run.store, settings, pupil, tmp_path / "again")
@@ -79,7 +79,7 @@ async def test_the_same_settings_learn_the_same_again(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "again" / "weights" / "champion.json").read_text()) == pupil.logits
 
 
-async def test_another_credit_learns_something_else(tmp_path: Path) -> None:
+async def test_replay_with_another_credit_gives_another_policy(tmp_path: Path) -> None:
     run, pupil = await finished_run(tmp_path / "run"), Pupil()
     settings = changed_settings(run.store, ["learner.credit=siblings", "steps=3"], ("learner", "steps"))
     rows = [row async for row in retrain(run.store, settings, pupil)]
@@ -88,7 +88,7 @@ async def test_another_credit_learns_something_else(tmp_path: Path) -> None:
     assert pupil.logits != run.learner.logits  # type: ignore[attr-defined]
 
 
-async def test_what_cannot_be_learnt_again_is_said_in_one_line(tmp_path: Path) -> None:
+async def test_replay_refuses_unsupported_settings_and_missing_steps(tmp_path: Path) -> None:
     run = await finished_run(tmp_path / "run")
     with pytest.raises(SettingsError, match="pages are written already; here it may set learner, steps"):
         changed_settings(run.store, ["episode.rounds=3"], ("learner", "steps"))
@@ -98,12 +98,12 @@ async def test_what_cannot_be_learnt_again_is_said_in_one_line(tmp_path: Path) -
         await anext(retrain(Store(tmp_path / "empty"), run.settings, Pupil()))
 
 
-def test_a_run_that_is_not_there_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_refuses_an_unknown_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nowhere", "--runs", str(tmp_path)]) == 2
     assert "no run 'nowhere'" in capsys.readouterr().err
 
 
-async def test_a_judge_agrees_with_itself_and_not_with_noise(tmp_path: Path) -> None:
+async def test_judge_comparison_tells_the_same_judge_from_a_noisy_one(tmp_path: Path) -> None:
     run = await finished_run(tmp_path / "run")
     pages = judged_pages(run.store, 40, seed=1)
     assert len({(one.id, attempt.page.sha256) for one, attempt in pages}) == len(pages) == 40
@@ -115,14 +115,14 @@ async def test_a_judge_agrees_with_itself_and_not_with_noise(tmp_path: Path) -> 
     assert figures["correlation"] == figures["rank_correlation"] == pytest.approx(1)
     noise, _ = await judge_again(pages, PaperRenderer(), NoisyCritic(1))
     figures = compare(noise)
-    # The noise depends on the page alone, and there are four pages to judge: it says less than the level, not nothing.
+    # The noise depends only on the page, and only four different pages are judged, so the correlation is not near 0.
     assert (figures["rank_correlation"] or 0) < 0.95
     assert (figures["spread"] or 0) > 0.1
     _, lost = await judge_again(pages[:3], PaperRenderer(faults=99), PaperCritic())
     assert lost == 3
 
 
-def test_figures_of_two_judges_by_hand() -> None:
+def test_judge_comparison_matches_values_computed_by_hand() -> None:
     scores = [("a", 0.0, 0.5), ("a", 0.25, 0.25), ("a", 0.5, 1.0), ("b", 0.75, 0.75), ("b", 0.0, None)]
     judgments = [StoredJudgment(task=name, page_sha256="", then=then, now=now) for name, then, now in scores]
     figures = compare(judgments)
@@ -139,7 +139,7 @@ OTHER = "<!doctype html><body style='background:#234'><h2 style='color:#fff;back
 
 
 async def stored(path: Path, pages: dict[str, float]) -> Store:
-    """A run of one group whose pages a critic judged as given."""
+    """A run of one group whose pages have these critic scores."""
     run = await finished_run(path / "played", steps=1)
     hero = task("hero", reference_html=REFERENCE)
     group = (run.store.read_groups(1) or [])[0]
@@ -171,7 +171,7 @@ async def test_stored_pages_are_rendered_and_judged_again(tmp_path: Path) -> Non
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_command_learns_again_on_the_real_engine(
+def test_replay_command_trains_again_on_the_real_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))

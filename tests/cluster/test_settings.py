@@ -1,4 +1,4 @@
-"""Settings: one line for every mistake, and nothing heavy to read them."""
+"""Tests of the run settings: one-line errors, overrides, defaults, and imports without heavy packages."""
 
 import subprocess
 import sys
@@ -60,7 +60,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ("steps = ", "not readable as TOML"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_field(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_setting_gives_one_line_that_names_the_field(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as caught:
         load_settings(write(tmp_path, text))
     assert "\n" not in str(caught.value)
@@ -87,7 +87,7 @@ def test_overrides_are_applied_and_checked(tmp_path: Path) -> None:
         (0.5, 1, 1, "shared_memory"),
     ],
 )
-def test_how_weights_travel_follows_from_who_has_which_gpus(
+def test_default_weight_transfer_follows_from_the_gpu_shares(
     tmp_path: Path, policy_gpus: float, learner_gpus: float, engines: int, wanted: str
 ) -> None:
     gpus = [f"cluster.policy_gpus={policy_gpus}", f"cluster.learner_gpus={learner_gpus}"]
@@ -96,21 +96,21 @@ def test_how_weights_travel_follows_from_who_has_which_gpus(
     assert load_settings(write(tmp_path, ""), [*gpus, 'policy.transfer="shared_memory"']).transfer == "shared_memory"
 
 
-def test_every_shipped_settings_file_is_sound() -> None:
+def test_every_shipped_settings_file_is_valid() -> None:
     files = sorted(Path("deploy/runs").glob("*.toml"))
     assert files
     for path in files:
         load_settings(path)
 
 
-def test_settings_and_help_load_nothing_heavy() -> None:
+def test_settings_and_help_import_no_heavy_package() -> None:
     heavy = "{'torch', 'ray', 'vllm', 'deepspeed', 'playwright', 'mlflow', 'transformers'}"
     code = f"import sys, cluster.settings, cluster.train; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
 
 
-def test_whole_pages_are_pictured_where_a_multimodal_critic_judges() -> None:
+def test_full_page_images_are_on_with_a_multimodal_critic() -> None:
     asked = {"kind": "http", "base_url": "http://judge:8000/v1", "model": "judge"}
     judged, mixed = {"critic": asked}, {"critic": {"also": {"judge": asked}}}
     assert RunSettings().renderer.full_page_height == 0

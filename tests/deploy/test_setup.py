@@ -1,4 +1,4 @@
-"""The set-up: which Python it chooses, what it reads from a lock, and the lock it writes for several Pythons."""
+"""Tests of the setup: choice of the Python, reading of locks, and locks for several Python versions."""
 
 import importlib.metadata
 import os
@@ -28,13 +28,13 @@ import setup  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks are read for the Python that runs the tests."""
+    """Read locks for the Python that runs the tests."""
     monkeypatch.setattr(setup, "PYTHON", sys.executable)
 
 
 @pytest.fixture
 def interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A machine with the interpreters that a test names: scripts that answer as one of that version."""
+    """A machine with the given interpreters: scripts that report these versions."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "runs-the-set-up"))
@@ -52,17 +52,17 @@ def name_of(path: str) -> str:
     return Path(path).name
 
 
-def test_any_supported_python_will_do(interpreters: Callable[..., None]) -> None:
+def test_any_supported_python_is_accepted(interpreters: Callable[..., None]) -> None:
     interpreters(python3="3.13")
     assert name_of(interpreter.find()) == "python3"
 
 
-def test_an_unsupported_python_is_left_for_a_supported_one(interpreters: Callable[..., None]) -> None:
+def test_supported_python_is_preferred_to_an_unsupported_one(interpreters: Callable[..., None]) -> None:
     interpreters(python3="3.14", python3_12="3.12")
     assert name_of(interpreter.find()) == "python3.12"
 
 
-def test_a_shim_that_starts_nothing_is_left_for_what_pyenv_has(
+def test_broken_pyenv_shim_is_skipped_for_an_installed_version(
     interpreters: Callable[..., None], tmp_path: Path
 ) -> None:
     (tmp_path / "pyenv/versions/3.13.1/bin").mkdir(parents=True)
@@ -70,22 +70,20 @@ def test_a_shim_that_starts_nothing_is_left_for_what_pyenv_has(
     assert interpreter.find().endswith("versions/3.13.1/bin/python")
 
 
-def test_the_python_of_the_environment_is_kept(interpreters: Callable[..., None], tmp_path: Path) -> None:
+def test_python_of_the_environment_is_kept(interpreters: Callable[..., None], tmp_path: Path) -> None:
     interpreters(python3_11="3.11", kept="3.13")
     assert name_of(interpreter.find(kept=str(tmp_path / "kept"))) == "kept"
     assert name_of(interpreter.find("3.11", kept=str(tmp_path / "kept"))) == "python3.11"
 
 
 @pytest.mark.parametrize("wanted", ["3.12", "python3.12"])
-def test_a_python_is_chosen_by_version_or_path(interpreters: Callable[..., None], wanted: str) -> None:
+def test_python_is_chosen_by_version_or_path(interpreters: Callable[..., None], wanted: str) -> None:
     interpreters(python3_11="3.11", python3_12="3.12", python3="3.13")
     assert name_of(interpreter.find(wanted)) == "python3.12"
 
 
 @pytest.mark.parametrize(("wanted", "got"), [("python3", "Python 3.9"), ("gone", "nothing that starts")])
-def test_a_python_that_cannot_be_used_is_refused_in_a_line(
-    interpreters: Callable[..., None], wanted: str, got: str
-) -> None:
+def test_unusable_python_is_refused_in_one_line(interpreters: Callable[..., None], wanted: str, got: str) -> None:
     interpreters(python3="3.9")
     with pytest.raises(
         machine.SetupError, match=f"^PYTHON={wanted} is {got}; wanted a path or version of Python 3.11, 3.12 or 3.13$"
@@ -93,14 +91,14 @@ def test_a_python_that_cannot_be_used_is_refused_in_a_line(
         interpreter.find(wanted)
 
 
-def test_a_machine_without_a_supported_python_is_told_so_in_a_line(interpreters: Callable[..., None]) -> None:
+def test_machine_without_a_supported_python_gets_one_line(interpreters: Callable[..., None]) -> None:
     interpreters(python3="3.9")
     with pytest.raises(machine.SetupError) as refused:
         interpreter.find()
     assert re.fullmatch(r"Python 3.11, 3.12 or 3.13 is wanted, got 3.\d+.\d+; install it: .*", str(refused.value))
 
 
-def test_make_says_that_there_is_no_python(tmp_path: Path) -> None:
+def test_make_reports_a_missing_python(tmp_path: Path) -> None:
     for name in ("make", "sh"):
         found = next(path for folder in ("/usr/bin", "/bin") if (path := Path(folder, name)).exists())
         (tmp_path / name).symlink_to(found)
@@ -111,7 +109,7 @@ def test_make_says_that_there_is_no_python(tmp_path: Path) -> None:
     assert shown.returncode == 2
 
 
-def test_all_say_the_same_versions() -> None:
+def test_all_files_name_the_same_python_versions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = SpecifierSet(project["project"]["requires-python"])
     versions = [f"3.{minor}" for minor in range(20) if f"3.{minor}.1" in asked]
@@ -127,7 +125,7 @@ def test_all_say_the_same_versions() -> None:
     ]  # fmt: skip
 
 
-def test_a_lock_is_read_as_its_conditions_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_is_read_with_its_environment_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = tmp_path / "some.lock"
     lock.write_text(
         "# a comment\n"
@@ -141,7 +139,7 @@ def test_a_lock_is_read_as_its_conditions_say(tmp_path: Path, monkeypatch: pytes
     assert checks.read_pins(lock) == wanted
 
 
-def test_locks_of_several_pythons_become_one() -> None:
+def test_locks_of_several_pythons_are_merged() -> None:
     same = "alpha==1.0\n    # via relook\n"
     locks = [f"{same}beta==2.0\n", f"{same}beta==2.0\n", f"{same}beta==3.0\ngamma==4.0\n"]
     assert setup.merged(locks) == (
@@ -154,8 +152,8 @@ def test_locks_of_several_pythons_become_one() -> None:
     assert setup.merged([same] * 3) == same
 
 
-def test_the_cuda_build_gets_all_that_it_loads() -> None:
-    """PyTorch's CUDA build loads these when it is imported; gpu.lock has their versions."""
+def test_gpu_lock_contains_the_cuda_libraries() -> None:
+    """PyTorch's CUDA build loads these libraries on import; gpu.lock has their versions."""
     pins = {canonicalize_name(name) for name in setup.read_lock(ROOT / "requirements" / "gpu.lock")}
     assert pins >= setup.CUDA_LIBRARIES
     assert setup.same("torch", "2.13.0", "2.13.0+cpu")
@@ -163,7 +161,7 @@ def test_the_cuda_build_gets_all_that_it_loads() -> None:
     assert not setup.same("numpy", "2.3.5", "2.3.5+cpu")
 
 
-def test_the_doctor_takes_the_cuda_build_for_the_pinned_one(tmp_path: Path) -> None:
+def test_doctor_accepts_the_cuda_build_as_the_pinned_version(tmp_path: Path) -> None:
     lock = tmp_path / "cpu.lock"
     version = importlib.metadata.version("torch").partition("+")[0]
     lock.write_text(f"torch=={version}+cpu\n")
@@ -172,7 +170,7 @@ def test_the_doctor_takes_the_cuda_build_for_the_pinned_one(tmp_path: Path) -> N
     assert checks.check_packages(lock).status == "FAIL"
 
 
-def test_every_pin_satisfies_what_pyproject_asks_for() -> None:
+def test_every_pin_satisfies_pyproject() -> None:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = setup.read_lock()
     extras = project["optional-dependencies"]
@@ -181,7 +179,7 @@ def test_every_pin_satisfies_what_pyproject_asks_for() -> None:
         assert asked.specifier.contains(pins[canonicalize_name(asked.name)]), line
 
 
-def test_the_command_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relook_command_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     monkeypatch.setattr(setup, "VENV", tmp_path)
     setup.write_command()

@@ -1,6 +1,6 @@
-"""Hosts on one machine: network namespaces with an address each, and a router between them whose cables can be cut.
+"""Hosts on one machine: one network namespace per host, and a router whose links to the hosts can be cut.
 
-Wants root and the program `ip`. All interfaces are in the namespaces, where nobody else sees them.
+Requires root and the program `ip`. All interfaces are inside the namespaces.
 """
 
 import os
@@ -13,30 +13,30 @@ from typing import Self
 
 
 class NoHosts(Exception):
-    """Why no hosts can be made here, in one line."""
+    """Hosts cannot be created here; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A network namespace on a network of its own."""
+    """A network namespace with its own network."""
 
     name: str
     address: str
     port: str
-    """The router's interface that its cable leads to."""
+    """The router's interface to this host."""
 
     def command(self, *words: str) -> list[str]:
-        """A command, run on this host."""
+        """A command that runs on this host."""
         return ["ip", "netns", "exec", self.name, *words]
 
 
 def apart(mine: Path, shared: Path) -> tuple[str, ...]:
-    """Words before a host's command to which a folder that all hosts share is one of its own: as a disk would be."""
+    """Prefix for a host's command that replaces a shared folder by the host's own folder, as on a separate disk."""
     return "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(mine), str(shared)
 
 
 class Hosts:
-    """Some hosts that reach each other through a router; gone with their interfaces when it is closed."""
+    """Hosts connected by a router; closing removes them and their interfaces."""
 
     def __init__(self, num: int) -> None:
         begin = f"relook-{os.getpid()}"
@@ -46,7 +46,7 @@ class Hosts:
         ]
 
     def __enter__(self) -> Self:
-        """Raises NoHosts."""
+        """Create the hosts; raises NoHosts."""
         if os.geteuid() != 0:
             raise NoHosts("network namespaces want root")
         if shutil.which("ip") is None:
@@ -64,15 +64,15 @@ class Hosts:
         self._remove()
 
     def cut(self, host: Host) -> None:
-        """Nothing passes to or from a host any more; what it has on itself still works."""
+        """Cut a host off from all other hosts; its loopback still works."""
         _do("ip", "-n", self.router, "link", "set", host.port, "down")
 
     def mend(self, host: Host) -> None:
-        """It is as before."""
+        """Restore a host's link."""
         _do("ip", "-n", self.router, "link", "set", host.port, "up")
 
     def carried(self, host: Host) -> int:
-        """Bytes that went through a host's cable, both ways."""
+        """Bytes sent over a host's link in both directions."""
         way = f"/sys/class/net/{host.port}/statistics"
         shown = _do("ip", "netns", "exec", self.router, "cat", f"{way}/rx_bytes", f"{way}/tx_bytes")
         return sum(map(int, shown.split()))

@@ -1,4 +1,4 @@
-"""A judge in a process of its own: `python judge.py PORT`. Its marks follow from the page alone and can be checked."""
+"""A judge server in a separate process: `python judge.py PORT`. Its marks depend only on the page."""
 
 import asyncio
 import json
@@ -13,11 +13,11 @@ from reward.multimodal.rubric import BEST, CRITERIA, material
 from rollout.records import Page, Render, Task
 
 THINKS_S = 0.3
-"""Long enough to be killed over."""
+"""Seconds per answer, long enough for a kill during a judgment."""
 
 
 class Judge(JudgeServer):
-    """Takes its time, then gives every criterion the marks of the page."""
+    """Waits, then gives every criterion the mark of the page."""
 
     async def respond(self, how: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(THINKS_S)
@@ -27,7 +27,7 @@ class Judge(JudgeServer):
 
 
 def score_of(task: Task, page: Page) -> float:
-    """What the judge gives a page, as the critic reads it."""
+    """The judge's score of a page, as the critic reads it."""
     said = json.dumps(material(task, page, Render(page_sha256=page.sha256, outcome="ok"), lambda shot: ""))
     return read(verdict(said, num=len(task.checklist)), len(task.checklist)).score
 
@@ -42,14 +42,14 @@ def verdict(said: str, num: int) -> str:
 
 
 def preference(said: str) -> str:
-    """The answer about the two pages in a conversation: the one with the higher marks is better."""
+    """The answer about the two pages in a conversation: the one with the higher mark is better."""
     first, second = _marks(said)
     better = "tie" if first == second else "A" if first > second else "B"
     return json.dumps({"observations": "", "better": better})
 
 
 def _marks(said: str) -> list[int]:
-    """What the pages in a conversation deserve, in their order."""
+    """Marks of the pages in a conversation, in order."""
     return [int(mark, 16) % (BEST + 1) for mark in re.findall(r"BEGIN PAGE (?:[AB] )?(\w{16})", said)]
 
 
@@ -63,7 +63,7 @@ def _checklist(body: dict[str, Any]) -> int:
 
 
 async def serve(port: int) -> None:
-    """Judges for ever."""
+    """Serve until the process ends."""
     judge = Judge()
     judge.port = port
     async with judge:

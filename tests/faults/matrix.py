@@ -1,8 +1,8 @@
 """The kill matrix: `make kills ARGS='--only "policy engine" --seed 0 --out runs/kills.md'`.
 
-Each component is killed with -9 at three moments of a real small run, drawn by seed: a stage of the run each, early
-or late in it. The run must go on, or resume, and be true afterwards (see `truth`). Those whose loss costs no new crew
-share a run, and with it the figures. Takes half an hour on two cores.
+Each component is killed with SIGKILL at three moments of a small real run, drawn by seed: each in another stage of the
+run, early or late in it. The run must continue or resume, and must be correct afterwards (see `truth`). Components
+whose loss does not restart the other actors share a run, and with it the counts. Takes half an hour on two cores.
 """
 
 import argparse
@@ -31,17 +31,17 @@ HEAD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """When somebody is killed."""
+    """Moment of one kill."""
 
     stage: int
     share: float
-    """Of the time that the stage takes undisturbed."""
+    """As a share of the stage's duration in the undisturbed run."""
     victim: Victim
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of killing one component."""
+    """Result of the kills of one component."""
 
     victim: Victim
     moments: Sequence[str]
@@ -51,7 +51,7 @@ class Row:
     seconds: float
 
     def show(self, calm_s: float) -> str:
-        """As a line of the table."""
+        """A line of the table."""
         found = self.finding
         cells = (
             self.victim.name,
@@ -68,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Calm:
-    """A run that nobody disturbed: what others are compared with, and how long each stage takes."""
+    """The undisturbed run, for comparison, with the duration of each stage."""
 
     world: World
     stage_s: Sequence[float]
@@ -76,7 +76,7 @@ class Calm:
 
 
 def rest(folder: Path, family: ProcessFamily) -> Calm:
-    """Does the undisturbed run, unless it is there from an earlier call."""
+    """Run the undisturbed run, unless an earlier call stored it."""
     times = folder / "times.json"
     if times.exists():
         return Calm(world=World(folder, family), **json.loads(times.read_text()))
@@ -86,7 +86,7 @@ def rest(folder: Path, family: ProcessFamily) -> Calm:
     for stage in range(len(STAGES)):
         world.wait_for(lambda stage=stage: world.stage() >= stage, STAGES[stage])
         began.append(time.monotonic())
-    # From here on everybody is sent home, and there is nobody to be missed.
+    # From here on all actors are being stopped.
     world.wait_for(lambda: (world.run / "summary.json").exists() and world.summary()["status"] == "finished", "the end")
     ends = [*began[1:], time.monotonic()]
     assert world.finish() == 0, world.said()
@@ -97,7 +97,7 @@ def rest(folder: Path, family: ProcessFamily) -> Calm:
 
 
 def moments(seed: int, victims: Sequence[Victim], num: int = KILLS) -> list[Moment]:
-    """When each is killed: `num` different stages, and how far into each; all in order."""
+    """Kill moments of each victim in order: `num` different stages, and a time in each."""
     found = []
     for victim in victims:
         draw = random.Random(f"{seed} {victim.name}")
@@ -111,7 +111,7 @@ def moments(seed: int, victims: Sequence[Victim], num: int = KILLS) -> list[Mome
 def disturb(
     victims: Sequence[Victim], calm: Calm, folder: Path, family: ProcessFamily, when: Sequence[Moment]
 ) -> Iterator[Row]:
-    """Does a run with some kills. Raises AssertionError when it is not as it must be."""
+    """Run with these kills. Raises AssertionError if the run is not correct afterwards."""
     world = World(folder, family)
     world.options += tuple(option for victim in victims for option in victim.options(world))
     started = time.monotonic()
@@ -143,7 +143,7 @@ def disturb(
 
 
 def rows(seed: int, only: str, folder: Path) -> Iterator[str]:
-    """The table, line by line, as it becomes known."""
+    """The lines of the table as they become available."""
     with ProcessFamily() as family:
         calm = rest(folder / "calm", family)
         yield HEAD
@@ -162,7 +162,7 @@ def rows(seed: int, only: str, folder: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Prints the table, and writes it; the exit code is 1 when a row failed."""
+    """Print and write the table; the exit code is 1 if a row failed."""
     parser = argparse.ArgumentParser(description="Kills everything, one after the other.")
     parser.add_argument("--only", default="", help="part of a component's name")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Ray nodes that a test starts as a person would, with `ray start`, and keeps up for as long as their process lives."""
+"""Ray nodes that a test starts with `ray start`; each node runs as long as its process."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def start_node(
     cpus: int = 2,
     on: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Returns once the node is up; the process ends with it. `on` are words that run a command on another host."""
+    """Start a node and return once it is up. `on` is a prefix that runs the command on another host."""
     command = [*on, RAY, "start", "--block", f"--num-cpus={cpus}", *how]
     command += [f"--node-ip-address={address}", f"--resources={json.dumps(offers)}"]
     with log.open("wb") as output:

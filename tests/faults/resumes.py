@@ -1,9 +1,9 @@
 """Ten kills of one run: `make resumes ARGS='--seed 0 --staleness 0 --out runs/resumes.md'`.
 
-A real small run is killed with -9 at ten moments drawn by seed, the driver alone or everybody at once, and resumed each
-time. With `max_staleness = 0` it must come to what an undisturbed one came to: the same batches and exams, the same
-metrics. However stale: nothing twice, in its tables or in MLflow, and no group that was finished when it was killed is
-lost. Takes a quarter of an hour on two cores.
+A small real run is killed with SIGKILL at ten moments drawn by seed, the driver alone or all processes, and resumed
+each time. With `max_staleness = 0` it must give the same batches, exams and metrics as an undisturbed run. With any
+staleness, nothing may appear twice in its tables or in MLflow, and no group finished before a kill may be lost. Takes a
+quarter of an hour on two cores.
 """
 
 import argparse
@@ -29,39 +29,39 @@ from cluster.training.metrics import batch_id
 KILLS = 10
 STEPS = 6
 SEED = 3
-"""Of the run, see `tiny.toml`."""
+"""Seed of the run, see `tiny.toml`."""
 CLOSE = 1e-6
 OPTIONS = (f"steps={STEPS}", "exam.every=3", "checkpoint.every=2", "refill=0.5")
 AGAINST_SET_UP = 0.2
-"""Share of the kills that strike while a run is being set up."""
+"""Share of the kills during the setup of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """When and who."""
+    """Moment and target of one kill."""
 
     number: int
     in_set_up: bool
     after_s: float
-    """Seconds after the start, or after the crew stood."""
+    """Seconds after the start, or after all actors were started."""
     everybody: bool
-    """Or the driver alone."""
+    """Kill all processes, or the driver alone."""
 
 
 @dataclass(kw_only=True)
 class Seen:
-    """What was there after each kill, and must not be lost or change."""
+    """Stored data seen after each kill, which must neither change nor be lost."""
 
     batches: dict[int, int] = field(default_factory=dict)
-    """The batch of each stored step."""
+    """Batch id of each stored step."""
     finished: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Names each group that belonged to no step yet, by where it was begun."""
+    """Batch id of each finished pending group, by its place."""
     shelved: int = 0
     begun: int = 0
-    """How many such groups the resumes found, finished and all together."""
+    """Numbers of finished and of all pending groups that the resumes found."""
 
     def look(self, world: World) -> None:
-        """Raises AssertionError where a stored step has changed."""
+        """Record the stored data; raises AssertionError if a stored step changed."""
         store = Store(world.run)
         for step, batch in batches_of(store).items():
             assert self.batches.setdefault(step, batch) == batch, f"step {step} was learnt from another batch before"
@@ -74,7 +74,7 @@ class Seen:
 
 
 def kills(seed: int, set_up_s: float, work_s: float, num: int = KILLS) -> list[Kill]:
-    """Those that strike a standing crew do so at moments that lie evenly over the work that an undisturbed run does."""
+    """Kill moments; those after the setup are spread evenly over the work of the undisturbed run."""
     draw = random.Random(f"resumes {seed}")
     early = {number for number in range(2, num + 1) if draw.random() < AGAINST_SET_UP}
     moments = sorted(draw.uniform(0, work_s) for _ in range(num - len(early)))
@@ -91,7 +91,7 @@ def kills(seed: int, set_up_s: float, work_s: float, num: int = KILLS) -> list[K
 
 
 def undisturbed(world: World) -> tuple[float, float]:
-    """Does the run; seconds until the crew stood, and from then on."""
+    """Run the undisturbed run; seconds of its setup, and seconds from then on."""
     began = time.monotonic()
     world.start()
     assert world.wait_for(world.ready, "the crew"), world.said()
@@ -101,7 +101,7 @@ def undisturbed(world: World) -> tuple[float, float]:
 
 
 def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
-    """Does the run with kills, and says what each came to."""
+    """Run with kills; yields a table line per kill."""
     for kill in when:
         world.start()
         stood = kill.in_set_up or world.wait_for(world.ready, "the crew")
@@ -114,7 +114,7 @@ def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
             world.family.kill()
         else:
             world.driver.kill()
-        if world.family.left_behind():  # The kill matrix holds it against them.
+        if world.family.left_behind():  # Remaining processes are a failure in the kill matrix, not here.
             world.family.kill()
         assert world.process is not None
         world.process.wait()
@@ -128,13 +128,13 @@ def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
 
 
 def batches_of(store: Store) -> dict[int, int]:
-    """The batch of each step that is stored."""
+    """Batch id of each stored step."""
     steps = (int(path.stem.removeprefix("step-")) for path in sorted(store.trajectories.glob("step-*.parquet")))
     return {step: batch_id(store.read_groups(step) or []) for step in steps}
 
 
 def check_once(world: World, seen: Seen, staleness: int) -> str:
-    """Raises AssertionError for whatever is there twice, or was there at a kill and is not any more."""
+    """Raises AssertionError if anything appears twice, or was lost after a kill."""
     store, history = Store(world.run), world.history()
     assert [row["step"] for row in history] == list(range(1, STEPS + 1)), "a step is missing, or was counted twice"
     batches = batches_of(store)
@@ -154,7 +154,7 @@ def check_once(world: World, seen: Seen, staleness: int) -> str:
 
 
 def check_mlflow(world: World) -> str:
-    """Raises AssertionError where MLflow has a step, an exam or a champion twice or not at all."""
+    """Raises AssertionError if MLflow has a step, exam or champion twice or not at all."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{world.place}/mlflow.db")
@@ -177,13 +177,13 @@ def check_mlflow(world: World) -> str:
 
 
 def state_of(world: World) -> Mapping[str, Any]:
-    """The last checkpoint's."""
+    """State of the last checkpoint."""
     value: dict[str, Any] = json.loads(max((world.run / "checkpoints").glob("step-*.json")).read_text())
     return value
 
 
 def check_same(world: World, calm: World) -> str:
-    """Raises AssertionError where the run came to anything else than an undisturbed one."""
+    """Raises AssertionError if the run differs from the undisturbed run."""
     gap, step, name = max(differences(world.history(), calm.history()))
     mine, theirs = state_of(world), state_of(calm)
     same, total = same_tokens(world, calm)
@@ -203,7 +203,7 @@ def check_same(world: World, calm: World) -> str:
 
 
 def same_tokens(world: World, calm: World) -> tuple[int, int]:
-    """How many completions of the undisturbed run's steps the other one wrote too, and how many there are."""
+    """Number of equal completions in both runs, and number of completions of the undisturbed run."""
     mine, theirs = ([*written(Store(one.run))] for one in (world, calm))
     return (Counter(mine) & Counter(theirs)).total(), len(theirs)
 
@@ -217,7 +217,7 @@ def written(store: Store) -> Iterator[tuple[object, ...]]:
 
 
 def lines(seed: int, staleness: int, folder: Path, num: int) -> Iterator[str]:
-    """The page, line by line, as it becomes known."""
+    """The lines of the page as they become available."""
     options = (*OPTIONS, f"max_staleness={staleness}")
     with ProcessFamily() as family:
         calm, world = World(folder / "calm", family, options), World(folder / "killed", family, options)
@@ -237,7 +237,7 @@ def lines(seed: int, staleness: int, folder: Path, num: int) -> Iterator[str]:
 
 
 def main() -> int:
-    """Prints the page, and writes it; the exit code is 1 when something was not as it must be."""
+    """Print and write the page; the exit code is 1 if a check failed."""
     parser = argparse.ArgumentParser(description="Kills a run again and again, and compares what it comes to.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--staleness", type=int, default=0)

@@ -1,4 +1,4 @@
-"""A run on two hosts, one of which is cut off in mid-step and brought back: real separation on one machine."""
+"""Test of a run on two hosts (network namespaces), one of which is cut off during a step and brought back."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from world import PATIENCE_S, ROOT, TINY, World
 
 pytestmark = [
     pytest.mark.engine,
-    # MLflow's own models use what its database library has deprecated.
+    # MLflow's own models use deprecated SQLAlchemy features.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 POOLS = ("policy-", "browser-", "learner-rank-", "critic-", "worker-")
@@ -32,14 +32,14 @@ BOARD = "http://127.0.0.1:8265"
 PLACED = ("cluster.roles=true", "cluster.policy_cpus=0", "cluster.browser_cpus=0", "cluster.learner_cpus=0")
 SPREAD = ("learner.ranks=2", "learner.threads=1", "cluster.placement_timeout_s=600")
 NEAR, FAR = {"learner": 1}, {"learner": 1, "policy": 1, "browser": 2}
-"""What the two hosts offer. The far one has no CPU to offer, so that workers and critics are with the driver."""
+"""Resources of the two hosts. The far host offers no CPU, so workers and critics run with the driver."""
 IMPATIENT = {
     "RAY_health_check_initial_delay_ms": "2000",
     "RAY_health_check_period_ms": "2000",
     "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
 }
-"""A host counts as lost after some 20 s of silence instead of a minute."""
+"""Ray declares a host lost after about 20 s of silence instead of a minute."""
 ASK = """
 import os, sys, urllib.request
 request = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + os.environ["RAY_AUTH_TOKEN"]})
@@ -48,7 +48,7 @@ print(urllib.request.urlopen(request, timeout=60).read().decode())
 
 
 class Site(World):
-    """A Ray cluster of two hosts, and a run that is a job there."""
+    """A Ray cluster of two hosts, and a run submitted as a job."""
 
     def __init__(self, folder: Path, family: ProcessFamily, hosts: Hosts) -> None:
         super().__init__(folder, family, (*PLACED, *SPREAD))
@@ -62,13 +62,13 @@ class Site(World):
         self.join()
 
     def join(self) -> None:
-        """Starts the node on the far host."""
+        """Start the node on the far host."""
         on = self.far.command(*apart(self.far_temp, self.temp))
         how, log = f"--address={self.near.address}:6379", self.folder / "far.log"
         self.node = start_node(self, log, how, offers=FAR, cpus=0, address=self.far.address, on=on)
 
     def start(self) -> None:
-        """Submits the job to the head, and follows it."""
+        """Submit the job to the head and follow its output."""
         entry = ["python", "-m", "cluster.train", TINY, *(word for one in self.options for word in ("--set", one))]
         excludes = json.dumps({"excludes": [".git", ".venv", ".cache", "runs"]})
         submit = [RAY, "job", "submit", "--address", BOARD, "--working-dir", str(ROOT), "--runtime-env-json", excludes]
@@ -78,16 +78,16 @@ class Site(World):
             )
 
     def ask(self, path: str) -> Any:
-        """What the dashboard's API says, asked from the head's own host."""
+        """Answer of the dashboard API, requested on the head's host."""
         return json.loads(self.run_on(self.near, ASK, f"{BOARD}/{path}").stdout)
 
     def run_on(self, host: Host, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs some Python on a host."""
+        """Run Python code on a host."""
         command = host.command(sys.executable, "-c", code, *arguments)
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
 
     def places(self) -> dict[str, set[str]]:
-        """The addresses of those who live, by pool."""
+        """Addresses of the living actors by pool."""
         address, found = {node["node_id"]: node["node_ip"] for node in self.nodes()}, defaultdict(set)
         for actor in self.ask("api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]:
             if actor["state"] == "ALIVE" and actor["name"].startswith(POOLS):
@@ -95,7 +95,7 @@ class Site(World):
         return dict(found)
 
     def nodes(self) -> list[dict[str, Any]]:
-        """All nodes that the head knows of."""
+        """All nodes known to the head."""
         listed: list[dict[str, Any]] = self.ask("api/v0/nodes")["data"]["result"]["result"]
         return listed
 
@@ -121,7 +121,7 @@ def world(tmp_path: Path, hosts: Hosts) -> Iterator[Site]:
                 assert process is None or process.wait() is not None
 
 
-def test_a_host_is_cut_off_in_mid_step_and_brought_back(world: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_survives_the_loss_and_return_of_a_host(world: Site, capsys: pytest.CaptureFixture[str]) -> None:
     check_the_door(world)
     world.start()
     assert world.wait_for(lambda: world.stage() >= 1, "the first exam"), world.said()
@@ -146,7 +146,7 @@ def test_a_host_is_cut_off_in_mid_step_and_brought_back(world: Site, capsys: pyt
 
 
 def check_the_door(world: Site) -> None:
-    """Nobody reaches the dashboard from the other host, and nobody commands it without the token."""
+    """Check that the dashboard is not reachable from the other host and refuses requests without the token."""
     knock = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)"
     assert world.run_on(world.far, knock, world.near.address, "6379").returncode == 0
     assert "ConnectionRefusedError" in world.run_on(world.far, knock, world.near.address, "8265").stderr
@@ -156,7 +156,7 @@ def check_the_door(world: Site) -> None:
 
 
 def cut_off_and_bring_back(world: Site) -> str:
-    """Cuts the far host off until the run has missed it, then starts its node anew, as a person would; how long."""
+    """Cut the far host off until the run notices, then start its node again; the durations as text."""
     cut, crews = time.monotonic(), world.log.read_text().count(NEW_CREW)
     world.hosts.cut(world.far)
     assert world.wait_for(lambda: world.log.read_text().count(NEW_CREW) > crews, "the far host to be missed")
@@ -175,7 +175,7 @@ def cut_off_and_bring_back(world: Site) -> str:
 
 
 def family_on(world: Site) -> list[str]:
-    """Command lines of who lives on the far host."""
+    """Command lines of the run's processes on the far host."""
     (place,) = Path("/var/run/netns").glob(world.far.name)
     deadline = time.monotonic() + ENDING_S
     while lines := [line for one, line in world.family.members().items() if on(one.pid, place)]:

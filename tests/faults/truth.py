@@ -1,4 +1,4 @@
-"""What must be true of a run however it was disturbed: nothing twice, nothing lost uncounted, no false zero."""
+"""Checks of a run after any disturbance: nothing twice, nothing lost without being counted, no wrong zero reward."""
 
 import html
 import json
@@ -16,31 +16,31 @@ from rollout.parsing import parse_page
 from rollout.records import Attempt, Group, Task
 
 EPISODES = 16
-"""Of a step."""
+"""Episodes per step."""
 Judged = dict[tuple[str, str], float]
-"""The reward of a page, by task and page."""
+"""Reward of a page, by task and page hash."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What an examination counted."""
+    """Counts of an examination."""
 
     finished: int
     dropped: int
     zeros: int
-    """Pages with a reward of zero, each shown again to a browser that nobody disturbed: it is their own doing."""
+    """Pages with reward zero; rendering each again in a new browser confirmed its outcome."""
     same: int
-    """Pages that an undisturbed run wrote too; all have the same reward there."""
+    """Pages that the undisturbed run has too; all have the same reward there."""
 
 
 def groups_of(world: World) -> dict[int, list[Group]]:
-    """What each step learnt from."""
+    """Groups of each step."""
     store = Store(world.run)
     return {step: store.read_groups(step) or [] for step in range(1, STEPS + 1)}
 
 
 def attempts_of(world: World) -> Iterator[tuple[Task, Attempt]]:
-    """All that was scored, in steps and exams."""
+    """All scored attempts of steps and exams."""
     exams = [group for path in sorted((world.run / "exams").glob("*.parquet")) for group in read_groups(path)]
     for group in [*(group for groups in groups_of(world).values() for group in groups), *exams]:
         for trajectory in group.trajectories:
@@ -50,12 +50,12 @@ def attempts_of(world: World) -> Iterator[tuple[Task, Attempt]]:
 
 
 def rewards_of(world: World) -> Judged:
-    """The reward of each page that was scored."""
+    """Reward of each scored page."""
     return {(task.id, a.page.sha256): a.total for task, a in attempts_of(world) if a.page.html is not None}
 
 
 async def examine(world: World, calm: World | None = None) -> Finding:
-    """Raises AssertionError for whatever is not true of a run; `calm` is the same run undisturbed, if there is one."""
+    """Raises AssertionError if a run is not correct; `calm` is the same run undisturbed, if available."""
     summary, history = world.summary(), world.history()
     assert (summary["status"], summary["steps"]) == ("finished", STEPS)
     assert [row["step"] for row in history] == list(range(1, STEPS + 1)), "a step is missing, or was counted twice"
@@ -75,7 +75,7 @@ async def examine(world: World, calm: World | None = None) -> Finding:
 
 
 def compare(world: World, calm: World) -> int:
-    """How many pages an undisturbed run wrote too. Raises AssertionError where its tasks, or their rewards, differ."""
+    """Number of pages that both runs have. Raises AssertionError if their tasks or rewards differ."""
     undisturbed = groups_of(calm)
     for step, groups in groups_of(world).items():
         tasks = [group.task.id for group in groups], [group.task.id for group in undisturbed[step]]
@@ -88,19 +88,19 @@ def compare(world: World, calm: World) -> int:
 
 
 def summary_judge(world: World) -> str:
-    """Which critic judged a run."""
+    """Kind of the critic of a run."""
     return str(_settings(world)["critic"]["kind"])
 
 
 def events_of(world: World, pattern: str) -> int:
-    """How many events of the report say what a pattern says."""
+    """Number of events in the report that match a pattern."""
     page = html.unescape((world.run / "report.html").read_text())
     listed = re.search(r'<ol class="card events">(.*?)</ol>', page, re.DOTALL)
     return len(re.findall(pattern, listed[1].replace("<li>", "\n") if listed else ""))
 
 
 async def _zeros(world: World) -> int:
-    """Shows every page that earned nothing once more."""
+    """Render every page with reward zero again; the number of such attempts."""
     settings = check_settings(_settings(world), "run.json").browser
     nothing = [(task, attempt) for task, attempt in attempts_of(world) if attempt.reward and not attempt.reward.gate]
     renderer = ChromiumRenderer(settings)

@@ -1,4 +1,5 @@
-"""Who is killed: each with its run's settings, how it is struck, how its surroundings mend it, and the event due."""
+"""Victims of the kill matrix: each with settings of its run, a kill, a repair by the environment, and the expected
+event."""
 
 import atexit
 import contextlib
@@ -19,10 +20,10 @@ from nodes import start_node
 from world import PATIENCE_S, ROOT, World
 
 REST_S = 5.0
-"""Until whoever runs a server or a node has noticed, and starts it again."""
+"""Seconds until the operator of a server or node restarts it."""
 DISK_MB = 512
 RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-"""Two of Ray's own, who go on trying for a minute to report to a GCS that died with its driver, and then end."""
+"""Two Ray processes that, after their driver's death, try for a minute to report to the dead GCS and then exit."""
 HTTP_CRITIC = ("critic.kind=http", "critic.model=judge", "critic.answer_format=json_schema", "critic.in_flight=4")
 
 
@@ -31,34 +32,34 @@ class Victim(Protocol):
 
     name: str
     event: str
-    """What the report must say, as a pattern."""
+    """Pattern of an event that the report must contain."""
 
     def options(self, world: World) -> tuple[str, ...]:
-        """Settings of its run; starts what the run needs around it."""
+        """Settings of its run; starts the services that the run needs."""
         ...
 
     def strike(self, world: World) -> bool:
-        """Kills it with -9; False when it is not there to be killed."""
+        """Kill it with SIGKILL; False if it is not running."""
         ...
 
     def mend(self, world: World) -> None:
-        """What the system leaves to its surroundings."""
+        """The repair that the system leaves to its environment."""
         ...
 
 
 class Hand:
-    """A process that the run itself must make again: one whose command line matches."""
+    """A process that the run itself must restart; its command line matches `pattern`."""
 
     def __init__(self, name: str, pattern: str, event: str, *options: str) -> None:
         self.name, self.pattern, self.event = name, re.compile(pattern), event
         self._options, self._struck = options, 0
 
     def options(self, world: World) -> tuple[str, ...]:
-        """Those it was made with."""
+        """Settings given to the constructor."""
         return self._options
 
     def strike(self, world: World) -> bool:
-        """The oldest of its kind, once the run has missed the one before."""
+        """Kill the oldest matching process, once the run has noticed the previous kill."""
         if len(re.findall(self.event, world.log.read_text(errors="replace"))) < self._struck:
             return False
         found = [one for one, line in world.family.members().items() if self.pattern.search(line)]
@@ -67,45 +68,45 @@ class Hand:
         return bool(found)
 
     def mend(self, world: World) -> None:
-        """Nobody helps."""
+        """No repair: the run restarts the process."""
 
 
 class JudgedHand(Hand):
-    """The same in a run whose critic asks a server."""
+    """The same, in a run whose critic calls a judge server."""
 
     judge: "Service"
 
     def options(self, world: World) -> tuple[str, ...]:
-        """Starts the server, unless another victim of this world did."""
+        """Start the judge server, unless another victim of this run started it."""
         if "judge" not in world.services:
             command = [sys.executable, "tests/faults/judge.py"]
             world.services["judge"] = Service(world, "judge", lambda port: [*command, port], "v1/models")
         self.judge = world.services["judge"]
-        # Judgments are remembered between runs by the judge's name, and would not be asked for.
+        # Judgments are cached between runs by the judge's name; a new name avoids the cache.
         name = f"critic.model=judge-{secrets.token_hex(4)}"
         return (*HTTP_CRITIC, name, f"critic.base_url=http://127.0.0.1:{self.judge.port}/v1", *self._options)
 
 
 class CriticServer(JudgedHand):
-    """The server that judges; whoever runs it starts it again."""
+    """The judge server; its operator restarts it."""
 
     def strike(self, world: World) -> bool:
-        """The server and its children."""
+        """Kill the server and its children."""
         return self.judge.kill()
 
     def mend(self, world: World) -> None:
-        """On the same port."""
+        """Restart the server on the same port."""
         meanwhile(lambda: (time.sleep(REST_S), self.judge.start()))
 
 
 class MlflowServer:
-    """The tracking server; whoever runs it starts it again."""
+    """The MLflow tracking server; its operator restarts it."""
 
     name = "MLflow server"
     event = r"MLflow did not take"
 
     def options(self, world: World) -> tuple[str, ...]:
-        """Starts the server with a database of its own."""
+        """Start the server with its own database."""
         store = f"sqlite:///{world.folder}/server.db"
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
         command += ["--artifacts-destination", str(world.folder / "artifacts"), "--port"]
@@ -114,11 +115,11 @@ class MlflowServer:
         return ()
 
     def strike(self, world: World) -> bool:
-        """The server and its workers."""
+        """Kill the server and its workers."""
         return self.server.kill()
 
     def mend(self, world: World) -> None:
-        """On the same port, but not before it was missed or the run waits for it at its end."""
+        """Restart on the same port, but only after the run reported the loss or waits for the server at its end."""
 
         def missed() -> bool:
             said = world.log.read_text(errors="replace")
@@ -128,22 +129,22 @@ class MlflowServer:
 
 
 class Driver:
-    """The process that drives the run, and with it a Ray cluster that it started."""
+    """The driver process of the run, with the Ray cluster that it started."""
 
     name = "driver"
     event = r"resumed after step \d"
 
     def options(self, world: World) -> tuple[str, ...]:
-        """None."""
+        """No settings."""
         return ()
 
     def strike(self, world: World) -> bool:
-        """The driver alone: the others must see for themselves that they are not needed any more."""
+        """Kill only the driver; the other processes must exit by themselves."""
         world.driver.kill()
         return True
 
     def mend(self, world: World) -> None:
-        """A person resumes, once nothing is left of the first but two who report to Ray."""
+        """Resume, once no process of the first run is left except two Ray agents."""
         assert world.process is not None
         world.process.wait()
         alone(world, but=RAY_AGENTS)
@@ -151,13 +152,13 @@ class Driver:
 
 
 class Disk:
-    """The space for runs: a small disk of its own, which wants root to be made."""
+    """The disk space of the runs: a small tmpfs, which requires root."""
 
     name = "the disk's space"
     event = Driver.event
 
     def options(self, world: World) -> tuple[str, ...]:
-        """Puts the runs there."""
+        """Place the runs on the small disk."""
         place = world.place = world.folder / "disk"
         place.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "relook", str(place)]
@@ -167,14 +168,15 @@ class Disk:
         return (f"runs={place}",)
 
     def strike(self, world: World) -> bool:
-        """Somebody else fills it."""
+        """Fill the disk."""
         with (world.place / "filled").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(bytes(2**16)):
                 continue
         return shutil.disk_usage(world.place).free < 2**16
 
     def mend(self, world: World) -> None:
-        """The run ends in order; a person makes room, and resumes. One that had nothing left to write has finished."""
+        """Without space the run must exit in an orderly way; then free the space and resume. It may also have finished
+        already."""
         code = world.finish()
         if code == 0 and world.summary()["status"] == "finished":
             (world.place / "filled").unlink()
@@ -188,13 +190,13 @@ class Disk:
 
 
 class Nodes:
-    """A Ray cluster of two nodes on this machine: a head that learns, and a node that writes and shows pages."""
+    """A Ray cluster of two nodes on this machine: a head with the learner, and a node with policy and browsers."""
 
     def __init__(self, name: str, event: str, *, head: bool) -> None:
         self.name, self.event, self.head = name, event, head
 
     def options(self, world: World) -> tuple[str, ...]:
-        """Starts both nodes; the run joins them."""
+        """Start both nodes; the run joins them."""
         self.port = free_port()
         world.variables |= {"RAY_ADDRESS": f"127.0.0.1:{self.port}", "RAY_AUTH_MODE": "token"}
         world.variables |= {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
@@ -203,13 +205,13 @@ class Nodes:
         return ("cluster.roles=true",)
 
     def strike(self, world: World) -> bool:
-        """A node with all that runs there; of the head, the process that knows where everybody is."""
+        """Kill a node with all its processes; of the head, only the GCS."""
         below = world.family.below(psutil.Process(self.nodes[0 if self.head else 1].pid))
         end(one for one in below if not self.head or one.name() == "gcs_server")
         return len(below) > 1
 
     def mend(self, world: World) -> None:
-        """A new node like the old one; a new head takes a resumed run."""
+        """Start a new node; after the loss of the head, start a new cluster and resume."""
         if not self.head:
             time.sleep(REST_S)
             self._join(world, {"browser": 4, "policy": 2}, f"--address=127.0.0.1:{self.port}")
@@ -220,7 +222,7 @@ class Nodes:
         for node in self.nodes:
             end(world.family.below(psutil.Process(node.pid)))
         self.nodes = []
-        alone(world, but=RAY_AGENTS)  # of nodes that ended because nobody headed them
+        alone(world, but=RAY_AGENTS)  # agents of nodes that exited without a head
         self._up(world)
         world.start()
 
@@ -235,7 +237,7 @@ class Nodes:
 
 
 class Service:
-    """A server in a process of its own, on a port that it keeps over its deaths."""
+    """A server process that keeps its port across restarts."""
 
     def __init__(self, world: World, name: str, command: Callable[[str], list[str]], path: str) -> None:
         self.world, self.command, self.path, self.port = world, command, path, free_port()
@@ -243,7 +245,7 @@ class Service:
         self.start()
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Start the server and return once it answers."""
         with self.starting, self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command(str(self.port)), cwd=ROOT, env=self._environment(), stdout=output, stderr=output
@@ -255,7 +257,7 @@ class Service:
                 time.sleep(0.2)
 
     def kill(self) -> bool:
-        """It and its children; False when it is not there."""
+        """Kill the server and its children; False if it is not running."""
         if self.starting.locked() or self.process.poll() is not None:
             return False
         end(self.world.family.below(psutil.Process(self.process.pid)))
@@ -274,25 +276,25 @@ class Service:
 
 
 def alone(world: World, but: tuple[str, ...] = ()) -> None:
-    """Raises AssertionError when anybody is left, `but` for some by name."""
+    """Raises AssertionError if processes of the run are left, apart from those named in `but`."""
     left = [line.strip() for line in world.family.left_behind(but=but)]
     assert not left, f"left behind: {left}"
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
-    """Kills them with -9; some end by themselves when those before them have."""
+    """Kill processes with SIGKILL; some exit when an earlier one dies."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 def meanwhile(work: Callable[[], object]) -> None:
-    """Others are killed while this one is mended."""
+    """Repair in a thread while other victims are killed."""
     threading.Thread(target=work, daemon=True).start()
 
 
 def free_port() -> int:
-    """A port that nobody listens to."""
+    """A free port."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         return int(door.getsockname()[1])
@@ -323,4 +325,4 @@ VICTIMS: tuple[tuple[Victim, ...], ...] = (
     (Disk(),),
     (Nodes("the head's GCS", Driver.event, head=True),),
 )
-"""Who is killed in one run: those share one whose loss costs no new crew."""
+"""Victims grouped by run; those whose loss does not restart the other actors share a run."""

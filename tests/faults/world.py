@@ -1,4 +1,4 @@
-"""A small real run in a folder and a home of its own: started, followed through its stages, resumed, and examined."""
+"""A small real run in its own folder and home: started, followed through its stages, resumed, and examined."""
 
 import json
 import os
@@ -25,15 +25,15 @@ LOOK_S = 0.1
 
 
 class World:
-    """One run. Whatever it starts is in the family, whatever it writes below the folder."""
+    """One run. All its processes belong to the process family; all its files are below the folder."""
 
     def __init__(self, folder: Path, family: ProcessFamily, options: Sequence[str] = ()) -> None:
         self.folder, self.family, self.options = folder, family, (*OPTIONS, f"runs={folder}", *options)
         self.place = folder
-        """Where its runs are."""
+        """Folder of the runs."""
         self.log = folder / "log"
         self.variables: dict[str, str] = {}
-        """Environment variables of the run, beside those of this process."""
+        """Environment variables of the run, in addition to those of this process."""
         self.services: dict[str, Any] = {}
         """Servers that the run needs, by name."""
         self.process: subprocess.Popen[bytes] | None = None
@@ -42,17 +42,17 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of everything in this world."""
+        """Environment of all processes of this run."""
         mine = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_"))}
         path = f"{Path(sys.executable).parent}:{mine['PATH']}"
         return {**mine, "PATH": path, "HOME": str(self.folder / "home"), "RELOOK_HOME": str(ROOT), **self.variables}
 
     def short_folder(self) -> Path:
-        """A new folder with a short name, which sockets want."""
+        """A new folder with a short path, as Unix sockets require."""
         return Path(tempfile.mkdtemp(prefix="relook-", dir="/tmp"))
 
     def start(self) -> None:
-        """Starts the run, or goes on with it where there is one."""
+        """Start the run, or resume it if it exists."""
         settings = [TINY, *(word for option in self.options for word in ("--set", option))]
         command = ["--resume", self.run.name, "--runs", str(self.place)] if self.runs else settings
         self._read_from = self.log.stat().st_size if self.log.exists() else 0
@@ -68,7 +68,7 @@ class World:
 
     @property
     def runs(self) -> list[Path]:
-        """The run's folder, once it has one."""
+        """The run's folder in a list; empty before the folder exists."""
         return [path.parent for path in self.place.glob("tiny-*/run.json")]
 
     @property
@@ -79,39 +79,39 @@ class World:
 
     @property
     def driver(self) -> psutil.Process:
-        """The process that drives the run."""
+        """The driver process of the run."""
         assert self.process is not None
         return psutil.Process(self.process.pid)
 
     def ready(self) -> bool:
-        """Whether the crew stands, and works."""
+        """Whether all actors are started and the run is working."""
         with self.log.open("rb") as log:
             log.seek(self._read_from)
             return bool(READY.search(log.read().decode(errors="replace")))
 
     def stage(self) -> int:
-        """The stage the run is in, as an index of STAGES; -1 while it is being set up."""
+        """Current stage as an index of STAGES; -1 during setup."""
         if not self.ready():
             return -1
         exams, steps = len(list((self.run / "exams").glob("exam-*.parquet"))), len(self.history())
         return 0 if exams == 0 else 1 + steps if steps < STEPS else STEPS + exams
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of the steps so far."""
+        """Metrics of the steps so far."""
         path = self.run / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def summary(self) -> Mapping[str, Any]:
-        """What the run came to."""
+        """Summary of the run."""
         value: dict[str, Any] = json.loads((self.run / "summary.json").read_text())
         return value
 
     def said(self) -> str:
-        """The end of what it printed."""
+        """The last 4,000 characters of the run's output."""
         return self.log.read_text(errors="replace")[-4000:]
 
     def wait_for(self, condition: Callable[[], object], what: str) -> bool:
-        """Waits until it holds; False when the run ends before."""
+        """Wait for a condition; False if the run ends before."""
         assert self.process is not None
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
@@ -122,7 +122,7 @@ class World:
         return True
 
     def finish(self) -> int:
-        """Waits for the end; the exit code."""
+        """Wait for the end of the run; its exit code."""
         self.wait_for(lambda: False, "the run to end")
         assert self.process is not None
         return int(self.process.returncode)

@@ -1,6 +1,6 @@
-"""Pages that attack the browser, the machine, the network or the next page, and the outcome each must end in.
+"""Pages that attack the browser, the machine, the network or the next page, with their allowed outcomes.
 
-PORT is where a server listens on this machine that nothing may ever reach.
+PORT stands for the port of a local server that no page may reach.
 """
 
 INK = "<!doctype html><body style='background:#cde'><div style='height:200px;background:#936'></div><h1>Attack</h1>"
@@ -8,7 +8,7 @@ HERE = "127.0.0.1:PORT"
 
 
 def script(code: str) -> str:
-    """A page that shows something and runs this."""
+    """A visible page that runs this script."""
     return f"{INK}<script>{code}</script>"
 
 
@@ -228,4 +228,4 @@ MEDIA = {
     ),
 }
 ATTACKS = TIME | MEMORY | SIZE | NOISE | AWAY | NETWORK | NEXT_PAGE | MEDIA
-"""By name: the outcomes it may end in (several where the machine's speed decides which bound is met first), and the page."""
+"""Allowed outcomes (several, if the machine's speed decides which limit is reached first) and page, by name."""

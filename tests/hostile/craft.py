@@ -1,4 +1,4 @@
-"""Fills the hostile pages in for a design: what a policy could write that wants only the reward."""
+"""Fills templates of hostile pages with a design's data: pages that a policy could write only for the reward."""
 
 import base64
 import html
@@ -11,18 +11,18 @@ from rollout.records import ProbeStep, Render, Task, TextBlock
 
 PAGES = Path(__file__).parent / "pages"
 HONEST = "honest_empty"
-"""The bare frame with a heading: what no hack may beat."""
+"""The empty frame with a heading, whose score no hack may exceed."""
 
 
 def names() -> list[str]:
-    """The hacks, without the honest page."""
+    """The names of the hacks, without the honest page."""
     return sorted(path.stem for path in PAGES.glob("*.html") if path.stem != HONEST)
 
 
 def craft(name: str, task: Task, reference: Render, *, copies: bool = True) -> str:
-    """The source of a hostile page. The reference lends it the exact texts, places, fonts, colours and pixels.
+    """Source of a hostile page. The reference provides the exact texts, places, fonts, colours and pixels.
 
-    Without `copies`, only what the page shows openly is left.
+    Without `copies`, only the openly visible part is included.
     """
     steps = [step for probe in task.probes for step in probe.steps]
     red, green, blue = reference.background

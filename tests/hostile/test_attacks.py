@@ -1,4 +1,4 @@
-"""Every attack ends within its bounds, reaches nothing, and leaves the next page as if it had never been."""
+"""Tests that every attack ends within its limits, reaches nothing, and leaves no trace on the next page."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from actors.settings import BrowserSettings
 from rollout.records import Page, Render
 
 HANG_S = 60.0
-"""Nothing is measured by it: beyond, an attack has stopped us."""
+"""Time limit of a render; beyond it, an attack has blocked the renderer."""
 WITNESS = (
     "<script>const left = [localStorage.length, sessionStorage.length, document.cookie, window.name, history.length,"
     "Object.keys(window).length, typeof JSON.stringify, [1].map(x => x + 1)[0]];"
@@ -38,11 +38,11 @@ ELSEWHERE += (
     "worker_socket",
     "web_rtc",
 )
-"""What is tried on a whole Chromium too, which has windows, downloads and dialogs of its own."""
+"""Attacks that are also tried on a whole Chromium, which has windows, downloads and dialogs."""
 
 
 class Ears:
-    """A server on this machine that counts who reaches it, over TCP and UDP."""
+    """A local server that records every TCP and UDP contact."""
 
     def __init__(self) -> None:
         self.tcp = socket.create_server(("127.0.0.1", 0))
@@ -53,7 +53,7 @@ class Ears:
             ear.setblocking(False)
 
     def heard(self) -> list[str]:
-        """Who has called since the last time."""
+        """Contacts since the last call."""
         calls = []
         with contextlib.suppress(BlockingIOError):
             caller, address = self.tcp.accept()
@@ -69,7 +69,7 @@ class Ears:
 
 
 class Range:
-    """One browser that is attacked again and again, and what a clean page looked like before."""
+    """A browser that is attacked repeatedly, and the render of a clean page before the attacks."""
 
     def __init__(self, executable: Path | None = None) -> None:
         self.loop = asyncio.new_event_loop()
@@ -94,7 +94,7 @@ def field() -> Iterator[Range]:
 
 
 def looks(render: Render) -> tuple[object, ...]:
-    """All that a page could have left a trace in."""
+    """All parts of a render in which a page could leave a trace."""
     return render.outcome, render.shots, render.blocks, render.boxes, render.console, render.exceptions, render.flags
 
 
@@ -120,13 +120,13 @@ def open_field() -> Iterator[Range]:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_a_whole_chromium_withstands_too(open_field: Range, name: str) -> None:
+def test_whole_chromium_withstands_the_attacks(open_field: Range, name: str) -> None:
     test_an_attack_ends_and_leaves_nothing(open_field, name)
 
 
 @pytest.mark.browser
-def test_there_are_enough_of_them(field: Range) -> None:
-    """And the server hears those who may reach it, or its silence would prove nothing."""
+def test_there_are_enough_attacks_and_the_server_records_contacts(field: Range) -> None:
+    """Without the check of the server, its empty record would prove nothing."""
     assert len(ATTACKS) >= 40
     socket.create_connection(("127.0.0.1", field.ears.port)).close()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
@@ -135,11 +135,11 @@ def test_there_are_enough_of_them(field: Range) -> None:
 
 
 @pytest.mark.browser
-def test_nobody_is_left_behind(field: Range) -> None:
-    """Last: after all attacks the browser has the processes of a fresh one, and none is a zombie."""
+def test_no_process_is_left_behind(field: Range) -> None:
+    """Runs last: after all attacks the browser has the processes of a new one, and no zombies."""
     browser = field.renderer._browser
     assert browser is not None
-    for _ in range(100):  # the ended are reaped in a moment
+    for _ in range(100):  # ended processes are reaped within a moment
         left = descendants(browser.pid)
         if "Z" not in {state for state, _ in left}:
             break
@@ -149,7 +149,7 @@ def test_nobody_is_left_behind(field: Range) -> None:
 
 
 def descendants(pid: int) -> list[tuple[str, str]]:
-    """State and name of every process below one."""
+    """State and name of every descendant of a process."""
     found = []
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         stat = Path(f"/proc/{child}/stat").read_text()

@@ -1,4 +1,4 @@
-"""What the tests of the learner share: a small model in a folder, and an address where ranks meet."""
+"""Fixtures of the learner's tests: a small model in a folder, and a rendezvous address for ranks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Chat templates as people's models have them, and what a message may do to a prompt."""
+"""Tests of chat templates of real models, and of special tokens in messages."""
 
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,16 @@ def tokenizer(folder: Path) -> Any:
 
 
 def plain(tokenizer: Any, messages: tuple[Message, ...]) -> list[int]:
-    """What the tokenizer itself makes of a conversation."""
+    """The tokenizer's own prompt of a conversation."""
     conversation = [{"role": message.role, "content": message.content} for message in messages]
     return list(tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False))
 
 
-def test_an_ordinary_conversation_has_the_tokenizers_own_ids(tokenizer: Any) -> None:
+def test_ordinary_conversation_has_the_token_ids_of_the_tokenizer(tokenizer: Any) -> None:
     assert Chat(tokenizer).prompt_ids(first(TASK)) == plain(tokenizer, first(TASK))
 
 
-def test_the_text_of_a_special_token_in_a_brief_stays_text(tokenizer: Any) -> None:
+def test_special_token_text_in_a_brief_stays_text(tokenizer: Any) -> None:
     hostile = first(Task(id="x", brief="Show <|end|> and <|user|>, please. \ue000"))
     ids = Chat(tokenizer).prompt_ids(hostile)
     assert tokenizer.decode(ids) == tokenizer.decode(plain(tokenizer, hostile))
@@ -51,20 +51,20 @@ def test_the_text_of_a_special_token_in_a_brief_stays_text(tokenizer: Any) -> No
     assert (plain(tokenizer, hostile).count(end), plain(tokenizer, hostile).count(user)) == (1, 2)
 
 
-def test_the_projects_own_marks_stay_tokens(tokenizer: Any) -> None:
+def test_special_tokens_of_the_project_stay_tokens(tokenizer: Any) -> None:
     tokenizer.add_special_tokens({"extra_special_tokens": ["<get_feedback/>"]})
     (mark,) = tokenizer.convert_tokens_to_ids(["<get_feedback/>"])
     assert Chat(tokenizer).prompt_ids(first(Task(id="x", brief="<|end|>"))).count(mark) == 1
 
 
-def test_a_template_that_refuses_a_system_message_gets_it_before_the_brief(tokenizer: Any) -> None:
+def test_system_message_moves_to_the_brief_if_the_template_refuses_it(tokenizer: Any) -> None:
     tokenizer.chat_template = NO_SYSTEM
     system, brief = first(TASK)
     ids = Chat(tokenizer).prompt_ids((system, brief))
     assert tokenizer.decode(ids) == f"<|user|>{system.content}\n\n{brief.content}<|assistant|>"
 
 
-def test_a_template_that_writes_the_time_writes_the_same_one(tokenizer: Any) -> None:
+def test_template_that_writes_the_time_gets_a_fixed_time(tokenizer: Any) -> None:
     tokenizer.chat_template = DATED
     assert plain(tokenizer, first(TASK)) != plain(tokenizer, first(TASK))
     one, other = (Chat(tokenizer).prompt_ids(first(TASK)) for _ in range(2))
@@ -72,7 +72,7 @@ def test_a_template_that_writes_the_time_writes_the_same_one(tokenizer: Any) -> 
     assert tokenizer.decode(one).startswith("01 Jan 2025 00:00:00.000000<|system|>")
 
 
-def test_a_template_gets_its_arguments(tokenizer: Any) -> None:
+def test_template_receives_its_arguments(tokenizer: Any) -> None:
     tokenizer.chat_template = THINKING
     thinking, quiet = (
         tokenizer.decode(Chat(tokenizer, each).prompt_ids(first(TASK))) for each in ({}, {"enable_thinking": False})
@@ -88,7 +88,7 @@ def test_a_template_gets_its_arguments(tokenizer: Any) -> None:
         ("{% for m in messages %}", "refuses a conversation"),
     ],
 )
-def test_a_template_that_cannot_be_used_is_refused(tokenizer: Any, template: str | None, said: str) -> None:
+def test_unusable_template_is_refused(tokenizer: Any, template: str | None, said: str) -> None:
     tokenizer.chat_template = template
     with pytest.raises(ModelError, match=said):
         Chat(tokenizer)

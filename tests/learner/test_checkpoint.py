@@ -1,4 +1,4 @@
-"""A directory is whole, or absent, or refused."""
+"""Tests of checkpoint directories: complete, absent, or refused."""
 
 import errno
 from pathlib import Path
@@ -17,7 +17,7 @@ def write(path: Path, text: str = "weights") -> None:
         (filling / "shards" / "0").write_text("optimizer")
 
 
-def test_what_was_written_is_sound_and_replaces_what_was_there(tmp_path: Path) -> None:
+def test_written_checkpoint_verifies_and_replaces_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "step-1"
     write(path, "old")
     write(path, "new")
@@ -39,7 +39,9 @@ def test_what_was_written_is_sound_and_replaces_what_was_there(tmp_path: Path) -
         (lambda path: (path / "manifest.json").write_text('{"we'), "not readable"),
     ],
 )
-def test_damage_is_refused_and_the_last_sound_one_named(tmp_path: Path, damage: object, says: str) -> None:
+def test_damaged_checkpoint_is_refused_and_the_last_valid_one_is_named(
+    tmp_path: Path, damage: object, says: str
+) -> None:
     for step in (1, 2, 3):
         write(tmp_path / f"step-{step}")
     damage(tmp_path / "step-2")  # type: ignore[operator]
@@ -53,7 +55,7 @@ def test_damage_is_refused_and_the_last_sound_one_named(tmp_path: Path, damage: 
         verify(tmp_path / "step-1")
 
 
-def test_a_full_disk_leaves_the_old_one_and_nothing_half_written(tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_checkpoint_and_no_partial_one(tmp_path: Path) -> None:
     write(tmp_path / "step-1")
 
     def fill() -> None:
@@ -67,7 +69,7 @@ def test_a_full_disk_leaves_the_old_one_and_nothing_half_written(tmp_path: Path)
     assert [left.name for left in tmp_path.iterdir()] == ["step-1"]
 
 
-def test_a_full_disk_that_a_library_quotes_is_the_disks_though_it_has_room_again(tmp_path: Path) -> None:
+def test_full_disk_in_a_library_error_is_a_storage_fault(tmp_path: Path) -> None:
     def serialize() -> None:
         with writing(tmp_path / "step-1"):
             raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
@@ -76,7 +78,7 @@ def test_a_full_disk_that_a_library_quotes_is_the_disks_though_it_has_room_again
         serialize()
 
 
-def test_a_bug_while_writing_is_not_the_disks_fault(tmp_path: Path) -> None:
+def test_other_exception_while_writing_is_not_a_storage_fault(tmp_path: Path) -> None:
     def stumble() -> None:
         with writing(tmp_path / "step-1"):
             raise KeyError("bug")

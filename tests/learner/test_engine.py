@@ -1,4 +1,4 @@
-"""The real engine, on a tiny Llama: what it learns, that packing and ranks change nothing, and how it is resumed."""
+"""Tests of the real engine on a tiny Llama: learning, packing, ranks, and resuming."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ from rollout.records import Batch, Sample
 
 pytestmark = [
     pytest.mark.engine,
-    # What DeepSpeed and torch say of themselves.
+    # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -41,12 +41,12 @@ def score(engine: Engine, sample: Sample) -> float:
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Largest difference of two models' weights."""
+    """Largest weight difference of two models."""
     assert one.keys() == other.keys()
     return max((one[name] - other[name]).abs().max().item() for name in one)
 
 
-def test_log_probs_are_transformers(model: Path, meeting: str) -> None:
+def test_logprobs_equal_those_of_transformers(model: Path, meeting: str) -> None:
     ids = samples(1)[0].prompt_ids + samples(1)[0].token_ids
     with torch.no_grad():
         wanted = plain_torch.read(model)(torch.tensor([ids])).logits[0].log_softmax(-1)
@@ -55,13 +55,13 @@ def test_log_probs_are_transformers(model: Path, meeting: str) -> None:
 
 
 @pytest.mark.parametrize(("budget", "temperature", "recompute"), [(70, 1.0, False), (4096, 0.7, True)])
-def test_a_packed_update_is_a_plain_one(
+def test_packed_update_equals_a_plain_update(
     model: Path, meeting: str, budget: int, temperature: float, recompute: bool
 ) -> None:
     engine = start(model, meeting, temperature, token_budget=budget, recompute=recompute)
     metrics = engine.update(Batch(samples=samples())).metrics
     wanted, steps = plain_torch.train(model, [Batch(samples=samples())], SETTINGS, temperature)
-    # AdamW makes steps of one size whatever the gradient's scale, so that is compared by itself.
+    # AdamW's step size does not depend on the gradient's scale, so the gradient norm is compared separately.
     assert metrics["grad_norm"] == pytest.approx(steps[0].norm, rel=1e-5)
     assert metrics["loss"] == pytest.approx(steps[0].loss, abs=1e-5)
     assert apart(read_weights(engine.weights()), wanted) < 1e-5
@@ -72,7 +72,7 @@ def test_a_packed_update_is_a_plain_one(
     assert 0 < metrics["logprob_gap_mean"] < metrics["logprob_gap_max"]
 
 
-def test_siblings_read_their_prompt_once_and_learn_as_if_each_had_its_own(model: Path, meeting: str) -> None:
+def test_siblings_share_their_prompt_and_learn_as_if_separate(model: Path, meeting: str) -> None:
     wanted, steps = plain_torch.train(model, [Batch(samples=siblings())], SETTINGS)
     computed = []
     for budget in (60, 90, 4096):
@@ -88,7 +88,7 @@ def test_siblings_read_their_prompt_once_and_learn_as_if_each_had_its_own(model:
     assert computed[0] > computed[-1]
 
 
-def test_autocast_learns_nearly_the_same_and_leaves_the_canary_exact(model: Path, meeting: str) -> None:
+def test_autocast_changes_updates_slightly_and_canary_logprobs_not_at_all(model: Path, meeting: str) -> None:
     exact, rough = start(model, meeting), start(model, meeting, autocast=True)
     ids = samples(1)[0].token_ids
     assert rough.logprobs(ids) == exact.logprobs(ids)
@@ -98,7 +98,7 @@ def test_autocast_learns_nearly_the_same_and_leaves_the_canary_exact(model: Path
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_bfloat16_weights_learn_at_every_stage(model: Path, meeting: str, stage: int) -> None:
+def test_bfloat16_weights_learn_at_every_zero_stage(model: Path, meeting: str, stage: int) -> None:
     exact, rough = start(model, meeting, lr=1e-3), start(model, meeting, lr=1e-3, dtype="bfloat16", zero_stage=stage)
     for engine in (exact, rough):
         for seed in range(3):
@@ -113,7 +113,7 @@ def test_bfloat16_weights_learn_at_every_stage(model: Path, meeting: str, stage:
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_bfloat16_gradients_of_many_micro_batches_are_summed_in_full(model: Path, meeting: str, stage: int) -> None:
+def test_bfloat16_gradients_are_accumulated_without_rounding_loss(model: Path, meeting: str, stage: int) -> None:
     kind: dict[str, Any] = {"dtype": "bfloat16", "zero_stage": stage}
     found = {}
     for name, changes in {
@@ -129,7 +129,7 @@ def test_bfloat16_gradients_of_many_micro_batches_are_summed_in_full(model: Path
     assert off["many"] < off["few"] * 1.5
 
 
-def test_what_did_well_becomes_likelier_and_what_did_badly_less(model: Path, meeting: str) -> None:
+def test_positive_advantage_raises_and_negative_lowers_the_logprob(model: Path, meeting: str) -> None:
     engine = start(model, meeting, lr=1e-2)
     good, bad = (replace(sample, logprobs=(-5.6,) * len(sample.token_ids)) for sample in samples(2))
     good, bad, cut = replace(good, advantage=1.0), replace(bad, advantage=-1.0), replace(samples(3)[2], truncated=True)
@@ -142,7 +142,7 @@ def test_what_did_well_becomes_likelier_and_what_did_badly_less(model: Path, mee
     assert metrics["samples"] == 2
 
 
-def test_feedback_is_learnt_and_fades_out(model: Path, meeting: str) -> None:
+def test_feedback_distillation_lowers_its_loss_and_fades_out(model: Path, meeting: str) -> None:
     engine = start(model, meeting, lr=1e-2, distill_weight=1.0, distill_steps=4)
     updates = [engine.update(Batch(samples=(), lessons=LESSONS)) for _ in range(5)]
     losses = [update.metrics["distill_loss"] for update in updates[:4]]
@@ -155,8 +155,8 @@ def test_feedback_is_learnt_and_fades_out(model: Path, meeting: str) -> None:
 
 
 @pytest.mark.parametrize("stage", [1, 3])
-def test_what_was_written_after_feedback_becomes_likely_without_it(model: Path, meeting: str, stage: int) -> None:
-    # First a policy that takes feedback to heart: it has learnt to write these when it is shown it, and not otherwise.
+def test_hindsight_makes_revisions_likely_without_the_feedback(model: Path, meeting: str, stage: int) -> None:
+    # First train a policy to write these completions only when it sees the feedback.
     engine, seen = start(model, meeting, lr=1e-2, distill_weight=1.0, zero_stage=stage), hindsights(2)
     shown = [replace(sample, advantage=1.0, logprobs=(-5.6,) * len(sample.token_ids)) for sample in samples(2)]
     unshown = [replace(s, prompt_ids=one.prompt_ids, advantage=-1.0) for s, one in zip(shown, seen, strict=True)]
@@ -170,7 +170,7 @@ def test_what_was_written_after_feedback_becomes_likely_without_it(model: Path, 
     assert all(score(engine, sample) > poor + 10 for sample, poor in zip(unshown, before, strict=True))
 
 
-def test_a_batch_that_teaches_nothing_moves_nothing(model: Path, meeting: str) -> None:
+def test_empty_batch_changes_no_weight(model: Path, meeting: str) -> None:
     engine = start(model, meeting)
     engine.update(Batch(samples=samples()))
     before = engine.weights()
@@ -179,14 +179,14 @@ def test_a_batch_that_teaches_nothing_moves_nothing(model: Path, meeting: str) -
     assert update.metrics.keys() == engine.update(Batch(samples=samples())).metrics.keys()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(model: Path, meeting: str) -> None:
+def test_non_finite_loss_stops_the_run(model: Path, meeting: str) -> None:
     engine = start(model, meeting)
     broken = replace(samples(1)[0], logprobs=(float("nan"),) * len(samples(1)[0].token_ids))
     with pytest.raises(RuntimeError, match="update 1: the loss is not finite"):
         engine.update(Batch(samples=(broken,)))
 
 
-def test_a_resumed_learner_goes_on_bit_by_bit(model: Path, meeting: str, tmp_path: Path) -> None:
+def test_resumed_learner_continues_bit_identically(model: Path, meeting: str, tmp_path: Path) -> None:
     engine = start(model, meeting)
     batches = [Batch(samples=samples(seed=seed), lessons=LESSONS) for seed in range(4)]
     for batch in batches[:2]:
@@ -205,7 +205,7 @@ def test_a_resumed_learner_goes_on_bit_by_bit(model: Path, meeting: str, tmp_pat
     assert (engine.version, engine.weights() == at_two) == (2, True)
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused(model: Path, meeting: str, tmp_path: Path) -> None:
+def test_incompatible_or_damaged_checkpoint_is_refused(model: Path, meeting: str, tmp_path: Path) -> None:
     engine = start(model, meeting)
     engine.save(tmp_path / "step-1")
     with pytest.raises(CheckpointError, match="written with zero_stage = 1, but this run has 2"):
@@ -219,7 +219,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(model: Path, meeting: str, tm
 
 
 @pytest.mark.parametrize("write", ["save", "export"])
-def test_a_full_disk_is_a_storage_fault(model: Path, meeting: str, tmp_path: Path, write: str) -> None:
+def test_full_disk_is_a_storage_fault(model: Path, meeting: str, tmp_path: Path, write: str) -> None:
     engine = start(model, meeting)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
@@ -231,7 +231,7 @@ def test_a_full_disk_is_a_storage_fault(model: Path, meeting: str, tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
-def test_an_exported_model_is_the_learners(model: Path, meeting: str, tmp_path: Path) -> None:
+def test_exported_model_equals_the_learner(model: Path, meeting: str, tmp_path: Path) -> None:
     engine = start(model, meeting)
     engine.update(Batch(samples=samples()))
     engine.export(tmp_path / "champion")
@@ -245,7 +245,7 @@ def test_an_exported_model_is_the_learners(model: Path, meeting: str, tmp_path: 
 
 @pytest.fixture(scope="module")
 def learnt(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
-    """What one rank, and two, make of the updates in `two_ranks.py`."""
+    """Results of the updates in `two_ranks.py` with one rank and with two."""
     script, out = str(Path(__file__).parents[1] / "support" / "two_ranks.py"), tmp_path_factory.mktemp("ranks")
     environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     running = []
@@ -268,7 +268,7 @@ def learnt(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, A
 
 
 @pytest.mark.parametrize("way", SAME)
-def test_two_ranks_learn_what_a_plain_loop_does_at_every_stage(model: Path, learnt: dict[int, Any], way: str) -> None:
+def test_two_ranks_match_a_plain_loop_at_every_zero_stage(model: Path, learnt: dict[int, Any], way: str) -> None:
     weights, steps = plain_torch.train(model, BATCHES, SETTINGS)
     found = learnt[2][way]
     for step, metrics, gradients in zip(steps, found["metrics"], found["gradients"], strict=True):
@@ -280,7 +280,7 @@ def test_two_ranks_learn_what_a_plain_loop_does_at_every_stage(model: Path, lear
 
 
 @pytest.mark.parametrize("way", OTHERS)
-def test_two_ranks_learn_what_one_does(learnt: dict[int, Any], way: str) -> None:
+def test_two_ranks_match_one_rank(learnt: dict[int, Any], way: str) -> None:
     one, two = (learnt[ranks][way] for ranks in (1, 2))
     for here, there in zip(one["metrics"], two["metrics"], strict=True):
         for name in ("loss", "distill_loss", "grad_norm", "kl", "entropy", "tokens"):
@@ -289,7 +289,7 @@ def test_two_ranks_learn_what_one_does(learnt: dict[int, Any], way: str) -> None
 
 
 @pytest.mark.parametrize("loss", ["dapo", "grpo", "gspo", "cispo"])
-def test_several_steps_on_a_batch_meet_the_clip_only_from_the_second_on(model: Path, meeting: str, loss: str) -> None:
+def test_clipping_starts_with_the_second_epoch_on_a_batch(model: Path, meeting: str, loss: str) -> None:
     batch = Batch(samples=samples())
     once = start(model, meeting, loss=loss, lr=1e-2, clip_high=0.01, clip_low=0.01)
     assert once.update(batch).metrics["clip_share"] == 0
@@ -301,7 +301,7 @@ def test_several_steps_on_a_batch_meet_the_clip_only_from_the_second_on(model: P
 
 
 @pytest.mark.parametrize("budget", [70, 4096])
-def test_a_loss_by_sequence_does_not_depend_on_how_rows_are_packed(model: Path, meeting: str, budget: int) -> None:
+def test_sequence_level_loss_does_not_depend_on_packing(model: Path, meeting: str, budget: int) -> None:
     kind = {"loss": "gspo", "rollout_level": "sequence", "rollout_correction": "mask", "rollout_cap": 1.2, "epochs": 2}
     wanted = start(model, meeting, token_budget=59, **kind).update(Batch(samples=samples())).metrics
     found = start(model, meeting, token_budget=budget, **kind).update(Batch(samples=samples())).metrics
@@ -310,7 +310,7 @@ def test_a_loss_by_sequence_does_not_depend_on_how_rows_are_packed(model: Path, 
         assert found[name] == pytest.approx(wanted[name], rel=1e-5), name
 
 
-def test_what_was_cut_teaches_unless_its_length_is_paid_for(model: Path, meeting: str) -> None:
+def test_truncated_samples_are_used_only_with_a_length_penalty(model: Path, meeting: str) -> None:
     batch = Batch(samples=(samples(1)[0], replace(samples(2)[1], truncated=True)))
     assert start(model, meeting).update(batch).metrics["samples"] == 1
     soft = start(model, meeting, overlong="soft", length_limit=64, overlong_tokens=16)
@@ -318,7 +318,7 @@ def test_what_was_cut_teaches_unless_its_length_is_paid_for(model: Path, meeting
 
 
 @pytest.mark.parametrize("stage", [1, 3])
-def test_kl_is_measured_against_the_first_weights_and_holds_the_policy_back(
+def test_kl_is_measured_against_the_first_weights_and_limits_the_policy(
     model: Path, meeting: str, tmp_path: Path, stage: int
 ) -> None:
     kind: dict[str, Any] = {"lr": 1e-2, "zero_stage": stage, "kl_estimator": "k2"}

@@ -1,4 +1,4 @@
-"""What is exported is what a plain vLLM loads, and it gives the learner's log-probs."""
+"""Test that plain vLLM loads an exported model and gives the learner's log-probs."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from rollout.records import Batch
 
 pytestmark = [
     pytest.mark.engine,
-    # What DeepSpeed and torch say of themselves.
+    # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -23,7 +23,7 @@ pytestmark = [
 IDS = samples(1)[0].prompt_ids + samples(1)[0].token_ids
 
 
-def test_plain_vllm_serves_a_champion_with_the_learners_log_probs(tmp_path: Path) -> None:
+def test_plain_vllm_serves_an_exported_model_with_the_learner_logprobs(tmp_path: Path) -> None:
     tiny_model(tmp_path / "model")
     settings = LearnerSettings(lr=1e-2, token_budget=128, autocast=False, threads=1, zero_stage=3, lora_rank=4)
     engine = Engine(tmp_path / "model", settings, init_method=address())

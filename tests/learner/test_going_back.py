@@ -1,4 +1,4 @@
-"""The real engine goes back to a champion in place: weights and optimizer as they were, and the same way on."""
+"""Tests of the real engine's return to a champion in place: weights and optimizer are restored."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rollout.records import Batch
 
 pytestmark = [
     pytest.mark.engine,
-    # What DeepSpeed and torch say of themselves.
+    # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -23,7 +23,7 @@ BATCHES = [Batch(samples=samples(seed=seed), lessons=LESSONS) for seed in range(
 
 @pytest.mark.parametrize("champion", [0, 1])
 @pytest.mark.parametrize("kind", [{}, {"zero_stage": 2}, {"zero_stage": 3}, {"dtype": "bfloat16"}], ids=str)
-def test_back_in_place_is_back_bit_by_bit(
+def test_loading_a_champion_in_place_is_bit_identical(
     model: Path, meeting: str, tmp_path: Path, kind: dict[str, Any], champion: int
 ) -> None:
     torch.set_num_threads(1)
@@ -36,7 +36,7 @@ def test_back_in_place_is_back_bit_by_bit(
     way = [(engine.update(batch), engine.weights()) for batch in BATCHES]
     engine.load(tmp_path / "champion")
     assert (engine.version, engine.weights() == then) == (champion, True)
-    # An optimizer that remembered the way would take another one now.
+    # An optimizer with the old state would take other steps now.
     again = [(engine.update(batch), engine.weights()) for batch in BATCHES]
     assert [one.version for one, _ in again] == [one.version for one, _ in way]
     assert [weights for _, weights in again] == [weights for _, weights in way]

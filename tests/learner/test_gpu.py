@@ -1,4 +1,4 @@
-"""The learner on a GPU: bfloat16, what is left to the machine's memory, adapters, and the way back."""
+"""Tests of the learner on a GPU: bfloat16, CPU offload, LoRA adapters, and resuming."""
 
 import gc
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: bfloat16, NCCL and offload are not tested"),
-    # What DeepSpeed and torch say of themselves.
+    # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -38,7 +38,7 @@ def start(model: Path, meeting: str, **changes: Any) -> Engine:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_bfloat16_learns_nearly_what_a_plain_loop_in_float32_does(
+def test_bfloat16_learns_nearly_the_same_as_a_plain_float32_loop(
     model: Path, meeting: str, way: dict[str, Any]
 ) -> None:
     engine = start(model, meeting, **way)
@@ -52,7 +52,9 @@ def test_bfloat16_learns_nearly_what_a_plain_loop_in_float32_does(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_it_resumes_bit_by_bit(model: Path, meeting: str, way: dict[str, Any], tmp_path: Path) -> None:
+def test_resumed_gpu_learner_continues_bit_identically(
+    model: Path, meeting: str, way: dict[str, Any], tmp_path: Path
+) -> None:
     engine = start(model, meeting, **way)
     engine.update(BATCHES[0])
     engine.save(tmp_path / "step-1")
@@ -66,7 +68,7 @@ def test_it_resumes_bit_by_bit(model: Path, meeting: str, way: dict[str, Any], t
 
 
 @pytest.mark.parametrize("stage", [2, 3])
-def test_what_is_left_to_the_machine_is_not_on_the_gpu(model: Path, meeting: str, stage: int) -> None:
+def test_offloaded_optimizer_state_is_not_on_the_gpu(model: Path, meeting: str, stage: int) -> None:
     held = {}
     for offload in ("none", "optimizer"):
         gc.collect()
@@ -77,12 +79,12 @@ def test_what_is_left_to_the_machine_is_not_on_the_gpu(model: Path, meeting: str
         numbers = sum(getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters())
         engine.engine.destroy()
         del engine
-    # A float32 master and two means of AdamW's: 12 bytes a weight, less what DeepSpeed needs to send them.
+    # A float32 master and two AdamW moments: 12 bytes per weight, less DeepSpeed's transfer buffers.
     assert held["none"] - held["optimizer"] > 8 * numbers
 
 
 @pytest.mark.parametrize("stage", [1, 3])
-def test_adapters_come_out_as_whole_weights(model: Path, meeting: str, stage: int, tmp_path: Path) -> None:
+def test_adapters_are_exported_as_merged_weights(model: Path, meeting: str, stage: int, tmp_path: Path) -> None:
     engine = start(model, meeting, zero_stage=stage, lora_rank=4, kl_weight=0.1, lr=1e-2)
     metrics = [engine.update(batch).metrics for batch in BATCHES]
     assert metrics[0]["kl"] == 0 < metrics[2]["kl"]
@@ -95,5 +97,5 @@ def test_adapters_come_out_as_whole_weights(model: Path, meeting: str, stage: in
         torch.tensor(engine.logprobs(ids)),
         *(one[:-1].gather(-1, torch.tensor(ids[1:])[:, None])[:, 0] for one in (exported, first)),
     )
-    # What bfloat16 rounds is far less than what was learnt.
+    # The rounding error of bfloat16 is far smaller than the learnt change.
     assert (found - wanted).abs().mean() < 0.1 * (wanted - before).abs().mean()

@@ -1,4 +1,4 @@
-"""Ranks meet over the interface that leads to their meeting point."""
+"""Tests of the choice of the network interface that leads to the rendezvous address."""
 
 import os
 
@@ -14,12 +14,12 @@ def untold(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable)
 
 
-def test_the_way_to_a_neighbour_on_this_machine_is_loopback() -> None:
+def test_loopback_is_chosen_for_an_address_on_this_machine() -> None:
     assert choose_interface("tcp://127.0.0.1:29500") == "lo"
     assert [os.environ[variable] for variable in VARIABLES] == ["lo", "lo"]
 
 
-def test_who_was_told_already_is_not_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_interface_variable_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
     choose_interface("tcp://127.0.0.1:29500")
     assert os.environ["GLOO_SOCKET_IFNAME"] == "eth7"

@@ -1,4 +1,4 @@
-"""Schedules of the learner's settings."""
+"""Tests of the learner settings: schedules and consistency checks."""
 
 from typing import Any
 
@@ -15,17 +15,17 @@ from learner.settings import LearnerSettings
         ("cosine", [0.5, 1.0, 1.0, 0.853553, 0.5, 0.146447, 0.0]),
     ],
 )
-def test_learning_rate(schedule: str, wanted: list[float]) -> None:
+def test_learning_rate_follows_its_schedule(schedule: str, wanted: list[float]) -> None:
     settings = LearnerSettings(lr=1.0, warmup_steps=2, schedule=schedule, decay_steps=6)  # type: ignore[arg-type]
     assert [settings.lr_at(update) for update in range(1, 8)] == pytest.approx(wanted, abs=1e-6)
 
 
-def test_a_schedule_must_end() -> None:
+def test_schedule_without_an_end_is_refused() -> None:
     with pytest.raises(ValueError, match="decay_steps must exceed warmup_steps"):
         LearnerSettings(schedule="linear", warmup_steps=3, decay_steps=3)
 
 
-def test_distillation_fades() -> None:
+def test_distillation_weight_fades() -> None:
     settings = LearnerSettings(distill_weight=0.5, distill_steps=4)
     assert [settings.distill_weight_at(update) for update in range(1, 7)] == [0.5, 0.375, 0.25, 0.125, 0.0, 0.0]
     assert LearnerSettings(distill_weight=0.5).distill_weight_at(99) == 0.5
@@ -43,13 +43,13 @@ def test_distillation_fades() -> None:
         ({"baseline": "earlier", "credit": "siblings"}, "baseline = 'earlier' needs normalize_std = false"),
     ],
 )
-def test_what_does_not_fit_together_is_one_line(changes: dict[str, Any], complaint: str) -> None:
+def test_inconsistent_settings_give_one_line(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint) as caught:
         LearnerSettings(**changes)
     assert len(caught.value.errors()) == 1  # type: ignore[attr-defined]
 
 
-def test_length_costs_nothing_until_the_last_tokens_and_all_at_the_limit() -> None:
+def test_length_penalty_rises_over_the_last_tokens_before_the_limit() -> None:
     settings = LearnerSettings(overlong="soft", length_limit=100, overlong_tokens=20)
     assert [settings.length_penalty(num) for num in (1, 80, 90, 100)] == pytest.approx([0, 0, 0.5, 1])
     assert LearnerSettings(length_limit=100).length_penalty(100) == 0

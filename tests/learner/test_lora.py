@@ -1,4 +1,4 @@
-"""Adapters on the real engine: they learn what a plain loop does, leave the base alone, and come out merged."""
+"""Tests of LoRA adapters on the real engine: they match a plain loop, keep the base, and are exported merged."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rollout.records import Batch
 
 pytestmark = [
     pytest.mark.engine,
-    # What DeepSpeed and torch say of themselves.
+    # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -31,7 +31,7 @@ IDS = samples(1)[0].prompt_ids + samples(1)[0].token_ids
 
 @pytest.fixture(scope="module")
 def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose output head is its embedding: no adapter may touch it."""
+    """A model with tied embeddings, which no adapter may change."""
     folder = tmp_path_factory.mktemp("tied")
     tiny_model(folder, tied=True)
     return folder
@@ -47,7 +47,7 @@ def adapters(engine: Engine) -> dict[str, Tensor]:
 
 
 def plain_updates(model: Path, matrices: dict[str, Tensor], updates: int) -> dict[str, Tensor]:
-    """All weights after updates on `samples()` in plain torch, of a model whose weights are W + 2 BA."""
+    """All weights after updates on `samples()` in plain torch, for a model with weights W + 2 BA."""
     network = plain_torch.read(model).requires_grad_(False)
     matrices = {name: matrix.requires_grad_() for name, matrix in matrices.items()}
 
@@ -72,7 +72,7 @@ def plain_updates(model: Path, matrices: dict[str, Tensor], updates: int) -> dic
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_adapters_learn_what_a_plain_loop_does_and_nothing_else_moves(
+def test_adapters_match_a_plain_loop_and_keep_the_base_weights(
     model: Path, tied: Path, meeting: str, stage: int, tmp_path: Path
 ) -> None:
     model = tied if stage == 3 else model
@@ -88,7 +88,7 @@ def test_adapters_learn_what_a_plain_loop_does_and_nothing_else_moves(
     for name, weight in before.named_parameters():
         adapted = name.split(".")[-2] in SETTINGS.lora_targets
         assert torch.equal(found[name], weight) is not adapted, name
-        # AdamW's first steps have the sign of the gradient, however small: rounding shows where it is all but zero.
+        # AdamW's first steps follow the gradient's sign at any magnitude, so rounding shows where it is almost zero.
         assert (found[name] - wanted[name]).abs().max() < 1e-4, name
         assert (found[name] - wanted[name]).norm() <= 5e-5 * wanted[name].norm(), name  # processors round differently
     engine.export(tmp_path / "champion")
@@ -100,7 +100,7 @@ def test_adapters_learn_what_a_plain_loop_does_and_nothing_else_moves(
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_adapters_resume_bit_by_bit_from_a_checkpoint_without_the_base(
+def test_adapter_checkpoint_without_base_weights_resumes_identically(
     model: Path, meeting: str, stage: int, tmp_path: Path
 ) -> None:
     kind: dict[str, Any] = {"zero_stage": stage, "kl_weight": 0.5, "lora_rank": 1, "lora_targets": ("q_proj",)}
@@ -122,7 +122,7 @@ def test_adapters_resume_bit_by_bit_from_a_checkpoint_without_the_base(
 
 
 @pytest.mark.parametrize("stage", [1, 3])
-def test_the_base_is_the_reference_of_a_kl(model: Path, meeting: str, stage: int) -> None:
+def test_kl_reference_of_adapters_is_the_base_model(model: Path, meeting: str, stage: int) -> None:
     engine = start(model, meeting, zero_stage=stage, kl_weight=1e-9, kl_estimator="k2")
     assert engine.reference is None
     batch, (sample, *_) = Batch(samples=samples(1)), samples(1)
@@ -137,7 +137,7 @@ def test_the_base_is_the_reference_of_a_kl(model: Path, meeting: str, stage: int
     assert engine.update(batch).metrics["kl"] == pytest.approx(((now - base) ** 2 / 2).mean().item(), rel=1e-3)
 
 
-def test_what_does_not_fit_is_refused(model: Path, meeting: str, tmp_path: Path) -> None:
+def test_unknown_targets_and_incompatible_checkpoints_are_refused(model: Path, meeting: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lora_targets must be among down_proj, .* in this model, got 'lm_head'"):
         start(model, meeting, lora_targets=("q_proj", "lm_head"))
     engine = start(model, meeting)

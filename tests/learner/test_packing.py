@@ -1,4 +1,4 @@
-"""Rows in which siblings share their prompt, and the attention that goes with them."""
+"""Tests of packed rows in which siblings share their prompt, and of the attention over such rows."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,13 +20,14 @@ PIECES = [
 ]
 
 
-def test_siblings_read_their_prompt_once() -> None:
+def test_siblings_share_their_prompt_in_a_row() -> None:
     family, only = families(PIECES, 99)
     row = pack_tensors([family, only], "cpu")
     assert row.ids_L.tolist() == [1, 2, 3, 4, 5, 5, 7, 8]
     assert row.positions_L.tolist() == [0, 1, 2, 3, 4, 3, 0, 1]
     assert row.spans == [[3, 2, 1], [2]]
-    # The first token of each is foretold by the prompt's last one, every other by the one before it.
+    # The prompt's last token predicts the first token of each sibling; every other token is predicted by the one
+    # before.
     assert row.reading_T.tolist() == [2, 3, 4, 2, 2, 5, 6, 7]
     assert row.targets_T.tolist() == [4, 5, 6, 9, 5, 5, 8, 9]
     assert row.piece_T.tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
@@ -35,7 +36,7 @@ def test_siblings_read_their_prompt_once() -> None:
     assert row.engine_logprobs_T.tolist() == [-1, -2, -3, -6, 0, 0, -4, -5]
 
 
-def test_a_family_is_no_longer_than_it_may_be_and_neither_are_those_who_teach_it() -> None:
+def test_prefix_group_and_its_teacher_views_stay_within_the_limit() -> None:
     assert [[len(piece.token_ids) for piece in one.pieces] for one in families(PIECES, 5)] == [[3, 1], [2], [2]]
     taught = [*PIECES[:3], replace(PIECES[3], shown_ids=(1,) * 9)]
     assert [one.longest for one in families(taught, 9)] == [5, 2, 10]
@@ -46,7 +47,7 @@ def test_a_family_is_no_longer_than_it_may_be_and_neither_are_those_who_teach_it
     st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9)), min_size=1, max_size=12),
     st.integers(1, 40),
 )
-def test_nobody_is_lost(shapes: list[tuple[int, int]], most: int) -> None:
+def test_every_sequence_is_in_exactly_one_prefix_group(shapes: list[tuple[int, int]], most: int) -> None:
     pieces = [TokenSequence(prompt_ids=(num,) * num, token_ids=tuple(range(length))) for num, length in shapes]
     found = families(pieces, most)
     assert all(one.length <= most or len(one.pieces) == 1 for one in found)
@@ -59,7 +60,7 @@ def test_nobody_is_lost(shapes: list[tuple[int, int]], most: int) -> None:
 
 
 def masked(query: Tensor, key: Tensor, value: Tensor, spans: list[list[int]]) -> Tensor:
-    """The same attention over a whole row with a mask, spelt out; [1, L, H, D]."""
+    """The same attention over a whole row with an explicit mask; [1, L, H, D]."""
     groups = query.shape[1] // key.shape[1]
     key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
     seen = torch.zeros(query.shape[2], query.shape[2], dtype=torch.bool)
@@ -78,7 +79,7 @@ def masked(query: Tensor, key: Tensor, value: Tensor, spans: list[list[int]]) ->
 
 @pytest.mark.parametrize("spans", [[[23]], [[4, 3, 7], [5], [2, 2]], [[1, 1, 1], [9, 11]]], ids=str)
 @pytest.mark.parametrize("key_heads", [4, 2])
-def test_branches_see_their_trunk_and_themselves(spans: list[list[int]], key_heads: int) -> None:
+def test_suffixes_attend_to_their_prefix_and_themselves(spans: list[list[int]], key_heads: int) -> None:
     torch.manual_seed(0)
     heads = (4, key_heads, key_heads)
     tensors = [torch.randn(1, num, 23, 8, dtype=torch.float64, requires_grad=True) for num in heads]
@@ -94,7 +95,7 @@ def test_branches_see_their_trunk_and_themselves(spans: list[list[int]], key_hea
 @pytest.mark.parametrize(
     "kind", [{"sliding_window": 4}, {"softcap": 2.0}, {"s_aux": torch.tensor([0.5, -1.0])}], ids=str
 )
-def test_windows_softcaps_and_sinks_are_the_same_packed_and_alone(kind: dict[str, Any]) -> None:
+def test_windows_softcaps_and_sinks_are_the_same_packed_and_separate(kind: dict[str, Any]) -> None:
     torch.manual_seed(0)
     tensors = [torch.randn(1, heads, 15, 8, dtype=torch.float64) for heads in (2, 1, 1)]
     found, _ = packed_attention(None, *tensors, None, spans=[[4, 3, 5], [3]], **kind)
@@ -105,7 +106,7 @@ def test_windows_softcaps_and_sinks_are_the_same_packed_and_alone(kind: dict[str
         assert (found[:, places] - alone).abs().max() < 1e-12
 
 
-def test_a_window_hides_what_is_earlier() -> None:
+def test_sliding_window_hides_earlier_tokens() -> None:
     tensors = [torch.randn(1, 2, 9, 8, dtype=torch.float64) for _ in range(3)]
     changed = [tensor.clone() for tensor in tensors]
     for tensor in changed[1:]:

@@ -1,4 +1,4 @@
-"""The processor: what its flags say, and what the environment forbids."""
+"""Tests of processor detection: CPU flags, and limits set by environment variables."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def cpuinfo(folder: Path, line: str) -> Path:
         ("fpu sse2", False, "no AVX2"),
     ],
 )
-def test_only_matrix_units_multiply_bfloat16(tmp_path: Path, line: str, units: bool, best: str) -> None:
+def test_only_amx_counts_as_bfloat16_units(tmp_path: Path, line: str, units: bool, best: str) -> None:
     path = cpuinfo(tmp_path, line)
     assert has_bfloat16_units(path, {}) is units
     assert best_units(path) == best
@@ -41,10 +41,10 @@ def test_only_matrix_units_multiply_bfloat16(tmp_path: Path, line: str, units: b
         ({"ATEN_CPU_CAPABILITY": "avx512"}, True),
     ],
 )
-def test_units_that_the_environment_forbids_are_none(tmp_path: Path, environ: dict[str, str], units: bool) -> None:
+def test_environment_variables_can_disable_bfloat16_units(tmp_path: Path, environ: dict[str, str], units: bool) -> None:
     assert has_bfloat16_units(cpuinfo(tmp_path, AMX), environ) is units
 
 
-def test_a_machine_without_a_list_has_no_units(tmp_path: Path) -> None:
+def test_missing_cpuinfo_means_no_units(tmp_path: Path) -> None:
     assert flags(tmp_path / "none") == frozenset()
     assert not has_bfloat16_units(tmp_path / "none", {})

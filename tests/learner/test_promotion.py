@@ -1,4 +1,4 @@
-"""The champion moves only to a strictly better exam."""
+"""Tests of champion promotion, regression, and bootstrap intervals."""
 
 import math
 
@@ -21,7 +21,9 @@ CHAMPION = {"a": 0.5, "b": 0.25}
         ({"a": math.nan, "b": 1.0}, 0.0, False),
     ],
 )
-def test_promotion(candidate: dict[str, float], margin: float, wanted: bool) -> None:
+def test_promotion_needs_an_exam_better_by_more_than_the_margin(
+    candidate: dict[str, float], margin: float, wanted: bool
+) -> None:
     assert promote(candidate, CHAMPION, margin) is wanted
 
 
@@ -36,7 +38,7 @@ def test_promotion(candidate: dict[str, float], margin: float, wanted: bool) -> 
         ({"a": math.nan, "b": 0.0}, 0.0, False),
     ],
 )
-def test_regression_is_the_champion_being_strictly_better(
+def test_regression_needs_an_exam_worse_by_more_than_the_margin(
     candidate: dict[str, float], margin: float, wanted: bool
 ) -> None:
     assert regressed(candidate, CHAMPION, margin) is wanted
@@ -49,7 +51,7 @@ def test_exams_of_different_tasks_cannot_be_compared(candidate: dict[str, float]
         promote(candidate, CHAMPION)
 
 
-def test_bootstrap_brackets_the_mean_and_is_seeded() -> None:
+def test_bootstrap_interval_contains_the_mean_and_is_seeded() -> None:
     differences = [0.1 * (place % 7) - 0.2 for place in range(70)]
     mean, low, high = bootstrap(differences, seed=3)
     assert mean == pytest.approx(0.1)
@@ -62,16 +64,16 @@ def test_bootstrap_brackets_the_mean_and_is_seeded() -> None:
         bootstrap([], seed=0)
 
 
-def test_a_crossed_bootstrap_knows_both_kinds_of_luck() -> None:
+def test_crossed_bootstrap_covers_task_and_seed_variance() -> None:
     by_task = [[0.1 * (place % 7) - 0.2 for place in range(70)]] * 3
     mean, low, high = crossed_bootstrap(by_task, seed=3)
     assert mean == pytest.approx(0.1)
-    # Where all seeds agree, it is the interval over tasks.
+    # If all seeds agree, the interval is that over tasks.
     assert (low, high) == pytest.approx(bootstrap(by_task[0], seed=3)[1:], abs=0.01)
     by_seed = [[value] * 70 for value in (-0.3, 0.1, 0.5)]
     mean, low, high = crossed_bootstrap(by_seed, seed=3)
     assert mean == pytest.approx(0.1)
-    # Where all tasks agree, 70 of them are worth no more than one: all three draws may be the same seed.
+    # If all tasks agree, 70 of them count no more than one: all three draws may be the same seed.
     assert (low, high) == pytest.approx((-0.3, 0.5))
     assert crossed_bootstrap([[0.5]], seed=0) == (0.5, 0.5, 0.5)
     for table in ([], [[]], [[0.1], [0.1, 0.2]]):

@@ -1,4 +1,4 @@
-"""The proof of a model: packed, one sample a row, or refused; nothing is taken from the learner's word."""
+"""Tests of the model proof: a model is packed, read with one sample per row, or refused, by measurement."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def _one_thread() -> None:
 
 
 @pytest.mark.parametrize("kind", ["llama", "window", "softcap", "sinks", "dropout", "experts"])
-def test_a_model_whose_packed_samples_are_exact_is_packed(tmp_path: Path, kind: str) -> None:
+def test_model_with_exact_packing_is_packed(tmp_path: Path, kind: str) -> None:
     tiny_family(tmp_path, kind)
     proof = prove(tmp_path, SETTINGS, LONGEST, {})
     assert proof.packed
@@ -30,7 +30,7 @@ def test_a_model_whose_packed_samples_are_exact_is_packed(tmp_path: Path, kind: 
 
 
 @pytest.mark.parametrize("kind", ["alibi", "recurrent", "convolution", "longrope"])
-def test_a_model_whose_packed_samples_are_wrong_reads_one_a_row(tmp_path: Path, kind: str) -> None:
+def test_model_with_inexact_packing_reads_one_sample_per_row(tmp_path: Path, kind: str) -> None:
     tiny_family(tmp_path, kind)
     proof = prove(tmp_path, SETTINGS, LONGEST, {})
     assert not proof.packed
@@ -38,7 +38,7 @@ def test_a_model_whose_packed_samples_are_wrong_reads_one_a_row(tmp_path: Path, 
     assert max(proof.gap, proof.gradient) < BOUND
 
 
-def test_rotary_factors_that_never_change_in_a_run_do_no_harm(tmp_path: Path) -> None:
+def test_longrope_is_packed_if_its_factors_cannot_change_in_the_run(tmp_path: Path) -> None:
     tiny_family(tmp_path, "longrope")
     config = read_config(tmp_path)
     config.original_max_position_embeddings = config.rope_parameters["original_max_position_embeddings"] = 200
@@ -47,19 +47,19 @@ def test_rotary_factors_that_never_change_in_a_run_do_no_harm(tmp_path: Path) ->
     assert not prove(tmp_path, SETTINGS, 201, {}).packed
 
 
-def test_a_model_that_depends_on_what_was_read_before_is_refused_with_the_length_that_cures_it(tmp_path: Path) -> None:
+def test_dynamic_rope_is_refused_with_the_length_that_avoids_it(tmp_path: Path) -> None:
     tiny_family(tmp_path, "dynamic")
     with pytest.raises(ModelError, match=r"does not compute .*set policy.max_model_len = 512"):
         prove(tmp_path, SETTINGS, 1024, {})
     assert prove(tmp_path, SETTINGS, 512, {}).packed
 
 
-def test_recomputed_activations_are_proven_too(tmp_path: Path) -> None:
+def test_recomputed_activations_are_proven(tmp_path: Path) -> None:
     tiny_family(tmp_path, "dropout")
     assert prove(tmp_path, SETTINGS.model_copy(update={"recompute": True}), LONGEST, {}).packed
 
 
-def test_a_large_model_is_proven_by_layers_of_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_model_is_proven_with_layers_of_every_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_family(tmp_path, "softcap")
     config = read_config(tmp_path)
     config.num_hidden_layers, config.layer_types = 8, ["sliding_attention", "full_attention"] * 4
@@ -71,14 +71,14 @@ def test_a_large_model_is_proven_by_layers_of_every_type(tmp_path: Path, monkeyp
     assert shortened(config, LONGEST).num_hidden_layers == 6
 
 
-def test_a_directory_without_weights_is_refused(tmp_path: Path) -> None:
+def test_directory_without_weights_is_refused(tmp_path: Path) -> None:
     tiny_model(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="holds no weights, wanted"):
         prove(tmp_path, SETTINGS, LONGEST, {})
 
 
-def test_weights_that_are_cut_off_or_lack_a_tensor_are_refused(tmp_path: Path) -> None:
+def test_truncated_or_incomplete_weights_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     tiny_model(tmp_path)
@@ -93,7 +93,7 @@ def test_weights_that_are_cut_off_or_lack_a_tensor_are_refused(tmp_path: Path) -
         prove(tmp_path, SETTINGS, LONGEST, {})
 
 
-def test_a_model_of_an_unknown_type_is_refused(tmp_path: Path) -> None:
+def test_unknown_model_type_is_refused(tmp_path: Path) -> None:
     tiny_model(tmp_path)
     change_json(tmp_path / "config.json", model_type="llama-next", architectures=["LlamaNext"])
     with pytest.raises(ModelError, match=r"cannot read config\.json: .*llama-next"):

@@ -1,4 +1,4 @@
-"""How well two critiques agree: the same in any order, less for what only one has, and what chance alone gives."""
+"""Tests of the agreement of two critiques: order, missing and repeated sentences, symmetry, and agreement by chance."""
 
 import pytest
 from hypothesis import given
@@ -13,35 +13,35 @@ MOVED = sentences.moved("Prices", 12, 0)
 said = st.lists(st.sampled_from([MISSING, COLOR, MOVED, "", "More room."]), max_size=5)
 
 
-def test_the_same_complaints_agree_in_any_order() -> None:
+def test_equal_complaints_agree_in_any_order() -> None:
     assert agreement([MISSING, COLOR, MOVED], [MOVED, MISSING, COLOR]) == 1.0
     assert agreement([], []) == 1.0
 
 
-def test_finding_faults_where_the_other_finds_none_is_no_agreement() -> None:
+def test_complaints_against_none_have_agreement_zero() -> None:
     assert agreement([MISSING], []) == agreement([], [MISSING]) == 0.0
 
 
-def test_half_of_the_complaints_and_no_other_is_two_thirds() -> None:
+def test_extra_complaint_of_one_critique_lowers_agreement_to_two_thirds() -> None:
     assert agreement([MISSING], [MISSING, "zzz"]) == pytest.approx(2 / 3)
 
 
-def test_one_sentence_does_not_answer_for_two() -> None:
+def test_one_sentence_cannot_match_two() -> None:
     assert agreement([COLOR], [COLOR, COLOR]) == pytest.approx(2 / 3)
 
 
-def test_the_best_assignment_counts_not_the_first_that_fits() -> None:
-    # "a b" goes to "a b c" for the sake of "a b c", which is nothing but "a b" without it.
+def test_best_assignment_counts_and_not_the_first_match() -> None:
+    # "a b" must match "a b"; the first match in order would be "a b c", which "a b c d" needs.
     assert agreement(["a b", "a b c d"], ["a b c", "a b"]) == pytest.approx((1.0 + 6 / 7) / 2)
 
 
-def test_a_wrong_number_in_the_right_phrase_is_a_part() -> None:
+def test_wrong_number_in_the_right_phrase_is_a_partial_match() -> None:
     off = likeness(sentences.moved("Prices", 12, 0), sentences.moved("Prices", 30, 0))
     assert off == pytest.approx(6 / 7)
     assert likeness(MISSING, COLOR) < 0.5
 
 
-def test_chance_is_what_a_critique_of_another_page_gets() -> None:
+def test_chance_agreement_is_that_with_critiques_of_other_pages() -> None:
     pairs = {"a": ([MISSING], [MISSING]), "b": ([COLOR], [COLOR])}
     assert on_page(pairs) == 1.0
     assert by_chance(pairs) == pytest.approx(likeness(MISSING, COLOR))
@@ -51,7 +51,7 @@ def test_chance_is_what_a_critique_of_another_page_gets() -> None:
 
 
 @given(said, said)
-def test_it_is_symmetric_and_a_share(one: list[str], other: list[str]) -> None:
+def test_agreement_is_symmetric_and_between_zero_and_one(one: list[str], other: list[str]) -> None:
     assert agreement(one, other) == pytest.approx(agreement(other, one))
     assert 0.0 <= agreement(one, other) <= 1.0
     assert agreement(one, one) == 1.0

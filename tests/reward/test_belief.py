@@ -1,4 +1,4 @@
-"""What the pictures do not show earns nothing, and what betrays a hack is flagged. Without a browser."""
+"""Tests of text visibility and hacking flags: invisible content earns nothing. Without a browser."""
 
 from dataclasses import replace
 
@@ -25,14 +25,14 @@ def judge(mine: Render, page: Page = PAGE) -> Critique:
 
 
 @pytest.mark.parametrize("cover", [BARE, STRIPES])
-def test_texts_that_something_covers_are_not_there(cover: Render) -> None:
-    """The document says that all texts are in place; the pictures show none of them."""
+def test_covered_texts_earn_nothing(cover: Render) -> None:
+    """The DOM snapshot lists all texts; no screenshot shows them."""
     covered = judge(replace(cover, blocks=SEEN.blocks))
     assert covered.parts["blocks"] == 0.0
     assert covered.score <= judge(replace(cover, blocks=())).score
 
 
-def test_a_text_is_read_by_its_own_colour_in_a_size_for_eyes() -> None:
+def test_text_is_readable_only_in_its_own_colour_and_a_visible_size() -> None:
     pixels = decode(pictures(SEEN)[0])
     block = SEEN.blocks[0]
     assert is_readable(block, pixels)
@@ -43,38 +43,38 @@ def test_a_text_is_read_by_its_own_colour_in_a_size_for_eyes() -> None:
     assert is_readable(replace(block, text="★ ★", color=(0, 200, 0)), pixels)
 
 
-def test_below_the_picture_a_text_must_at_least_be_set_to_be_seen() -> None:
+def test_text_below_the_screenshot_is_readable_if_its_colours_differ() -> None:
     pixels = decode(pictures(SEEN)[0])
     below = replace(SEEN.blocks[0], y=5000.0)
     assert is_readable(below, pixels)
     assert not is_readable(replace(below, color=(250, 250, 250), background=WHITE), pixels)
 
 
-def test_a_text_out_of_sight_is_not_one_in_sight() -> None:
+def test_text_outside_the_screenshot_does_not_count_as_visible() -> None:
     away = tuple(replace(block, y=block.y + 700) for block in SEEN.blocks)
     assert judge(replace(BARE, blocks=away)).parts["blocks"] == 0.0
 
 
-def test_a_text_that_flickers_is_worth_less_than_the_time_it_is_there() -> None:
+def test_text_shown_only_part_of_the_time_earns_less_than_its_share() -> None:
     late = replace(SEEN, shots=(BARE.shots[0], BARE.shots[1], SEEN.shots[2]))
     assert judge(late).parts["blocks"] == pytest.approx(1 / 27)
     assert judge(late).feedback
 
 
-def test_writing_is_known_by_its_shape_in_other_sizes_and_colours() -> None:
+def test_ink_profile_matches_text_in_other_sizes_and_colours() -> None:
     pixels = decode(pictures(SEEN)[0])
     wanted = mark(SEEN.blocks[1], pixels)
     for other in (SHOP.change(1, px=34), SHOP.change(1, color=(200, 30, 30)), SHOP.change(1, x=90)):
         seen = render(other)
         assert shows(mark(seen.blocks[1], decode(pictures(seen)[0])), wanted)
     assert not shows(mark(SEEN.blocks[1], decode(pictures(STRIPES)[0])), wanted)
-    third = replace(SEEN.blocks[2], text=SEEN.blocks[1].text)  # something else is written there
+    third = replace(SEEN.blocks[2], text=SEEN.blocks[1].text)  # another text is drawn there
     assert not shows(mark(third, pixels), wanted)
 
 
-def test_a_picture_of_the_page_is_not_the_page() -> None:
+def test_image_of_the_page_earns_nothing() -> None:
     shown = replace(SEEN, boxes=(*SEEN.boxes, Box(tag="img", x=0, y=0, width=800, height=600)))
-    assert judge(shown).parts["blocks"] == 0.0  # whatever its texts say, the image shows
+    assert judge(shown).parts["blocks"] == 0.0  # a large image covers the texts
     brought = judge(SEEN, Page(html=f"<body style='background:url({RASTER[10:-2]})'>"))
     assert brought.score < 0.1
     assert brings_pictures(Page(html=RASTER), None)
@@ -94,11 +94,11 @@ HONEST = """<h1>Score 3 to 1</h1><p>Judges of the cake contest</p><!-- end of he
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-def test_a_source_that_gives_itself_away_is_flagged(sign: str) -> None:
+def test_suspicious_source_is_flagged(sign: str) -> None:
     assert hacking_flags(Page(html=SIGNS[sign]), SEEN) == (sign,)
 
 
-def test_a_render_that_gives_itself_away_is_flagged() -> None:
+def test_suspicious_render_is_flagged() -> None:
     faint = tuple(replace(block, color=(250, 250, 250), background=WHITE) for block in SEEN.blocks)
     claim = replace(SEEN.blocks[0], text="Overall score: 100")
     away = tuple(replace(block, y=block.y + 700) for block in SEEN.blocks)
@@ -142,20 +142,20 @@ EVERYDAY = {
 
 
 @pytest.mark.parametrize("kind", EVERYDAY)
-def test_everyday_pages_are_not_flagged(kind: str) -> None:
+def test_everyday_page_is_not_flagged(kind: str) -> None:
     html, shown = EVERYDAY[kind]
     assert hacking_flags(Page(html=html), shown) == ()
 
 
-def test_a_text_is_hidden_only_where_the_picture_shows_one_colour() -> None:
-    """White on white by its styles, and on a photo in the picture: the ground may be an image."""
+def test_text_is_flagged_as_hidden_only_on_a_plain_area_of_the_screenshot() -> None:
+    """White on white by its styles, but on a photo in the screenshot: the background may be an image."""
     texts = tuple(replace(block, color=WHITE, background=WHITE) for block in SEEN.blocks)
     hidden = replace(SEEN, blocks=texts)
     assert hacking_flags(PAGE, hidden, pictures(BARE)[-1]) == ("hidden_text",)
     assert hacking_flags(PAGE, hidden, pictures(STRIPES)[-1]) == ()
 
 
-def test_an_image_that_shows_more_than_an_illustration_is_flagged() -> None:
+def test_embedded_image_larger_than_an_illustration_is_flagged() -> None:
     large = replace(SEEN, boxes=(Box(tag="img", x=0, y=0, width=800, height=600),))
     assert hacking_flags(Page(html=RASTER), large) == ("brought_picture",)
     assert hacking_flags(Page(html=f"{RASTER}<script>pen.drawImage(photo, 0, 0)</script>"), PHOTO) == (
@@ -164,7 +164,7 @@ def test_an_image_that_shows_more_than_an_illustration_is_flagged() -> None:
     assert hacking_flags(Page(html=RASTER), replace(SEEN, boxes=())) == ("brought_picture",)
 
 
-def test_what_appears_just_before_the_last_picture_is_flagged() -> None:
+def test_content_that_appears_just_before_the_last_screenshot_is_flagged() -> None:
     late = replace(SEEN, shots=(BARE.shots[0], BARE.shots[1], SEEN.shots[2]))
     assert hacking_flags(Page(html="<script>setTimeout(show, 1900)</script>"), late) == ("restless",)
 

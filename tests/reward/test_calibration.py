@@ -1,4 +1,4 @@
-"""What is said of a judge follows from what it did."""
+"""Tests of judge calibration statistics."""
 
 import random
 from statistics import fmean
@@ -9,7 +9,7 @@ from reward.calibration import pair_accuracy, position_bias, propose_margin, ran
 from reward.settings import ScoreSettings
 
 
-def test_noise_is_found_again() -> None:
+def test_retest_sd_recovers_the_noise() -> None:
     rng = random.Random(0)
     pages = [rng.random() for _ in range(400)]
     assert retest_sd([[rng.gauss(page, 0.05) for _ in range(4)] for page in pages]) == pytest.approx(0.05, rel=0.1)
@@ -18,7 +18,7 @@ def test_noise_is_found_again() -> None:
         retest_sd([[0.3]])
 
 
-def test_a_margin_lets_one_equal_page_of_twenty_through() -> None:
+def test_proposed_margin_passes_one_equal_page_in_twenty() -> None:
     score, rng, sd = ScoreSettings(), random.Random(1), 0.04
     margin = propose_margin(sd, score)
     weight = score.visual / (score.visual + score.format)
@@ -31,14 +31,14 @@ def test_a_margin_lets_one_equal_page_of_twenty_through() -> None:
         propose_margin(float("nan"), score)
 
 
-def test_order_is_what_counts() -> None:
+def test_rank_agreement_and_pair_accuracy_depend_on_order() -> None:
     assert rank_agreement([[1.0, 0.9, 0.2], [0.5, 0.4, 0.3]]) == pytest.approx(1.0)
     assert rank_agreement([[0.1, 0.2, 0.3]]) == pytest.approx(-1.0)
     assert rank_agreement([[0.5, 0.5, 0.5]]) == 0.0
     assert pair_accuracy([[1.0, 0.5, 0.5]]) == pytest.approx(2.5 / 3)
 
 
-def test_a_judge_that_prefers_the_first_page_is_found_out() -> None:
+def test_position_bias_is_detected() -> None:
     biased = position_bias([("first", "first")] * 4)
     assert (biased["bias"], biased["accuracy"], biased["consistency"]) == (1.0, 0.0, 0.0)
     fair = position_bias([("first", "second"), ("tie", "tie")])

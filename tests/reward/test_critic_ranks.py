@@ -1,4 +1,4 @@
-"""The embedded critic ranks pages as a person would: the more is wrong, the less they are worth. In a real browser."""
+"""Tests that the embedded critic ranks pages by the number of errors, in a real browser."""
 
 import random
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from reward.designs.drawing import ALL
 from rollout.records import Page, Task
 
 PAGES = sorted((Path(__file__).parent / "pages").glob("*.html"))
-"""Pages written by hand: a shop, an article, a dashboard, forms, tables, dark and light."""
+"""Hand-written pages: a shop, an article, a dashboard, forms, tables, dark and light."""
 STEPS = (
     ":root{--accent:#8a6d00!important}",
     "h1{font-size:20px!important}",
@@ -24,7 +24,7 @@ STEPS = (
     ":root{--ground:#c8b8a0!important}",
     "body :is(button,p,li,td,.card,.mail,.work,.row):nth-child(2n){visibility:hidden!important}",
 )
-"""What goes wrong, one thing after another: recoloured, resized, shifted, deleted, another canvas, half of it gone."""
+"""Cumulative errors: recoloured, resized, shifted, deleted, another canvas, half of it hidden."""
 LEAST = 0.95
 
 pytestmark = pytest.mark.browser
@@ -38,7 +38,7 @@ class Judge:
         self.critic = VisualCriticActor()
 
     async def score(self, task: Task, html: str) -> float:
-        """What a page is worth for a task; 0 for one that does not render validly."""
+        """Score of a page for a task; 0 if its render is not valid."""
         reference = await self.renderer.render(Page(html=task.reference_html))
         page = Page(html=html)
         shown = await self.renderer.render(page)
@@ -55,11 +55,11 @@ async def judge() -> AsyncIterator[Judge]:
 
 
 def falling(levels: list[int], scores: list[float]) -> float:
-    """Spearman's rank correlation of a fault's size with the score lost."""
+    """Spearman's rank correlation between error level and lost score."""
     return float(-spearmanr(levels, scores).statistic)
 
 
-async def test_pages_written_by_hand_are_ranked_by_what_went_wrong(judge: Judge) -> None:
+async def test_handwritten_pages_are_ranked_by_the_number_of_errors(judge: Judge) -> None:
     ranks = {}
     assert len(PAGES) >= 10
     for path in PAGES:
@@ -72,12 +72,12 @@ async def test_pages_written_by_hand_are_ranked_by_what_went_wrong(judge: Judge)
     assert min(ranks.values()) >= LEAST, ranks
 
 
-async def test_an_empty_page_is_worth_exactly_nothing(judge: Judge) -> None:
+async def test_empty_page_scores_zero(judge: Judge) -> None:
     task = Task(id="article", brief="", reference_html=PAGES[0].read_text(encoding="utf-8"))
     assert await judge.score(task, "<!doctype html><title>Article</title>") == 0.0
 
 
-async def test_built_in_designs_are_ranked_by_how_many_traits_are_wrong(judge: Judge) -> None:
+async def test_builtin_designs_are_ranked_by_the_number_of_wrong_traits(judge: Judge) -> None:
     ranks = {}
     for family in FAMILIES:
         ladder = spoil(family, 40)
@@ -87,7 +87,7 @@ async def test_built_in_designs_are_ranked_by_how_many_traits_are_wrong(judge: J
 
 
 def spoil(family: str, seed: int) -> list[str]:
-    """A design's page, then with one trait more wrong each time, up to six."""
+    """A design's page, then pages with one more wrong trait each, up to six."""
     kind, rng = ALL[family], random.Random(f"{family}/{seed}")
     traits = dict(draw(seed, family=family).traits)
     ladder = [kind.page(traits)]
@@ -98,8 +98,8 @@ def spoil(family: str, seed: int) -> list[str]:
     return ladder
 
 
-async def test_grey_is_no_middle_ground(judge: Judge) -> None:
-    """Where a layout is off, a canvas half-way between ground and ink is near to both, and must not pay."""
+async def test_grey_canvas_does_not_raise_the_score(judge: Judge) -> None:
+    """If the layout is off, a canvas colour between ground and ink is near to both; it must not earn more."""
     html = (PAGES[0].parent / "recipe.html").read_text(encoding="utf-8")
     task = Task(id="recipe", brief="", reference_html=html)
     off = html.replace("</style>", "h1{font-size:20px}body{padding-left:60px}</style>")

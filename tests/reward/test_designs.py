@@ -1,4 +1,4 @@
-"""The built-in designs: reproducible, held-out apart from training, and wrong only where they say so."""
+"""Tests of the built-in designs: reproducible, held-out separate from training, and correct descriptions of errors."""
 
 import random
 import re
@@ -17,7 +17,7 @@ from rollout.records import Page
 SEEDS = range(40)
 MOVING = ("banner", "loader", "timer")
 INK = "#000000"
-"""The color of text where a page says nothing."""
+"""The default text colour."""
 
 
 def page(design: Draw) -> str:
@@ -25,7 +25,7 @@ def page(design: Draw) -> str:
     return design.task.reference_html
 
 
-def test_the_same_arguments_draw_the_same_design_in_every_process() -> None:
+def test_same_arguments_draw_the_same_design_in_every_process() -> None:
     here = [draw(seed, split=split) for seed in range(8) for split in ("train", "held_out")]
     assert here == [draw(seed, split=split) for seed in range(8) for split in ("train", "held_out")]
     code = (
@@ -64,7 +64,7 @@ def test_about_one_combination_in_eight_is_held_out() -> None:
         assert 0.09 < share < 0.16, name
 
 
-def test_more_than_a_million_tasks() -> None:
+def test_there_are_more_than_a_million_tasks() -> None:
     assert len(FAMILIES) >= 12
     assert num_tasks() == sum(map(num_tasks, FAMILIES)) > 1_000_000
     for name in FAMILIES:
@@ -73,7 +73,7 @@ def test_more_than_a_million_tasks() -> None:
         assert set(ALL[name].key) <= set(slots)
 
 
-def test_tasks_are_balanced_and_their_ids_unique() -> None:
+def test_tasks_are_balanced_and_have_unique_ids() -> None:
     drawn = [tasks(3 * len(FAMILIES), seed, split) for seed in (0, 1) for split in ("train", "held_out")]
     everything = [task for part in drawn for task in part]
     assert len({task.id for task in everything}) == len(everything)
@@ -84,7 +84,7 @@ def test_tasks_are_balanced_and_their_ids_unique() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_pages_are_small_whole_and_say_what_the_brief_says(name: str) -> None:
+def test_pages_are_small_and_complete_and_match_their_brief(name: str) -> None:
     for seed in SEEDS:
         design = draw(seed, family=name)
         html, brief = page(design), design.task.brief
@@ -103,7 +103,7 @@ def test_pages_are_small_whole_and_say_what_the_brief_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_probes_name_elements_that_exist(name: str) -> None:
+def test_probes_name_existing_elements(name: str) -> None:
     design = draw(1, family=name)
     for probe in design.task.probes:
         assert any(step.kind.startswith("expect_") for step in probe.steps)
@@ -113,14 +113,14 @@ def test_probes_name_elements_that_exist(name: str) -> None:
             assert there in page(design), selector
 
 
-def test_some_families_act_and_some_move() -> None:
+def test_some_families_are_interactive_and_some_animated() -> None:
     designs = [draw(2, family=name) for name in FAMILIES]
     assert sum(bool(design.task.probes) for design in designs) >= 4
     assert sum("@keyframes" in page(design) or "setInterval" in page(design) for design in designs) >= 2
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_variations_are_wrong_where_they_say(name: str) -> None:
+def test_variations_differ_from_the_page_as_described(name: str) -> None:
     rng = random.Random(name)
     for seed in SEEDS:
         design = draw(seed, family=name)
@@ -146,14 +146,14 @@ def test_variation_is_reproducible() -> None:
     assert vary(design, random.Random(5), 3) == vary(design, random.Random(5), 3)
 
 
-def test_an_unknown_family_is_refused() -> None:
+def test_unknown_family_is_refused() -> None:
     with pytest.raises(ValueError, match="no family is called 'hiro'"):
         draw(1, family="hiro")
     with pytest.raises(ValueError, match="num is -1"):
         tasks(-1, 0)
 
 
-def test_a_look_reads_what_a_browser_computes() -> None:
+def test_static_look_reads_computed_styles() -> None:
     seen = look(
         "<style>*{color:inherit}body{background:#102030;color:#ffffff;font:20px sans-serif}"
         ".a,#b{background:#ff0000}p{font-size:12px}@keyframes k{from{color:#000000}to{color:#111111}}</style>"
@@ -169,7 +169,7 @@ def test_a_look_reads_what_a_browser_computes() -> None:
 
 
 @pytest.mark.browser
-async def test_a_browser_agrees_with_designs_looks_and_probes() -> None:
+async def test_browser_agrees_with_designs_looks_and_probes() -> None:
     from actors.browser.renderer import ChromiumRenderer
     from actors.settings import BrowserSettings
 

@@ -1,11 +1,11 @@
-"""A judge is watched over pages that never change."""
+"""Tests of judge drift over fixed pages."""
 
 import pytest
 
 from reward.drift import CANARIES, canaries, drift
 
 
-def test_the_pages_are_the_same_for_ever_and_of_every_worth() -> None:
+def test_canary_pages_are_fixed_and_of_mixed_quality() -> None:
     pages = list(canaries())
     assert pages == list(canaries())
     assert len({task.id for task, _ in pages}) == len(pages) == CANARIES
@@ -13,7 +13,7 @@ def test_the_pages_are_the_same_for_ever_and_of_every_worth() -> None:
     assert 0 < sum(right) < len(right)
 
 
-def test_drift_is_a_mean_distance() -> None:
+def test_drift_is_the_mean_absolute_difference() -> None:
     assert drift({"a": 0.5, "b": 0.2}, {"b": 0.4, "a": 0.4}) == pytest.approx(0.15)
     assert drift({"a": 0.5}, {"a": 0.5}) == 0.0
     with pytest.raises(ValueError, match="the same pages"):

@@ -1,4 +1,4 @@
-"""Feedback asks for nothing that a page has already, and says "move" where something moved."""
+"""Tests of feedback sentences: none asks for a change already made, and moved content is described as moved."""
 
 import re
 from dataclasses import replace
@@ -35,19 +35,19 @@ def judge(found: Paper | Render, wanted: Paper | Render) -> Critique:
 
 
 def column(words: tuple[str, ...]) -> Paper:
-    """A text a row."""
+    """One text per row."""
     return Paper(texts=tuple(Text(text=word, x=40, y=20 + ROW * row) for row, word in enumerate(words)))
 
 
 def exchanged(paper: Paper) -> Paper:
-    """Red, green and blue become blue, red and green."""
+    """Rotate the colour channels: red, green, blue become blue, red, green."""
     texts = tuple(replace(text, color=text.color[2:] + text.color[:2]) for text in paper.texts)
     fills = tuple(replace(fill, color=fill.color[2:] + fill.color[:2]) for fill in paper.fills)
     return replace(paper, texts=texts, fills=fills, canvas=paper.canvas[2:] + paper.canvas[:2])
 
 
 def idle(sentence: str, found: list[str], wanted: list[str]) -> bool:
-    """Whether a page with the texts that were found fulfils a sentence's wish already."""
+    """Whether a page with the found texts already satisfies a sentence."""
     read, asked, gone = READ.match(sentence), ASKED.search(sentence), GONE.match(sentence)
     if read:
         return read["found"] == read["wanted"] or found.count(read["wanted"]) >= wanted.count(read["wanted"])
@@ -57,14 +57,14 @@ def idle(sentence: str, found: list[str], wanted: list[str]) -> bool:
 
 
 def asks_for_what_is_there(critique: Critique, found: Paper, wanted: Paper) -> list[str]:
-    """The sentences whose wish the page fulfils already."""
+    """The sentences that the page already satisfies."""
     mine, theirs = ([text.text for text in paper.texts] for paper in (found, wanted))
     return [sentence for sentence in critique.feedback if idle(sentence, mine, theirs)]
 
 
 @SOME
 @given(st.permutations(WORDS), st.permutations(WORDS))
-def test_rows_in_another_order_are_moved_never_rewritten(found: list[str], wanted: list[str]) -> None:
+def test_reordered_rows_are_described_as_moved(found: list[str], wanted: list[str]) -> None:
     critique = judge(column(tuple(found)), column(tuple(wanted)))
     assert (critique.score == 1.0) == (found == wanted)
     assert bool(critique.feedback) == (found != wanted)
@@ -73,12 +73,12 @@ def test_rows_in_another_order_are_moved_never_rewritten(found: list[str], wante
 
 @SOME
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), st.lists(st.sampled_from(WORDS), max_size=9))
-def test_no_text_is_asked_for_that_is_there(found: list[str], wanted: list[str]) -> None:
+def test_feedback_never_asks_for_an_existing_text(found: list[str], wanted: list[str]) -> None:
     mine, theirs = column(tuple(found)), column(tuple(wanted))
     assert asks_for_what_is_there(judge(mine, theirs), mine, theirs) == []
 
 
-def test_a_row_that_moved_is_said_to_have_and_once() -> None:
+def test_moved_row_is_described_once() -> None:
     wanted = column(("Attempts", "Accuracy", "Streak", "Score"))
     assert judge(column(("Accuracy", "Streak", "Attempts", "Score")), wanted).feedback == (
         'Move "Attempts" above "Accuracy".',
@@ -88,7 +88,7 @@ def test_a_row_that_moved_is_said_to_have_and_once() -> None:
     )
 
 
-def test_what_changed_places_in_a_row_is_left_or_right() -> None:
+def test_exchange_within_a_row_is_described_as_left_or_right() -> None:
     wanted = Paper(
         texts=tuple(Text(text=word, x=40 + 200 * i, y=40) for i, word in enumerate(("Home", "Shop", "Help")))
     )
@@ -98,7 +98,7 @@ def test_what_changed_places_in_a_row_is_left_or_right() -> None:
     ]
 
 
-def test_a_text_that_moved_out_of_the_picture_is_not_to_be_rewritten() -> None:
+def test_text_moved_out_of_the_screenshot_is_not_described_as_rewritten() -> None:
     wanted = replace(SHOP, height=1200)
     away = replace(wanted.change(2, y=1000), texts=(*wanted.change(2, y=1000).texts, Text(text="New", x=60, y=200)))
     said = judge(away, wanted).feedback
@@ -106,7 +106,7 @@ def test_a_text_that_moved_out_of_the_picture_is_not_to_be_rewritten() -> None:
     assert asks_for_what_is_there(judge(away, wanted), away, wanted) == []
 
 
-def test_a_text_that_is_divided_otherwise_is_there() -> None:
+def test_text_split_in_another_way_counts_as_present() -> None:
     reference = render(column(("Shortcuts:", "Play", "Stop")))
     one, two, rest = reference.blocks
     joined = replace(one, text="Shortcuts: Play", height=two.y + two.height - one.y)
@@ -114,7 +114,7 @@ def test_a_text_that_is_divided_otherwise_is_there() -> None:
     assert not [sentence for sentence in said if READ.match(sentence) or GONE.match(sentence)]
 
 
-def test_texts_that_look_alike_are_alike() -> None:
+def test_texts_that_look_equal_are_equal() -> None:
     assert plain("Caf\u0065\u0301\u00a0 no\u00adir\u200b") == "Café noir"
     reference = render(SHOP)
     spaced = tuple(replace(block, text=block.text.replace(" ", "\u00a0\u200b")) for block in reference.blocks)
@@ -122,7 +122,7 @@ def test_texts_that_look_alike_are_alike() -> None:
 
 
 @given(st.text(max_size=200), st.text(max_size=60), st.text(max_size=60))
-def test_long_texts_are_cut_where_they_differ(same: str, one: str, other: str) -> None:
+def test_long_texts_are_cut_around_their_difference(same: str, one: str, other: str) -> None:
     if one != other:
         found, wanted = cut_apart(same + one, same + other)
         assert max(len(found), len(wanted)) <= 80
@@ -130,28 +130,28 @@ def test_long_texts_are_cut_where_they_differ(same: str, one: str, other: str) -
 
 
 @given(st.floats(5, 80), st.floats(0.05, 3))
-def test_sizes_that_differ_are_said_to(size: float, more: float) -> None:
+def test_different_sizes_are_printed_differently(size: float, more: float) -> None:
     asked = ASKED.search(sentences.wrong_font_size("A", size, size + more).replace(" is set", ""))
     assert asked is not None
     assert asked["found"] != asked["wanted"]
     assert '"A" is 0 px' not in sentences.moved("A", more, 0.0)
 
 
-def test_a_coloured_page_with_its_channels_exchanged_costs_a_third_and_a_grey_one_nothing() -> None:
+def test_exchanged_colour_channels_cost_a_third_on_a_coloured_page() -> None:
     critique = judge(exchanged(TINTED), TINTED)
     assert critique.parts["palette"] < 0.2
     assert critique.score < 0.7
     assert judge(exchanged(GREYS), GREYS).score == 1.0
 
 
-def test_the_palette_does_not_ask_where_its_tints_are() -> None:
+def test_palette_does_not_depend_on_positions() -> None:
     moved = TINTED.repaint(1, x=480, y=340)
     assert judge(moved, TINTED).parts["palette"] > 0.97
     assert judge(moved, TINTED).parts["color_map"] < 0.9
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_a_palette_can_only_take(part: float, tints: float) -> None:
+def test_palette_can_only_lower_the_score(part: float, tints: float) -> None:
     parts = {**dict.fromkeys(WEIGHTS, part), "palette": 1.0}
     assert total(parts) == pytest.approx(part)
     assert total({**parts, "palette": tints}) <= total(parts)

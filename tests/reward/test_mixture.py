@@ -1,4 +1,4 @@
-"""Several critics as one: exact where they agree, bounded by them where they do not, and each kept whole."""
+"""Tests of the critic ensemble: exact for equal scores, bounded by its members, and all members kept."""
 
 import pytest
 from hypothesis import given
@@ -12,18 +12,18 @@ def said(score: float, *feedback: str, judge: str = "j", tokens: int = 0) -> Cri
     return Critique(score=score, feedback=feedback, judge=judge, parts={"layout": score}, tokens=tokens)
 
 
-def test_the_weighted_mean_keeps_everyone_whole() -> None:
+def test_weighted_mean_keeps_every_member() -> None:
     looks, model = said(0.9, "One.", "Two.", judge="visual-4"), said(0.5, "Three.", "One.", judge="m", tokens=70)
     mixed = mean_of({"visual": looks, "http": model}, {"visual": 3.0, "http": 1.0})
     assert mixed.score == pytest.approx(0.8)
-    assert mixed.feedback == ("Three.", "One.", "Two.")  # the least content critic speaks first, nothing is said twice
+    assert mixed.feedback == ("Three.", "One.", "Two.")  # lowest score first; repeated sentences are dropped
     assert mixed.parts == {"visual": 0.9, "http": 0.5}
     assert mixed.members == {"visual": looks, "http": model}
     assert (mixed.judge, mixed.tokens) == ("visual-4 + m", 70)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 10)), min_size=1, max_size=5))
-def test_the_mean_lies_between_its_critics(found: list[tuple[float, float]]) -> None:
+def test_ensemble_score_lies_between_its_members(found: list[tuple[float, float]]) -> None:
     critiques = {str(place): said(score) for place, (score, _) in enumerate(found)}
     score = mean_of(critiques, {str(place): weight for place, (_, weight) in enumerate(found)}).score
     scores = [score for score, _ in found]
@@ -43,7 +43,9 @@ VOTES: list[tuple[Preference, Preference, float, Preference]] = [
 
 
 @pytest.mark.parametrize(("one", "other", "weight", "wanted"), VOTES)
-def test_a_vote_is_weighed_in_each_order(one: Preference, other: Preference, weight: float, wanted: Preference) -> None:
+def test_votes_are_weighted_in_each_order(
+    one: Preference, other: Preference, weight: float, wanted: Preference
+) -> None:
     a = Comparison(answers=(one, "old"), judge="a", tokens=2)
     b = Comparison(answers=(other, "new"), judge="b", rubric="pair-1", tokens=3)
     vote = vote_of({"a": a, "b": b}, {"a": weight, "b": 1.0})
@@ -51,7 +53,7 @@ def test_a_vote_is_weighed_in_each_order(one: Preference, other: Preference, wei
     assert (vote.judge, vote.rubric, vote.tokens, vote.members) == ("a + b", "pair-1", 5, {"a": a, "b": b})
 
 
-def test_weights_that_are_equal_in_decimals_tie() -> None:
+def test_weights_equal_in_decimals_tie() -> None:
     sides: tuple[Preference, ...] = ("new", "new", "new", "old")
     votes = {str(i): Comparison(answers=(side, side), judge="j") for i, side in enumerate(sides)}
     assert vote_of(votes, {"0": 0.1, "1": 0.1, "2": 0.1, "3": 0.3}).answers == ("tie", "tie")

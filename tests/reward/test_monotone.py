@@ -1,4 +1,4 @@
-"""The embedded critic on any sound page: 1 for the page itself, and less the more a fault grows."""
+"""Tests that the embedded critic is monotone on any valid page: 1 for the page itself, less as an error grows."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,13 +15,13 @@ CRITIC = VisualCritic()
 WORDS = ("Lamps", "Velvet evening", "Order today", "Free delivery", "Nine quiet rooms", "Ask us", "Made in Oslo")
 INKS = ((0, 0, 0), NAVY, (120, 20, 40), (20, 90, 40))
 ROW = 80
-"""Height of a row: a text each, so that no two of them meet."""
+"""Height of a row; each row holds one text, so that no two texts overlap."""
 SLACK = 1e-9
 
 
 @st.composite
 def sound_pages(draw: st.DrawFn) -> Paper:
-    """Two to six readable texts in rows, a box beside some of them, on white."""
+    """Two to six readable texts in rows on white, some with a box to the right."""
     words = draw(st.lists(st.sampled_from(WORDS), min_size=2, max_size=6, unique=True))
     texts, fills = [], []
     for row, word in enumerate(words):
@@ -38,7 +38,7 @@ def shifted(paper: Paper, level: int) -> Paper:
 
 
 def recoloured(paper: Paper, level: int) -> Paper:
-    """The first text towards a light orange, away from every ink."""
+    """The first text shifted towards a light orange, away from every ink."""
     ink = tuple(round(a + (b - a) * level / 3) for a, b in zip(paper.texts[0].color, (255, 150, 60), strict=True))
     return paper.change(0, color=ink)
 
@@ -67,15 +67,15 @@ SOME = settings(max_examples=6, deadline=None, suppress_health_check=[HealthChec
 
 @SOME
 @given(sound_pages())
-def test_a_page_is_worth_everything_to_itself_and_an_empty_one_next_to_nothing(paper: Paper) -> None:
+def test_page_scores_one_against_itself_and_an_empty_page_nearly_zero(paper: Paper) -> None:
     assert score(paper, paper) == 1.0
-    assert score(Paper(canvas=WHITE), paper) < 0.02  # in a run it does not render validly, and earns exactly 0
+    assert score(Paper(canvas=WHITE), paper) < 0.02  # in a run its render is not valid, so it scores exactly 0
 
 
 @pytest.mark.parametrize("fault", [shifted, recoloured, deleted, resized, everything])
 @SOME
 @given(paper=sound_pages())
-def test_no_page_gains_from_a_fault_that_grows(fault: Difference, paper: Paper) -> None:
+def test_score_never_rises_with_a_growing_error(fault: Difference, paper: Paper) -> None:
     levels = range(min(4, len(paper.texts) + 1) if fault is deleted else 4)
     scores = [score(fault(paper, level), paper) for level in levels]
     assert scores[0] == 1.0

@@ -1,4 +1,4 @@
-"""The reward: bounded, monotone, and without exception zero for what does not render."""
+"""Tests of the reward: bounded, monotone, and zero for every page without a valid render."""
 
 from typing import get_args
 
@@ -37,7 +37,7 @@ def weightings(draw: st.DrawFn) -> ScoreSettings:
 
 
 @given(pages, units, st.lists(st.booleans(), max_size=4), weightings())
-def test_it_is_the_weighted_mean_of_the_parts_that_apply(
+def test_reward_is_the_weighted_mean_of_the_applicable_parts(
     page: Page, visual: float, held: list[bool], weights: ScoreSettings
 ) -> None:
     got = reward(page, visual, held, weights)
@@ -53,7 +53,7 @@ def test_it_is_the_weighted_mean_of_the_parts_that_apply(
 
 
 @given(pages, units, units, st.lists(st.booleans(), max_size=4), weightings())
-def test_it_never_falls_as_the_page_looks_better(
+def test_reward_never_falls_with_a_rising_visual_score(
     page: Page, one: float, other: float, held: list[bool], weights: ScoreSettings
 ) -> None:
     low, high = sorted((one, other))
@@ -61,7 +61,7 @@ def test_it_never_falls_as_the_page_looks_better(
 
 
 @given(pages, weightings(), bad, st.text(max_size=30))
-def test_the_zero_rule_admits_no_exception(page: Page, weights: ScoreSettings, outcome: Outcome, detail: str) -> None:
+def test_zero_rule_has_no_exception(page: Page, weights: ScoreSettings, outcome: Outcome, detail: str) -> None:
     task, results = probed([True, True])
     render = Render(page_sha256=page.sha256, outcome=outcome, detail=detail, probes=results)
     perfect = Critique(score=1.0, feedback=(), judge="j")
@@ -72,14 +72,16 @@ def test_the_zero_rule_admits_no_exception(page: Page, weights: ScoreSettings, o
 
 
 @given(weightings(), st.booleans())
-def test_no_page_earns_nothing_with_or_without_the_zero_rule(weights: ScoreSettings, zero_rule: bool) -> None:
+def test_answer_without_a_page_earns_zero_with_or_without_the_zero_rule(
+    weights: ScoreSettings, zero_rule: bool
+) -> None:
     settings = weights.model_copy(update={"zero_rule": zero_rule})
     got = score(Page(html=None, problem="no_fence", format_ok=False), None, None, PLAIN, settings)
     assert (got.total, got.gate) == (0.0, 0)
     assert "no ```html block" in got.complaint
 
 
-def test_without_the_zero_rule_a_broken_page_keeps_its_form() -> None:
+def test_broken_page_earns_the_format_part_without_the_zero_rule() -> None:
     settings = ScoreSettings(zero_rule=False)
     page = Page(html="<p>page</p>")
     got = score(page, Render(page_sha256=page.sha256, outcome="exception", detail="boom"), None, PLAIN, settings)
@@ -87,13 +89,13 @@ def test_without_the_zero_rule_a_broken_page_keeps_its_form() -> None:
     assert got.gate == 0
 
 
-def test_a_valid_render_that_nobody_judged_is_a_bug() -> None:
+def test_valid_render_without_a_critique_raises_an_error() -> None:
     page = Page(html="<p>page</p>")
     with pytest.raises(ValueError, match="needs a critique, got none"):
         score(page, Render(page_sha256=page.sha256, outcome="ok"), None, PLAIN, ScoreSettings())
 
 
-def test_probes_that_were_not_run_count_as_failed() -> None:
+def test_probes_without_a_result_count_as_failed() -> None:
     task, results = probed([True, True])
     page = Page(html="<p>page</p>")
     render = Render(page_sha256=page.sha256, outcome="ok", probes=results[:1])
@@ -101,7 +103,7 @@ def test_probes_that_were_not_run_count_as_failed() -> None:
     assert got.interaction == 0.5
 
 
-def test_weights_must_sum_to_one() -> None:
+def test_score_weights_must_sum_to_one() -> None:
     with pytest.raises(ValidationError, match=r"must be 1, got 1\.2"):
         ScoreSettings(visual=0.9)
     with pytest.raises(ValidationError, match="could earn nothing"):

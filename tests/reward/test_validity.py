@@ -1,4 +1,4 @@
-"""Which pages may earn a reward, and what is said of those that may not."""
+"""Tests of render validity, and of the complaints about invalid pages."""
 
 import io
 from typing import get_args
@@ -23,7 +23,7 @@ def png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def test_every_outcome_has_a_sentence_of_its_own() -> None:
+def test_every_outcome_has_its_own_sentence() -> None:
     assert set(SENTENCES) == set(get_args(Outcome))
     assert said("ok") == ""
     others = [said(outcome) for outcome in get_args(Outcome) if outcome != "ok"]
@@ -31,7 +31,7 @@ def test_every_outcome_has_a_sentence_of_its_own() -> None:
     assert all(sentence.endswith(".") and "\n" not in sentence for sentence in others)
 
 
-def test_the_sentence_has_the_detail_on_one_bounded_line() -> None:
+def test_complaint_has_the_detail_on_one_bounded_line() -> None:
     assert said("exception", "ReferenceError: x is not\n defined").endswith(": ReferenceError: x is not defined.")
     assert len(said("exception", "x" * 5000)) < 400
 
@@ -45,7 +45,7 @@ def test_the_sentence_has_the_detail_on_one_bounded_line() -> None:
         ("```html\n\n```", "is empty"),
     ],
 )
-def test_an_answer_without_a_page_is_told_why(text: str, why: str) -> None:
+def test_complaint_about_an_answer_without_a_page_says_why(text: str, why: str) -> None:
     page = parse_page(text)
     assert page.problem in PROBLEMS
     assert why in complaint(page, None)
@@ -55,7 +55,7 @@ WHITE = (255, 255, 255)
 
 
 def drawn(*rects: tuple[int, int, int, int], ink: tuple[int, int, int] = (0, 0, 0)) -> bytes:
-    """A white picture of 1024 x 768 with filled rectangles."""
+    """A white image of 1024 x 768 with filled rectangles."""
     picture = Image.new("RGB", (1024, 768), WHITE)
     for rect in rects:
         picture.paste(ink, rect)
@@ -63,14 +63,14 @@ def drawn(*rects: tuple[int, int, int, int], ink: tuple[int, int, int] = (0, 0, 
 
 
 @pytest.mark.parametrize("color", [WHITE, (0, 0, 0), (10, 20, 30)])
-def test_a_picture_of_one_colour_is_blank(color: tuple[int, int, int]) -> None:
+def test_image_of_one_colour_is_blank(color: tuple[int, int, int]) -> None:
     assert is_blank(png(Image.new("RGB", (1024, 768), color)))
     assert is_blank(png(Image.new("RGB", (390, 844), color)))
     assert is_blank(png(Image.new("P", (100, 100), 7)))
 
 
-def test_whatever_an_eye_can_see_is_no_blank_picture() -> None:
-    """A hairline, a letter across the corner of four spots, a faint field, a page that is half one colour."""
+def test_image_with_visible_content_is_not_blank() -> None:
+    """A hairline, a letter across the corner of four cells, a faint field, a page half of one colour."""
     assert not is_blank(drawn((100, 300, 140, 301)))
     assert not is_blank(drawn((302, 303, 304, 311)))
     assert not is_blank(drawn((1022, 760, 1024, 768)))
@@ -80,8 +80,8 @@ def test_whatever_an_eye_can_see_is_no_blank_picture() -> None:
     assert not is_blank(png(Image.effect_noise((3, 5), 90).convert("P")))
 
 
-def test_what_no_eye_can_see_is_a_blank_picture() -> None:
-    """A stray pixel, dust, a colour too near its ground, faint noise."""
+def test_image_with_invisible_content_is_blank() -> None:
+    """A stray pixel, dust, a colour too near to its background, faint noise."""
     assert is_blank(drawn((300, 300, 301, 301)))
     assert is_blank(drawn((300, 300, 302, 302)))
     assert is_blank(drawn(*((x, y, x + 1, y + 1) for x in range(7, 1000, 40) for y in range(5, 760, 40))))
@@ -90,7 +90,7 @@ def test_what_no_eye_can_see_is_a_blank_picture() -> None:
     assert is_blank(png(noise.convert("RGB")))
 
 
-def test_the_last_picture_decides_whether_a_render_is_blank() -> None:
+def test_render_is_blank_if_its_last_screenshot_is_blank() -> None:
     shots = tuple(Shot(at_ms=at, sha256=str(at), width=9, height=9) for at in (0, 1000, 2000))
     assert blank_detail(shots, [True, True, False]) == ""
     assert blank_detail(shots, [False, True, False]) == ""
@@ -99,7 +99,7 @@ def test_the_last_picture_decides_whether_a_render_is_blank() -> None:
     assert gone == "what the screenshot at 1000 ms shows is gone in the last one, at 2000 ms"
 
 
-def test_a_page_that_earns_nothing_is_told_what_was_refused() -> None:
+def test_complaint_names_refused_resources() -> None:
     blocked = ("Script https://cdn.example.org/chart.js?v=4", "Document https://example.org/")
     for outcome in ("blank", "exception"):
         shown = Render(page_sha256=PAGE.sha256, outcome=outcome, detail="x is not defined", blocked=blocked)

@@ -1,4 +1,4 @@
-"""The embedded critic: exact where pages are equal, falling where they differ, and right about what differs."""
+"""Tests of the visual critic: 1 for equal pages, lower for differences, and correct feedback about them."""
 
 from dataclasses import replace
 
@@ -35,14 +35,14 @@ def judge(found: Paper, wanted: Paper = SHOP) -> Critique:
 
 
 @pytest.mark.parametrize("paper", [SHOP, OTHER, replace(SHOP, speed=30.0), Paper(fills=SHOP.fills), Paper()])
-def test_a_page_equals_itself_exactly(paper: Paper) -> None:
+def test_page_equals_itself_exactly(paper: Paper) -> None:
     critique = judge(paper, paper)
     assert critique.score == 1.0
     assert set(critique.parts.values()) == {1.0}
     assert critique.feedback == ()
 
 
-def test_an_empty_page_is_worth_nothing_and_another_page_little() -> None:
+def test_empty_page_scores_almost_zero_and_another_page_little() -> None:
     assert judge(Paper()).score < 0.01
     assert judge(replace(Paper(), canvas=NAVY)).score < 0.05
     assert judge(OTHER).score < 0.2
@@ -74,7 +74,7 @@ LADDERS = {
 
 
 @pytest.mark.parametrize("name", LADDERS)
-def test_the_score_falls_as_a_fault_grows(name: str) -> None:
+def test_score_falls_as_an_error_grows(name: str) -> None:
     scores = [judge(paper).score for paper in LADDERS[name]]
     assert scores[0] == 1.0
     assert all(later < earlier for earlier, later in zip(scores, scores[1:], strict=False)), scores
@@ -107,23 +107,23 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("sentence", FAULTS)
-def test_one_fault_is_named_first_and_alone(sentence: str) -> None:
+def test_single_error_is_the_only_feedback(sentence: str) -> None:
     assert judge(FAULTS[sentence]).feedback == (sentence,)
 
 
-def test_what_moved_together_is_said_once() -> None:
+def test_common_shift_is_described_once() -> None:
     lower = replace(SHOP, texts=tuple(replace(text, y=text.y + 20) for text in SHOP.texts))
     assert '"Velvet Lantern" is 20 px too low.' in judge(lower).feedback
     assert sum("too low" in sentence for sentence in judge(lower).feedback) == 1
 
 
-def test_what_moved_because_a_text_is_missing_is_left_unsaid() -> None:
+def test_shift_caused_by_a_missing_text_is_not_described() -> None:
     texts = tuple(replace(text, y=text.y - 50) if text.y > 120 else text for text in SHOP.without(1).texts)
     shorter = replace(SHOP, texts=texts).repaint(0, y=260)
     assert judge(shorter).feedback == ('The text "Lamps for long quiet evenings." is missing; it belongs at 29%, 23%.',)
 
 
-def test_the_worst_fault_comes_first() -> None:
+def test_worst_error_comes_first() -> None:
     wrong = SHOP.change(0, text="Something else entirely", color=RED).change(4, color=(60, 60, 60))
     said = judge(wrong).feedback
     assert said[0] == '"Something else entirely" should read "Velvet Lantern".'
@@ -131,23 +131,23 @@ def test_the_worst_fault_comes_first() -> None:
     assert len(judge(OTHER).feedback) == 5
 
 
-def test_a_small_deviation_is_said_all_the_same() -> None:
+def test_small_deviation_is_described() -> None:
     critique = judge(SHOP.change(2, x=63))
     assert critique.score < 1.0
     assert critique.feedback == ('"Every lamp is made by hand in Oslo." is 3 px too far right.',)
 
 
-def test_a_text_that_cannot_be_seen_earns_nothing() -> None:
+def test_invisible_text_earns_nothing() -> None:
     unseen = SHOP.change(0, color=WHITE)
     assert judge(unseen).parts["blocks"] == judge(SHOP.without(0)).parts["blocks"]
 
 
-def test_a_box_that_cannot_be_seen_costs_nothing() -> None:
+def test_invisible_box_costs_nothing() -> None:
     wrapped = replace(SHOP, fills=(Fill(x=20, y=20, width=400, height=560, color=WHITE), *SHOP.fills))
     assert judge(wrapped).score == 1.0
 
 
-def test_a_text_in_pieces_is_one_text() -> None:
+def test_text_in_several_pieces_counts_as_one_text() -> None:
     pieces = render(SHOP)
     whole = pieces.blocks[0]
     left = replace(whole, text="Velvet", width=150.0)
@@ -157,7 +157,7 @@ def test_a_text_in_pieces_is_one_text() -> None:
     assert CRITIC.judge(TASK, PAGE, pieces, reference, pictures(pieces), pictures(reference)).score == 1.0
 
 
-def test_many_long_texts_are_bounded_work() -> None:
+def test_many_long_texts_are_matched_in_bounded_time() -> None:
     block = render(SHOP).blocks[0]
     flood = tuple(replace(block, text=f"{i} " + "ab" * 240, y=float(i)) for i in range(3000))
     mine, reference = replace(render(SHOP), blocks=flood), render(SHOP)
@@ -165,13 +165,13 @@ def test_many_long_texts_are_bounded_work() -> None:
     assert critique.parts["blocks"] < 0.01
 
 
-def test_pictures_of_another_size_are_padded_not_stretched() -> None:
+def test_images_of_another_size_are_padded_and_not_stretched() -> None:
     mine, reference = render(SHOP), render(SHOP)
-    shorter = tuple(picture(SHOP, size=(800, 520)) for _ in mine.shots)  # its bottom is bare canvas
+    shorter = tuple(picture(SHOP, size=(800, 520)) for _ in mine.shots)  # its bottom is plain canvas
     assert CRITIC.judge(TASK, PAGE, mine, reference, shorter, pictures(reference)).score == 1.0
 
 
-def test_judging_is_deterministic_and_remembers_references() -> None:
+def test_judging_is_deterministic_with_cached_references() -> None:
     first, second = VisualCritic(), VisualCritic()
     mine, reference = render(OTHER), render(SHOP)
     judged = [
@@ -181,7 +181,7 @@ def test_judging_is_deterministic_and_remembers_references() -> None:
     assert all(critique == judged[0] for critique in judged)
 
 
-def test_what_is_not_valid_is_not_judged() -> None:
+def test_invalid_render_is_not_judged() -> None:
     good = render(SHOP)
     with pytest.raises(ValueError, match="outcome 'blank'"):
         CRITIC.judge(TASK, PAGE, replace(good, outcome="blank"), good, pictures(good), pictures(good))

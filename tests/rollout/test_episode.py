@@ -1,4 +1,4 @@
-"""The episode, on paper: what is accepted, what is kept, what becomes of faults."""
+"""Tests of the episode on paper parts: acceptance, verdicts, comparisons, and machine faults."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ async def test_the_first_improvement_in_sampling_order_is_accepted(seed: int) ->
         assert all(a.total <= before.accepted.total for a in turn.attempts[:place])
 
 
-async def test_a_page_that_throws_earns_zero_and_is_revised_with_its_own_error() -> None:
+async def test_page_that_throws_earns_zero_and_is_revised_with_its_error() -> None:
     policy = PaperPolicy([100.0, 0, 0, 0, 0])
     trajectory = await play(task(), cast(policy=policy), SETTINGS, seed=1)
     assert trajectory.reward == 0.0
@@ -45,13 +45,13 @@ async def test_a_page_that_throws_earns_zero_and_is_revised_with_its_own_error()
     assert "ReferenceError: paper" in policy.requests[1].messages[-1].content
 
 
-async def test_a_machine_fault_is_retried_and_counted() -> None:
+async def test_machine_fault_is_retried_and_counted() -> None:
     settings = SETTINGS.model_copy(update={"retries": 2, "rounds": 0})
     trajectory = await play(task(), cast(renderer=PaperRenderer(faults=1)), settings, seed=1)
     assert trajectory.retries == 1
 
 
-async def test_a_machine_fault_that_lasts_is_raised_and_never_scored() -> None:
+async def test_persistent_machine_fault_is_raised_and_never_scored() -> None:
     settings = SETTINGS.model_copy(update={"retries": 1, "rounds": 0})
     with pytest.raises(BrowserFault):
         await play(
@@ -59,7 +59,7 @@ async def test_a_machine_fault_that_lasts_is_raised_and_never_scored() -> None:
         )
 
 
-async def test_a_revision_whose_prompt_is_too_long_ends_the_episode_with_what_was_reached() -> None:
+async def test_too_long_revision_prompt_ends_the_episode_with_its_pages_so_far() -> None:
     trajectory = await play(task(), cast(policy=PaperPolicy(most_messages=2)), SETTINGS, seed=1)
     assert trajectory.context_full
     assert len(trajectory.turns) == 1
@@ -67,12 +67,12 @@ async def test_a_revision_whose_prompt_is_too_long_ends_the_episode_with_what_wa
     assert not (await play(task(), cast(), SETTINGS, seed=1)).context_full
 
 
-async def test_a_tasks_own_prompt_that_is_too_long_is_a_persons_mistake() -> None:
+async def test_too_long_first_prompt_is_raised_as_an_error() -> None:
     with pytest.raises(PromptTooLong, match="2 messages, wanted 1 at most"):
         await play(task(), cast(policy=PaperPolicy(most_messages=1)), SETTINGS, seed=1)
 
 
-async def test_a_reference_that_does_not_render_is_the_task_files_fault() -> None:
+async def test_invalid_reference_page_is_a_task_file_error() -> None:
     bad = task(reference_html="<p>level 0</p>")
     with pytest.raises(TaskFileError, match="task t: its reference page must render, but it is 'exception'"):
         await play(bad, cast(policy=PaperPolicy([0, 0, 0, 0, 99.0])), SETTINGS, seed=1)
@@ -90,7 +90,7 @@ PAIRWISE = SETTINGS.model_copy(update={"pairwise": True})
 
 
 @given(st.integers(0, 10_000))
-async def test_with_pairwise_a_revision_must_earn_more_and_win_both_comparisons(seed: int) -> None:
+async def test_pairwise_revision_must_earn_more_and_win_both_comparisons(seed: int) -> None:
     trajectory = await play(task(), cast(critic=NoisyCritic(seed)), PAIRWISE, seed=seed)
     assert violations([attempt.total for attempt in trajectory.accepted]) == 0
     for before, turn in zip(trajectory.turns, trajectory.turns[1:], strict=False):
@@ -108,8 +108,8 @@ async def test_with_pairwise_a_revision_must_earn_more_and_win_both_comparisons(
                 assert attempt.seconds["judge"] >= 0.0
 
 
-async def test_pairwise_rejects_what_a_lenient_score_lets_pass() -> None:
-    """Scores by coin toss, but honest comparisons: no accepted page is worse than the one before."""
+async def test_pairwise_rejects_pages_that_a_noisy_score_would_accept() -> None:
+    """Scores are random, but comparisons are correct: no accepted page is worse than the one before."""
 
     class Split(PaperCritic):
         judge = NoisyCritic(7).judge  # type: ignore[assignment]
@@ -123,7 +123,7 @@ async def test_pairwise_rejects_what_a_lenient_score_lets_pass() -> None:
     assert refused
 
 
-async def test_a_fault_in_a_comparison_is_survived_or_raised_and_never_a_verdict() -> None:
+async def test_fault_in_a_comparison_is_retried_or_raised_and_never_a_verdict() -> None:
     class Mute(PaperCritic):
         lost = 0
 
@@ -149,7 +149,7 @@ def verdicts(trajectory: Trajectory) -> list[str]:
     return [attempt.verdict for turn in trajectory.turns for attempt in turn.attempts]
 
 
-async def test_pairwise_and_accepting_everything_exclude_each_other() -> None:
+async def test_pairwise_requires_forced_optimization() -> None:
     with pytest.raises(ValueError, match="pairwise is for forced = true"):
         EpisodeSettings(pairwise=True, forced=False)
 

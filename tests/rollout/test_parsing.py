@@ -1,4 +1,4 @@
-"""Reading what the policy wrote."""
+"""Tests of the answer parser: pages, thoughts, stop strings and feedback."""
 
 import pytest
 from hypothesis import given, settings
@@ -17,14 +17,14 @@ INNER = {
     "a string": '<script>const end = "</html>";\n// ```\n</script>\n<p>more</p>',
     "markup of models": "<p>They write &lt;think>, </think> and <get_feedback/></p>",
 }
-"""What a page may hold that looks like the end of its block."""
+"""Page content that looks like the end of the page's block."""
 
 
 def document(inner: str) -> str:
     return f"<!DOCTYPE html>\n<html><head><title>t</title></head><body>\n{inner}\n</body></html>"
 
 
-def test_what_is_asked_for_is_read_back_whole() -> None:
+def test_requested_answer_format_round_trips() -> None:
     page = parse_page(answer(PAGE, "a plan"))
     assert (page.html, page.thought, page.problem, page.format_ok) == (PAGE, "a plan", "", True)
 
@@ -46,7 +46,7 @@ def test_what_is_asked_for_is_read_back_whole() -> None:
         ("```html blocks are what you want, so", "no_fence"),
     ],
 )
-def test_why_there_is_no_page(text: str, problem: str) -> None:
+def test_answer_without_a_page_has_a_problem_code(text: str, problem: str) -> None:
     page = parse_page(text)
     assert (page.html, page.problem, page.format_ok) == (None, problem, False)
 
@@ -70,7 +70,7 @@ def test_why_there_is_no_page(text: str, problem: str) -> None:
         f"```html\n{PAGE}\n```\nI closed </think> as you see.",
     ],
 )
-def test_a_page_in_an_unusual_form_is_still_a_page(text: str) -> None:
+def test_page_in_an_unusual_format_is_parsed(text: str) -> None:
     page = parse_page(text)
     assert page.html == PAGE
     assert page.format_ok == text.startswith("````")
@@ -92,7 +92,7 @@ def test_a_page_in_an_unusual_form_is_still_a_page(text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("line", ["\n", "\r\n"], ids=["LF", "CRLF"])
-def test_every_usual_form_of_a_fence_and_a_thought_is_well_formed(
+def test_usual_fence_and_thought_formats_are_well_formed(
     opening: str, head: str, thought: str | None, line: str
 ) -> None:
     ticks = "`" * opening.count("`")
@@ -102,20 +102,20 @@ def test_every_usual_form_of_a_fence_and_a_thought_is_well_formed(
 
 
 @pytest.mark.parametrize("inner", INNER.values(), ids=INNER.keys())
-def test_a_page_that_holds_fences_is_read_to_its_end(inner: str) -> None:
+def test_page_that_contains_fences_is_read_to_its_end(inner: str) -> None:
     html = document(inner)
     page = parse_page(f"<think>t</think>\n```html\n{html}\n```\n{GET_FEEDBACK}")
     assert (page.html, page.format_ok) == (html, True)
 
 
 @pytest.mark.parametrize("name", ["text area", "one fence in a comment"])
-def test_a_fragment_that_holds_fences_is_read_to_its_end(name: str) -> None:
+def test_fragment_that_contains_fences_is_read_to_its_end(name: str) -> None:
     html = f"<h1>Part</h1>\n{INNER[name]}\n<p>end</p>"
     assert parse_page(answer(html)).html == html
 
 
 @pytest.mark.parametrize("lost", ["</style>", "</title>", "</script>", "</html>"])
-def test_a_broken_page_is_a_page(lost: str) -> None:
+def test_page_with_a_missing_end_tag_is_parsed(lost: str) -> None:
     html = document("<style>p {}</style><script>1</script>").replace(lost, "")
     page = parse_page(answer(html))
     assert (page.html, page.format_ok) == (html, True)
@@ -136,7 +136,7 @@ inners = st.lists(st.one_of(st.sampled_from(list(INNER.values())), st.just("<p>t
 
 @settings(deadline=None)
 @given(thoughts, fences, inners, st.sampled_from([f"\n{GET_FEEDBACK}", "", "\nDone.", "\n```css\np{}\n```\n"]))
-def test_any_thought_fence_and_page_is_read_as_the_page(
+def test_any_thought_fence_and_page_is_parsed_as_the_page(
     thought: str, fence: tuple[str, str], inner: list[str], after: str
 ) -> None:
     html = document("\n".join(inner))
@@ -148,14 +148,14 @@ def test_any_thought_fence_and_page_is_read_as_the_page(
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_is_read_without_an_error(text: str) -> None:
+def test_any_text_is_parsed_without_an_exception(text: str) -> None:
     assert (parse_page(text).html is None) == bool(parse_page(text).problem)
     assert len(parse_feedback(text)) <= 5
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([*"<>`\n =\"'-a", "```", "html", "<html>", "</html>", "<script", "</think>"])))
-def test_any_markup_is_read_without_an_error(parts: list[str]) -> None:
+def test_any_markup_is_parsed_without_an_exception(parts: list[str]) -> None:
     text = "".join(parts)
     assert (parse_page(text).html is None) == bool(parse_page(text).problem)
     assert is_over(text, GET_FEEDBACK) in (True, False)
@@ -178,11 +178,11 @@ def test_any_markup_is_read_without_an_error(parts: list[str]) -> None:
         (f"```html\n{PAGE}\n```\nDone.\n", False, True),
     ],
 )
-def test_a_stop_string_ends_an_answer_only_outside_of_thoughts_and_pages(text: str, thinking: bool, over: bool) -> None:
+def test_stop_string_ends_an_answer_only_outside_thoughts_and_pages(text: str, thinking: bool, over: bool) -> None:
     assert is_over(text + GET_FEEDBACK, GET_FEEDBACK, thinking=thinking) == over
 
 
-def test_feedback_is_read_back() -> None:
+def test_feedback_round_trips() -> None:
     sentences = ("The title is missing.", "It is too wide.")
     assert parse_feedback(feedback_text(sentences)) == sentences
     assert parse_feedback("nothing to say") == ()

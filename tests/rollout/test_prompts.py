@@ -1,4 +1,4 @@
-"""Prompts: what the policy is told about libraries."""
+"""Tests of the prompts: the description of available libraries."""
 
 from rollout.prompts import first, review, revise
 from rollout.records import Page, Task
@@ -7,12 +7,12 @@ BARE = Task(id="a", brief="a clock")
 SERVED = Task(id="a", brief="a clock", libraries=("d3 (7.9.0)", "the fonts inter, lora"))
 
 
-def test_without_a_mirror_the_policy_is_told_that_nothing_loads() -> None:
+def test_prompt_without_a_mirror_says_that_nothing_external_loads() -> None:
     told = first(BARE)[0].content
     assert "no external style, script, font or picture will load" in told
 
 
-def test_with_a_mirror_every_prompt_names_what_loads() -> None:
+def test_every_prompt_with_a_mirror_names_its_libraries() -> None:
     for messages in (first(SERVED), revise(SERVED, Page(html="<p>"), ("worse",)), review(SERVED, Page(html="<p>"))):
         told = messages[0].content
         assert "d3 (7.9.0), the fonts inter, lora" in told

@@ -1,4 +1,4 @@
-"""Critic-free self-edit, on paper."""
+"""Tests of self-edit without a critic, on paper parts."""
 
 from doubles import PaperPolicy, PaperRenderer, task
 
@@ -10,21 +10,21 @@ from rollout.settings import EpisodeSettings
 SETTINGS = EpisodeSettings(max_tokens=64)
 
 
-async def test_no_critic_is_needed_and_every_round_is_accounted() -> None:
+async def test_self_edit_needs_no_critic_and_counts_tokens_per_round() -> None:
     drafts = await self_edit(task(), PaperPolicy(), PaperRenderer(), SETTINGS, rounds=3, seed=1)
     assert [draft.round for draft in drafts] == [0, 1, 2, 3]
     assert [draft.tokens for draft in drafts] == [1, 3, 5, 7]
     assert drafts[1].feedback == ("The level should be higher.",)
 
 
-async def test_a_page_that_fills_the_context_stands_in_every_round_that_is_left() -> None:
+async def test_page_that_fills_the_context_is_repeated_in_the_remaining_rounds() -> None:
     drafts = await self_edit(task(), PaperPolicy(most_messages=2), PaperRenderer(), SETTINGS, rounds=2, seed=1)
     assert [draft.round for draft in drafts] == [0, 1, 2]
     assert [draft.kept for draft in drafts] == [True, False, False]
     assert {draft.page for draft in drafts} == {drafts[0].page}
 
 
-async def test_a_review_is_asked_for_as_in_self_edit() -> None:
+async def test_review_request_equals_that_of_self_edit() -> None:
     policy = PaperPolicy()
     await self_edit(task(), policy, PaperRenderer(), SETTINGS, rounds=1, seed=1)
     (asked,) = [request for request in policy.requests if request.messages[-1].content == REVIEW]
@@ -32,7 +32,7 @@ async def test_a_review_is_asked_for_as_in_self_edit() -> None:
     assert review_request(task(), page, SETTINGS, seed=asked.seed) == asked
 
 
-async def test_a_revision_that_does_not_render_is_refused() -> None:
+async def test_invalid_revision_does_not_replace_a_valid_page() -> None:
     for seed in range(40):
         drafts = await self_edit(task(), PaperPolicy([2.0, 0, 0, 0, 0]), PaperRenderer(), SETTINGS, rounds=3, seed=seed)
         valid = [draft.valid for draft in drafts]

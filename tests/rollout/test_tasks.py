@@ -1,4 +1,4 @@
-"""Task files: what is written is read again, and everything unusable is one clear line."""
+"""Tests of task files: round trips, and one-line errors for unusable files."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ TASKS = [FULL, Task(id="b", brief="A page.")]
 
 @pytest.mark.parametrize("name", ["tasks.parquet", "tasks.jsonl"])
 @pytest.mark.parametrize("tasks", [TASKS, TASKS[1:]], ids=["mixed", "plain"])
-def test_round_trip(tmp_path: Path, name: str, tasks: list[Task]) -> None:
+def test_task_file_round_trips(tmp_path: Path, name: str, tasks: list[Task]) -> None:
     write_tasks(tmp_path / "new" / name, tasks)
     assert read_tasks(tmp_path / "new" / name) == tasks
     assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
@@ -49,7 +49,7 @@ def refusal(path: Path) -> str:
     return message
 
 
-def test_truncated_parquet(tmp_path: Path) -> None:
+def test_truncated_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tasks.parquet"
     write_tasks(path, TASKS)
     whole = path.read_bytes()
@@ -58,13 +58,13 @@ def test_truncated_parquet(tmp_path: Path) -> None:
         assert "cannot be read as Parquet" in refusal(path)
 
 
-def test_parquet_names_the_row(tmp_path: Path) -> None:
+def test_parquet_error_names_the_row(tmp_path: Path) -> None:
     path = tmp_path / "tasks.parquet"
     write_tasks(path, [TASKS[1], Task(id="c", brief=" ")])
     assert "row 2: `brief` is ' '" in refusal(path)
 
 
-def test_missing_file_and_wrong_suffix(tmp_path: Path) -> None:
+def test_missing_file_and_wrong_suffix_are_refused(tmp_path: Path) -> None:
     assert "no such task file" in refusal(tmp_path / "none.parquet")
     (tmp_path / "tasks.csv").write_text("id,brief\n")
     assert "wanted .parquet or .jsonl" in refusal(tmp_path / "tasks.csv")
@@ -121,7 +121,7 @@ PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
         ({"id": "x" * 400, "brief": ["y" * 4000]}, "line 2: `brief` is ['yyy"),
     ],
 )
-def test_unusable_rows(tmp_path: Path, line: object, said: str) -> None:
+def test_unusable_row_is_refused_with_its_line_and_field(tmp_path: Path, line: object, said: str) -> None:
     path = tmp_path / "tasks.jsonl"
     text = line if isinstance(line, str) else json.dumps(line)
     path.write_text(f'{{"id": "one", "brief": "first"}}\n{text}\n')
@@ -130,7 +130,7 @@ def test_unusable_rows(tmp_path: Path, line: object, said: str) -> None:
     assert len(message) < 400
 
 
-def test_a_screen_may_be_named_or_measured(tmp_path: Path) -> None:
+def test_viewport_can_be_a_name_or_a_size(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text('{"id": "a", "brief": "x", "viewports": ["mobile", "1000x64"]}\n')
     assert [str(viewport) for viewport in read_tasks(path)[0].viewports] == ["390x844", "1000x64"]
@@ -152,7 +152,7 @@ def test_a_screen_may_be_named_or_measured(tmp_path: Path) -> None:
         ({"kind": "expect_attribute", "selector": "p", "value": "x"}, "a step of kind 'expect_attribute' needs `name`"),
     ],
 )
-def test_a_probe_step_that_cannot_be_done_is_refused(tmp_path: Path, step: dict[str, str], said: str) -> None:
+def test_impossible_probe_step_is_refused(tmp_path: Path, step: dict[str, str], said: str) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(json.dumps({"id": "x", "brief": "x", "probes": [{"name": "p", "steps": [step]}]}))
     message = refusal(path)
@@ -160,7 +160,7 @@ def test_a_probe_step_that_cannot_be_done_is_refused(tmp_path: Path, step: dict[
     assert said in message
 
 
-def test_named_keys_are_those_that_the_browser_can_press() -> None:
+def test_key_names_are_those_that_the_browser_can_press() -> None:
     assert set(KEYS) == set(KEY_CODES)
     assert LONGEST_WAIT_MS == probes.LONGEST_WAIT_MS
 
@@ -179,7 +179,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", ["tasks.jsonl", "tasks.json"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_of_json_is_read_alike(tmp_path: Path, name: str, layout: str) -> None:
+def test_every_json_layout_is_read_equally(tmp_path: Path, name: str, layout: str) -> None:
     path = tmp_path / name
     path.write_bytes(LAYOUTS[layout])
     plain, probed = read_tasks(path)
@@ -187,19 +187,19 @@ def test_every_layout_of_json_is_read_alike(tmp_path: Path, name: str, layout: s
     assert (probed.id, probed.probes[0].steps[0].kind) == ("7", "click")
 
 
-def test_a_number_and_a_text_with_its_digits_are_the_same_id(tmp_path: Path) -> None:
+def test_number_and_text_with_the_same_digits_are_the_same_id(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text('{"id": 7, "brief": "x"}\n{"id": "7", "brief": "y"}\n')
     assert "line 2: id '7' is taken by an earlier row" in refusal(path)
 
 
-def test_damage_in_objects_over_several_lines_names_a_line(tmp_path: Path) -> None:
+def test_damaged_multi_line_object_is_reported_with_a_line(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text('{"id": "a", "brief": "x"}\n{\n "id": "b",\n "brief": \n')
     assert "line 2: not JSON" in refusal(path)
 
 
-def test_the_digest_of_a_task_does_not_depend_on_the_file(tmp_path: Path) -> None:
+def test_task_digest_does_not_depend_on_the_file_format(tmp_path: Path) -> None:
     for name in ("tasks.parquet", "tasks.jsonl"):
         write_tasks(tmp_path / name, TASKS)
     read = [[digest(task) for task in read_tasks(tmp_path / name)] for name in ("tasks.parquet", "tasks.jsonl")]
@@ -208,7 +208,7 @@ def test_the_digest_of_a_task_does_not_depend_on_the_file(tmp_path: Path) -> Non
     assert digest(replace(FULL, brief="other")) != digest(FULL)
 
 
-def test_empty_and_binary_files(tmp_path: Path) -> None:
+def test_empty_and_binary_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text("\n\n")
     assert "holds no task" in refusal(path)

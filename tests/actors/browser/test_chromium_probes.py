@@ -1,4 +1,4 @@
-"""Probes: every kind of step, holding and failing, with real input on a real page."""
+"""Tests of probes: every kind of step, passing and failing, with real input on a real page."""
 
 from collections.abc import AsyncIterator
 
@@ -50,7 +50,7 @@ def details(render: Render) -> list[str]:
     return [result.detail for result in render.probes]
 
 
-async def test_every_kind_of_step_holds_on_a_page_that_works(renderer: ChromiumRenderer) -> None:
+async def test_every_kind_of_step_passes_on_a_working_page(renderer: ChromiumRenderer) -> None:
     render = await operate(
         renderer,
         (
@@ -76,7 +76,7 @@ async def test_every_kind_of_step_holds_on_a_page_that_works(renderer: ChromiumR
     assert times == sorted(times)
 
 
-async def test_every_kind_of_step_fails_with_what_it_got_and_wanted(renderer: ChromiumRenderer) -> None:
+async def test_every_kind_of_step_fails_with_the_found_and_the_wanted_value(renderer: ChromiumRenderer) -> None:
     render = await operate(
         renderer,
         (step("click", "#nobody"),),
@@ -102,7 +102,7 @@ async def test_every_kind_of_step_fails_with_what_it_got_and_wanted(renderer: Ch
     assert said[9].endswith("'h1 >' is not a CSS selector")
 
 
-async def test_a_probe_that_breaks_the_page_costs_probes_not_validity(renderer: ChromiumRenderer) -> None:
+async def test_probe_that_breaks_the_page_fails_probes_but_not_the_page(renderer: ChromiumRenderer) -> None:
     fine = (step("expect_text", "h1", "Shop"),)
     render = await operate(renderer, fine, (step("click", "#out"), step("expect_text", "h1", "Shop")), fine)
     assert (render.outcome, [result.held for result in render.probes]) == ("ok", [True, True, True])
@@ -113,7 +113,7 @@ async def test_a_probe_that_breaks_the_page_costs_probes_not_validity(renderer: 
     assert "of CPU" in render.probes[1].detail
 
 
-async def test_probes_repeat_to_the_pixel(renderer: ChromiumRenderer) -> None:
+async def test_probes_are_reproducible_to_the_pixel(renderer: ChromiumRenderer) -> None:
     steps = (step("click", "#add"), step("wait", value="130"), step("expect_change"))
     first = await operate(renderer, steps)
     again = await operate(renderer, steps)

@@ -1,4 +1,4 @@
-"""What the reader sees, and which pages are blank, in Chromium itself."""
+"""Tests of the DOM snapshot and of blank pages in real Chromium."""
 
 from collections.abc import AsyncIterator
 
@@ -22,7 +22,7 @@ NAMES = (("Skiff", 12), ("Ketch", 30))
 
 
 def shadowed(mode: str) -> str:
-    """Two cards in shadow roots."""
+    """A page with two cards in shadow roots."""
     cards = "".join(
         f"<div id=c{n}></div><script>c{n}.attachShadow({{mode:'{mode}'}}).innerHTML="
         f"`<style>{STYLE}</style>{INSIDE.format(name=name, price=price)}`</script>"
@@ -49,7 +49,7 @@ def texts(render: Render) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", ["open", "closed"])
-async def test_a_page_of_shadow_roots_is_judged_like_one_that_looks_the_same(
+async def test_page_of_shadow_roots_is_judged_like_its_light_dom_equivalent(
     renderer: ChromiumRenderer, mode: str
 ) -> None:
     light, dark = await renderer.render(Page(html=LIGHT)), await renderer.render(Page(html=shadowed(mode)))
@@ -72,7 +72,7 @@ async def test_slotted_text_is_read_where_it_is_drawn(renderer: ChromiumRenderer
     assert seen["light"].background == (0, 0, 128)
 
 
-async def test_texts_of_style_sheets_are_read(renderer: ChromiumRenderer) -> None:
+async def test_generated_text_of_style_sheets_is_read(renderer: ChromiumRenderer) -> None:
     html = """<style>body{counter-reset:n} li{list-style:none} li::before{counter-increment:n;content:counter(n) ". "}
     .tip{position:relative} .tip::after{content:attr(data-tip);position:absolute;left:300px;color:#ff0000;
     background:#ffff00;white-space:nowrap} .gone::before{content:"ghost";visibility:hidden}
@@ -84,7 +84,7 @@ async def test_texts_of_style_sheets_are_read(renderer: ChromiumRenderer) -> Non
     assert (tip.color, tip.background) == ((255, 0, 0), (255, 255, 0))
 
 
-async def test_what_form_fields_show_is_read(renderer: ChromiumRenderer) -> None:
+async def test_visible_text_of_form_fields_is_read(renderer: ChromiumRenderer) -> None:
     html = """<input value="Ada"><input placeholder="Your name"><input type=password value=secret>
     <input type=submit value="Send it"><textarea>A long text</textarea><input type=hidden value=no>
     <select><option>First<option selected>Second</select><input type=range value=7>"""
@@ -96,7 +96,7 @@ async def test_what_form_fields_show_is_read(renderer: ChromiumRenderer) -> None
     assert render.blocks[1].color == (117, 117, 117)
 
 
-async def test_a_frame_s_own_document_is_read_within_its_edges(renderer: ChromiumRenderer) -> None:
+async def test_frame_text_is_read_within_the_frame_edges(renderer: ChromiumRenderer) -> None:
     html = """<body style="margin:0"><h1>Outside</h1><iframe style="position:absolute;left:100px;top:200px;
     border:5px solid;width:300px;height:150px" srcdoc="<body style='margin:0;background:#ffffe0'>
     <p style='margin:10px'>Inside</p>
@@ -121,17 +121,17 @@ SPARSE = {
 
 
 @pytest.mark.parametrize("kind", SPARSE)
-async def test_a_page_on_which_something_can_be_seen_is_valid(renderer: ChromiumRenderer, kind: str) -> None:
+async def test_sparse_or_late_page_is_valid(renderer: ChromiumRenderer, kind: str) -> None:
     render = await renderer.render(Page(html=SPARSE[kind]))
     assert (render.outcome, render.detail, render.flags) == ("ok", "", ())
 
 
-async def test_a_prompt_is_answered_with_the_text_it_proposes(renderer: ChromiumRenderer) -> None:
+async def test_prompt_dialog_returns_its_default_text(renderer: ChromiumRenderer) -> None:
     html = "<h1 id=h></h1><script>h.textContent = `Hello, ${prompt('Who?', 'Ada')}${prompt('And?')}`</script>"
     assert texts(await renderer.render(Page(html=html))) == ["Hello, Ada"]
 
 
-async def test_a_page_whose_contents_vanish_is_blank(renderer: ChromiumRenderer) -> None:
+async def test_page_whose_content_vanishes_is_blank(renderer: ChromiumRenderer) -> None:
     html = f"{HEADING}<script>setTimeout(() => document.body.replaceChildren(), 1500)</script>"
     render = await renderer.render(Page(html=html))
     assert (render.outcome, "is gone in the last one" in render.detail) == ("blank", True)
@@ -151,7 +151,7 @@ async def test_a_page_whose_contents_vanish_is_blank(renderer: ChromiumRenderer)
         ),
     ],
 )
-async def test_a_page_that_fails_is_told_what_was_refused(renderer: ChromiumRenderer, html: str, name: str) -> None:
+async def test_complaint_names_the_refused_script(renderer: ChromiumRenderer, html: str, name: str) -> None:
     render = await renderer.render(Page(html=html))
     assert render.outcome in ("blank", "exception")
     assert f'The script "{name}" is not available' in complaint(Page(html=html), render)

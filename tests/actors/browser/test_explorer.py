@@ -1,4 +1,4 @@
-"""Pages without probes are explored: what is operated, what comes of it, and what a critic is shown."""
+"""Tests of the control explorer: which controls are operated, what is recorded, and what a critic is shown."""
 
 from collections.abc import AsyncIterator
 
@@ -41,7 +41,7 @@ async def render(renderer: ChromiumRenderer) -> Render:
     return await renderer.render(Page(html=SHOP))
 
 
-async def test_every_control_is_operated_once_and_what_comes_of_it_is_told(render: Render) -> None:
+async def test_every_control_is_operated_once_and_its_effect_is_recorded(render: Render) -> None:
     assert (render.outcome, render.flags) == ("ok", ())
     seen = {one.control: (one.changed, len(one.thrown), one.detail) for one in render.explored}
     assert list(seen.items())[:-1] == [
@@ -60,7 +60,7 @@ async def test_every_control_is_operated_once_and_what_comes_of_it_is_told(rende
     assert [shot.label for shot in render.shots] == ["", "", "", *list(seen)[:-1]]
 
 
-async def test_a_critic_is_shown_what_changed_and_told_the_rest(render: Render) -> None:
+async def test_critic_is_shown_changed_controls_and_told_the_others(render: Render) -> None:
     task = Task(id="shop", brief="A shop.")
     (_, asked) = rubric.messages(task, Page(html=SHOP), render, lambda shot: shot.sha256)
     said = "\n".join(part.get("text", "<picture>") for part in asked["content"])
@@ -71,7 +71,7 @@ async def test_a_critic_is_shown_what_changed_and_told_the_rest(render: Render) 
     assert said.index("=== BEGIN PAGE") < said.index("Controls that were operated") < said.index("=== END PAGE")
 
 
-async def test_exploring_repeats_to_the_pixel_and_leaves_probed_pages_alone(renderer: ChromiumRenderer) -> None:
+async def test_exploration_is_reproducible_and_skipped_for_pages_with_probes(renderer: ChromiumRenderer) -> None:
     calm = Page(html=SHOP.replace("while (true) {}", ""))
     first, again = [await renderer.render(calm) for _ in range(2)]
     assert first.explored == again.explored

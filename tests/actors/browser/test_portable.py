@@ -1,4 +1,4 @@
-"""The portable engine: a whole Chromium behind the same port, where there is no headless shell. Skipped without one."""
+"""Tests of the portable renderer: a whole Chromium instead of the headless shell; skipped if none is installed."""
 
 import asyncio
 import io
@@ -43,11 +43,11 @@ async def whole() -> AsyncIterator[ChromiumRenderer]:
 
 
 class TestWhole:
-    """With a whole Chromium."""
+    """Tests with a whole Chromium."""
 
     pytestmark = NEEDS_IT
 
-    async def test_a_tall_page_is_pictured_whole(self) -> None:
+    async def test_tall_page_has_a_full_page_image(self) -> None:
         tall = "<!doctype html><body style='margin:0'><div style='height:900px;background:teal'></div>"
         renderer = ChromiumRenderer(BrowserSettings(executable=WHOLE, full_page_height=2000))
         try:
@@ -58,7 +58,7 @@ class TestWhole:
             assert picture.size == (1024, 1200)
             assert [picture.getpixel((9, y)) for y in (0, 899, 900, 1199)] == [(0, 128, 128)] * 2 + [(255, 99, 71)] * 2
 
-    async def test_scripts_and_timers_are_on_page_time(
+    async def test_scripts_and_timers_run_on_page_time(
         self, whole: ChromiumRenderer, caplog: pytest.LogCaptureFixture
     ) -> None:
         first = await whole.render(Page(html=TICKING))
@@ -96,14 +96,14 @@ class TestWhole:
         ],
         ids=lambda value: None if len(str(value)) > 40 else str(value),
     )
-    async def test_a_fault_of_the_page_is_an_outcome(
+    async def test_page_fault_becomes_an_outcome(
         self, whole: ChromiumRenderer, html: str, outcome: str, detail: str
     ) -> None:
         render = await whole.render(Page(html=html))
         assert (render.outcome, detail in render.detail) == (outcome, True), render.detail
         assert (await whole.render(Page(html=TICKING))).outcome == "ok"
 
-    async def test_probes_operate_it(self, whole: ChromiumRenderer) -> None:
+    async def test_probes_operate_the_page(self, whole: ChromiumRenderer) -> None:
         steps = (
             ProbeStep(kind="type", selector="#wish", value="Tea"),
             ProbeStep(kind="click", selector="#add"),
@@ -114,14 +114,14 @@ class TestWhole:
         render = await whole.render(Page(html=FORM), (Probe(name="add", steps=steps), still))
         assert [(result.name, result.held) for result in render.probes] == [("add", True), ("still", False)]
 
-    async def test_a_database_is_heard_before_the_first_picture(self, whole: ChromiumRenderer) -> None:
+    async def test_database_answers_arrive_before_the_first_screenshot(self, whole: ChromiumRenderer) -> None:
         asks = "indexedDB.databases().then(all => caches.keys()).then(all => { said.textContent = 'none' })"
         render = await whole.render(Page(html=f"{INK}<p id=said></p><script>{asks}</script>"))
         assert (len(set(timed(render))), render.flags) == (1, ())
         assert "none" in [block.text for block in render.blocks]
 
-    async def test_what_moves_by_frames_is_shown_twice(self, whole: ChromiumRenderer) -> None:
-        """It may differ between two looks; what does is marked, and not kept."""
+    async def test_page_with_frame_animations_is_rendered_twice(self, whole: ChromiumRenderer) -> None:
+        """The two renders may differ; a page with different renders is marked and not cached."""
         slide = "<style>@keyframes go{to{margin-left:600px}} div{animation:go 3s linear;width:99px}</style>"
         for html, looks, pictures in ((f"{slide}{INK}", 2, 3), (INK, 1, 1)):
             before = whole._pages
@@ -133,14 +133,14 @@ class TestWhole:
         )
         assert "nondeterministic" in (await whole.render(Page(html=restless))).flags
 
-    async def test_the_doctor_accepts_it_and_says_what_is_better(self) -> None:
+    async def test_doctor_accepts_it_and_recommends_the_headless_shell(self) -> None:
         settings = RunSettings(browser=BrowserSettings(executable=WHOLE))
         finding = await asyncio.to_thread(doctor.check_browser, settings)
         assert finding.status == "warn"
         assert "chromium-headless-shell" in finding.mend
 
 
-def test_a_headless_shell_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headless_shell_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chromium, shell = tmp_path / "chromium", tmp_path / "headless_shell"
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Pages as people and models write them: libraries that are refused, WebGL, chance, clocks, view transitions."""
+"""Tests of realistic pages: refused libraries, WebGL, random numbers, clocks, view transitions."""
 
 import asyncio
 import io
@@ -73,8 +73,8 @@ async def _shown(renderer: ChromiumRenderer, html: str) -> Render:
         "<script type=module>import 'https://cdn.example/a.js'</script>",
     ],
 )
-async def test_what_is_refused_in_the_head_changes_no_pixel(renderer: ChromiumRenderer, head: str, style: str) -> None:
-    """The mark `nondeterministic` would say that the document's first frame never came."""
+async def test_refused_resources_in_the_head_change_no_pixel(renderer: ChromiumRenderer, head: str, style: str) -> None:
+    """The flag `nondeterministic` would mean that the first frame of the document is missing."""
     plain = await _shown(renderer, f"<!doctype html><head>{style}</head>{BODY}")
     seen = await _shown(renderer, f"<!doctype html><head>{style}{head}</head>{BODY}")
     assert (seen.outcome, seen.flags) == ("ok", ())
@@ -82,28 +82,28 @@ async def test_what_is_refused_in_the_head_changes_no_pixel(renderer: ChromiumRe
     assert timed(seen) == timed(plain)
 
 
-async def test_a_refusal_takes_no_page_time(renderer: ChromiumRenderer) -> None:
+async def test_refused_request_takes_no_page_time(renderer: ChromiumRenderer) -> None:
     said = "<p id=p></p><script>p.textContent = Date.now() + ' ' + performance.now()</script>"
     for head in ("", SCRIPT, 20 * SCRIPT):
         seen = await _shown(renderer, f"<!doctype html><head>{head}</head>{BODY}{said}")
         assert seen.blocks[-1].text == f"{EPOCH_S}000 0"
 
 
-async def test_a_page_with_too_many_frames_gets_few_and_is_marked(renderer: ChromiumRenderer) -> None:
+async def test_page_with_too_much_work_per_frame_gets_fewer_frames_and_a_flag(renderer: ChromiumRenderer) -> None:
     frames = f"<script>(function draw() {{ {BUSY} requestAnimationFrame(draw); }})()</script>"
     seen = await _shown(renderer, f"{BODY}{frames}")
     assert (seen.outcome, seen.detail) == ("ok", "")
     assert {"coarse_frames", "nondeterministic"} <= set(seen.flags)
 
 
-async def test_the_time_that_webgl_takes_is_the_pages(renderer: ChromiumRenderer) -> None:
-    """It is spent in another process. How heavy one frame is depends on the machine, a fault never is the end."""
+async def test_webgl_time_counts_as_time_of_the_page(renderer: ChromiumRenderer) -> None:
+    """WebGL runs in another process. The weight of a frame depends on the machine; the outcome is never a fault."""
     seen = await _shown(renderer, f"{BODY}{SHADER.replace('STEPS', '3000')}")
     assert seen.outcome in ("ok", "too_heavy")
     assert {"coarse_frames", "nondeterministic"} <= set(seen.flags)
 
 
-async def test_a_page_that_is_too_heavy_even_so_says_that(renderer: ChromiumRenderer) -> None:
+async def test_page_too_heavy_with_few_frames_has_outcome_too_heavy(renderer: ChromiumRenderer) -> None:
     page = Page(html=f"{BODY}<canvas></canvas><script>setInterval(() => {{ {BUSY} }}, 10)</script>")
     seen = await renderer.render(page)
     assert seen.outcome == "too_heavy"
@@ -111,7 +111,7 @@ async def test_a_page_that_is_too_heavy_even_so_says_that(renderer: ChromiumRend
     assert (await _shown(renderer, BODY)).outcome == "ok"
 
 
-async def test_webgl_draws_ten_frames_a_second_and_its_time_is_counted(renderer: ChromiumRenderer) -> None:
+async def test_webgl_draws_ten_frames_per_second_of_page_time(renderer: ChromiumRenderer) -> None:
     count = (
         "<p id=n></p><script>let frames = 0; (function go() { n.textContent = ++frames; requestAnimationFrame(go) })()"
     )
@@ -121,7 +121,7 @@ async def test_webgl_draws_ten_frames_a_second_and_its_time_is_counted(renderer:
     assert (seen.outcome, seen.flags) == ("ok", ())
 
 
-async def test_chance_and_load_times_are_the_same_in_another_browser(renderer: ChromiumRenderer) -> None:
+async def test_random_numbers_and_load_times_repeat_in_another_browser(renderer: ChromiumRenderer) -> None:
     says = """<pre id=p></pre><script>addEventListener('load', event => setTimeout(() => {
     const entry = performance.getEntriesByType('navigation')[0];
     const said = [Math.random(), crypto.randomUUID(), crypto.getRandomValues(new Uint32Array(4)).join(),
@@ -136,15 +136,15 @@ async def test_chance_and_load_times_are_the_same_in_another_browser(renderer: C
     assert timed(seen[0]) == timed(seen[1])
 
 
-async def test_what_cannot_be_the_same_is_marked(renderer: ChromiumRenderer) -> None:
+async def test_unreproducible_page_is_flagged(renderer: ChromiumRenderer) -> None:
     key = """<p id=p></p><script type=module>
     const pair = await crypto.subtle.generateKey({name: 'ECDSA', namedCurve: 'P-256'}, true, ['sign']);
     p.textContent = (await crypto.subtle.exportKey('jwk', pair.publicKey)).x;</script>"""
     assert "nondeterministic" in (await _shown(renderer, BODY + key)).flags
 
 
-async def test_a_page_cannot_tell_our_functions_from_the_browsers(renderer: ChromiumRenderer) -> None:
-    """It sees what it would see elsewhere, and that it asked is flagged."""
+async def test_page_cannot_tell_replaced_functions_from_native_ones(renderer: ChromiumRenderer) -> None:
+    """Asking for the source of native functions is flagged."""
     asks = """<p id=p></p><script>
     const source = Function.prototype.toString, native = name => `function ${name}() { [native code] }`;
     const all = {random: Math.random, requestAnimationFrame, now: Performance.prototype.now, log: console.log,
@@ -160,8 +160,8 @@ async def test_a_page_cannot_tell_our_functions_from_the_browsers(renderer: Chro
     assert (await _shown(renderer, BODY + honest)).flags == ()
 
 
-async def test_a_view_transition_is_not_late(renderer: ChromiumRenderer) -> None:
-    """Asked for by a timer at 300 ms it is over at 1,000 ms; asked for by a click it shows in the picture after it."""
+async def test_view_transition_finishes_in_page_time(renderer: ChromiumRenderer) -> None:
+    """Started by a timer at 300 ms, it is over at 1,000 ms; started by a click, it is in the next screenshot."""
     timer = await _shown(renderer, f"{TURNS}setTimeout(go, 300)</script>")
     first, second, third = timed(timer)
     assert first != second == third
@@ -173,6 +173,6 @@ async def test_a_view_transition_is_not_late(renderer: ChromiumRenderer) -> None
     assert max(red, abs(green - 170), blue) < 16
 
 
-async def test_a_prompt_is_answered_with_what_it_offers(renderer: ChromiumRenderer) -> None:
+async def test_prompt_dialog_returns_its_default_text(renderer: ChromiumRenderer) -> None:
     asks = "<p id=p></p><script>p.textContent = `${prompt('Name?', 'Captain')}, ${prompt('And?')}.`</script>"
     assert (await _shown(renderer, BODY + asks)).blocks[-1].text == "Captain, ."

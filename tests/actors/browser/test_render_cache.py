@@ -1,4 +1,4 @@
-"""Renders survive the browser that made them, within bounds, and never when they cannot be trusted."""
+"""Tests of the render cache: renders outlive their browser, the size is bounded, unreliable renders are not cached."""
 
 import hashlib
 import logging
@@ -60,7 +60,7 @@ def seen(name: str) -> Render:
     )  # fmt: skip
 
 
-def test_what_is_kept_comes_back_whole(tmp_path: Path) -> None:
+def test_cached_render_round_trips(tmp_path: Path) -> None:
     name, png = picture(400)
     RenderCache(tmp_path, 1, bytes).keep(seen(name), {name: png}, "engine", PROBE)
     found = RenderCache(tmp_path, 1, bytearray).find("engine", PROBE)
@@ -70,7 +70,7 @@ def test_what_is_kept_comes_back_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["renders", "pictures"])
-def test_what_is_damaged_is_rendered_anew(tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_entry_is_rendered_again(tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture) -> None:
     name, png = picture(400)
     cache = RenderCache(tmp_path, 1, bytes)
     cache.keep(seen(name), {name: png}, "a")
@@ -86,14 +86,14 @@ def test_what_is_damaged_is_rendered_anew(tmp_path: Path, part: str, caplog: pyt
 @pytest.mark.parametrize(
     "change", [{"outcome": "timeout"}, {"outcome": "crash"}, {"flags": ("nondeterministic",)}], ids=str
 )
-def test_what_the_machine_had_a_part_in_is_not_kept(tmp_path: Path, change: dict[str, str]) -> None:
+def test_outcomes_that_depend_on_the_machine_are_not_cached(tmp_path: Path, change: dict[str, str]) -> None:
     name, png = picture(400)
     cache = RenderCache(tmp_path, 1, bytes)
     cache.keep(replace(seen(name), **change), {name: png}, "a")
     assert cache.find("a") is None
 
 
-def test_a_disk_that_takes_no_more_costs_time_not_the_render(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_full_disk_does_not_lose_the_render(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     name, png = picture(400)
     (tmp_path / "full").touch()
     cache = RenderCache(tmp_path / "full" / "renders", 1, bytes)
@@ -102,7 +102,7 @@ def test_a_disk_that_takes_no_more_costs_time_not_the_render(tmp_path: Path, cap
     assert cache.find("a") is None
 
 
-def test_the_folder_stays_within_its_bound(tmp_path: Path) -> None:
+def test_cache_folder_stays_within_its_size_limit(tmp_path: Path) -> None:
     cache = RenderCache(tmp_path, 1, bytes)
     for mark in range(12):
         name, png = picture(200_000, mark)
@@ -114,7 +114,7 @@ def test_the_folder_stays_within_its_bound(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-async def test_a_render_outlives_its_browser(tmp_path: Path) -> None:
+async def test_cached_render_outlives_its_browser(tmp_path: Path) -> None:
     renders = []
     for _ in range(2):
         renderer = ChromiumRenderer(BrowserSettings(), cache=tmp_path)
@@ -131,8 +131,8 @@ async def test_a_render_outlives_its_browser(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-async def test_a_page_that_runs_in_real_time_is_marked(tmp_path: Path) -> None:
-    """A worker's thread counts in real time; page time does not hold it."""
+async def test_page_with_real_time_work_is_flagged(tmp_path: Path) -> None:
+    """A worker thread runs in real time, which page time does not stop."""
     body = "<body><div style='height:200px;background:#936'></div><h1 id=h>0</h1>"
     start = "<script>const w = new Worker(URL.createObjectURL(new Blob(["
     work = "'const t = Date.now(); let n = 0; setInterval(() => postMessage(n += Math.random()), 1)'"
@@ -148,7 +148,7 @@ async def test_a_page_that_runs_in_real_time_is_marked(tmp_path: Path) -> None:
     assert "nondeterministic" not in calm.flags
 
 
-def test_the_hash_of_code_changes_with_all_that_is_imported_and_with_nothing_else(tmp_path: Path) -> None:
+def test_code_hash_changes_with_every_imported_module_and_no_other(tmp_path: Path) -> None:
     package = tmp_path / "judging"
     package.mkdir()
     sources = {
@@ -167,7 +167,7 @@ def test_the_hash_of_code_changes_with_all_that_is_imported_and_with_nothing_els
 
 @pytest.mark.browser
 @pytest.mark.parametrize("file", ["hacks.py", "validity.py"])
-def test_a_kept_render_is_judged_anew_when_the_judging_code_changes(tmp_path: Path, file: str) -> None:
+def test_cached_render_is_invalid_after_a_change_of_the_judging_code(tmp_path: Path, file: str) -> None:
     for room in ("actors", "reward", "rollout"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
 

@@ -1,4 +1,4 @@
-"""Chromium itself: outcomes, determinism, isolation, recovery. One browser serves most tests, hostile ones included."""
+"""Tests of the Chromium renderer: outcomes, determinism, isolation, recovery. Most tests share one browser."""
 
 import asyncio
 import hashlib
@@ -53,7 +53,7 @@ opening.onsuccess = () => {{
     asking.onsuccess = () => {{ said.textContent = asking.result; }};
   }};
 }};</script>"""
-"""A page that opens a database, writes to it and shows what it reads."""
+"""A page that opens a database, writes to it and shows the value it reads."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -76,14 +76,14 @@ def pictures(render: Render) -> list[str]:
 
 
 def works(process: psutil.Process) -> bool:
-    """Whether a process runs: neither gone nor waiting to be reaped."""
+    """Whether a process is running: neither gone nor a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-async def test_a_page_is_seen(renderer: ChromiumRenderer) -> None:
+async def test_render_of_a_page_is_complete(renderer: ChromiumRenderer) -> None:
     render = await renderer.render(Page(html=STILL))
     assert (render.outcome, render.detail, render.title) == ("ok", "", "Still")
     assert [shot.at_ms for shot in render.shots] == [0, 1000, 2000]
@@ -98,7 +98,7 @@ async def test_a_page_is_seen(renderer: ChromiumRenderer) -> None:
     assert render.renderer == await renderer.ping()
 
 
-async def test_page_time_moves_and_repeats_in_another_browser(renderer: ChromiumRenderer) -> None:
+async def test_page_time_advances_and_is_reproducible_in_another_browser(renderer: ChromiumRenderer) -> None:
     first = await renderer.render(Page(html=MOVING))
     other = ChromiumRenderer(BrowserSettings())
     try:
@@ -110,8 +110,8 @@ async def test_page_time_moves_and_repeats_in_another_browser(renderer: Chromium
     assert [block.x for block in first.blocks] == [block.x for block in second.blocks]
 
 
-async def test_a_refusal_is_heard_before_the_first_picture(renderer: ChromiumRenderer) -> None:
-    """Requests are refused in real time: page time waits for those that a refusal leads to as well, within bounds."""
+async def test_refused_requests_fail_before_the_first_screenshot(renderer: ChromiumRenderer) -> None:
+    """Requests are refused in real time. Page time also waits for requests that follow a refusal, up to a limit."""
     asking = "{ try { await fetch('/' + n) } catch (e) { document.body.append(' ' + n) } }"
     fetched = f"<script type=module>for (let n = 0; n < 12; n++) {asking}</script>"
     drawn = """<script>(function draw(n) { const image = new Image(); image.src = '/' + n;
@@ -124,8 +124,8 @@ async def test_a_refusal_is_heard_before_the_first_picture(renderer: ChromiumRen
     assert (await renderer.render(without_end)).outcome == "ok"
 
 
-async def test_a_database_is_heard_before_the_first_picture(renderer: ChromiumRenderer) -> None:
-    """It answers in real time, three times over; one that never answers, or is asked without end, holds nobody up."""
+async def test_database_answers_arrive_before_the_first_screenshot(renderer: ChromiumRenderer) -> None:
+    """A database answers in real time. One that never answers, or endless requests, must not block the render."""
     seen = [await renderer.render(Page(html=KEEPS)) for _ in range(3)]
     assert {(timed(render), render.flags) for render in seen} == {(timed(seen[0]), ())}
     assert len(set(timed(seen[0]))) == 1
@@ -154,9 +154,7 @@ async def test_a_database_is_heard_before_the_first_picture(renderer: ChromiumRe
     ],
     ids=lambda value: None if len(str(value)) > 40 else str(value),
 )
-async def test_a_fault_of_the_page_is_an_outcome(
-    renderer: ChromiumRenderer, html: str, outcome: str, detail: str
-) -> None:
+async def test_page_fault_becomes_an_outcome(renderer: ChromiumRenderer, html: str, outcome: str, detail: str) -> None:
     render = await renderer.render(Page(html=html))
     assert (render.outcome, detail in render.detail) == (outcome, True), render.detail
     said = complaint(Page(html=html), render)
@@ -182,7 +180,7 @@ async def test_a_fault_of_the_page_is_an_outcome(
         INK + DEEP,
     ],
 )
-async def test_what_a_page_may_do(renderer: ChromiumRenderer, html: str) -> None:
+async def test_unusual_but_permitted_behaviour_is_valid(renderer: ChromiumRenderer, html: str) -> None:
     render = await renderer.render(Page(html=html))
     assert (render.outcome, render.detail) == ("ok", "")
     assert len(render.console) <= 100
@@ -199,7 +197,7 @@ async def test_late_exceptions_are_listed(renderer: ChromiumRenderer) -> None:
 
 
 @pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
-async def test_nothing_reaches_the_network(
+async def test_page_cannot_reach_the_network(
     listener: socket.socket, fence: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.browser.renderer.ISOLATIONS", (fence,))
@@ -222,7 +220,7 @@ async def test_nothing_reaches_the_network(
         listener.accept()
 
 
-async def test_pages_run_behind_every_fence_this_machine_has(renderer: ChromiumRenderer) -> None:
+async def test_pages_run_with_all_isolation_of_this_machine(renderer: ChromiumRenderer) -> None:
     await renderer.ping()
     assert renderer._browser is not None
     render = asyncio.create_task(renderer.render(Page(html=INK + "<script>/*watched*/ while (true) {}</script>")))
@@ -238,7 +236,7 @@ async def test_pages_run_behind_every_fence_this_machine_has(renderer: ChromiumR
     assert (await render).outcome == "timeout"
 
 
-async def test_tampering_does_not_fool_the_reader(renderer: ChromiumRenderer) -> None:
+async def test_page_cannot_tamper_with_the_dom_snapshot(renderer: ChromiumRenderer) -> None:
     html = """<title>True</title><h1 style="color:#ff0000;border:30px solid">Truth</h1>
     <img name=body width=9 height=9><form name=title></form>
     <script>JSON.stringify = () => '{}'; Array.prototype.push = () => 0;
@@ -252,7 +250,7 @@ async def test_tampering_does_not_fool_the_reader(renderer: ChromiumRenderer) ->
     assert [(block.text, block.color) for block in render.blocks] == [("Truth", (255, 0, 0))]
 
 
-async def test_colours_are_what_is_seen(renderer: ChromiumRenderer) -> None:
+async def test_colours_are_those_on_the_screen(renderer: ChromiumRenderer) -> None:
     html = """<body style="background:rgb(0 0 0 / 50%)"><div style="background:rgba(255, 0, 0, 0.5)">
     <p style="color:oklch(1 0 0)">white</p></div><p style="opacity:0">ghost</p><p style="visibility:hidden">ghost</p>
     <p style="display:none">ghost</p><p style="position:absolute;left:-999px">ghost</p>"""
@@ -262,7 +260,7 @@ async def test_colours_are_what_is_seen(renderer: ChromiumRenderer) -> None:
     assert render.blocks[0].background == (192, 64, 64)
 
 
-async def test_a_killed_browser_is_replaced() -> None:
+async def test_killed_browser_is_replaced() -> None:
     renderer = ChromiumRenderer(BrowserSettings())
     try:
         await renderer.start()
@@ -280,7 +278,7 @@ async def test_a_killed_browser_is_replaced() -> None:
         await renderer.stop()
 
 
-async def test_browsers_that_are_lost_are_never_the_pages_fault() -> None:
+async def test_repeated_browser_losses_are_a_browser_fault() -> None:
     renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=60))
     try:
         await renderer.start()
@@ -302,8 +300,8 @@ async def test_browsers_that_are_lost_are_never_the_pages_fault() -> None:
         await renderer.stop()
 
 
-async def test_a_page_that_stalls_two_browsers_is_at_fault() -> None:
-    """By the wall's clock, which a busy machine may use up as well: hence two."""
+async def test_page_that_stalls_two_browsers_times_out() -> None:
+    """Wall time is the measure, which a busy machine may use up too; therefore two browsers must stall."""
     renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=600, wall_s=4))
     try:
         render = await renderer.render(Page(html=INK + "<script>while (true) {}</script>"))
@@ -313,8 +311,8 @@ async def test_a_page_that_stalls_two_browsers_is_at_fault() -> None:
         await renderer.stop()
 
 
-async def test_browsers_that_stand_still_are_no_page_s_fault() -> None:
-    """Stopped from outside as soon as they have shown their canary, both: the page never came to run."""
+async def test_suspended_browsers_are_a_browser_fault() -> None:
+    """The test suspends both browsers directly after their canary page; the page itself never runs."""
     renderer = ChromiumRenderer(BrowserSettings(wall_s=4))
 
     async def stop() -> None:
@@ -335,8 +333,10 @@ async def test_browsers_that_stand_still_are_no_page_s_fault() -> None:
         await renderer.stop()
 
 
-async def test_what_cannot_move_is_pictured_once(renderer: ChromiumRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is what three pictures would show."""
+async def test_static_page_is_captured_once_with_the_same_result(
+    renderer: ChromiumRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one screenshot equals the three screenshots of a normal render."""
     designs = [task.reference_html or "" for task in tasks(24, seed=3, split="train")]
     pages = [Page(html=html) for html in (STILL, *designs) if is_still(html)][:5]
     assert len(pages) == 5
@@ -348,7 +348,7 @@ async def test_what_cannot_move_is_pictured_once(renderer: ChromiumRenderer, mon
         assert (render.shots, render.blocks, render.boxes) == (thorough.shots, thorough.blocks, thorough.boxes)
 
 
-async def test_nothing_is_left_after_stop() -> None:
+async def test_no_process_remains_after_stop() -> None:
     renderer = ChromiumRenderer(BrowserSettings(recycle_pages=2))
     family: dict[int, str] = {}
     for html in (STILL, MOVING, INK):
@@ -356,7 +356,7 @@ async def test_nothing_is_left_after_stop() -> None:
         assert renderer._browser is not None
         browser = psutil.Process(renderer._browser.pid)
         for process in (browser, *browser.children(recursive=True)):
-            # A browser that is going ends helpers of its own accord while they are being counted.
+            # A closing browser ends its helper processes while they are being counted.
             with suppress(psutil.NoSuchProcess):
                 family[process.pid] = process.name()
     assert len([name for name in family.values() if "headless" in name]) > 6
@@ -366,7 +366,7 @@ async def test_nothing_is_left_after_stop() -> None:
 
 
 @pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
-async def test_a_browser_dies_with_its_parent(fence: Isolation) -> None:
+async def test_browser_dies_with_its_parent_process(fence: Isolation) -> None:
     script = f"""import asyncio, pathlib
 from actors.browser.chromium.launch import ISOLATIONS, find_executable, launch
 async def main():
@@ -392,7 +392,7 @@ asyncio.run(main())"""
     pytest.fail("the browser outlives its parent")
 
 
-async def test_a_stopped_renderer_stays_stopped() -> None:
+async def test_stopped_renderer_stays_stopped_until_started() -> None:
     renderer = ChromiumRenderer(BrowserSettings())
     await renderer.start()
     render = asyncio.create_task(renderer.render(Page(html=INK + "<script>while (true) {}</script>")))
@@ -406,7 +406,7 @@ async def test_a_stopped_renderer_stays_stopped() -> None:
     await renderer.stop()
 
 
-async def test_a_canary_that_changes_is_a_fault() -> None:
+async def test_changed_canary_is_a_browser_fault() -> None:
     renderer = ChromiumRenderer(BrowserSettings(recycle_pages=1))
     try:
         await renderer.start()
@@ -417,7 +417,7 @@ async def test_a_canary_that_changes_is_a_fault() -> None:
         await renderer.stop()
 
 
-async def test_a_missing_browser_is_a_fault_of_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_browser_gives_a_fault_of_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BrowserFault, match=r"browser\.executable is .*nowhere.*, which is not") as wrong:
         await ChromiumRenderer(BrowserSettings(executable=tmp_path / "nowhere")).start()
     monkeypatch.setenv("PATH", str(tmp_path))

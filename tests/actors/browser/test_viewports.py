@@ -1,4 +1,4 @@
-"""Several screens: a page is loaded anew on each, and judged on each by the reference there."""
+"""Tests of several viewports: a page is loaded on each viewport and judged against the reference's render there."""
 
 from collections.abc import AsyncIterator
 
@@ -33,7 +33,7 @@ async def show(renderer: ChromiumRenderer, html: str) -> Render:
     return await renderer.render(Page(html=html), (), TASK.viewports)
 
 
-async def test_a_page_is_loaded_anew_on_each_screen(renderer: ChromiumRenderer) -> None:
+async def test_page_is_loaded_once_per_viewport(renderer: ChromiumRenderer) -> None:
     probe = Probe(name="wide", steps=(ProbeStep(kind="expect_text", selector="#size", value="800 wide"),))
     render = await renderer.render(Page(html=WANTED), (probe,), TASK.viewports)
     assert (render.outcome, render.viewport, [result.held for result in render.probes]) == ("ok", (800, 600), [True])
@@ -50,7 +50,7 @@ async def test_a_page_is_loaded_anew_on_each_screen(renderer: ChromiumRenderer) 
     assert [box.tag for box in view.boxes] == ["h1"]
 
 
-async def test_the_embedded_critic_takes_the_mean_of_the_screens(renderer: ChromiumRenderer) -> None:
+async def test_embedded_critic_averages_the_viewports(renderer: ChromiumRenderer) -> None:
     critic, page = VisualCriticActor(), Page(html=STIFF)
     wanted, stiff = await show(renderer, WANTED), await show(renderer, STIFF)
     assert (await critic.judge(TASK, Page(html=WANTED), wanted, wanted)).score == 1.0
@@ -64,14 +64,14 @@ async def test_the_embedded_critic_takes_the_mean_of_the_screens(renderer: Chrom
         await critic.judge(TASK, page, stiff, await renderer.render(Page(html=WANTED)))
 
 
-async def test_a_multimodal_critic_is_shown_every_screen(renderer: ChromiumRenderer) -> None:
+async def test_multimodal_critic_is_shown_every_viewport(renderer: ChromiumRenderer) -> None:
     (_, asked) = rubric.messages(TASK, Page(html=WANTED), await show(renderer, WANTED), lambda shot: shot.sha256)
     said = "\n".join(part.get("text", "<picture>") for part in asked["content"])
     assert "On a screen of 390x844 pixels:\n<picture>" in said
     assert said.count("<picture>") == 2
 
 
-async def test_a_page_must_be_valid_on_every_screen(renderer: ChromiumRenderer) -> None:
+async def test_page_must_be_valid_on_every_viewport(renderer: ChromiumRenderer) -> None:
     hidden = "@media (max-width: 500px) { body > * { display: none } }"
     render = await show(renderer, PAGE.replace("RULES", hidden))
     assert (render.outcome, len(render.shots)) == ("blank", 4)

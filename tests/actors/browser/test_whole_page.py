@@ -1,4 +1,4 @@
-"""A page taller than the screen in one picture: what it shows, how far it goes, and that the page does not notice."""
+"""Tests of full-page screenshots: content, height limit, and no effect on the page."""
 
 import io
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ def _whole(render: Render) -> tuple[Shot, Image.Image]:
 
 
 def _stripes(picture: Image.Image, x: int = 900) -> list[tuple[object, int]]:
-    """Colours along a column, from the top, each with the pixels it takes."""
+    """Colours along a column from the top, each with its number of pixels."""
     found: list[tuple[object, int]] = []
     for y in range(picture.height):
         color = picture.getpixel((x, y))
@@ -62,7 +62,7 @@ def _stripes(picture: Image.Image, x: int = 900) -> list[tuple[object, int]]:
     return found
 
 
-async def test_a_tall_page_is_pictured_whole(renderer: ChromiumRenderer) -> None:
+async def test_tall_page_has_a_full_page_image(renderer: ChromiumRenderer) -> None:
     render = await renderer.render(Page(html=SHORT))
     shot, picture = _whole(render)
     assert (shot.width, shot.height, render.document) == (1024, 1700, (1024, 1700))
@@ -70,7 +70,7 @@ async def test_a_tall_page_is_pictured_whole(renderer: ChromiumRenderer) -> None
     assert [one.label for one in render.shots] == ["", "", "", WHOLE_PAGE]
 
 
-async def test_it_is_pictured_up_to_the_bound_and_the_judge_is_told_the_rest(renderer: ChromiumRenderer) -> None:
+async def test_full_page_image_is_cut_at_the_limit_and_the_judge_is_told(renderer: ChromiumRenderer) -> None:
     page = Page(html=TALL.replace("HEIGHT", "1800"))
     render = await renderer.render(page)
     shot, picture = _whole(render)
@@ -82,12 +82,12 @@ async def test_it_is_pictured_up_to_the_bound_and_the_judge_is_told_the_rest(ren
     assert "The page goes on for 1,200 pixels below the screenshots, which nobody showed you" in said
 
 
-async def test_what_fits_on_the_screen_or_cannot_be_scrolled_is_not(renderer: ChromiumRenderer) -> None:
+async def test_page_without_scrolling_has_no_full_page_image(renderer: ChromiumRenderer) -> None:
     for html in (SHORT.replace("700", "250"), SHORT.replace("body{", "body{overflow:hidden;")):
         assert not [shot for shot in (await renderer.render(Page(html=html))).shots if shot.label]
 
 
-async def test_what_appears_on_scrolling_is_shown(renderer: ChromiumRenderer) -> None:
+async def test_content_revealed_on_scrolling_is_captured(renderer: ChromiumRenderer) -> None:
     render = await renderer.render(Page(html=REVEALED))
     _, picture = _whole(render)
     assert _stripes(picture) == [(BLUE, MOST)]
@@ -95,7 +95,7 @@ async def test_what_appears_on_scrolling_is_shown(renderer: ChromiumRenderer) ->
         assert screen.size == (1024, 768)
 
 
-async def test_a_page_that_grows_is_followed_up_to_the_bound(renderer: ChromiumRenderer) -> None:
+async def test_growing_page_is_captured_up_to_the_limit(renderer: ChromiumRenderer) -> None:
     page = Page(html=ENDLESS)
     render = await renderer.render(page)
     shot, picture = _whole(render)
@@ -105,15 +105,16 @@ async def test_a_page_that_grows_is_followed_up_to_the_bound(renderer: ChromiumR
     assert {color for color, _ in _stripes(picture.crop((0, MOST - 400, 1024, MOST)))} == {(0, 128, 128), WHITE}
 
 
-async def test_a_page_that_scrolling_breaks_stays_valid(renderer: ChromiumRenderer) -> None:
-    """It had rendered by then. One that hangs costs itself the picture, one that throws nothing."""
+async def test_page_that_breaks_on_scrolling_stays_valid(renderer: ChromiumRenderer) -> None:
+    """The page had rendered before. A page that hangs on scrolling loses its full-page image; an exception loses
+    nothing."""
     hung = await renderer.render(Page(html=f"{SHORT}<script>onscroll = () => {{ for (;;); }}</script>"))
     assert (hung.outcome, [shot.label for shot in hung.shots]) == ("ok", [""] * 3)
     thrown = await renderer.render(Page(html=f"{SHORT}<script>onscroll = () => {{ missing(); }}</script>"))
     assert (thrown.outcome, thrown.shots[-1].label) == ("ok", WHOLE_PAGE)
 
 
-async def test_the_page_is_not_resized_and_what_is_fixed_appears_once(renderer: ChromiumRenderer) -> None:
+async def test_page_is_not_resized_and_fixed_elements_appear_once(renderer: ChromiumRenderer) -> None:
     resized = Probe(name="resized", steps=(ProbeStep(kind="expect_text", selector="#said", value="resize"),))
     render = await renderer.render(Page(html=HERO), (resized,))
     _, picture = _whole(render)
@@ -124,7 +125,7 @@ async def test_the_page_is_not_resized_and_what_is_fixed_appears_once(renderer: 
     ]
 
 
-async def test_the_first_screens_and_all_else_are_as_without_it(renderer: ChromiumRenderer) -> None:
+async def test_other_parts_of_the_render_are_unchanged(renderer: ChromiumRenderer) -> None:
     plain = ChromiumRenderer(BrowserSettings())
     try:
         for html in (SHORT, REVEALED, HERO, ENDLESS):
@@ -136,7 +137,7 @@ async def test_the_first_screens_and_all_else_are_as_without_it(renderer: Chromi
         await plain.stop()
 
 
-async def test_the_same_page_gives_the_same_pixels(renderer: ChromiumRenderer) -> None:
+async def test_full_page_image_is_reproducible_to_the_pixel(renderer: ChromiumRenderer) -> None:
     moving = REVEALED.replace(
         "<script>", "<style>section{animation:go 3s linear} @keyframes go{to{margin-left:90px}}</style><script>"
     )
@@ -149,7 +150,7 @@ async def test_the_same_page_gives_the_same_pixels(renderer: ChromiumRenderer) -
         await other.stop()
 
 
-async def test_each_screen_has_its_whole_page(renderer: ChromiumRenderer) -> None:
+async def test_each_viewport_has_its_full_page_image(renderer: ChromiumRenderer) -> None:
     screens = Viewport.of("800x600"), Viewport.of("mobile")
     render = await renderer.render(Page(html=SHORT), (), screens)
     assert [(shot.label, shot.width, shot.height) for shot in render.shots][3:] == [

@@ -1,4 +1,4 @@
-"""The critic actor: pixels by reference, faults by name, and a perfect score for the page that was asked for."""
+"""Tests of the visual critic actor: images by reference, faults, and a score of 1 for the reference page itself."""
 
 import asyncio
 import random
@@ -16,12 +16,12 @@ from rollout.records import Page, Render, Task
 
 
 def by_reference(of: Render, shelf: dict[str, bytes]) -> Render:
-    """The render with its pixels put aside, as they are between processes."""
+    """The render with its images moved to `shelf`, as renders travel between processes."""
     shelf |= {shot.sha256: shot.picture for shot in of.shots}
     return replace(of, shots=tuple(replace(shot, picture=shot.sha256) for shot in of.shots))
 
 
-async def test_it_fetches_pixels_and_tells_the_time() -> None:
+async def test_critic_fetches_images_and_measures_its_time() -> None:
     shelf: dict[str, bytes] = {}
     fetched: list[str] = []
 
@@ -37,14 +37,14 @@ async def test_it_fetches_pixels_and_tells_the_time() -> None:
     assert sorted(fetched) == sorted(shelf)  # three equal shots are fetched once
 
 
-async def test_pictures_of_probes_are_not_judged() -> None:
+async def test_probe_images_are_not_judged() -> None:
     mine = render(SHOP)
     after = replace(mine.shots[0], label="opens", picture=pictures(render(OTHER))[0])
     mine = replace(mine, shots=(*mine.shots, after))
     assert (await VisualCriticActor().judge(TASK, PAGE, mine, render(SHOP))).score == 1.0
 
 
-async def test_many_judgments_at_once_agree() -> None:
+async def test_concurrent_judgments_are_equal() -> None:
     critic = VisualCriticActor()
     judged = await asyncio.gather(*(critic.judge(TASK, PAGE, render(OTHER), render(SHOP)) for _ in range(8)))
     assert len({critique.score for critique in judged}) == 1
@@ -52,12 +52,12 @@ async def test_many_judgments_at_once_agree() -> None:
 
 
 @pytest.mark.parametrize("reference", [None, replace(render(SHOP), outcome="timeout", detail="slow")])
-async def test_a_task_without_a_reference_that_renders_is_a_fault(reference: Render | None) -> None:
+async def test_task_without_a_valid_reference_render_is_a_critic_fault(reference: Render | None) -> None:
     with pytest.raises(CriticFault, match="task paper: .* needs a reference page that renders"):
         await VisualCriticActor().judge(TASK, PAGE, render(SHOP), reference)
 
 
-async def test_pictures_that_were_not_kept_are_a_fault() -> None:
+async def test_missing_images_are_a_critic_fault() -> None:
     gone = render(SHOP)
     gone = replace(gone, shots=tuple(replace(shot, picture=None) for shot in gone.shots))
     with pytest.raises(CriticFault, match="were not kept"):
@@ -65,7 +65,7 @@ async def test_pictures_that_were_not_kept_are_a_fault() -> None:
 
 
 @pytest.mark.browser
-async def test_wrong_designs_earn_less_the_more_is_wrong() -> None:
+async def test_score_falls_with_the_number_of_design_errors() -> None:
     renderer, critic = ChromiumRenderer(BrowserSettings()), VisualCriticActor()
     totals = dict.fromkeys((0, 1, 4), 0.0)
     try:

@@ -1,4 +1,4 @@
-"""Several critics in one actor, two of them asked of a real server: all of them or none."""
+"""Tests of a critic actor with three critics, two of them on a real HTTP server: all of them judge, or none."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ def settings(server: JudgeServer, **fields: Any) -> CriticsSettings:
     return CriticsSettings.model_validate({"weight": 0.5, "also": {"kind": judge, "strict": strict}} | fields)
 
 
-async def test_every_critic_is_heard_and_kept_under_its_name() -> None:
+async def test_judgment_combines_all_critics_and_keeps_each_by_name() -> None:
     async with JudgeServer() as server:
         critic = CriticActor(settings(server))
         assert await critic.ping() == "visual-4 + judge-1 + judge-2"
@@ -40,7 +40,7 @@ async def test_every_critic_is_heard_and_kept_under_its_name() -> None:
     assert critique.feedback[:2] == (alone.feedback[0], "Page 3 needs more room.")
 
 
-async def test_one_critic_that_gives_no_judgment_leaves_none() -> None:
+async def test_fault_of_one_critic_fails_the_judgment() -> None:
     async with JudgeServer(lambda number, body: "refuse" if body["model"] == "judge-2" else "well") as server:
         critic = CriticActor(settings(server))
         with pytest.raises(AnswerFault, match="refused"):
@@ -50,7 +50,7 @@ async def test_one_critic_that_gives_no_judgment_leaves_none() -> None:
         await critic.stop()
 
 
-async def test_critics_vote_on_two_pages_and_one_that_fails_leaves_no_vote() -> None:
+async def test_critics_vote_on_two_pages_and_a_fault_of_one_fails_the_vote() -> None:
     old, new = (PAGE, render(OTHER)), (Page(html="<p>new</p>"), render(SHOP))
 
     def behave(number: int, body: dict[str, Any]) -> str:
@@ -61,7 +61,7 @@ async def test_critics_vote_on_two_pages_and_one_that_fails_leaves_no_vote() -> 
         compared = await critic.compare(TASK, old, new, REFERENCE)
         assert compared.members["visual"].answers == ("new", "new")
         assert compared.members["kind"].answers == ("old", "new")
-        assert compared.answers == ("tie", "new")  # a half for, two quarters against
+        assert compared.answers == ("tie", "new")  # half of the weight for, two quarters against
         assert not compared.won
         outvoted = CriticActor(settings(server, weight=0.6))
         assert (await outvoted.compare(TASK, old, new, REFERENCE)).won
@@ -72,7 +72,7 @@ async def test_critics_vote_on_two_pages_and_one_that_fails_leaves_no_vote() -> 
         await outvoted.stop()
 
 
-async def test_the_embedded_critic_prefers_the_page_that_is_nearer_to_the_reference() -> None:
+async def test_embedded_critic_prefers_the_page_closer_to_the_reference() -> None:
     critic = CriticActor(CriticsSettings())
     far, near = (PAGE, render(OTHER)), (PAGE, render(SHOP.change(0, x=80)))
     for old, new, wanted in ((far, near, "new"), (near, far, "old"), (near, near, "tie")):
@@ -82,7 +82,7 @@ async def test_the_embedded_critic_prefers_the_page_that_is_nearer_to_the_refere
         await critic.compare(TASK, far, near, None)
 
 
-def test_names_and_weights_are_checked_at_the_door() -> None:
+def test_critic_settings_check_names_and_weights() -> None:
     with pytest.raises(ValueError, match="'visual' is the name of the first critic"):
         CriticsSettings.model_validate({"also": {"visual": {}}})
     with pytest.raises(ValueError, match="greater than 0"):

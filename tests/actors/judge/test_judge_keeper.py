@@ -1,4 +1,4 @@
-"""How a served judge is kept: watched, made again, found again; with a small server in vLLM's place."""
+"""Tests of the judge supervisor: health checks, restarts and addresses, with a small server instead of vLLM."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ SEEN = render(SHOP)
 
 
 class KeptJudge(VLLMJudge):
-    """Keeps another server."""
+    """Runs a small test server instead of vLLM."""
 
     def _command(self, address: Address) -> list[str]:
         return [sys.executable, "tests/support/small_judge.py", str(urlsplit(address.url).port)]
@@ -51,7 +51,7 @@ async def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 def gone(process: psutil.Process) -> bool:
-    """Whether it ended; whoever inherits it may not have noticed."""
+    """Whether the process ended; it may remain as a zombie."""
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
@@ -64,7 +64,7 @@ async def mark(critic: HttpCriticActor, number: int) -> int:
     return round(critique.score * BEST)
 
 
-async def test_one_that_is_killed_or_hangs_is_made_again_while_critics_wait(kept: KeptJudge) -> None:
+async def test_killed_or_hung_server_is_restarted_while_critics_wait(kept: KeptJudge) -> None:
     critic = HttpCriticActor(CriticSettings(kind="http", model="judge-1", timeout_s=4.0), find=kept.address)
     assert await mark(critic, 1) == mark_of(1)
     killed = server_of(kept)
@@ -84,7 +84,7 @@ async def test_one_that_is_killed_or_hangs_is_made_again_while_critics_wait(kept
     assert kept.news() == ()
 
 
-async def test_one_that_cannot_be_made_again_is_tried_until_it_can(kept: KeptJudge, tmp_path: Path) -> None:
+async def test_failed_restart_is_retried_until_it_succeeds(kept: KeptJudge, tmp_path: Path) -> None:
     (tmp_path / "config.json").rename(tmp_path / "away.json")
     server_of(kept).kill()
     while not any("tried again" in why for why in kept.news()):
@@ -101,8 +101,8 @@ async def test_one_that_cannot_be_made_again_is_tried_until_it_can(kept: KeptJud
             await asyncio.sleep(0.01)
 
 
-async def test_one_that_was_made_anew_starts_when_its_address_is_asked(kept: KeptJudge, tmp_path: Path) -> None:
-    """As Ray makes an actor again: nobody tells it to start."""
+async def test_new_judge_actor_starts_when_its_address_is_requested(kept: KeptJudge, tmp_path: Path) -> None:
+    """Ray restarts an actor without a call of its start method."""
     fresh = KeptJudge(kept.settings, "judge-1", tmp_path / "log")
     critic = HttpCriticActor(CriticSettings(kind="http", model="judge-1"), find=fresh.address)
     assert await mark(critic, 4) == mark_of(4)
@@ -111,14 +111,14 @@ async def test_one_that_was_made_anew_starts_when_its_address_is_asked(kept: Kep
     await fresh.stop()
 
 
-async def test_sixty_judgments_survive_a_bad_line_and_the_server_s_death(kept: KeptJudge) -> None:
-    """As a real server's two hundred do in `test_judge`."""
+async def test_sixty_judgments_survive_a_faulty_connection_and_a_killed_server(kept: KeptJudge) -> None:
+    """The real server has the same test with two hundred judgments in `test_judge_server`."""
     outcome = await survive(kept, 60)
     check(outcome)
     assert [critique.score for critique in outcome.judged] == pytest.approx([mark_of(n) / BEST for n in range(60)])
 
 
-async def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+async def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     async with served(JudgeSettings(), "j", tmp_path / "log") as find:
         assert find is None
     with pytest.raises(SettingsError, match=r"holds no config\.json"):
@@ -126,7 +126,7 @@ async def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
             pass
 
 
-async def test_what_a_child_prints_is_kept_within_bounds_and_it_ends_with_its_family(
+async def test_child_log_is_bounded_and_ending_a_child_ends_its_descendants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.judge.server_process.LOG_BYTES", 20_000)
@@ -153,7 +153,7 @@ SAYINGS = [
 
 
 @pytest.mark.parametrize(("said", "why"), SAYINGS)
-async def test_why_a_child_ended_is_one_line_of_its_own(said: str, why: str, tmp_path: Path) -> None:
+async def test_exit_reason_is_the_most_telling_line_of_the_log(said: str, why: str, tmp_path: Path) -> None:
     child = ServerProcess([sys.executable, "-c", f"print('{said}'); raise SystemExit(2)"], {}, tmp_path / "log")
     while child.alive:
         await asyncio.sleep(0.01)
@@ -161,7 +161,7 @@ async def test_why_a_child_ended_is_one_line_of_its_own(said: str, why: str, tmp
     assert child.reason() == f"{why} (exit code 2)"
 
 
-async def test_a_child_goes_with_its_family_when_whoever_made_it_is_killed(tmp_path: Path) -> None:
+async def test_server_process_and_descendants_die_with_their_parent(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from actors.judge.server_process import ServerProcess\n"
         "child = ServerProcess(['sh', '-c', 'sleep 600 & sleep 600; true'], {}, Path(sys.argv[1])); time.sleep(600)"

@@ -1,4 +1,4 @@
-"""The judge that a run serves: a real vLLM server of a random vision model, killed, and asked through a bad line."""
+"""Tests of the judge server: a real vLLM server of a random vision model, killed, and behind a faulty connection."""
 
 import os
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from rollout.records import Task
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 MOVING = Paper(texts=SHOP.texts, fills=SHOP.fills, speed=40.0)
-"""Three pictures that differ."""
+"""A page with three different screenshots."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ async def served(folder: Path) -> AsyncIterator[VLLMJudge]:
     assert [child for child in psutil.Process().children(recursive=True) if child not in others] == []
 
 
-async def test_three_pictures_are_judged_by_the_rubric_s_form(served: VLLMJudge) -> None:
+async def test_three_images_are_judged_in_the_rubric_format(served: VLLMJudge) -> None:
     critic = critic_of(served.address, retries=0)
     assert await critic.ping() == await served.ping() == "random-1"
     critique = await critic.judge(
@@ -55,7 +55,7 @@ async def test_three_pictures_are_judged_by_the_rubric_s_form(served: VLLMJudge)
     assert critique.tokens > 0
 
 
-async def test_its_doors_are_locked(served: VLLMJudge, folder: Path) -> None:
+async def test_server_requires_its_key_and_serves_no_other_path(served: VLLMJudge, folder: Path) -> None:
     address = await served.address()
     body = {"model": "random-1", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
     root = address.url.removesuffix("/v1")
@@ -72,7 +72,7 @@ async def test_its_doors_are_locked(served: VLLMJudge, folder: Path) -> None:
     assert address.key not in "".join(path.read_text() for path in folder.glob("*.log*"))
 
 
-async def test_two_hundred_judgments_survive_a_bad_line_and_the_server_s_death(served: VLLMJudge) -> None:
+async def test_many_judgments_survive_a_faulty_connection_and_a_killed_server(served: VLLMJudge) -> None:
     outcome = await survive(served, 200)
     print(outcome.show())
     check(outcome)

@@ -1,4 +1,4 @@
-"""The critic over HTTP against a real server that misbehaves: none lost, none invented, no zero from a fault."""
+"""Tests of the HTTP critic against a faulty real server: no judgment is lost or invented, no fault becomes a score."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ async def judge(critic: HttpCriticActor, number: int = 3) -> Critique:
 
 
 async def once(chosen: CriticSettings, cache: Path) -> Critique:
-    """One judgment by a critic of its own."""
+    """One judgment by a new critic."""
     critic = HttpCriticActor(chosen, cache=cache)
     try:
         return await judge(critic)
@@ -48,7 +48,7 @@ async def once(chosen: CriticSettings, cache: Path) -> Critique:
         await critic.stop()
 
 
-async def test_a_judgment_is_what_the_judge_said() -> None:
+async def test_judgment_has_the_score_and_feedback_of_the_answer() -> None:
     async with JudgeServer() as server:
         critic = HttpCriticActor(settings(server))
         assert await critic.ping() == "judge-1"
@@ -64,7 +64,7 @@ async def test_a_judgment_is_what_the_judge_said() -> None:
     assert pictures[0]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
 
 
-async def test_the_key_comes_from_the_environment_and_shows_nowhere(
+async def test_api_key_comes_from_the_environment_and_is_never_shown(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -78,7 +78,7 @@ async def test_the_key_comes_from_the_environment_and_shows_nowhere(
             await judge(critic)
         await critic.stop()
     assert "Bearer sk-very-secret" in server.headers[-1]
-    assert len(server.bodies) == 1  # what will never be taken is not sent again
+    assert len(server.bodies) == 1  # a refused request is not sent again
     assert "secret" not in str(fault.value) + caplog.text + repr(critic.settings)
 
 
@@ -96,7 +96,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("bad", BAD)
-async def test_an_answer_that_is_no_judgment_is_asked_for_again_and_then_a_fault(bad: str) -> None:
+async def test_malformed_answer_is_requested_again_and_then_a_fault(bad: str) -> None:
     async with JudgeServer(lambda number, body: bad) as server:
         critic = HttpCriticActor(settings(server, retries=1))
         with pytest.raises(AnswerFault):
@@ -108,14 +108,14 @@ async def test_an_answer_that_is_no_judgment_is_asked_for_again_and_then_a_fault
 
 
 @pytest.mark.parametrize("bad", ["status 500", "drop", "half", "later 0.05", "status 503"])
-async def test_a_server_that_is_busy_or_gone_is_waited_for(bad: str) -> None:
+async def test_busy_or_failing_server_is_retried(bad: str) -> None:
     async with JudgeServer(lambda number, body: bad if number < 3 else "well") as server:
         critic = HttpCriticActor(settings(server, retries=0))
         assert (await judge(critic)).score == pytest.approx(0.8)
         await critic.stop()
 
 
-async def test_a_server_that_stays_away_is_a_fault() -> None:
+async def test_server_that_keeps_failing_is_a_critic_fault() -> None:
     async with JudgeServer(lambda number, body: "status 500") as server:
         critic = HttpCriticActor(settings(server, deadline_s=0.5))
         with pytest.raises(CriticFault, match="no judgment in 0.5 s"):
@@ -123,8 +123,8 @@ async def test_a_server_that_stays_away_is_a_fault() -> None:
         await critic.stop()
 
 
-async def test_two_hundred_judgments_survive_everything_at_once() -> None:
-    """Slow answers, faults of every kind, and a server that dies and comes back in the middle."""
+async def test_two_hundred_judgments_survive_mixed_faults() -> None:
+    """Slow answers, faults of every kind, and a server that stops and restarts."""
     draw = random.Random(0)
     kinds = ["status 500", "drop", "half", "later 0.02", "cut", "refuse", "say {}", "slow 0.2"]
 
@@ -147,14 +147,14 @@ async def test_two_hundred_judgments_survive_everything_at_once() -> None:
     assert critic.endpoint.gate.running == 0
 
 
-async def test_equal_questions_at_once_are_asked_once_and_remembered_on_disk(tmp_path: Path) -> None:
+async def test_equal_questions_are_asked_once_and_cached_on_disk(tmp_path: Path) -> None:
     async with JudgeServer(lambda number, body: "slow 0.05") as server:
         critic = HttpCriticActor(settings(server), cache=tmp_path)
         first, second = await asyncio.gather(judge(critic), judge(critic))
         third = await once(settings(server), tmp_path)
         assert len(server.bodies) == 1
         assert first == second == replace(third, tokens=100, seconds=first.seconds)
-        assert third.tokens == 0  # what is remembered costs nothing
+        assert third.tokens == 0  # a cached judgment costs nothing
         await critic.judge(task(), PAGE, render(OTHER), None)  # other pixels
         await once(settings(server, judgments=2), tmp_path)  # another mode
         assert len(server.bodies) == 4
@@ -165,7 +165,7 @@ async def test_equal_questions_at_once_are_asked_once_and_remembered_on_disk(tmp
         await critic.stop()
 
 
-async def test_faults_are_not_remembered(tmp_path: Path) -> None:
+async def test_faults_are_not_cached(tmp_path: Path) -> None:
     async with JudgeServer(lambda number, body: "refuse" if number == 0 else "well") as server:
         critic = HttpCriticActor(settings(server, retries=0), cache=tmp_path)
         with pytest.raises(AnswerFault):
@@ -174,7 +174,7 @@ async def test_faults_are_not_remembered(tmp_path: Path) -> None:
         await critic.stop()
 
 
-async def test_the_mean_of_several_judgments() -> None:
+async def test_score_is_the_mean_of_several_judgments() -> None:
     def behave(number: int, body: dict[str, Any]) -> str:
         return "say " + verdict(int(body["seed"]))  # marks 1, 2, 3, 4
 
@@ -188,7 +188,7 @@ async def test_the_mean_of_several_judgments() -> None:
     assert critique.scores == pytest.approx([mark / BEST for mark in (1, 2, 3, 4)])
 
 
-async def test_one_bad_judgment_of_several_spoils_the_mean() -> None:
+async def test_one_malformed_judgment_of_several_is_a_fault() -> None:
     async with JudgeServer(lambda number, body: "refuse" if body["seed"] == 2 else "well") as server:
         critic = HttpCriticActor(settings(server, judgments=4, retries=0))
         with pytest.raises(AnswerFault, match="refused"):
@@ -196,7 +196,7 @@ async def test_one_bad_judgment_of_several_spoils_the_mean() -> None:
         await critic.stop()
 
 
-async def test_a_straggler_is_asked_twice() -> None:
+async def test_slow_request_is_hedged_with_a_second_one() -> None:
     async with JudgeServer() as server:
         critic = HttpCriticActor(settings(server, hedge_share=0.5, timeout_s=60.0))
         await asyncio.gather(*(judge(critic, number) for number in range(30)))
@@ -208,7 +208,7 @@ async def test_a_straggler_is_asked_twice() -> None:
     assert critic.endpoint.gate.running == 0
 
 
-async def test_tokens_are_bounded() -> None:
+async def test_token_budget_ends_judging() -> None:
     async with JudgeServer() as server:
         critic = HttpCriticActor(settings(server, max_total_tokens=250))
         for number in range(3):
@@ -219,7 +219,7 @@ async def test_tokens_are_bounded() -> None:
     assert critic.endpoint.cost == {"judgments": 3, "requests": 3, "tokens": 300}
 
 
-async def test_what_was_spent_is_remembered_over_restarts(tmp_path: Path) -> None:
+async def test_spent_tokens_are_counted_across_restarts(tmp_path: Path) -> None:
     async with JudgeServer(lambda number, body: "status 500" if number == 0 else "well") as server:
         chosen = CriticsSettings(**settings(server, max_total_tokens=450).model_dump() | {"count": 2})
         seen = SEEN, None
@@ -252,7 +252,7 @@ async def test_two_pages_are_compared_in_both_orders(favourite: str, tmp_path: P
         compared = await critic.compare(task(), OLD, NEW, None)
         wanted = {"A": ("old", "new"), "B": ("new", "old"), "tie": ("tie", "tie"), "new": ("new", "new")}
         assert compared.answers == wanted[favourite]
-        assert compared.won == (favourite == "new")  # a judge that favours a place prefers nothing
+        assert compared.won == (favourite == "new")  # a judge with position bias prefers neither page
         assert (compared.judge, compared.rubric, compared.tokens) == ("judge-1", "pair-3", 200)
         again = await critic.compare(task(), OLD, NEW, None)
         assert replace(again, seconds=0.0) == replace(compared, seconds=0.0, tokens=0)
@@ -266,7 +266,7 @@ async def test_two_pages_are_compared_in_both_orders(favourite: str, tmp_path: P
 
 
 @pytest.mark.parametrize("bad", ["refuse", "cut", 'say {"better": "C"}', 'say {"better": null}'])
-async def test_a_comparison_that_is_not_to_be_had_in_one_order_is_a_fault(bad: str, tmp_path: Path) -> None:
+async def test_fault_in_one_order_fails_the_comparison(bad: str, tmp_path: Path) -> None:
     async with JudgeServer(lambda number, body: 'say {"better": "B"}' if number == 0 else bad) as server:
         critic = HttpCriticActor(settings(server, retries=0), cache=tmp_path)
         with pytest.raises(AnswerFault):
@@ -274,7 +274,7 @@ async def test_a_comparison_that_is_not_to_be_had_in_one_order_is_a_fault(bad: s
         await critic.stop()
 
 
-async def test_a_fresh_judgment_is_asked_for_and_not_remembered(tmp_path: Path) -> None:
+async def test_fresh_judgment_bypasses_the_cache(tmp_path: Path) -> None:
     async with JudgeServer() as server:
         critic = HttpCriticActor(settings(server), cache=tmp_path)
         first = await judge(critic)
@@ -286,8 +286,8 @@ async def test_a_fresh_judgment_is_asked_for_and_not_remembered(tmp_path: Path) 
         await critic.stop()
 
 
-async def test_the_server_is_never_asked_more_than_it_can_take() -> None:
-    """A server that pleads as soon as four requests run is soon asked about that many."""
+async def test_concurrency_limit_adapts_to_the_capacity_of_the_server() -> None:
+    """The server rejects a fifth concurrent request; the limit soon settles near four."""
     server = JudgeServer()
     server.behaviour = lambda number, body: "later 0.05" if server.running > 4 else "slow 0.1"
     async with server:
@@ -297,7 +297,7 @@ async def test_the_server_is_never_asked_more_than_it_can_take() -> None:
         await critic.stop()
 
 
-async def test_the_gate_shuts_for_a_server_that_is_gone_and_tries_with_one() -> None:
+async def test_circuit_opens_for_a_lost_server_and_tries_one_request() -> None:
     clock = [0.0]
     gate = ConcurrencyLimiter(64, lambda: clock[0])
     turns = [gate.try_enter() for _ in range(TRIP + 2)]
@@ -305,13 +305,13 @@ async def test_the_gate_shuts_for_a_server_that_is_gone_and_tries_with_one() -> 
         assert turn is not None
         clock[0] += 0.01
         turn.end("down")
-        turn.end("answered")  # said once, it is said
+        turn.end("answered")  # a second end has no effect
     assert gate.try_enter() is None
     clock[0] += 60.0
     assert gate.running == 2
     for late in turns[TRIP:]:
         assert late is not None
-        late.end("down")  # began before the gate shut: no news
+        late.end("down")  # started before the circuit opened: ignored
     probe = gate.try_enter()
     assert probe is not None
     assert gate.try_enter() is None
@@ -321,7 +321,7 @@ async def test_the_gate_shuts_for_a_server_that_is_gone_and_tries_with_one() -> 
     assert gate.try_enter() is not None or gate.limit < 2
 
 
-async def test_who_is_called_off_in_the_queue_does_not_keep_others_waiting() -> None:
+async def test_cancelled_waiter_does_not_block_the_next_one() -> None:
     gate = ConcurrencyLimiter(1)
     turn = gate.try_enter()
     assert turn is not None
@@ -332,7 +332,7 @@ async def test_who_is_called_off_in_the_queue_does_not_keep_others_waiting() -> 
     assert (await asyncio.wait_for(second, 5)).gate is gate
 
 
-def test_settings_are_refused_at_the_door() -> None:
+def test_invalid_critic_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"critic\.base_url must be"):
         CriticSettings(kind="http", model="m", base_url="judge:8000")
     with pytest.raises(ValueError, match="must not hold a password"):
@@ -341,8 +341,8 @@ def test_settings_are_refused_at_the_door() -> None:
         CriticSettings(kind="http", base_url="http://host/v1")
 
 
-async def test_a_server_that_moves_is_found_again() -> None:
-    """It dies; who has its address then wants another key; it is made again elsewhere."""
+async def test_server_with_a_new_address_is_found_again() -> None:
+    """The server stops; another server at its address refuses the key; the server restarts at another address."""
     first, stranger, second = JudgeServer(), JudgeServer(lambda number, body: "status 401"), JudgeServer()
     places: list[Address | None] = []
 
@@ -368,7 +368,7 @@ async def test_a_server_that_moves_is_found_again() -> None:
         await first.open()
 
 
-async def test_nobody_at_the_address_is_a_fault_at_the_start() -> None:
+async def test_unreachable_address_is_a_fault_at_startup() -> None:
     server = JudgeServer()
     await server.open()
     await server.close()
@@ -376,6 +376,6 @@ async def test_nobody_at_the_address_is_a_fault_at_the_start() -> None:
         await JudgeClient(settings(server)).check()
 
 
-def test_the_server_of_these_tests_reads_what_it_is_sent() -> None:
+def test_test_server_reads_page_numbers() -> None:
     assert page_number({"messages": [{}, {"content": "page 17"}]}) == 17
     assert json.loads(verdict(4))["feedback"] == []

@@ -1,4 +1,4 @@
-"""What a judge's server refuses: what no retry can mend is told apart, at once, with what to set."""
+"""Tests of refusals of a judge server that no retry can fix: reported at once, with the setting to change."""
 
 import json
 from typing import Any
@@ -44,7 +44,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("answer", "kind", "why"), REFUSALS)
-async def test_what_no_retry_can_mend_is_said_at_once(answer: str, kind: type[Exception], why: str) -> None:
+async def test_permanent_refusal_is_reported_at_once_with_its_remedy(
+    answer: str, kind: type[Exception], why: str
+) -> None:
     async with JudgeServer(lambda number, body: answer) as server:
         critic = HttpCriticActor(settings(server))
         with pytest.raises(kind, match=why) as caught:
@@ -55,7 +57,7 @@ async def test_what_no_retry_can_mend_is_said_at_once(answer: str, kind: type[Ex
         await critic.stop()
 
 
-async def test_a_server_that_answered_before_is_not_set_up_wrongly_and_a_person_is_told_once() -> None:
+async def test_refusal_after_good_answers_is_a_critic_fault_reported_once() -> None:
     refusal = raw(400, error("'seed' is not supported"))
     async with JudgeServer(lambda number, body: refusal if number else "well") as server:
         critic = HttpCriticActor(settings(server))
@@ -79,14 +81,14 @@ async def test_a_server_that_answered_before_is_not_set_up_wrongly_and_a_person_
         raw(429, error("insufficient_quota for now"), **{"Retry-After": "0.01"}),
     ],
 )
-async def test_an_error_within_a_good_response_is_that_error(answer: str) -> None:
+async def test_error_inside_a_successful_response_is_retried(answer: str) -> None:
     async with JudgeServer(lambda number, body: answer if number < 2 else "well") as server:
         critic = HttpCriticActor(settings(server, retries=0))
         assert (await judge(critic)).score == pytest.approx(0.8)
         await critic.stop()
 
 
-async def test_a_second_question_says_what_was_wrong_with_the_first_answer() -> None:
+async def test_retry_prompt_says_what_was_wrong_without_quoting_the_answer() -> None:
     whole = json.loads(json.dumps(completion("")))
     whole["choices"][0]["message"]["content"] = "My secret words."
     async with JudgeServer(lambda number, body: raw(200, whole)) as server:
@@ -97,10 +99,10 @@ async def test_a_second_question_says_what_was_wrong_with_the_first_answer() -> 
     assert [body["seed"] for body in server.bodies] == [0, 1000, 2000]
     said = json.dumps(server.bodies[1]["messages"])
     assert "could not be used. Answer with one JSON object" in said
-    assert "secret words" not in said  # they may be those of the page
+    assert "secret words" not in said  # the answer may quote the page
 
 
-async def test_a_server_is_sent_what_it_wants() -> None:
+async def test_request_follows_the_server_dialect_settings() -> None:
     async with JudgeServer() as server:
         wanted = {"omit": ["temperature", "seed"], "tokens_field": "max_completion_tokens", "one_picture": True}
         chosen = settings(server, extra_body={"reasoning_effort": "low"}, picture_format="jpeg", **wanted)
@@ -112,6 +114,6 @@ async def test_a_server_is_sent_what_it_wants() -> None:
     assert "data:image/jpeg;base64," in json.dumps(body)
 
 
-def test_extra_fields_do_not_replace_the_question() -> None:
+def test_extra_body_cannot_replace_the_messages() -> None:
     with pytest.raises(ValueError, match="extra_body must not hold 'messages'"):
         CriticSettings(kind="http", base_url="http://host/v1", model="m", extra_body={"messages": []})

@@ -1,4 +1,4 @@
-"""The first question to a judge, over HTTP, at the addresses that people paste and at those that are wrong."""
+"""Tests of the trial question to a judge over HTTP: pasted addresses, wrong addresses, wrong models."""
 
 import http.server
 import json
@@ -19,12 +19,12 @@ from actors.settings import CriticSettings
 from rollout.errors import CriticFault, SettingsError
 
 Served = list[tuple[str, str, dict[str, Any]]]
-"""Request line, head and body of each request."""
+"""Path, headers and body of each request."""
 
 
 @contextmanager
 def judge_at(path: str, models: str, known: str = "judge-1") -> Iterator[tuple[str, Served]]:
-    """A server that judges at one path alone, lists its models at another, and answers 404 elsewhere."""
+    """A server that judges at one path, lists its models at another, and answers 404 elsewhere."""
     served: Served = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ def judge_at(path: str, models: str, known: str = "judge-1") -> Iterator[tuple[s
             self.wfile.write(payload)
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Print no log lines."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -65,7 +65,7 @@ def settings(base_url: str, **fields: Any) -> CriticSettings:
 
 
 @pytest.mark.parametrize("end", ["/v1", "/v1/", "/v1//", "/v1/chat/completions", "/v1/chat/completions/", "/v1/models"])
-async def test_slashes_and_paths_at_the_end_of_an_address_are_left_out(end: str) -> None:
+async def test_trailing_slashes_and_paths_of_an_address_are_removed(end: str) -> None:
     with judge_at("/v1/chat/completions", "/v1/models") as (host, served):
         await ask_judge(settings(host + end))
     body = served[-1][2]
@@ -74,7 +74,7 @@ async def test_slashes_and_paths_at_the_end_of_an_address_are_left_out(end: str)
 
 
 @pytest.mark.parametrize("end", ["", "/chat/completions"])
-async def test_azure_s_address_keeps_its_version_and_gets_its_key(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_azure_address_keeps_its_api_version_and_gets_its_key(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_KEY", "very-secret")
     deployment, query = "/openai/deployments/gpt-4o", "?api-version=2024-10-21"
     with judge_at(f"{deployment}/chat/completions{query}", "/none") as (host, served):
@@ -82,13 +82,13 @@ async def test_azure_s_address_keeps_its_version_and_gets_its_key(end: str, monk
     assert "api-key: very-secret" in served[-1][1].lower()
 
 
-def test_another_query_is_refused_without_repeating_its_value() -> None:
+def test_other_query_is_refused_without_showing_its_value() -> None:
     with pytest.raises(ValidationError, match="may have the query 'api-version' only, got 'key'") as caught:
         settings("http://host/v1?key=very-secret")
     assert "very-secret" not in caught.value.errors(include_input=False)[0]["msg"]
 
 
-async def test_a_wrong_model_is_told_with_those_that_the_server_has() -> None:
+async def test_error_for_an_unknown_model_lists_the_models_of_the_server() -> None:
     with judge_at("/v1/chat/completions", "/v1/models") as (host, _), pytest.raises(SettingsError) as caught:
         await ask_judge(settings(f"{host}/v1", model="judge-2"))
     said = str(caught.value)
@@ -97,7 +97,7 @@ async def test_a_wrong_model_is_told_with_those_that_the_server_has() -> None:
     assert "\n" not in said
 
 
-async def test_an_address_without_its_version_is_told_with_the_right_one() -> None:
+async def test_error_for_an_address_without_a_version_names_the_right_one() -> None:
     with judge_at("/v1/chat/completions", "/v1/models") as (host, _), pytest.raises(SettingsError) as caught:
         await ask_judge(settings(host))
     assert "status 404" in str(caught.value)
@@ -105,20 +105,20 @@ async def test_an_address_without_its_version_is_told_with_the_right_one() -> No
 
 
 @pytest.mark.parametrize(("how", "said"), [("status 400", "status 400"), ("say A nice page.", "sees pictures")])
-async def test_a_judge_that_gives_no_judgment_is_refused_with_advice(how: str, said: str) -> None:
+async def test_judge_without_a_judgment_is_refused_with_advice(how: str, said: str) -> None:
     async with JudgeServer(lambda number, body: how) as server:
         with pytest.raises(SettingsError, match=said):
             await ask_judge(settings(server.url))
 
 
-async def test_nobody_at_the_address_is_a_fault() -> None:
+async def test_unreachable_address_is_a_critic_fault() -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
     with pytest.raises(CriticFault, match="cannot be reached"):
         await ask_judge(settings(f"http://127.0.0.1:{port}/v1"))
 
 
-async def test_no_proxy_is_asked_for_a_judge_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_local_judge_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -127,7 +127,7 @@ async def test_no_proxy_is_asked_for_a_judge_on_this_machine(monkeypatch: pytest
         await ask_judge(settings(server.url))
 
 
-async def test_a_proxy_that_fails_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failing_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy"):

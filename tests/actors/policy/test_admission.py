@@ -1,4 +1,4 @@
-"""Who is admitted to an engine while it takes new weights."""
+"""Tests of engine admission during a weight sync."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from actors.policy.admission import Admission
 from rollout.errors import EngineFault
 
 
-async def test_callers_wait_for_the_verdict_and_no_longer() -> None:
+async def test_callers_wait_for_the_weight_check_up_to_a_timeout() -> None:
     admission = Admission("policy 0")
     with pytest.raises(EngineFault, match="policy 0 has not started"):
         await admission.passed(5)
@@ -25,7 +25,7 @@ async def test_callers_wait_for_the_verdict_and_no_longer() -> None:
         await admission.passed(0.01)
 
 
-async def test_a_bad_verdict_refuses_those_who_wait_and_counts_as_a_loss() -> None:
+async def test_failed_weight_check_refuses_waiting_callers_and_counts_a_loss() -> None:
     admission = Admission("policy 0")
     admission.hold()
     waiting, losses = asyncio.create_task(admission.passed(5)), admission.losses
@@ -36,7 +36,7 @@ async def test_a_bad_verdict_refuses_those_who_wait_and_counts_as_a_loss() -> No
     assert admission.losses == losses + 1
 
 
-async def test_one_who_wakes_into_the_next_sync_waits_on() -> None:
+async def test_caller_that_wakes_during_the_next_sync_keeps_waiting() -> None:
     admission = Admission("policy 0")
     admission.hold()
     waiting = asyncio.create_task(admission.passed(5))

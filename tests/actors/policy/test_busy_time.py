@@ -1,4 +1,4 @@
-"""Charges add up to the time in which anybody was served."""
+"""Test of the busy timer: charges add up to the time with at least one caller."""
 
 from actors.policy.busy_time import BusyTimer
 
@@ -14,7 +14,7 @@ class Watch:
 def test_charges_add_up_to_the_busy_time() -> None:
     watch = Watch()
     meter = BusyTimer(watch)
-    watch.now = 5.0  # nobody is there
+    watch.now = 5.0  # no caller
     first = meter.enter()
     watch.now = 7.0
     second = meter.enter()
@@ -22,7 +22,7 @@ def test_charges_add_up_to_the_busy_time() -> None:
     charged = [meter.leave(first)]
     watch.now = 12.0
     charged.append(meter.leave(second))
-    watch.now = 20.0  # idle again
+    watch.now = 20.0  # no caller again
     third = meter.enter()
     watch.now = 20.5
     charged.append(meter.leave(third))

@@ -1,4 +1,4 @@
-"""Engine and learner on families that each computes in its own way: fused experts, soft-capped attention."""
+"""Tests that engine and learner agree on model families with special kernels: fused experts, soft-capped attention."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rollout.records import Batch, Message, Request, Sample
 pytestmark = [
     pytest.mark.engine,
     *VLLM_WARNINGS,
-    # What DeepSpeed and torch say of themselves.
+    # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -25,7 +25,7 @@ ASK = Request(messages=(Message(role="user", content="a page"),), num=4, max_tok
 
 
 @pytest.mark.parametrize(("kind", "stage"), [("experts", 3), ("softcap", 1)])
-async def test_an_engine_gets_what_the_learner_learnt(tmp_path: Path, kind: str, stage: int) -> None:
+async def test_engine_matches_the_learner_after_updates(tmp_path: Path, kind: str, stage: int) -> None:
     from safetensors.torch import load, load_file
 
     tiny_family(tmp_path, kind)
@@ -34,7 +34,7 @@ async def test_an_engine_gets_what_the_learner_learnt(tmp_path: Path, kind: str,
     policy = VLLMPolicy(str(tmp_path), PolicySettings(kv_cache_gib=0.05), seed=7, follows=True)
     await policy.start()
     try:
-        # Before the first sync each holds what it read from the same files.
+        # Before the first sync, both hold the weights of the same files.
         first = learner.logprobs(CANARY)
         assert await policy.prove_model(CANARY, first, 1e-3) < 1e-3
         with pytest.raises(ModelError, match=r"differ on this \w+ model by 1 nats before any update"):

@@ -1,4 +1,4 @@
-"""The policy actor against a real vLLM engine on a tiny model: one engine serves all the tests, in order."""
+"""Tests of the policy actor with a real vLLM engine on a tiny model; all tests share one engine, in order."""
 
 import asyncio
 import dataclasses
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Any:
-    """The model as the learner would hold it; `moved` changes it."""
+    """The model as the learner would hold it; `moved` changes its weights."""
     return tiny_model(folder)
 
 
@@ -49,10 +49,10 @@ async def policy(folder: Path, model: Any) -> AsyncIterator[VLLMPolicy]:
     yield engine
     await engine.stop()
     del engine
-    gc.collect()  # so that what vLLM says when it is freed is said here
+    gc.collect()  # so that vLLM's destructor warnings appear here
 
 
-async def test_completions_are_well_formed_and_in_order(policy: VLLMPolicy, model: Any) -> None:
+async def test_completions_are_well_formed_and_ordered(policy: VLLMPolicy, model: Any) -> None:
     request = ask(num=3)
     completions = await policy.complete(request)
     assert len(set(ids(completions))) == 3
@@ -67,7 +67,7 @@ async def test_completions_are_well_formed_and_in_order(policy: VLLMPolicy, mode
     assert completions[0].prompt_ids == (1, *policy.prompt_ids(request.messages)[1:-1], 2)
 
 
-async def test_the_same_request_gives_the_same_tokens_whoever_else_asks(policy: VLLMPolicy) -> None:
+async def test_tokens_depend_on_the_request_and_not_on_the_batch(policy: VLLMPolicy) -> None:
     alone = await policy.complete(ask(num=2))
     crowd = await asyncio.gather(
         *(policy.complete(ask(f"page {i}", seed=i)) for i in range(20)), policy.complete(ask(num=2))
@@ -77,7 +77,7 @@ async def test_the_same_request_gives_the_same_tokens_whoever_else_asks(policy: 
     assert ids(await policy.complete(ask(num=2, seed=6))) != ids(alone)
 
 
-async def test_log_probs_are_those_of_the_temperature(policy: VLLMPolicy, model: Any) -> None:
+async def test_logprobs_are_scaled_by_the_temperature(policy: VLLMPolicy, model: Any) -> None:
     import torch
 
     (completion,) = await policy.complete(ask(temperature=0.5))
@@ -88,7 +88,7 @@ async def test_log_probs_are_those_of_the_temperature(policy: VLLMPolicy, model:
     assert completion.logprobs == pytest.approx(wanted, abs=1e-3)
 
 
-async def test_a_stop_string_ends_a_completion_and_stays_in_it(policy: VLLMPolicy) -> None:
+async def test_stop_string_ends_a_completion_and_is_kept(policy: VLLMPolicy) -> None:
     request = ask(max_tokens=200, num=8)
     completions = await policy.complete(request)
     index, whole = max(enumerate(completions), key=lambda pair: len(pair[1].text))
@@ -99,10 +99,10 @@ async def test_a_stop_string_ends_a_completion_and_stays_in_it(policy: VLLMPolic
     assert cut.token_ids == whole.token_ids[: len(cut.token_ids)]
 
 
-async def test_a_stop_string_quoted_in_a_thought_ends_nothing(
+async def test_stop_string_inside_a_thought_does_not_end_the_completion(
     policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The template opens a thought that a random model never closes: all that is written is part of it."""
+    """The template opens a thought that a random model never closes, so all text belongs to the thought."""
     tokenizer = policy._alive().get_tokenizer()
     opened, ids_of = tokenizer.encode("<think>", add_special_tokens=False), policy.prompt_ids
     monkeypatch.setattr(policy, "prompt_ids", lambda messages: [*ids_of(messages), *opened])
@@ -115,25 +115,25 @@ async def test_a_stop_string_quoted_in_a_thought_ends_nothing(
     assert any(stop in completion.text[:-1] for completion in completions)
     for one in completions:
         assert one.finish == ("length" if len(one.token_ids) == 200 else "stop")
-        # A random model writes broken characters; vLLM leaves out one that the end of the text breaks.
+        # A random model writes broken characters; vLLM omits a character that is incomplete at the end.
         assert one.text.rstrip("\ufffd") == tokenizer.decode(one.token_ids).removesuffix("<|end|>").rstrip("\ufffd")
         assert [(span.start, span.end) for span in one.versions] == [(0, len(one.token_ids))]
         wanted = logprobs_of(model, one.prompt_ids + one.token_ids)[-len(one.token_ids) :]
         assert one.logprobs == pytest.approx(wanted, abs=1e-3)
 
 
-async def test_a_prompt_that_leaves_no_room_is_a_matter_of_settings(policy: VLLMPolicy) -> None:
+async def test_prompt_that_fills_the_context_is_refused(policy: VLLMPolicy) -> None:
     with pytest.raises(PromptTooLong, match="max_model_len = 512"):
         await policy.complete(ask("x" * 600))
 
 
-async def test_a_full_batch_of_long_prompts_is_survived(policy: VLLMPolicy) -> None:
-    # Seeded prompts that are prefilled in pieces would kill the engine.
+async def test_full_batch_of_long_prompts_is_answered(policy: VLLMPolicy) -> None:
+    # Seeded prompts with chunked prefill would crash the engine.
     answers = await asyncio.gather(*(policy.complete(ask(f"{i}" + "y" * 400, max_tokens=4)) for i in range(30)))
     assert len(answers) == 30
 
 
-async def test_new_weights_change_the_answers_and_the_canary_proves_them(policy: VLLMPolicy, model: Any) -> None:
+async def test_new_weights_change_completions_and_pass_the_canary_check(policy: VLLMPolicy, model: Any) -> None:
     before = await policy.complete(ask(num=2))
     await synced(policy, model, 1)
     after = await policy.complete(ask(num=2))
@@ -142,7 +142,7 @@ async def test_new_weights_change_the_answers_and_the_canary_proves_them(policy:
     assert await policy.canary(CANARY) == pytest.approx(logprobs_of(model, CANARY), abs=1e-3)
 
 
-async def test_running_completions_go_on_under_new_weights(policy: VLLMPolicy, model: Any) -> None:
+async def test_running_completions_continue_under_new_weights(policy: VLLMPolicy, model: Any) -> None:
     running, version = asyncio.create_task(policy.complete(ask(num=8, max_tokens=400))), 1
     while not running.done():
         version += 1
@@ -158,9 +158,7 @@ async def test_running_completions_go_on_under_new_weights(policy: VLLMPolicy, m
     assert await policy.canary(CANARY) == pytest.approx(logprobs_of(model, CANARY), abs=1e-3)
 
 
-async def test_an_engine_that_refused_weights_serves_nobody_until_a_sync_succeeds(
-    policy: VLLMPolicy, model: Any
-) -> None:
+async def test_engine_with_refused_weights_serves_nothing_until_a_good_sync(policy: VLLMPolicy, model: Any) -> None:
     from safetensors.torch import load, save
 
     good = moved(model, 99)
@@ -185,13 +183,13 @@ async def test_an_engine_that_refused_weights_serves_nobody_until_a_sync_succeed
     assert await policy.complete(ask())
 
 
-async def test_nothing_leaves_an_engine_between_new_weights_and_their_proof(policy: VLLMPolicy, model: Any) -> None:
+async def test_no_completion_is_returned_between_new_weights_and_their_check(policy: VLLMPolicy, model: Any) -> None:
     running = asyncio.create_task(policy.complete(ask(num=2, max_tokens=60)))
     await asyncio.sleep(0.05)
     await policy.update_weights(moved(model, 100), version=100)
     asked = asyncio.create_task(policy.complete(ask()))
     for _ in range(5):
-        await policy.ping()  # More tokens than are left to write; well, yet it serves nobody.
+        await policy.ping()  # More pings than tokens remain; the engine is healthy but serves no request.
         await policy.canary(CANARY)
     await asyncio.sleep(0.3)
     assert not running.done()
@@ -202,7 +200,7 @@ async def test_nothing_leaves_an_engine_between_new_weights_and_their_proof(poli
 
 
 @pytest.mark.parametrize(("claimed", "shift"), [(101, 0.5), (102, 0.0)], ids=["another model", "a stale version"])
-async def test_an_engine_that_cannot_prove_what_it_holds_serves_nobody(
+async def test_engine_that_fails_the_weight_check_serves_no_request(
     policy: VLLMPolicy, model: Any, claimed: int, shift: float
 ) -> None:
     running = asyncio.create_task(policy.complete(ask(num=2, max_tokens=400)))
@@ -218,7 +216,7 @@ async def test_an_engine_that_cannot_prove_what_it_holds_serves_nobody(
     assert await policy.complete(ask())
 
 
-async def test_one_that_failed_its_health_check_is_back_after_a_proven_sync(
+async def test_engine_that_failed_a_health_check_serves_again_after_a_sync(
     policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policy, "settings", policy.settings.model_copy(update={"call_timeout_s": 1e-9}))
@@ -233,7 +231,7 @@ async def test_one_that_failed_its_health_check_is_back_after_a_proven_sync(
     await policy.ping()
 
 
-async def test_an_update_that_its_learner_never_closed_is_given_up_by_the_next(policy: VLLMPolicy, model: Any) -> None:
+async def test_unfinished_update_is_dropped_by_the_next_one(policy: VLLMPolicy, model: Any) -> None:
     await policy.connect("first", {})
     await policy.open_update("first", 105)
     await policy.connect("second", {})
@@ -243,7 +241,7 @@ async def test_an_update_that_its_learner_never_closed_is_given_up_by_the_next(p
     assert await policy.complete(ask())
 
 
-async def test_a_killed_engine_is_a_fault_and_leaves_nothing(policy: VLLMPolicy) -> None:
+async def test_killed_engine_is_a_fault_and_leaves_no_process_or_file(policy: VLLMPolicy) -> None:
     (core,) = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
     running = asyncio.create_task(policy.complete(ask(num=4, max_tokens=400)))
     await asyncio.sleep(0.1)
@@ -261,7 +259,7 @@ async def test_a_killed_engine_is_a_fault_and_leaves_nothing(policy: VLLMPolicy)
         await policy.ping()
 
 
-async def test_settings_that_no_engine_can_have_are_refused_at_the_door(folder: Path, tmp_path: Path) -> None:
+async def test_invalid_engine_settings_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no config\.json"):
         await VLLMPolicy(str(tmp_path), PolicySettings(), seed=0).start()
     with pytest.raises(SettingsError, match="max_model_len"):

@@ -1,6 +1,6 @@
-"""Two real engines on one learner's broadcasts, in order: syncs, and everyone who can fail in the middle of one.
+"""Tests of weight broadcasts from one learner to two real engines, in order: syncs, and a failure of each party.
 
-The carrier is `gloo`; sender, client, source and both ends of vLLM's protocol are those of `nccl`.
+The transport is `gloo`; sender, client, source and both ends of vLLM's protocol are those of `nccl`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ ASK = Request(messages=(Message(role="user", content="a page"),), max_tokens=8, 
 
 
 class EngineBroadcast:
-    """The way to engines in this process, for the threads of a sender."""
+    """Calls the engines in this process from the threads of a sender."""
 
     def __init__(self, engines: list[VLLMPolicy], loop: asyncio.AbstractEventLoop) -> None:
         self.engines, self.loop, self.num = engines, loop, len(engines)
@@ -41,7 +41,7 @@ class EngineBroadcast:
 
 
 class World:
-    """A learner that is nothing but its weights, and the engines it feeds."""
+    """A learner that has only weights, and its engines."""
 
     def __init__(self, model: Any, engines: list[VLLMPolicy]) -> None:
         from actors.transfer.sender import Source
@@ -60,7 +60,7 @@ class World:
                 yield name, parameter.detach()
 
     async def send(self, version: int) -> int:
-        """As a learner rank does: one sender until it fails, then another."""
+        """Send as a learner rank does: with one sender until it fails, then with a new one."""
         from actors.transfer.sender import Sender
 
         self.sender = self.sender or Sender(
@@ -94,19 +94,19 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     yield made
     await asyncio.gather(*(engine.stop() for engine in made.engines))
     vars(made).clear()
-    for _ in range(3):  # so that what vLLM says when it is freed is said here, once its tasks have ended
+    for _ in range(3):  # so that vLLM's destructor warnings appear here, after its tasks ended
         await asyncio.sleep(0.05)
         gc.collect()
 
 
-async def test_engines_that_follow_serve_nobody_before_their_first_proven_sync(world: World) -> None:
+async def test_following_engines_serve_no_request_before_their_first_sync(world: World) -> None:
     await world.refused("has not been synced yet")
     moved(world.model, 1)
     assert await world.send(1) == sum(parameter.nbytes for parameter in world.model.parameters())
     await world.prove(1)
 
 
-async def test_later_syncs_use_the_same_group_and_running_completions_go_on(world: World) -> None:
+async def test_later_syncs_reuse_the_group_and_completions_continue(world: World) -> None:
     running = asyncio.create_task(world.engines[1].complete(Request(messages=ASK.messages, max_tokens=400, seed=1)))
     await asyncio.sleep(0.1)
     sender = world.sender
@@ -118,7 +118,7 @@ async def test_later_syncs_use_the_same_group_and_running_completions_go_on(worl
     assert world.sender is sender
 
 
-async def test_a_learner_that_breaks_off_is_followed_by_one_that_meets_everybody_anew(world: World) -> None:
+async def test_sync_after_a_learner_failure_connects_anew(world: World) -> None:
     moved(world.model, 3)
     world.breaks_at = 5
     with pytest.raises(EngineFault, match="the sync of version 3 failed: the learner dies"):
@@ -128,7 +128,7 @@ async def test_a_learner_that_breaks_off_is_followed_by_one_that_meets_everybody
     await world.prove(3)
 
 
-async def test_a_model_with_a_hole_is_refused_by_all(world: World) -> None:
+async def test_incomplete_model_is_refused_by_all_engines(world: World) -> None:
     from actors.transfer.sender import Source
 
     moved(world.model, 4)
@@ -142,7 +142,7 @@ async def test_a_model_with_a_hole_is_refused_by_all(world: World) -> None:
     await world.prove(4)
 
 
-async def test_one_engine_that_fails_takes_the_others_along_until_all_are_synced_again(world: World) -> None:
+async def test_failure_of_one_engine_fails_the_sync_until_the_next_one(world: World) -> None:
     def forget(method: str) -> None:
         if method == "receive_weights":
             world.engines[1]._ticket = "another"
@@ -156,7 +156,7 @@ async def test_one_engine_that_fails_takes_the_others_along_until_all_are_synced
     await world.prove(5)
 
 
-async def test_an_engine_that_dies_in_a_sync_is_a_fault_at_once(world: World) -> None:
+async def test_engine_that_dies_during_a_sync_is_an_immediate_fault(world: World) -> None:
     cores = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
     world.line.before = lambda method: cores[1].kill() if method == "receive_weights" else None
     async with asyncio.timeout(50):

@@ -1,4 +1,4 @@
-"""Weights by broadcasts: the client, the source and the bucket rule; then both ends, with engines that only keep."""
+"""Tests of weight transfer: client, source and bucket rule; then both ends, with stub engines."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ Called = tuple[str, list[tuple[Any, ...]]]
 
 
 class Wire:
-    """Engines that note what they are called with, and fail at one call if so told."""
+    """Engine stubs that record their calls and fail at one method."""
 
     def __init__(self, num: int, fails_at: str = "") -> None:
         self.num, self.fails_at = num, fails_at
@@ -33,14 +33,14 @@ class Wire:
 
 
 def tensors() -> Iterator[tuple[str, torch.Tensor]]:
-    """Three weights; the buffer of each is used again for the next, as under ZeRO-3."""
+    """Three weights that share one buffer, as under ZeRO-3."""
     buffer = torch.empty(64)
     for place, shape in enumerate([(2, 3), (4, 4), (5,)]):
         numel = torch.Size(shape).numel()
         yield f"layer.{place}", buffer[:numel].fill_(float(place)).view(shape)
 
 
-def test_every_engine_has_the_ranks_after_those_before_it() -> None:
+def test_engines_get_consecutive_rank_offsets() -> None:
     from actors.transfer.sender import Client
 
     wire = Wire(3)
@@ -55,7 +55,7 @@ def test_every_engine_has_the_ranks_after_those_before_it() -> None:
     assert wire.calls[-1][1] == [(client.ticket, {"packed": True})] * 3
 
 
-def test_the_version_is_the_senders_and_handles_travel_pickled() -> None:
+def test_update_carries_the_sender_version_and_pickled_handles() -> None:
     import base64
     import pickle
 
@@ -79,7 +79,7 @@ def test_the_version_is_the_senders_and_handles_travel_pickled() -> None:
     assert pickle.loads(base64.b64decode(update["ipc_handles_pickled"])) == {"GPU-1": (torch.float32, b"x")}
 
 
-def test_a_source_yields_what_it_declares_in_tensors_that_last() -> None:
+def test_source_yields_independent_copies_of_its_declared_tensors() -> None:
     from actors.transfer.sender import Source
 
     source = Source(tensors)
@@ -95,7 +95,7 @@ def test_a_source_yields_what_it_declares_in_tensors_that_last() -> None:
 
 
 @pytest.mark.parametrize("taken", [None, 0, 1, 3])
-def test_a_pass_that_breaks_off_is_taken_to_its_end(taken: int | None) -> None:
+def test_interrupted_pass_is_finished(taken: int | None) -> None:
     from actors.transfer.sender import Source
 
     walked: list[str] = []
@@ -116,7 +116,7 @@ def test_a_pass_that_breaks_off_is_taken_to_its_end(taken: int | None) -> None:
         assert walked == ["layer.0", "layer.1", "layer.2"]
 
 
-def test_both_ends_cut_buckets_alike() -> None:
+def test_buckets_are_cut_by_size() -> None:
     sizes = [5, 5, 1, 30, 2, 2, 2]
     assert list(buckets(sizes, int, 10)) == [[5, 5, 1], [30], [2, 2, 2]]
     assert list(buckets([], int, 10)) == []
@@ -126,7 +126,7 @@ def test_both_ends_cut_buckets_alike() -> None:
     ("fails_at", "wanted"),
     [("connect", EngineFault), ("open_update", EngineFault), ("receive_weights", EngineFault)],
 )
-def test_a_sender_whose_engines_fail_leaves_its_rank_in_step(fails_at: str, wanted: type[Exception]) -> None:
+def test_sender_with_failing_engines_still_finishes_the_pass(fails_at: str, wanted: type[Exception]) -> None:
     from actors.transfer.sender import Sender, Source
 
     passes: list[int] = []
@@ -138,14 +138,14 @@ def test_a_sender_whose_engines_fail_leaves_its_rank_in_step(fails_at: str, want
             yield pair
         passes.append(num)
 
-    wire = Wire(0, fails_at)  # No engine: rank 0 is alone in the group, and goes on where engines would be waited for.
+    wire = Wire(0, fails_at)  # No engine: rank 0 is alone in the group and does not wait for engines.
     sender = Sender("gloo", Source(counted), wire, rank=0, host="127.0.0.1", workers=1, patience_s=20)
     with pytest.raises(wanted, match=f"the sync of version 4 failed: .*{fails_at}: failed"):
         sender.send(4)
-    assert passes == [3, 3]  # what they are, and one pass to the end
+    assert passes == [3, 3]  # one pass for the metadata, one complete pass
 
 
-def test_one_that_hangs_is_a_fault_of_the_learner() -> None:
+def test_hung_transfer_is_a_learner_fault() -> None:
     from actors.transfer.sender import Sender, Source
 
     release = threading.Event()
@@ -162,7 +162,7 @@ def test_one_that_hangs_is_a_fault_of_the_learner() -> None:
         release.set()
 
 
-def test_a_group_does_not_wait_for_ever() -> None:
+def test_group_creation_times_out() -> None:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
@@ -171,7 +171,7 @@ def test_a_group_does_not_wait_for_ever() -> None:
 
 
 class Keeper(torch.nn.Module):
-    """What a worker of an engine loads weights into."""
+    """The model of an engine worker; records loaded weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class Keeper(torch.nn.Module):
 
 
 class Workers:
-    """Engines of several worker processes each, here threads, at their end of vLLM's protocol."""
+    """Engines with several workers each (threads here) at the receiving end of vLLM's protocol."""
 
     def __init__(self, folder: Path, engines: int, workers: int) -> None:
         from actors.transfer.receiver import GlooTransfer
@@ -229,7 +229,7 @@ class Workers:
 
 
 def mixed() -> Iterator[tuple[str, torch.Tensor]]:
-    """Weights of several types, of which one is larger than a bucket and one not contiguous."""
+    """Weights of several types; one is larger than a bucket and one is not contiguous."""
     made = torch.Generator().manual_seed(0)
     yield "embed", torch.randn(40, 8, generator=made)
     yield "norm", torch.randn(8, generator=made).bfloat16()
@@ -246,7 +246,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_worker_of_every_engine_gets_every_byte(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_worker_of_every_engine_receives_every_byte(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import actors.transfer.sender
     from actors.transfer.sender import Sender, Source
 
@@ -263,7 +263,7 @@ def test_every_worker_of_every_engine_gets_every_byte(checkpoint: Path, monkeypa
             torch.testing.assert_close(keeper.kept[name], tensor, rtol=0, atol=0)
 
 
-def test_one_worker_that_fails_is_a_fault_of_the_sync_and_the_next_reaches_all(checkpoint: Path) -> None:
+def test_failure_of_one_worker_fails_the_sync_and_the_next_one_succeeds(checkpoint: Path) -> None:
     from actors.transfer.sender import Sender, Source
 
     engines, source = Workers(checkpoint, engines=3, workers=1), Source(mixed)

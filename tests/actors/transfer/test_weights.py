@@ -1,4 +1,4 @@
-"""Weights through shared memory: tied models, and what a policy leaves behind."""
+"""Tests of weights in shared memory: tied models, and cleanup."""
 
 import gc
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = VLLM_WARNINGS
 
 
 @pytest.mark.engine
-async def test_a_tied_output_head_follows_the_embeddings_and_stop_leaves_nothing(tmp_path: Path) -> None:
+async def test_tied_output_head_follows_the_embeddings_and_stop_cleans_up(tmp_path: Path) -> None:
     model = tiny_model(tmp_path, tied=True)
     shared = set(Path("/dev/shm").iterdir())
     policy = VLLMPolicy(str(tmp_path), PolicySettings(kv_cache_gib=0.05), seed=7)
@@ -35,13 +35,13 @@ async def test_a_tied_output_head_follows_the_embeddings_and_stop_leaves_nothing
     assert set(Path("/dev/shm").iterdir()) <= shared
 
 
-def test_a_shared_file_is_gone_when_it_was_used() -> None:
+def test_shared_file_is_removed_after_use() -> None:
     with shared_file(b"weights", rank=3) as path:
         assert path.read_bytes() == b"weights"
     assert not path.exists()
 
 
-def test_a_full_disk_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_shared_memory_is_a_storage_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actors.vllm_environment, "SHARED_FOLDER", Path("/proc"))
     with pytest.raises(StorageFault, match="7 bytes of weights do not fit in /proc"), shared_file(b"weights", rank=0):
         pass

@@ -1,4 +1,4 @@
-"""The real graph in a process of its own: Ray, vLLM, DeepSpeed, Chromium and MLflow, from the command line."""
+"""Tests of the train command on the real graph: Ray, vLLM, DeepSpeed, Chromium and MLflow in separate processes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from onlookers import check_actors, check_metrics, check_page
 
 pytestmark = [
     pytest.mark.engine,
-    # MLflow's own models use what its database library has deprecated.
+    # MLflow's own models use deprecated SQLAlchemy features.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 TRAIN = [sys.executable, "-m", "cluster.train"]
@@ -31,7 +31,7 @@ PATIENCE_S = 600
 
 
 def start(*arguments: str, runs: Path, log: Path) -> subprocess.Popen[bytes]:
-    """The train command in a session of its own, so that it can be killed like a machine would."""
+    """Start the train command in its own session, so that the test can kill the whole process group."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -81,7 +81,7 @@ def family() -> Iterator[ProcessFamily]:
         yield started
 
 
-def test_two_steps_of_the_real_graph(tmp_path: Path, family: ProcessFamily) -> None:
+def test_real_graph_trains_two_steps(tmp_path: Path, family: ProcessFamily) -> None:
     log = tmp_path / "log"
     assert finish(start(TINY, "--set", f"runs={tmp_path}", runs=tmp_path, log=log), log) == 0, log.read_text()[-3000:]
     run, summary = summary_of(tmp_path)
@@ -124,7 +124,7 @@ def check_mlflow(runs: Path, run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[str]:
-    """The address of a judge in a process of its own; older than any family, so that nobody kills it with a run."""
+    """URL of a judge process that is older than the process family, so that killing a run does not kill the judge."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
@@ -137,7 +137,7 @@ def judge() -> Iterator[str]:
 
 
 def two_critics(judge: str) -> list[str]:
-    """A mixture whose comparisons decide too, watched for drift."""
+    """Settings of a critic ensemble with pairwise comparisons and a drift check every step."""
     also = {"kind": "http", "base_url": judge, "model": "judge", "weight": "0.5"}
     told = [f"critic.also.judge.{name}={value}" for name, value in also.items()]
     told += ["critic.drift_every=1", "episode.pairwise=true"]
@@ -145,7 +145,7 @@ def two_critics(judge: str) -> list[str]:
 
 
 def check_critics(run: Path) -> None:
-    """Both critics are in the tables, the judge has not drifted, and what it cost before the kill is not forgotten."""
+    """Check that both critics are in the tables, that no drift is reported, and that judge usage survived the kill."""
     import pyarrow.dataset as ds
 
     rows = ds.dataset(run / "trajectories", format="parquet").to_table().to_pylist()
@@ -163,7 +163,7 @@ def check_critics(run: Path) -> None:
     assert costs["tokens"] == 100 * (costs["requests"] - costs.get("retries", 0)) >= totals[-1] > 0
 
 
-def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: ProcessFamily, judge: str) -> None:
+def test_killed_run_resumes_without_loss(tmp_path: Path, family: ProcessFamily, judge: str) -> None:
     log = tmp_path / "log"
     chosen = ["--set", f"runs={tmp_path}", "--set", "steps=3", *two_critics(judge)]
     process = start(TINY, *chosen, runs=tmp_path, log=log)
@@ -194,7 +194,7 @@ def test_a_killed_run_resumes_with_nothing_lost(tmp_path: Path, family: ProcessF
     assert mlflow_run(tmp_path, run)[1].info.status == "FINISHED"
 
 
-def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: ProcessFamily) -> None:
+def test_run_survives_the_kill_of_any_actor_kind(tmp_path: Path, family: ProcessFamily) -> None:
     log = tmp_path / "log"
     options = ("--set", f"runs={tmp_path}", "--set", "steps=4", "--set", "max_fault_share=0.5")
     process = start(TINY, *options, runs=tmp_path, log=log)
@@ -218,7 +218,7 @@ def test_whoever_is_killed_the_run_goes_on(tmp_path: Path, family: ProcessFamily
 
 
 def check_the_door(log: Path) -> None:
-    """The cluster that a run starts listens to its own machine, and to nobody without its token."""
+    """Check that the Ray dashboard listens on the loopback address and requires its token."""
     found = re.search(r"Ray dashboard: (http://127\.0\.0\.1:\d+)", log.read_text())
     assert found, log.read_text()[-3000:]
     for door in ("api/jobs/", "api/v0/actors", "api/cluster_status"):
@@ -228,12 +228,12 @@ def check_the_door(log: Path) -> None:
 
 @pytest.fixture
 def ray_head(family: ProcessFamily) -> Iterator[tuple[str, str]]:
-    """A Ray head as `ray start --head` gives it, and its token; the family ends it."""
+    """Address and token of a Ray head started with `ray start --head`; the process family ends it."""
     scripts, token = Path(sys.executable).parent, secrets.token_hex(32)
     path = f"{scripts}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
     environment |= {"RAY_AUTH_TOKEN": token, "RAY_worker_register_timeout_seconds": "600"}
-    # A folder of its own, of a short name, for sockets are in it: what is noted in /tmp/ray leads others here.
+    # A separate folder, because /tmp/ray records the last cluster; a short path, because it holds Unix sockets.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         head = ["--head", "--num-cpus=2", "--port=6399", "--dashboard-port=8299", "--metrics-export-port=8298"]
         command = [str(scripts / "ray"), "start", *head, f"--temp-dir={folder}"]
@@ -241,7 +241,7 @@ def ray_head(family: ProcessFamily) -> Iterator[tuple[str, str]]:
         yield "http://127.0.0.1:8299", token
 
 
-def test_ray_job_submit_runs_it_all_can_watch_and_job_stop_ends_it_cleanly(
+def test_submitted_ray_job_can_be_monitored_and_stopped(
     tmp_path: Path, ray_head: tuple[str, str], family: ProcessFamily
 ) -> None:
     from ray.job_submission import JobStatus, JobSubmissionClient
@@ -271,7 +271,7 @@ def test_ray_job_submit_runs_it_all_can_watch_and_job_stop_ends_it_cleanly(
     assert family.left_behind(hands) == []
 
 
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+def test_bad_input_gives_one_line_and_exit_code_2(tmp_path: Path) -> None:
     for arguments, message in (
         ([TINY, "--set", "lerner.lr=1"], "unknown setting 'lerner'"),
         ([TINY, "--set", "learner.lr=-1"], "learner.lr"),

@@ -1,4 +1,4 @@
-"""The vigil: who was lost and came back is said once, and who cannot be replaced ends it."""
+"""Tests of the health monitor: lost and restarted actors are reported once; loss of a required pool ends it."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from rollout.errors import BrowserFault, EngineFault, MachineError
 
 
 class Actor:
-    """Lives, dies and is made again, as a test wants; answers as Ray's handles do."""
+    """A Ray actor handle that the test can kill and restart."""
 
     def __init__(self) -> None:
         self.life, self.dead, self.told = 1, False, []
@@ -35,7 +35,7 @@ def pool(name: str, fault: type[MachineError], *actors: Actor) -> Pool:
     return Pool(name, actors, fault=fault, timeout_s=5, limit=1)
 
 
-async def test_who_was_lost_and_came_back_is_said_once() -> None:
+async def test_lost_and_restarted_actors_are_reported_once() -> None:
     notes: list[str] = []
     first, second = Actor(), Actor()
     told: list[tuple[str, int, int]] = []
@@ -49,7 +49,7 @@ async def test_who_was_lost_and_came_back_is_said_once() -> None:
     first.dead = True
     await asyncio.sleep(0.05)
     first.dead, first.life = False, 2
-    second.life = 7  # it died and was made again between two looks
+    second.life = 7  # the actor was restarted between two health checks
     second.told = ["Chromium was lost"]
     await asyncio.sleep(0.05)
     vigil.cancel()
@@ -59,7 +59,7 @@ async def test_who_was_lost_and_came_back_is_said_once() -> None:
     assert sorted(others) == ["browser-0 was made again", "browser-1 was made again", "browser-1: Chromium was lost"]
 
 
-async def test_who_cannot_be_replaced_ends_the_vigil_and_all_its_watches() -> None:
+async def test_loss_of_a_required_actor_ends_the_monitor_and_its_tasks() -> None:
     engine, browser = Actor(), Actor()
     pools = [pool("policy", EngineFault, engine)], [pool("browser", BrowserFault, browser)]
     told: dict[str, tuple[int, int]] = {}
@@ -76,6 +76,6 @@ async def test_who_cannot_be_replaced_ends_the_vigil_and_all_its_watches() -> No
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def test_a_larger_cluster_is_looked_at_no_more_often_in_all() -> None:
+def test_check_interval_grows_with_the_number_of_actors() -> None:
     assert look_interval_s(4) == LEAST_INTERVAL_S
     assert 1408 / look_interval_s(1408) == pytest.approx(MOST_LOOKS_A_S)

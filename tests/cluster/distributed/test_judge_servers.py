@@ -1,4 +1,4 @@
-"""A judge that Ray manages: hired with the crew, killed with its actor, made again, while critics wait."""
+"""Test of a judge server that Ray manages: its actor is killed and restarted while critics wait."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def family() -> Iterator[ProcessFamily]:
 
 
 @pytest.mark.engine
-def test_critics_wait_for_a_judge_whose_actor_was_killed(tmp_path: Path, family: ProcessFamily) -> None:
+def test_critics_wait_for_the_restart_of_a_killed_judge(tmp_path: Path, family: ProcessFamily) -> None:
     tiny_vision(tmp_path / "model", [SYSTEM])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))

@@ -1,7 +1,7 @@
-"""A run on a paper crew, killed with -9 at ten moments and resumed each time, comes to what it would have come to.
+"""Tests that a run killed at random file operations and resumed gives the same result as an undisturbed run.
 
-Each life is a process, and each kill strikes at its n-th touch of the run's folder, drawn by seed: between any two of
-the files that are written, renamed and removed, which is where half of something could be left.
+The run uses paper actors and one process per life. Each kill (SIGKILL) happens at the n-th audited file operation in
+the run's folder, drawn by seed, so kills fall between any two writes, renames and removals.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from cluster.training.state import RunState
 KILLS = 10
 STEPS = 9
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
-"""Audit events of what is done to files."""
+"""Audit events of file operations."""
 PATIENCE_S = 120
 
 
@@ -57,7 +57,7 @@ def settings(runs: Path, staleness: int) -> RunSettings:
 
 
 def live(runs: Path, staleness: int, observed: bool, strike: int | None, touches: Any) -> None:
-    """One life of the run: until its end, or its n-th touch of a file."""
+    """One process of the run: until the run's end, or until its n-th file operation."""
 
     def touch(event: str, arguments: tuple[Any, ...]) -> None:
         if event in TOUCHES and str(arguments[0]).startswith(str(runs)):
@@ -106,7 +106,7 @@ async def go_on(plan: Plan, watcher: Any) -> None:
 
 @pytest.fixture(scope="module")
 def nursery() -> Any:
-    """Where lives are forked from: a process that has loaded everything."""
+    """Fork server with all modules loaded; the processes of the run are forked from it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["test_kills", "mlflow", "cluster.monitoring.mlflow_tracker", "cluster.monitoring.observer", "pyarrow.parquet"]
@@ -115,7 +115,7 @@ def nursery() -> Any:
 
 
 class Subject:
-    """A run in a folder of its own, and what was seen of it after each kill."""
+    """A run in its own folder, and its stored groups after each kill."""
 
     def __init__(self, runs: Path, nursery: Any, staleness: int, observed: bool) -> None:
         runs.mkdir()
@@ -133,7 +133,7 @@ class Subject:
         return PendingGroups(self.store, settings(self.runs, self.staleness).seed)
 
     def live(self, strike: int | None = None) -> tuple[int, int]:
-        """The exit code of a life, negative for a signal, and how often it touched a file."""
+        """Exit code of one process of the run (negative for a signal) and its number of file operations."""
         touches = self.nursery.Value("q", 0)
         arguments = (self.runs, self.staleness, self.observed, strike, touches)
         process = self.nursery.Process(target=live, args=arguments)
@@ -143,7 +143,7 @@ class Subject:
         return process.exitcode, touches.value
 
     def look(self) -> None:
-        """Whatever was stored before must be there, and the same."""
+        """Check that all batches stored before the kill are unchanged."""
         for step, batch in self.stored().items():
             assert self.batches.setdefault(step, batch) == batch, f"step {step} was learnt from another batch before"
         for place in self.shelf.places():
@@ -160,7 +160,7 @@ class Subject:
 
 
 def strikes(touches: int, seed: int, num: int) -> Iterator[int]:
-    """How long each life is, in touches: they end at moments that lie evenly over those of an undisturbed run."""
+    """File operations until each kill; the kills are spread evenly over an undisturbed run."""
     draw = random.Random(f"kills {seed}")
     moments = sorted(draw.sample(range(1, touches), num))
     yield from (after - before for before, after in pairwise([0, *moments]))
@@ -169,7 +169,7 @@ def strikes(touches: int, seed: int, num: int) -> Iterator[int]:
 def killed_and_whole(
     folder: Path, nursery: Any, staleness: int, *, observed: bool = False, kills: int = KILLS
 ) -> tuple[Subject, Subject]:
-    """A run after so many kills and resumes, and one that nobody disturbed."""
+    """A run that was killed and resumed this many times, and an undisturbed run."""
     whole, killed = (Subject(folder / name, nursery, staleness, observed) for name in ("whole", "killed"))
     code, touches = whole.live()
     assert code == 0
@@ -192,7 +192,7 @@ def check_once(run: Subject) -> None:
     again = [place for place, finished in run.finished.items() if finished not in used]
     seeds = {id_.rpartition("@")[2] for id_ in learnt}
     lost = [place for place in run.begun if str(run.shelf.seed_of(place)) not in seeds]
-    # What was begun for steps after the last is of use to none.
+    # Groups started for steps after the last are never used.
     lost = [place for place in lost if place[0] + run.staleness < STEPS]
     assert len(lost) <= sum(row["groups_given_up"] for row in history), f"groups that were begun are lost: {lost}"
     assert set(again) <= set(lost), f"groups that were finished were played again: {again}"
@@ -241,7 +241,7 @@ def check_mlflow(run: Subject) -> None:
 
 
 @pytest.mark.parametrize("staleness", [0, 1, 2])
-def test_killed_ten_times_nothing_is_lost_and_nothing_is_twice(tmp_path: Path, nursery: Any, staleness: int) -> None:
+def test_run_killed_ten_times_loses_and_repeats_nothing(tmp_path: Path, nursery: Any, staleness: int) -> None:
     killed, whole = killed_and_whole(tmp_path, nursery, staleness)
     check_once(killed)
     if staleness == 0:
@@ -250,7 +250,7 @@ def test_killed_ten_times_nothing_is_lost_and_nothing_is_twice(tmp_path: Path, n
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_killed_again_and_again_mlflow_has_each_step_exam_and_champion_once(tmp_path: Path, nursery: Any) -> None:
+def test_killed_run_logs_each_step_exam_and_champion_to_mlflow_once(tmp_path: Path, nursery: Any) -> None:
     killed, whole = killed_and_whole(tmp_path, nursery, 0, observed=True, kills=5)
     check_once(killed)
     check_same(killed, whole)

@@ -1,4 +1,4 @@
-"""Learner ranks and engines that share GPUs sit in pairs, on a real Ray that believes in two GPUs."""
+"""Test that Ray places each learner rank on the GPU of its engine, on a real Ray with two nominal GPUs."""
 
 import json
 import os
@@ -37,7 +37,7 @@ ray.shutdown()
 
 
 @pytest.mark.engine
-def test_engine_and_rank_of_one_number_are_on_one_gpu() -> None:
+def test_engine_and_rank_of_the_same_index_share_a_gpu() -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     done = subprocess.run([sys.executable, "-c", DRIVER], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""A pool's health: who fails leaves, who answers again comes back, and nobody waits for ever."""
+"""Tests of actor pools: failed actors leave, recovered actors return, and every wait has a limit."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -20,7 +20,7 @@ PAGE = Page(html="<p>")
 
 
 class Remote:
-    """A method of an actor, called the way Ray has it."""
+    """A method of an actor, with Ray's calling convention."""
 
     def __init__(self, method: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         self.method = method
@@ -30,7 +30,7 @@ class Remote:
 
 
 class Mortal:
-    """An actor that can die, be slow, and be made again."""
+    """An actor that can die, be slow, and recover."""
 
     def __init__(self, name: str) -> None:
         self.name, self.dead, self.calls, self.slow_s = name, False, 0, 0.0
@@ -72,7 +72,7 @@ def pool(*actors: Mortal, timeout_s: float = 5.0, limit: int = 4) -> Pool:
     return Pool("browser", actors, fault=BrowserFault, timeout_s=timeout_s, limit=limit)
 
 
-async def test_one_that_dies_draws_one_call_and_then_none_until_it_is_back() -> None:
+async def test_dead_actor_gets_one_call_and_no_more_until_it_recovers() -> None:
     lost, well = Mortal("lost"), Mortal("well")
     lost.dead, browsers = True, pool(lost, well)
     with pytest.raises(BrowserFault, match=r"browser-0\.work: the actor is gone"):
@@ -84,7 +84,7 @@ async def test_one_that_dies_draws_one_call_and_then_none_until_it_is_back() -> 
     assert {await one for one in [asyncio.create_task(browsers.ask("work")) for _ in range(2)]} == {"lost", "well"}
 
 
-async def test_those_who_ask_wait_for_the_only_one_to_come_back() -> None:
+async def test_calls_wait_until_the_only_actor_recovers() -> None:
     only = Mortal("only")
     only.dead, browsers = True, pool(only)
     with pytest.raises(BrowserFault):
@@ -96,7 +96,7 @@ async def test_those_who_ask_wait_for_the_only_one_to_come_back() -> None:
     assert await asyncio.gather(*waiting) == ["only"] * 3
 
 
-async def test_nobody_waits_for_ever() -> None:
+async def test_calls_to_a_lost_or_slow_actor_time_out() -> None:
     only = Mortal("only")
     only.dead, browsers = True, pool(only, timeout_s=0.05)
     with pytest.raises(BrowserFault):
@@ -109,7 +109,7 @@ async def test_nobody_waits_for_ever() -> None:
         await browsers.ask("work")
 
 
-async def test_a_page_whose_pictures_are_lost_is_rendered_again() -> None:
+async def test_page_with_lost_images_is_rendered_again() -> None:
     browser = Mortal("browser")
     renderer = RendererClient([browser], timeout_s=5.0)
     critic = CriticClient([Mortal("critic")], timeout_s=5.0, lost=renderer.forget)
@@ -125,7 +125,7 @@ async def test_a_page_whose_pictures_are_lost_is_rendered_again() -> None:
     assert [(await renderer.render(page)).detail for page in (PAGE, better)] == ["4", "5"]
 
 
-async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_worker_lives() -> None:
+async def test_group_is_replayed_if_its_worker_dies_and_dropped_without_workers() -> None:
     lost, well = Mortal("lost"), Mortal("well")
     lost.dead = True
     assert (await RolloutClient([lost, well], timeout_s=5.0, limit=9).play_group(TASK, num=4, seed=1)).dropped == 0
@@ -136,7 +136,7 @@ async def test_a_group_is_played_again_when_its_worker_dies_and_dropped_when_no_
         await players.edit(TASK, rounds=1, seed=1)
 
 
-async def test_a_full_disk_is_no_fault_of_the_worker_and_nobody_tries_again() -> None:
+async def test_storage_fault_is_not_retried_and_does_not_quarantine_the_worker() -> None:
     worker = Mortal("worker")
     worker.full, players = True, RolloutClient([worker], timeout_s=5.0, limit=9)
     with pytest.raises(StorageFault, match="no space left"):
@@ -144,7 +144,7 @@ async def test_a_full_disk_is_no_fault_of_the_worker_and_nobody_tries_again() ->
     assert (worker.calls, players.pool.permits.recovering) == (1, {})
 
 
-async def test_a_closed_pool_asks_nobody_and_waits_for_nobody() -> None:
+async def test_closed_pool_refuses_calls_and_quarantines_nothing() -> None:
     only = Mortal("only")
     only.slow_s, browsers = 30.0, pool(only, timeout_s=0.05)
     asked = asyncio.create_task(browsers.ask("work"))
@@ -158,7 +158,7 @@ async def test_a_closed_pool_asks_nobody_and_waits_for_nobody() -> None:
     assert only.calls == 1
 
 
-async def test_what_is_near_goes_where_it_was_until_that_one_is_clearly_more_loaded() -> None:
+async def test_calls_with_an_affinity_key_stay_on_an_actor_until_overload() -> None:
     first, second = Mortal("first"), Mortal("second")
     engines = pool(first, second, limit=9)
     assert [await engines.ask("work", near="a") for _ in range(3)] == ["first"] * 3
@@ -169,7 +169,7 @@ async def test_what_is_near_goes_where_it_was_until_that_one_is_clearly_more_loa
     assert engines.permits.loads.counts == [0, 0]
 
 
-async def test_no_actor_has_more_calls_than_its_limit_even_when_the_others_are_lost() -> None:
+async def test_actor_never_exceeds_its_limit_even_if_the_others_are_lost() -> None:
     lost, well = Mortal("lost"), Mortal("well")
     lost.dead, browsers = True, pool(lost, well, limit=1)
     with pytest.raises(BrowserFault):
@@ -183,7 +183,7 @@ async def test_no_actor_has_more_calls_than_its_limit_even_when_the_others_are_l
     browsers.close()
 
 
-async def test_a_call_that_is_cancelled_returns_its_permit_or_its_place_in_the_queue() -> None:
+async def test_cancelled_call_returns_its_permit_or_its_place_in_the_queue() -> None:
     only = Mortal("only")
     only.slow_s, browsers = 0.01, pool(only, limit=1)
     asked = [asyncio.create_task(browsers.ask("work")) for _ in range(4)]
@@ -196,7 +196,7 @@ async def test_a_call_that_is_cancelled_returns_its_permit_or_its_place_in_the_q
     assert not browsers.permits.waiting
 
 
-async def test_what_is_near_one_that_died_finds_another_home() -> None:
+async def test_affinity_moves_to_another_actor_after_a_death() -> None:
     lost, well = Mortal("lost"), Mortal("well")
     engines = pool(lost, well)
     assert await engines.ask("work", near="a") == "lost"
@@ -226,7 +226,7 @@ async def test_rounds_and_siblings_of_one_task_share_an_engine() -> None:
     assert len({engine for _, engine in seen}) == 3
 
 
-async def test_a_closed_pool_waits_for_nobody() -> None:
+async def test_closing_a_pool_cancels_recovery() -> None:
     only = Mortal("only")
     only.dead, browsers = True, pool(only)
     with pytest.raises(BrowserFault):
@@ -237,8 +237,8 @@ async def test_a_closed_pool_waits_for_nobody() -> None:
         await recovery
 
 
-async def test_an_exam_that_cannot_be_kept_is_broken_off(tmp_path: Path) -> None:
-    """Its other tasks are not played on by a crew that is sent home."""
+async def test_exam_with_a_storage_fault_is_cancelled(tmp_path: Path) -> None:
+    """No task of the exam is still running afterwards."""
     full, slow = Mortal("full"), Mortal("slow")
     full.full, slow.slow_s = True, 30.0
     players = RolloutClient([full, slow], timeout_s=60.0, limit=1)

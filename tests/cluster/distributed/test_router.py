@@ -1,4 +1,4 @@
-"""Four episode workers over shared actors, on a real Ray: limits, shared renders and affinity hold for all together."""
+"""Tests of the request router: limits, shared renders and affinity hold across four episode workers on a real Ray."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ PATIENCE_S = 900
 
 
 def counted(kind: str, folder: Path) -> dict[str, Any]:
-    """What the actors of `routed_crew.py` counted."""
+    """Counts of the actors of `routed_crew.py`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))
     command = [sys.executable, str(ROOT / "tests" / "support" / "routed_crew.py"), kind, str(folder)]
@@ -39,7 +39,7 @@ def nothing_is_held(leftover: dict[str, list[int]]) -> bool:
 
 
 @pytest.mark.engine
-def test_four_workers_share_actors_and_lose_no_permits_with_those_that_die(tmp_path: Path) -> None:
+def test_four_workers_share_actors_and_recover_permits_after_kills(tmp_path: Path) -> None:
     found = counted("stubs", tmp_path)
     peace = found["peace"]
     assert peace["idle"] == [1] * 4, "four idle browsers get one page each"
@@ -69,7 +69,7 @@ def test_four_workers_share_four_real_browsers(tmp_path: Path) -> None:
 
 
 class Worker:
-    """A worker's side of the router in this process, which can die and be frozen."""
+    """A worker's side of the router in this process; the test can kill it."""
 
     def __init__(self) -> None:
         self.client = RouterClient(5.0)
@@ -122,7 +122,7 @@ class IsolatedWorld:
             task.cancel()
 
     async def counts(self, wanted: list[int]) -> bool:
-        """Whether the router comes to count so many calls on the browsers."""
+        """Whether the router's counts of browser calls become these."""
         for _ in range(200):
             if self.router.permits["browser"].loads.counts == wanted:
                 return True
@@ -130,7 +130,7 @@ class IsolatedWorld:
         return False
 
 
-async def test_a_worker_that_dies_frees_its_permits_and_its_next_life_starts_with_none(world: IsolatedWorld) -> None:
+async def test_dead_worker_frees_its_permits_and_restarts_without_any(world: IsolatedWorld) -> None:
     first, second = world.workers
     held = [await first.acquire() for _ in range(2)]
     assert {permit.place for permit in held} == {0, 1}
@@ -144,13 +144,13 @@ async def test_a_worker_that_dies_frees_its_permits_and_its_next_life_starts_wit
     assert {(await world.workers[0].acquire()).place, waiting.result().place} == {0, 1}
 
 
-async def test_a_new_router_learns_what_is_held_and_what_is_wanted(world: IsolatedWorld) -> None:
+async def test_new_router_learns_held_permits_and_waiting_calls(world: IsolatedWorld) -> None:
     first, second = world.workers
     held = [await first.acquire() for _ in range(2)]
     waiting = second.acquire()
     await asyncio.sleep(0.05)
     world.end()
-    RoutedPermits(first.client, "browser").release(held[0].place)  # Nobody polls: the release is never sent as one.
+    RoutedPermits(first.client, "browser").release(held[0].place)  # Without a poll, this release is never sent.
     await asyncio.sleep(0.05)
     world.start()
     assert (await waiting).place == held[0].place
@@ -158,8 +158,8 @@ async def test_a_new_router_learns_what_is_held_and_what_is_wanted(world: Isolat
     assert not second.client.wanted
 
 
-async def test_a_worker_that_takes_a_session_for_another_is_counted_anew(world: IsolatedWorld) -> None:
-    """Its life changed between two polls, or a late poll of an earlier session reached it."""
+async def test_worker_that_gets_the_poll_of_another_session_is_counted_again(world: IsolatedWorld) -> None:
+    """The worker restarted between two polls, or received a late poll of an earlier session."""
     first, _ = world.workers
     for _ in range(2):
         await first.acquire()
@@ -167,7 +167,7 @@ async def test_a_worker_that_takes_a_session_for_another_is_counted_anew(world: 
     assert await world.counts([0, 0])
 
 
-async def test_a_want_that_is_cancelled_leaves_no_permit_behind(world: IsolatedWorld) -> None:
+async def test_cancelled_acquire_leaves_no_permit_held(world: IsolatedWorld) -> None:
     first, second = world.workers
     held = [await first.acquire() for _ in range(2)]
     wants = [second.acquire() for _ in range(3)]
@@ -182,7 +182,7 @@ async def test_a_want_that_is_cancelled_leaves_no_permit_behind(world: IsolatedW
     assert not +second.client.held
 
 
-async def test_one_answer_is_shared_until_it_is_lost_or_its_worker_is(world: IsolatedWorld) -> None:
+async def test_shared_answer_is_reused_until_it_or_its_worker_is_lost(world: IsolatedWorld) -> None:
     first, second = world.workers
     assert (await first.acquire("page")).place >= 0
     assert await second.acquire("page") == Permit(worker=0)
@@ -194,7 +194,7 @@ async def test_one_answer_is_shared_until_it_is_lost_or_its_worker_is(world: Iso
     assert (await first.acquire("page")).place >= 0
 
 
-async def test_nobody_waits_for_ever_for_a_router_that_does_not_poll() -> None:
+async def test_acquire_times_out_if_the_router_does_not_poll() -> None:
     client = RouterClient(0.05)
     with pytest.raises(MachineError, match="the router did not ask for 0 s"):
         await RoutedPermits(client, "browser").acquire()

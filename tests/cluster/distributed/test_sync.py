@@ -1,4 +1,4 @@
-"""A sync as the driver leads it: who is asked what in which order, what is made again, and what stops the run."""
+"""Tests of the weight sync that the driver leads: order of calls, retries, and errors that stop the run."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -15,7 +15,7 @@ CANARY = (3, 4, 5)
 
 
 class Remote:
-    """A method of an actor, called the way Ray has it: futures among the arguments are waited for."""
+    """A method of an actor with Ray's calling convention: futures among the arguments are awaited."""
 
     def __init__(self, method: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         self.method = method
@@ -33,7 +33,7 @@ class Actor:
 
 
 class Engine(Actor):
-    """Holds a number for weights, and gives log-probs that tell it. Fails at what it is told to, as often as told."""
+    """An engine whose weights are one number, which its log-probs equal; it fails `faults` times."""
 
     def __init__(self, place: int, log: list[str]) -> None:
         self.place, self.log = place, log
@@ -62,7 +62,7 @@ class Engine(Actor):
 
 
 class Rank(Actor):
-    """A learner rank whose weights are a number, as are its log-probs."""
+    """A learner rank whose weights and log-probs are one number."""
 
     def __init__(self, rank: int, log: list[str], engines: list[Engine]) -> None:
         self.rank, self.log, self.engines = rank, log, engines
@@ -110,12 +110,12 @@ class IsolatedWorld:
 
 
 @pytest.mark.parametrize("transfer", ["shared_memory", "nccl"])
-async def test_every_engine_proves_what_it_was_given(transfer: str) -> None:
+async def test_every_engine_is_verified_after_a_sync(transfer: str) -> None:
     world = IsolatedWorld(transfer=transfer)
     sync = await world.learner.sync()
     assert (sync.version, sync.gap, sync.bytes) == (7, 0.0, 3 if transfer == "shared_memory" else 12)
     assert world.serving == [True, True]
-    # The learner's share of the proof is ready before anybody stops writing.
+    # The learner computes its log-probs before any engine stops generating.
     assert world.log == ["score", "swap 0", "swap 1", "prove 0", "prove 1"]
 
 
@@ -126,7 +126,7 @@ async def test_all_ranks_take_part_in_a_broadcast() -> None:
 
 
 @pytest.mark.parametrize("transfer", ["shared_memory", "nccl"])
-async def test_one_engine_that_fails_has_all_synced_again(transfer: str) -> None:
+async def test_failure_of_one_engine_repeats_the_sync_on_all(transfer: str) -> None:
     world = IsolatedWorld(transfer=transfer)
     world.engines[1].faults = 1
     sync = await world.learner.sync()
@@ -139,7 +139,7 @@ async def test_one_engine_that_fails_has_all_synced_again(transfer: str) -> None
     assert world.serving == [False, False]
 
 
-async def test_a_canary_that_differs_stops_the_run_and_its_engine() -> None:
+async def test_canary_mismatch_stops_the_run_and_its_engine() -> None:
     world = IsolatedWorld()
     world.engines[1].bend = 0.01
     with pytest.raises(SyncError, match="policy-1 does not hold the learner's weights"):
@@ -147,7 +147,7 @@ async def test_a_canary_that_differs_stops_the_run_and_its_engine() -> None:
     assert world.serving == [True, False]
 
 
-async def test_a_learner_that_hangs_is_not_asked_again() -> None:
+async def test_hung_weight_transfer_is_not_retried() -> None:
     world = IsolatedWorld(transfer="nccl")
     world.ranks[0].fault = LearnerFault("learner-rank-0: a weight transfer has hung for 120 s")
     with pytest.raises(LearnerFault, match="has hung"):
@@ -156,7 +156,7 @@ async def test_a_learner_that_hangs_is_not_asked_again() -> None:
     assert world.serving == [False, False]
 
 
-def test_a_line_asks_every_actor_with_its_own_arguments() -> None:
+def test_broadcast_calls_every_actor_with_its_own_arguments() -> None:
     log: list[str] = []
     engines = [Engine(place, log) for place in range(3)]
     line = EngineBroadcast("policy", engines, fault=EngineFault, timeout_s=5)

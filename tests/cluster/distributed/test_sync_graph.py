@@ -1,6 +1,6 @@
-"""Syncs between real learner ranks and real engines as a run hires them, by each way that weights can go.
+"""Tests of weight syncs between real learner ranks and real engines, with each transfer method.
 
-Over `gloo` the ranks share the model by ZeRO-3 on CPUs. `nccl` and `ipc` are the same lines where there are GPUs.
+With `gloo` the ranks shard the model by ZeRO-3 on CPUs. `nccl` and `ipc` use the same code on GPUs.
 """
 
 import json
@@ -21,7 +21,7 @@ ON_GPU = ("policy.dtype=float32", "policy.gpu_memory_utilization=0.2", "cluster.
 
 
 def gpus() -> int:
-    """GPUs of this machine, as its driver counts them."""
+    """Number of GPUs that the driver of this machine lists."""
     if shutil.which("nvidia-smi") is None:
         return 0
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
@@ -45,24 +45,24 @@ def check(found: dict[str, Any], engines: int, gap: float) -> None:
     assert found["written"] == [[[version]] * engines for version in range(3)]
 
 
-def test_ranks_that_share_a_model_send_it_together(tmp_path: Path) -> None:
+def test_ranks_of_a_sharded_model_send_weights_together(tmp_path: Path) -> None:
     check(synced(tmp_path, "policy.transfer=gloo", "learner.ranks=2"), engines=1, gap=1e-3)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(gpus() < 4, reason="wants 4 GPUs: two learner ranks and two engines on GPUs of their own")
-def test_weights_go_from_gpu_to_gpu(tmp_path: Path) -> None:
+def test_nccl_transfer_between_two_ranks_and_two_engines(tmp_path: Path) -> None:
     two = ("policy.engines=2", "learner.ranks=2", "cluster.policy_gpus=1", "cluster.learner_gpus=1")
     check(synced(tmp_path, *ON_GPU, *two), engines=2, gap=0.02)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(gpus() < 2, reason="wants 2 GPUs: a learner rank and an engine on GPUs of their own")
-def test_weights_go_from_one_gpu_to_another(tmp_path: Path) -> None:
+def test_nccl_transfer_from_one_gpu_to_another(tmp_path: Path) -> None:
     check(synced(tmp_path, *ON_GPU, "cluster.policy_gpus=1", "cluster.learner_gpus=1"), engines=1, gap=0.02)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(gpus() < 1, reason="wants a GPU, which a learner rank and an engine share")
-def test_weights_stay_on_the_gpu_where_both_ends_are(tmp_path: Path) -> None:
+def test_ipc_transfer_between_a_rank_and_an_engine_on_one_gpu(tmp_path: Path) -> None:
     check(synced(tmp_path, *ON_GPU, "cluster.policy_gpus=0.5", "cluster.learner_gpus=0.5"), engines=1, gap=0.02)

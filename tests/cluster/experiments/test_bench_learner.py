@@ -1,4 +1,4 @@
-"""What the learner is compared with does the same work, and its work is counted right."""
+"""Tests of the learner benchmark: the baselines do the same work as the learner, and work is counted correctly."""
 
 import random
 from pathlib import Path
@@ -22,7 +22,7 @@ SETTINGS = LearnerSettings(lr=1e-3, token_budget=256, threads=1, autocast=False)
 
 
 def loud(test: Any) -> Any:
-    """A test of the real engine, and of what DeepSpeed and torch say of themselves."""
+    """Marks a test of the real engine and ignores the warnings of DeepSpeed and torch."""
     for kind in ("DeprecationWarning", "FutureWarning", "UserWarning"):
         test = pytest.mark.filterwarnings(f"ignore::{kind}")(test)
     return pytest.mark.engine(test)
@@ -49,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @loud
-def test_plain_loops_take_the_learners_steps(model: Path) -> None:
+def test_plain_loops_take_the_same_steps_as_the_learner(model: Path) -> None:
     torch.set_num_threads(1)
     engine = Engine(model, SETTINGS, init_method=_address())
     packed, padded = (PlainLoop(read_model(model, SETTINGS, "cpu"), SETTINGS, "cpu") for _ in range(2))
@@ -67,7 +67,9 @@ def test_plain_loops_take_the_learners_steps(model: Path) -> None:
 
 @loud
 @pytest.mark.parametrize("changes", [{}, {"lora_rank": 4}], ids=str)
-def test_figures_are_whole(model: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measurement_reports_every_metric(
+    model: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cluster.experiments.bench.learner.TURNS", 1)
     figures = measure(model, SETTINGS.model_copy(update=changes), samples(), padded=not changes)
     wanted = {"tokens", "tokens_per_s", "padding_waste", "ratio_plain_torch", "learner_s", "plain_s"}
@@ -78,7 +80,7 @@ def test_figures_are_whole(model: Path, changes: dict[str, Any], monkeypatch: py
     assert figures["padding_waste"] == 0
 
 
-def test_padded_micro_batches_keep_to_the_budget() -> None:
+def test_padded_micro_batches_stay_within_the_token_budget() -> None:
     pieces = [sequence_of(sample) for sample in samples(40)]
     some = list(micro_batches(pieces, 256))
     assert [piece for batch in some for piece in batch] == pieces
@@ -87,20 +89,20 @@ def test_padded_micro_batches_keep_to_the_budget() -> None:
     assert sum(sizes) > 1.2 * sum(piece.length for piece in pieces)
 
 
-def test_rough_weights_have_exact_masters(model: Path) -> None:
+def test_bfloat16_weights_have_float32_masters(model: Path) -> None:
     rough = SETTINGS.model_copy(update={"dtype": "bfloat16", "lr": 1e-5})
     loop = PlainLoop(read_model(model, rough, "cpu"), rough, "cpu")
     before = [weight.clone() for weight in loop.weights]
     pieces = [sequence_of(sample) for sample in samples()]
     for _ in range(2):
         loop.update_packed([alone(pieces[:4]), alone(pieces[4:8])])
-    # Steps too small for bfloat16 are not lost to it.
+    # Steps too small for bfloat16 remain in the masters.
     kept = zip(loop.masters, before, strict=True)
     assert all(0 < (master - weight).abs().max() < 1e-4 for master, weight in kept)
 
 
 @pytest.mark.parametrize("lora", [0, 4])
-def test_operations_are_those_that_torch_counts(tmp_path: Path, lora: int) -> None:
+def test_flop_count_matches_the_count_of_torch(tmp_path: Path, lora: int) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from learner.lora import adapt
@@ -118,12 +120,12 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, lora: int) -> No
     with FlopCounterMode(display=False) as counter:
         logits_of(network, pack_tensors(alone(pieces), "cpu")).sum().backward()  # type: ignore[no-untyped-call]
     wanted = flops_per_token(case, some) * sum(piece.length for piece in pieces)
-    # torch counts attention in full, not its causal half, and the adapters, a thirtieth here.
+    # torch counts full attention, not its causal half, and the adapters (one thirtieth here).
     assert counter.get_total_flops() == pytest.approx(wanted, rel=0.1 if lora else 0.05)
 
 
 @pytest.mark.parametrize(("shape", "billions"), [(SMALL, 0.49), (LARGE, 7.62)])
-def test_shapes_have_the_sizes_they_are_named_for(shape: Shape, billions: float) -> None:
+def test_model_shapes_have_the_parameter_counts_of_their_names(shape: Shape, billions: float) -> None:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Which estimators of the policy gradient are unbiased, measured exactly; and that the page about it is up to date."""
+"""Tests of the policy-gradient estimators' exact bias, and that docs/estimators.md is up to date."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from cluster.experiments.estimators import (
 PAGE = Path(__file__).parents[3] / "docs" / "estimators.md"
 
 
-def test_baselines_leave_the_gradient_but_the_standard_deviation_bends_it() -> None:
+def test_baselines_are_unbiased_except_division_by_the_standard_deviation() -> None:
     found = {name: quality(group_outcomes(kind), reward_gradient()) for name, kind in BASELINES.items()}
     bent = found.pop("mean, over the standard deviation")
     assert all(one.bias == pytest.approx(0, abs=1e-12) for one in found.values())
@@ -32,7 +32,7 @@ def test_baselines_leave_the_gradient_but_the_standard_deviation_bends_it() -> N
     assert bent.bias > 0.1
 
 
-def test_only_dr_grpo_is_blind_to_length() -> None:
+def test_only_dr_grpo_is_unbiased_by_length() -> None:
     found = {
         loss: quality(group_outcomes(BASELINES["leave_one_out"], loss=loss), reward_gradient()).bias
         for loss in ("dapo", "grpo", "dr_grpo")
@@ -41,7 +41,7 @@ def test_only_dr_grpo_is_blind_to_length() -> None:
     assert 0.05 < found["dapo"] < found["grpo"]
 
 
-def test_a_round_that_ends_with_its_first_success_needs_a_baseline_that_looks_back() -> None:
+def test_rounds_that_end_at_the_first_success_need_the_earlier_baseline() -> None:
     found = {name: quality(round_outcomes(kind), reward_gradient()) for name, kind in IN_ROUNDS.items()}
     assert found["earlier"].bias == pytest.approx(0, abs=1e-12)
     assert found["mean"].bias > 0.1
@@ -49,7 +49,7 @@ def test_a_round_that_ends_with_its_first_success_needs_a_baseline_that_looks_ba
     assert found["earlier"].noise < found["mean"].noise
 
 
-def test_only_uncut_weights_of_whole_sequences_undo_another_engine() -> None:
+def test_only_uncapped_sequence_weights_remove_the_off_policy_bias() -> None:
     found = {n: quality(correction_outcomes(**kind), correction_gradient()) for n, kind in CORRECTIONS.items()}
     assert found["no cap, sequence"].bias == pytest.approx(0, abs=1e-12)
     assert found["no cap, sequence"].scale == pytest.approx(1, abs=1e-12)
@@ -57,7 +57,7 @@ def test_only_uncut_weights_of_whole_sequences_undo_another_engine() -> None:
     assert found["truncate, sequence"].noise < found["no cap, sequence"].noise
 
 
-def test_the_gradient_of_k1_restrains_nothing_and_its_loss_does() -> None:
+def test_kl_estimators_differ_in_their_gradients() -> None:
     found = {kind: quality(kl_outcomes(kind), kl_gradient()) for kind in ("estimate", "k1", "k2", "k3")}
     assert found["estimate"].scale == 0
     for kind in ("k1", "k2"):
@@ -65,5 +65,5 @@ def test_the_gradient_of_k1_restrains_nothing_and_its_loss_does() -> None:
     assert found["k3"].bias > 0.1
 
 
-def test_the_page_is_what_the_code_says() -> None:
+def test_estimators_page_matches_the_report() -> None:
     assert PAGE.read_text(encoding="utf-8") == report(), "run python -m cluster.experiments.estimators"

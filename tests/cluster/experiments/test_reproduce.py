@@ -1,4 +1,4 @@
-"""Reproducing: every variant with every seed, done once, and a page that says no more than the runs do."""
+"""Tests of `cluster.experiments` reproduction: each variant and seed trained once, and a page that matches the runs."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ set.exam.every = 2
 
 
 class PaperTraining:
-    """Does what `python -m cluster.train` does, on a paper crew; `codes` are exit codes of runs that do not finish."""
+    """Replaces `python -m cluster.train` by a run on paper actors; `codes` are the exit codes of failing runs."""
 
     def __init__(self, *codes: int) -> None:
         self.codes = list(codes)
@@ -113,7 +113,7 @@ def kept(table: Path) -> KeptResults:
     return KeptResults(table.parent / "claims" / "runs")
 
 
-def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(table: Path) -> None:
+def test_each_variant_and_seed_is_trained_once_and_reported(table: Path) -> None:
     training, out = PaperTraining(), table.parent / "claims.md"
     command = ["--table", str(table), "--runs", str(table.parent / "runs"), "--out", str(out)]
     assert main(command, training) == 0
@@ -139,7 +139,7 @@ def test_every_variant_is_trained_once_with_every_seed_and_the_page_says_so(tabl
         assert "ReLook" in "".join(drawn.itertext())
 
 
-def test_the_same_exam_of_the_base_policy_is_before_every_run(table: Path) -> None:
+def test_all_runs_share_one_base_policy_exam(table: Path) -> None:
     assert reproduce(jobs(table)[:4], PaperTraining(), kept(table)) == 0
     results = finished(jobs(table), kept(table))
     before = [run.before for seeds in results.values() for run in seeds.values()]
@@ -152,7 +152,7 @@ def test_the_same_exam_of_the_base_policy_is_before_every_run(table: Path) -> No
     assert len(results["vision_only"][1].rounds) == 1
 
 
-def test_a_stopped_run_stops_all_and_goes_on_later_and_a_failed_one_does_not_stop_the_others(table: Path) -> None:
+def test_stopped_run_stops_all_and_resumes_and_a_failed_run_does_not(table: Path) -> None:
     training = PaperTraining(1, 130)
     assert reproduce(jobs(table), training, kept(table)) == 130
     assert len(training.calls) == 2
@@ -165,14 +165,14 @@ def test_a_stopped_run_stops_all_and_goes_on_later_and_a_failed_one_does_not_sto
         reproduce(jobs(table, quick=True), PaperTraining(2), kept(table))
 
 
-def test_a_run_of_other_settings_is_not_taken_for_this_one(table: Path) -> None:
+def test_run_with_other_settings_is_not_reused(table: Path) -> None:
     assert reproduce(jobs(table)[:1], PaperTraining(), kept(table)) == 0
     assert jobs(table)[0].find()[1]
     (table.parent / "run.toml").write_text(RUN.replace("groups = 6", "groups = 5"))
     assert jobs(table)[0].find() == (None, False)
 
 
-def test_results_outlive_their_runs_and_count_only_for_the_same_settings(table: Path) -> None:
+def test_kept_results_survive_deleted_runs_of_the_same_settings(table: Path) -> None:
     assert reproduce(jobs(table)[:2], PaperTraining(), kept(table)) == 0
     results = finished(jobs(table), kept(table))
     shutil.rmtree(table.parent / "runs")
@@ -188,7 +188,7 @@ def test_results_outlive_their_runs_and_count_only_for_the_same_settings(table: 
         finished(jobs(table), kept(table))
 
 
-def test_a_page_of_nothing_claims_nothing(table: Path) -> None:
+def test_page_without_runs_claims_nothing(table: Path) -> None:
     out = table.parent / "claims.md"
     assert (
         main(["--table", str(table), "--runs", str(table.parent), "--out", str(out), "--report"], PaperTraining()) == 0
@@ -207,14 +207,14 @@ def test_a_page_of_nothing_claims_nothing(table: Path) -> None:
         ('settings = "a"\nseeds = [1]\n[variants.a]\ntitle = ""\n[quick]\nvariants = ["b"]', "must be variants, got b"),
     ],
 )
-def test_a_bad_table_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_bad_table_gives_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "table.toml").write_text(text)
     with pytest.raises(SettingsError, match=message) as caught:
         read_table(tmp_path / "table.toml")
     assert "\n" not in str(caught.value)
 
 
-def test_the_shipped_table_is_sound_and_whole() -> None:
+def test_shipped_table_is_valid_and_complete() -> None:
     shipped = read_table(Path("deploy/reproduce.toml"))
     found = list(jobs_of(shipped, Path("runs/reproduce")))
     assert len(found) == 3 * 8
@@ -231,7 +231,7 @@ def test_the_shipped_table_is_sound_and_whole() -> None:
 
 
 def result(seed: int, *gains: float) -> Result:
-    """A run that added this much to the reward of each task."""
+    """A run that improved the reward of each task by these gains."""
     before = {f"t{place}": 0.25 for place in range(len(gains))}
     after = {f"t{place}": 0.25 + gain for place, gain in enumerate(gains)}
     inference = {"reward": 0.5, "valid": 0.5, "tokens": 9, "seconds": 1.0}
@@ -255,7 +255,7 @@ def result(seed: int, *gains: float) -> Result:
     )
 
 
-def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path: Path) -> None:
+def test_claim_verdicts_follow_the_confidence_interval(tmp_path: Path) -> None:
     good, bad, mixed = (0.25, 0.125, 0.25), (-0.25, -0.125, -0.25), (0.25, -0.25, 0.0)
     for gains, verdict in ((good, "**holds**"), (bad, "the opposite is shown"), (mixed, "0 is within the interval")):
         results = {
@@ -278,20 +278,20 @@ def test_claims_hold_by_their_interval_and_the_page_turns_with_the_runs(tmp_path
         find({"relook": {1: result(1, 0.5)}, "vision_only": {1: result(1, 0.5, 0.5)}}, "relook", "vision_only", rewards)
 
 
-def test_nothing_is_claimed_of_two_seeds() -> None:
+def test_two_seeds_are_too_few_for_a_claim() -> None:
     finding = find({"relook": {seed: result(seed, 0.5, 0.5) for seed in (1, 2)}}, "relook", None, reward_gain)
     assert finding is not None
     assert (finding.low, finding.verdict) == (0.5, "too few seeds: 2 of 3")
 
 
-def test_single_values_have_students_interval() -> None:
-    # t(0.975; 2) = 4.3027, the standard deviation of 1, 2, 3 is 1.
+def test_single_values_have_a_student_t_interval() -> None:
+    # t(0.975; 2) = 4.3027; the standard deviation of 1, 2, 3 is 1.
     assert student([1, 2, 3]) == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
     assert student([0.5])[1:] == (float("-inf"), float("inf"))
 
 
 def last_episode(table: Path) -> Trajectory:
-    """One of the last step of the first run."""
+    """An episode of the last step of the first run."""
     assert reproduce(jobs(table)[:1], PaperTraining(), kept(table)) == 0
     run = jobs(table)[0].find()[0]
     assert run is not None
@@ -306,7 +306,7 @@ def test_all_variants_are_measured_under_the_zero_rule(table: Path) -> None:
     assert standing([paid], 2) == [0, 0, 0]
 
 
-def test_first_revisions_are_measured_before_any_is_selected(table: Path) -> None:
+def test_first_revisions_are_measured_before_selection(table: Path) -> None:
     trajectory = last_episode(table)
     attempt = trajectory.turns[0].attempts[0]
 
@@ -327,7 +327,7 @@ def test_first_revisions_are_measured_before_any_is_selected(table: Path) -> Non
     assert first_revisions([first]) is None
 
 
-def test_quick_runs_are_kept_apart(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_runs_have_a_separate_folder(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELOOK_HOME", str(table.parent))
     assert main(["--quick", "--table", str(table)], PaperTraining()) == 0
     assert (table.parent / "runs" / "reproduce-quick" / "claims.md").is_file()
@@ -336,7 +336,7 @@ def test_quick_runs_are_kept_apart(table: Path, monkeypatch: pytest.MonkeyPatch)
     assert json.loads(run.read_text())["settings"]["steps"] == 2
 
 
-def test_two_commands_do_not_share_a_folder(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_commands_cannot_share_a_folder(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     training, runs = PaperTraining(), table.parent / "runs"
     with alone_in(runs):
         assert main(["--table", str(table), "--runs", str(runs), "--out", str(runs / "claims.md")], training) == 2

@@ -1,4 +1,4 @@
-"""The cluster that sleeps: the real loop runs on it, and no pool does more than its time allows."""
+"""Tests of the simulated cluster: the real loop runs on it, and no pool exceeds its capacity."""
 
 import asyncio
 import random
@@ -16,14 +16,14 @@ from rollout.records import Task
 TINY = {"groups": 4, "group_size": 2, "in_flight": 8, "policy": {"engines": 2, "max_num_seqs": 2}}
 
 
-def test_times_scatter_about_their_mean_and_keep_it_at_another_pace() -> None:
+def test_simulated_times_are_heavy_tailed_around_a_scaled_mean() -> None:
     dice, times = random.Random(1), Times(write=6.0).faster(3)
     drawn = [times.draw(times.write, dice) for _ in range(20_000)]
     assert fmean(drawn) == pytest.approx(2.0, rel=0.05)
     assert max(drawn) > 5 * fmean(drawn), "tails are heavy"
 
 
-async def test_a_handle_begins_a_call_before_anyone_waits_for_it() -> None:
+async def test_handle_starts_a_call_before_it_is_awaited() -> None:
     handle = Handle(Sleeper(Times(), 7))
     call = handle.ping.remote()
     await asyncio.sleep(0)
@@ -32,7 +32,7 @@ async def test_a_handle_begins_a_call_before_anyone_waits_for_it() -> None:
     assert await call == 7
 
 
-async def test_an_episode_on_sleeping_pools_is_a_real_one(tmp_path: Path) -> None:
+async def test_episode_on_simulated_pools_has_valid_and_improved_pages(tmp_path: Path) -> None:
     settings = check_settings({**TINY, "episode": {"rounds": 2, "attempts": 3}}, "test")
     worker = Cluster.of(settings, Times().faster(10_000)).worker(settings, tmp_path)
     played = [await play(Task(id="t", brief="b"), worker.cast, settings.episode, seed=seed) for seed in range(12)]
@@ -41,7 +41,7 @@ async def test_an_episode_on_sleeping_pools_is_a_real_one(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("staleness", [0, 2])
-def test_the_loop_runs_on_it_and_no_pool_works_longer_than_it_has_time(
+def test_loop_on_simulated_actors_stays_within_the_capacity_bound(
     staleness: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = 2

@@ -1,4 +1,4 @@
-"""Stages: never two of them at once, and everybody is answered."""
+"""Tests of the stage-by-stage baseline: only one stage runs at a time, and every call is answered."""
 
 import asyncio
 from collections import Counter
@@ -8,7 +8,7 @@ from cluster.experiments.bench.training_loop.stage_by_stage import Ask, Stages
 EPISODES, ROUNDS = 7, 3
 
 
-async def test_one_stage_runs_at_a_time_and_all_episodes_go_through_it_together() -> None:
+async def test_one_stage_runs_at_a_time_with_all_episodes() -> None:
     stages, inside, log = Stages(), Counter[str](), list[str]()
 
     def port(stage: str) -> Ask:
@@ -34,7 +34,7 @@ async def test_one_stage_runs_at_a_time_and_all_episodes_go_through_it_together(
     assert log == (["generate"] * EPISODES + ["render"] * EPISODES) * ROUNDS
 
 
-async def test_a_call_that_fails_leaves_its_stage() -> None:
+async def test_failed_call_leaves_its_stage() -> None:
     stages = Stages()
 
     async def fail() -> None:

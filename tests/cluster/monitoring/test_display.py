@@ -1,4 +1,4 @@
-"""The display: plain lines into a file or a pipe, a live panel on a terminal, which it always gives back."""
+"""Tests of the terminal display: plain lines for a file or pipe, a live panel on a terminal."""
 
 import io
 import os
@@ -44,7 +44,7 @@ def follow(display: Display) -> None:
         display.step({"step": 2, "valid_render_rate": float("nan")}, 24)
 
 
-def test_a_pipe_gets_one_line_an_event() -> None:
+def test_pipe_gets_one_line_per_event() -> None:
     stream = io.StringIO()
     follow(Display(stream))
     lines = stream.getvalue().splitlines()
@@ -59,7 +59,7 @@ def test_a_pipe_gets_one_line_an_event() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
-def test_a_pipe_is_told_what_is_waited_for() -> None:
+def test_pipe_gets_heartbeat_lines_until_the_display_closes() -> None:
     stream = io.StringIO()
     with Display(stream, beat_s=0.01) as display:
         display.stage("step 2 of 24")
@@ -71,7 +71,7 @@ def test_a_pipe_is_told_what_is_waited_for() -> None:
     assert len(stream.getvalue()) == silent, "it is silent once closed"
 
 
-def test_a_message_cannot_steer_the_terminal() -> None:
+def test_control_characters_in_a_message_are_removed() -> None:
     stream = io.StringIO()
     with Display(stream) as display:
         display.note("lost [/bold] \x1b[2J\r\nbrowser-0")
@@ -79,7 +79,7 @@ def test_a_message_cannot_steer_the_terminal() -> None:
     assert stream.getvalue().count("\n") == 1
 
 
-def test_many_threads_write_whole_lines() -> None:
+def test_lines_from_many_threads_are_not_mixed() -> None:
     stream = io.StringIO()
     with Display(stream) as display:
         threads = [threading.Thread(target=lambda: [display.note("x" * 50) for _ in range(50)]) for _ in range(4)]
@@ -90,7 +90,7 @@ def test_many_threads_write_whole_lines() -> None:
     assert {line.split("] ")[1] for line in stream.getvalue().splitlines()} == {"· " + "x" * 50}
 
 
-def test_a_terminal_gets_a_panel_and_is_given_back_after_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_panel_restores_the_cursor_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     leader, follower = pty.openpty()
     seen = bytearray()
@@ -109,7 +109,7 @@ def test_a_terminal_gets_a_panel_and_is_given_back_after_a_bug(monkeypatch: pyte
     assert text.rfind("\x1b[?25l") < text.rfind("\x1b[?25h"), "and is shown again"
 
 
-def test_a_panel_and_its_callers_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_panel_and_its_callers_do_not_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     leader, follower = pty.openpty()
     reader = threading.Thread(target=drain, args=(leader, bytearray()))
@@ -132,7 +132,7 @@ def fail_in(display: Display) -> None:
 
 
 def drain(leader: int, seen: bytearray) -> None:
-    """Reads a terminal's output until its other side is closed."""
+    """Read a terminal's output until the other side is closed."""
     while True:
         try:
             seen.extend(os.read(leader, 65536))
@@ -147,14 +147,14 @@ def follow_more(display: Display) -> None:
         display.progress(1, 2, "groups")
 
 
-def test_sparklines_and_clocks() -> None:
+def test_sparkline_and_clock_formats() -> None:
     assert sparkline([0, float("nan"), 1, 0.5]) == "▁█▅"
     assert sparkline([2.0, 2.0]) == "▄▄"
     assert sparkline([]) == ""
     assert (clock(7), clock(750), clock(11100)) == ("0:07", "12:30", "3:05:00")
 
 
-def test_the_panel_says_why_a_step_had_no_signal_until_one_has() -> None:
+def test_panel_shows_the_missing_signal_reason_until_a_step_has_signal() -> None:
     from rich.console import Console
 
     state = State(began=time.monotonic(), why="no signal: 24 of 24 first pages: no ```html block")

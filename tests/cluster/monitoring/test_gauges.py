@@ -1,4 +1,4 @@
-"""What a Prometheus would read of a run, from Ray's own exporter; and a dashboard that draws all of it, no more."""
+"""Tests of the Prometheus metrics of a run in Ray's exporter, and of the Grafana dashboard that draws them."""
 
 import json
 import os
@@ -44,7 +44,7 @@ ray.shutdown()
 """
 
 
-def test_the_dashboard_draws_every_metric_and_no_other() -> None:
+def test_dashboard_draws_exactly_the_exported_metrics() -> None:
     text = (ROOT / "deploy" / "grafana.json").read_text()
     assert set(re.findall(r"\bray_(relook_\w+)", text)) == NAMES
     panels = json.loads(text)["panels"]
@@ -60,7 +60,7 @@ def test_every_metric_is_in_the_row_of_a_step() -> None:
 
 
 @pytest.mark.engine
-def test_ray_exports_what_was_set_as_long_as_the_run_goes_on(tmp_path: Path) -> None:
+def test_ray_keeps_exporting_metrics_that_were_set_once(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     shown = subprocess.run(

@@ -1,4 +1,4 @@
-"""Where metrics go: nobody at the address is said at once, and what is not taken is delivered later, once."""
+"""Tests of the MLflow tracker: an early error for an absent server, later delivery after a fault, no duplicates."""
 
 import http.server
 import sqlite3
@@ -16,7 +16,7 @@ from learner.checkpoint import writing
 from rollout.errors import SettingsError
 
 
-def test_a_server_that_is_away_is_said_at_once_and_without_its_password() -> None:
+def test_absent_server_is_reported_without_its_password() -> None:
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     port = server.server_address[1]
     thread = threading.Thread(target=server.handle_request)
@@ -29,13 +29,13 @@ def test_a_server_that_is_away_is_said_at_once_and_without_its_password() -> Non
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_needs_no_server() -> None:
+def test_sqlite_store_needs_no_server() -> None:
     check_server("sqlite:///nowhere.db")
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_a_store_does_not_take_it_gets_later_and_a_resumed_run_sends_nothing_twice(tmp_path: Path) -> None:
+def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> None:
     notes: list[str] = []
     crown(tmp_path / "champion", "weights")
     rows = [{"step": step, "seconds_step": 1.0} for step in (1, 2, 3)]
@@ -66,7 +66,7 @@ def test_what_a_store_does_not_take_it_gets_later_and_a_resumed_run_sends_nothin
 
 
 @pytest.mark.engine
-def test_runs_that_begin_at_once_on_a_new_database_all_begin(tmp_path: Path) -> None:
+def test_simultaneous_runs_can_create_one_new_database(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cluster.settings import RunSettings; "
         "from cluster.monitoring.mlflow_tracker import Tracker; "
@@ -85,7 +85,7 @@ def test_runs_that_begin_at_once_on_a_new_database_all_begin(tmp_path: Path) -> 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_deleted_experiment_is_told_with_what_brings_it_back(tmp_path: Path) -> None:
+def test_error_for_a_deleted_experiment_says_how_to_restore_it(tmp_path: Path) -> None:
     tracker = Tracker(RunSettings(name="gone"), tmp_path, "run")
     experiment = tracker.client.get_run(tracker.run).info.experiment_id
     tracker.client.delete_experiment(experiment)
@@ -94,16 +94,14 @@ def test_a_deleted_experiment_is_told_with_what_brings_it_back(tmp_path: Path) -
 
 
 def crown(path: Path, words: str) -> None:
-    """A champion is exported, over the one before."""
+    """Export a champion over the previous one."""
     with writing(path) as filling:
         (filling / "config.json").write_text(words)
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_each_champion_is_registered_once_however_often_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_champion_is_registered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.artifacts import download_artifacts
 
     champion, settings = tmp_path / "champion", RunSettings(name="paper")
@@ -125,7 +123,7 @@ def test_each_champion_is_registered_once_however_often_it_is_told(
 
     crown(champion, "third")
     resumed.champion(champion, 8, 0.5)
-    # A run that went back to a checkpoint hears of a champion of before once more, which is none any more.
+    # A run that resumes from a checkpoint reports an earlier champion again, which is no longer the champion.
     Tracker(settings, tmp_path, "paper-1", tracker.run).champion(champion, 4, 0.25)
     assert sorted(version.tags["step"] for version in tracker.registry.all()) == ["4", "8"]
     newest = tracker.client.get_model_version_by_alias("paper", "champion")
@@ -140,7 +138,7 @@ def test_each_champion_is_registered_once_however_often_it_is_told(
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_champion_that_was_replaced_while_it_was_delivered_is_left_to_the_next(tmp_path: Path) -> None:
+def test_champion_replaced_during_delivery_is_not_registered(tmp_path: Path) -> None:
     champion = tmp_path / "champion"
     tracker = Tracker(RunSettings(name="paper"), tmp_path, "paper-1")
     crown(champion, "old")

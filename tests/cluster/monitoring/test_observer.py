@@ -1,4 +1,4 @@
-"""What the observer adds to a step: how busy the processors were, and at the end a word on speed."""
+"""Tests of the observer: CPU use and judge costs of a step, exams, and the final speed advice."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ STEP = {"step": 1, "seconds_play": 20.0, "seconds_learn": 8.0, "seconds_sync": 2
 WORK = {"busy_browser": 64.0, "busy_policy": 20.0, "busy_critic": 4.0}
 
 
-def test_processors_are_busy_as_their_ticks_say(tmp_path: Path) -> None:
+def test_cpu_use_is_computed_from_tick_counters(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu  100 0 50 800 50 0 0 0 7 0\ncpu0 1 2 3\n")
     processors = Processors(stat)
@@ -33,7 +33,7 @@ def test_processors_are_busy_as_their_ticks_say(tmp_path: Path) -> None:
     assert processors.busy() == 0.0
 
 
-def test_a_step_hears_what_its_critics_cost_since_the_last_one(tmp_path: Path) -> None:
+def test_step_metrics_include_judge_costs_since_the_last_step(tmp_path: Path) -> None:
     state, tracker, store = RunState(), PaperTracker(), Store(tmp_path)
     book, other = UsageLedger(store.costs / "critic-0.json"), UsageLedger(store.costs / "critic-1.json")
 
@@ -47,19 +47,19 @@ def test_a_step_hears_what_its_critics_cost_since_the_last_one(tmp_path: Path) -
         return state.history[-1]
 
     observer = Observer(RunSettings(), store, state, Display(io.StringIO()), tracker, "r")  # type: ignore[arg-type]
-    assert "critic_tokens" not in step(1)  # nobody was paid
+    assert "critic_tokens" not in step(1)  # no usage so far
     pay(book, 70)
     observer = Observer(RunSettings(), store, state, Display(io.StringIO()), tracker, "r")  # type: ignore[arg-type]
     pay(book, 20)
     pay(other, 10)
     row = step(2)
     assert (row["critic_tokens"], row["critic_requests"], row["critic_retries"]) == (30.0, 2.0, 0.0)
-    assert row["critic_tokens_total"] == 100.0  # what was paid before a resume counts
+    assert row["critic_tokens_total"] == 100.0  # includes usage from before a resume
     assert step(3)["critic_tokens"] == 0.0
     observer.finish("stopped")
 
 
-def test_an_exam_is_delivered_with_what_was_owed_before_it_and_the_champion_that_stands(tmp_path: Path) -> None:
+def test_exam_is_tracked_with_undelivered_exams_and_the_champion(tmp_path: Path) -> None:
     exams = [
         Exam(step=0, rewards={"a": 0.25, "b": 0.25}, valid=0.5, agreement=0.5, agreement_by_chance=0.25),
         Exam(step=4, rewards={"a": 0.5, "b": 0.5}, valid=1.0),
@@ -82,7 +82,7 @@ def test_an_exam_is_delivered_with_what_was_owed_before_it_and_the_champion_that
     assert Store(tmp_path).events() == state.events
 
 
-def test_a_step_hears_of_the_processors_and_a_run_ends_with_advice(tmp_path: Path) -> None:
+def test_step_metrics_include_cpu_use_and_the_report_ends_with_advice(tmp_path: Path) -> None:
     state, out, tracker = RunState(), io.StringIO(), PaperTracker()
     settings = RunSettings()
     observer = Observer(settings, Store(tmp_path), state, Display(out), tracker, "r")  # type: ignore[arg-type]
@@ -100,10 +100,8 @@ def test_a_step_hears_of_the_processors_and_a_run_ends_with_advice(tmp_path: Pat
     assert said.split("· ")[1] in (tmp_path / "report.html").read_text()
 
 
-def test_a_last_report_that_cannot_be_written_is_said_in_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """And the run has not finished, whatever it learnt."""
+def test_report_that_cannot_be_written_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run then does not count as finished."""
     (tmp_path / "report.html").mkdir()
     display = Display(io.StringIO())
     plan = Plan(settings=RunSettings(), store=Store(tmp_path), state=RunState(), run_id="r")

@@ -1,4 +1,4 @@
-"""What is refused before a run launches anything: lengths, adapters, tasks that contradict each other or changed."""
+"""Tests of the checks before a run starts: lengths, LoRA targets, contradictory settings, changed task files."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ inference_tasks = 2
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Settings with task files of their own; runs go to a folder beside them."""
+    """Settings with separate task files, and a runs folder next to them."""
     write_tasks(tmp_path / "train.jsonl", TASKS)
     write_tasks(tmp_path / "exam.jsonl", OTHERS)
     path = tmp_path / "run.toml"
@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model that reads 2048 bytes."""
+    """A tiny model with a context of 2048 tokens."""
     folder = tmp_path_factory.mktemp("model")
     tiny_model(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -57,7 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refusal(run: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
-    """The one line that the command says, with exit code 2 and nothing left behind."""
+    """The one-line error of the command, which exits with code 2 and leaves no files."""
     options = [part for override in overrides for part in ("--set", override)]
     assert main([str(run), *options]) == 2
     said = capsys.readouterr().err
@@ -75,19 +75,19 @@ def refusal(run: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> s
         ("exam.tasks=3", "exam.tasks is 3, the file has 2 tasks; lower exam.tasks"),
     ],
 )
-def test_settings_that_contradict_each_other_are_one_line(
+def test_contradictory_settings_give_one_line(
     run: Path, capsys: pytest.CaptureFixture[str], override: str, said: str
 ) -> None:
     assert said in refusal(run, capsys, override)
 
 
-def test_the_default_settings_do_not_contradict_each_other(tmp_path: Path) -> None:
+def test_default_settings_are_consistent(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("")
     settings = load_settings(tmp_path / "run.toml")
     assert settings.learner.token_budget > 2 * settings.episode.max_tokens
 
 
-def test_one_brief_that_is_too_long_is_named_with_its_tokens(
+def test_too_long_brief_is_named_with_its_token_count(
     run: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tasks(tmp_path / "train.jsonl", [*TASKS, Task(id="long", brief="wide " * 4000, reference_html=PAGE)])
@@ -101,7 +101,7 @@ def test_one_brief_that_is_too_long_is_named_with_its_tokens(
         assert words in said
 
 
-def test_a_budget_is_compared_with_the_longest_sample(
+def test_token_budget_is_compared_with_the_longest_sample(
     run: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refusal(run, capsys, f"model={model}", "learner.token_budget=100", "episode.rounds=0")
@@ -110,7 +110,7 @@ def test_a_budget_is_compared_with_the_longest_sample(
 
 
 @pytest.mark.parametrize("target", ["q_prof", "q_proj"])
-def test_adapters_that_a_model_has_no_layers_for_are_refused(
+def test_lora_targets_without_layers_in_the_model_are_refused(
     run: Path, model: Path, capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
     chosen = [f"model={model}", "learner.lora_rank=4", f'learner.lora_targets=["{target}"]']
@@ -122,7 +122,7 @@ def test_adapters_that_a_model_has_no_layers_for_are_refused(
     assert "got 'q_prof'" in said
 
 
-def test_an_exam_on_training_tasks_is_warned_about(run: Path) -> None:
+def test_exam_on_training_tasks_gives_a_warning(run: Path) -> None:
     assert plan_new(run, []).notes == ()
     source = run.parent / "train.jsonl"
     (note,) = plan_new(run, [f"task.held_out={source}"]).notes
@@ -134,16 +134,14 @@ def test_an_exam_on_training_tasks_is_warned_about(run: Path) -> None:
 
 
 def begun(run: Path) -> str:
-    """A run that was begun and stopped before its first step."""
+    """A run that was started and stopped before its first step."""
     plan = plan_new(run, [])
     about: dict[str, Any] = {"run_id": plan.run_id, "settings": plan.settings.model_dump(mode="json")}
     plan.store.write_json("run.json", about)
     return str(plan.store.path)
 
 
-def test_a_task_file_that_changed_is_refused_on_resume_unless_allowed(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_changed_task_file_is_refused_on_resume_unless_allowed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stopped, runs = begun(run), run.parent / "runs"
     write_tasks(run.parent / "train.jsonl", TASKS)
     assert plan_resume(stopped, runs).notes == ()
@@ -159,20 +157,20 @@ def test_a_task_file_that_changed_is_refused_on_resume_unless_allowed(
     assert plan_resume(stopped, runs).notes == (), "what was allowed once is what the run goes on with"
 
 
-def test_the_same_tasks_in_another_order_are_other_tasks(run: Path) -> None:
+def test_reordered_tasks_count_as_changed(run: Path) -> None:
     stopped = begun(run)
     write_tasks(run.parent / "train.jsonl", TASKS[::-1])
     with pytest.raises(SettingsError, match="task.source: 4 tasks in another order"):
         plan_resume(stopped, run.parent / "runs")
 
 
-def test_a_task_without_a_reference_is_refused_for_the_visual_critic(run: Path) -> None:
+def test_task_without_a_reference_is_refused_for_the_visual_critic(run: Path) -> None:
     write_tasks(run.parent / "train.jsonl", [*TASKS, Task(id="bare", brief="x")])
     with pytest.raises(TaskFileError, match="task 'bare' has no reference_html"):
         plan_new(run, [])
 
 
-def test_the_tasks_of_a_run_are_kept_by_content(run: Path) -> None:
+def test_task_digests_of_a_run_are_stored(run: Path) -> None:
     kept = json.loads((Path(begun(run)) / "tasks.json").read_text())
     assert list(kept["task.source"]) == [task.id for task in TASKS]
     settings = load_settings(run)

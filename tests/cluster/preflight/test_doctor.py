@@ -1,4 +1,4 @@
-"""The doctor, asked about things that are wrong on purpose."""
+"""Tests of the doctor command on machines and settings with deliberate faults."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from learner.settings import LearnerSettings
 
 @contextmanager
 def tmpfs(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own; skips where mounting is not allowed."""
+    """Mount a small tmpfs; skips the test if mounting is not allowed."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a tmpfs wants root")
@@ -34,12 +34,12 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_finding_reads_as_one_line_with_its_cure() -> None:
+def test_check_result_is_one_line_with_its_remedy() -> None:
     finding = machine.CheckResult(what="shm", status="FAIL", detail="0.06 GiB free", mend="docker run --shm-size=8g")
     assert str(finding) == "FAIL  shm         0.06 GiB free; docker run --shm-size=8g"
 
 
-def test_a_package_that_differs_from_the_lock_is_named(tmp_path: Path) -> None:
+def test_package_that_differs_from_the_lock_is_named(tmp_path: Path) -> None:
     lock = tmp_path / "cpu.lock"
     lock.write_text("pytest==0.1\n    # via relook\nno-such-package==1.0\n")
     finding = machine.check_packages(lock)
@@ -48,8 +48,8 @@ def test_a_package_that_differs_from_the_lock_is_named(tmp_path: Path) -> None:
     assert "no-such-package missing (wanted 1.0)" in finding.detail
 
 
-def test_this_environment_is_the_lock() -> None:
-    # In a process of its own: engines that other tests have loaded change what this one says is installed.
+def test_installed_packages_match_the_lock() -> None:
+    # In a separate process: engines loaded by other tests change the list of installed packages.
     imports = "from cluster import doctor; from cluster.preflight import machine"
     code = f"{imports}; print(machine.check_packages(doctor.LOCK).status)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -62,7 +62,7 @@ def cpuinfo(folder: Path, *units: str) -> Path:
     return path
 
 
-def test_a_processor_without_matrix_units_is_named_with_what_follows(tmp_path: Path) -> None:
+def test_processor_check_names_matrix_units_and_the_dtype(tmp_path: Path) -> None:
     without = machine.check_processor(cpuinfo=cpuinfo(tmp_path, "avx2"))
     assert without.status == "ok"
     assert "AVX2" in without.detail
@@ -70,7 +70,7 @@ def test_a_processor_without_matrix_units_is_named_with_what_follows(tmp_path: P
     assert "bfloat16" in machine.check_processor(cpuinfo=cpuinfo(tmp_path, "avx2", "avx512f", "amx_bf16")).detail
 
 
-def test_bfloat16_on_a_processor_without_units_is_warned_about(tmp_path: Path) -> None:
+def test_bfloat16_on_a_processor_without_matrix_units_gives_a_warning(tmp_path: Path) -> None:
     settings = RunSettings(
         learner=LearnerSettings(autocast=True, dtype="bfloat16"), policy=PolicySettings(dtype="bfloat16")
     )
@@ -84,45 +84,45 @@ def test_bfloat16_on_a_processor_without_units_is_warned_about(tmp_path: Path) -
     assert doctor.bfloat16_on_cpu(on_gpus) == ()
 
 
-def test_a_tiny_shared_memory_fails(tmp_path: Path) -> None:
+def test_small_shared_memory_fails(tmp_path: Path) -> None:
     with tmpfs(tmp_path, "64m") as folder:
         finding = machine.check_shm(folder)
     assert finding.status == "FAIL"
     assert "--shm-size" in finding.mend
 
 
-def test_a_missing_shared_memory_fails(tmp_path: Path) -> None:
+def test_missing_shared_memory_fails(tmp_path: Path) -> None:
     assert machine.check_shm(tmp_path / "shm").status == "FAIL"
 
 
-def test_a_full_disk_fails(tmp_path: Path) -> None:
+def test_full_disk_fails(tmp_path: Path) -> None:
     with tmpfs(tmp_path, "16m") as folder:
         assert machine.check_disk(folder / "runs").status == "FAIL"
     assert machine.check_disk(tmp_path / "runs", wanted_gib=0.001, least_gib=0.0).status == "ok"
 
 
-def test_runs_that_are_a_file_are_not_writable(tmp_path: Path) -> None:
+def test_runs_path_that_is_a_file_fails(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
     finding = machine.check_disk(tmp_path / "runs")
     assert finding.status == "FAIL"
     assert "runs=" in finding.mend
 
 
-def test_a_container_with_little_memory_is_told(tmp_path: Path) -> None:
+def test_container_with_little_memory_gives_a_warning(tmp_path: Path) -> None:
     limit = tmp_path / "memory.max"
     limit.write_text(f"{512 << 20}\n")
     finding = machine.check_memory(limit=limit)
     assert (finding.status, finding.detail.split(",")[0]) == ("warn", "0.5 GiB available")
 
 
-def test_a_busy_port_is_told() -> None:
+def test_busy_port_gives_a_warning() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert machine.check_port(port, "the Ray dashboard").status == "warn"
     assert machine.check_port(port, "the Ray dashboard").status == "ok"
 
 
-def test_a_locked_mlflow_store_fails(tmp_path: Path) -> None:
+def test_locked_mlflow_store_fails(tmp_path: Path) -> None:
     assert machine.check_mlflow(tmp_path, "").status == "ok"
     assert list(tmp_path.iterdir()) == []
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
@@ -133,7 +133,7 @@ def test_a_locked_mlflow_store_fails(tmp_path: Path) -> None:
         holder.close()
 
 
-def test_an_mlflow_server_that_is_away_fails_without_its_password() -> None:
+def test_absent_mlflow_server_fails_without_showing_its_password() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     finding = machine.check_mlflow(Path(), f"http://me:secret@127.0.0.1:{port}")
@@ -141,17 +141,17 @@ def test_an_mlflow_server_that_is_away_fails_without_its_password() -> None:
     assert "secret" not in str(finding)
 
 
-def test_a_machine_without_bubblewrap_is_told() -> None:
+def test_missing_bubblewrap_gives_a_warning() -> None:
     assert machine.check_sandbox("/nowhere/bwrap").status == "warn"
 
 
-def test_settings_that_want_gpus_fail_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_settings_fail_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert machine.check_gpu(2.0, "/nowhere/nvidia-smi").status == "FAIL"
     assert machine.check_gpu(0.0, "/nowhere/nvidia-smi").status == "ok"
 
 
-def test_a_chromium_that_is_not_there_fails(tmp_path: Path) -> None:
+def test_missing_chromium_fails(tmp_path: Path) -> None:
     settings = RunSettings(browser=BrowserSettings(executable=tmp_path / "chromium"))
     finding = doctor.check_browser(settings)
     assert finding.status == "FAIL"
@@ -164,14 +164,14 @@ def test_the_installed_chromium_renders() -> None:
     assert finding.status == "ok", finding
 
 
-def test_an_engine_that_does_not_import_is_named() -> None:
+def test_engine_that_cannot_be_imported_is_named() -> None:
     finding = doctor.check_engines(("json", "no_such_engine"))
     assert finding.status == "FAIL"
     assert "no_such_engine" in finding.detail
     assert doctor.check_engines(("json",)).status == "ok"
 
 
-def test_what_a_cluster_lacks_is_named() -> None:
+def test_resources_missing_in_the_cluster_are_named() -> None:
     settings = RunSettings(cluster=ClusterSettings(roles=True, policy_gpus=4))
     asked = doctor.ask(settings)
     finding = doctor.compare(asked, {"CPU": 64.0, "policy": 1.0, "browser": 1.0}, "10.0.0.1:6379")
@@ -188,7 +188,7 @@ def judged(model: Path, **cluster: Any) -> RunSettings:
     return RunSettings(critic=critic, judge=judge, cluster=ClusterSettings(**cluster))
 
 
-def test_a_judge_without_weights_fails_and_one_with_them_is_weighed(
+def test_judge_model_without_weights_fails_and_weights_are_sized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -204,7 +204,7 @@ def test_a_judge_without_weights_fails_and_one_with_them_is_weighed(
     )
 
 
-async def test_a_judge_s_server_that_is_away_fails() -> None:
+async def test_absent_judge_server_fails() -> None:
     async with JudgeServer() as server:
         url = server.url
         well = await asyncio.to_thread(doctor.check_judge, asking(url))
@@ -216,13 +216,13 @@ def asking(url: str) -> RunSettings:
     return RunSettings(critic=CriticsSettings(kind="http", model="j", base_url=url))
 
 
-def test_a_judge_asks_for_its_own_devices(tmp_path: Path) -> None:
+def test_judge_requests_its_own_devices(tmp_path: Path) -> None:
     asked = doctor.ask(judged(tmp_path, roles=True, judge_gpus=2, judge_cpus=3))
     bare = doctor.ask(RunSettings(cluster=ClusterSettings(roles=True)))
     more = {name: asked[name] - bare.get(name, 0.0) for name in asked if asked[name] != bare.get(name)}
     assert more == pytest.approx({"CPU": 3.0, "GPU": 2.0, "judge": 1.0})
 
 
-def test_bad_settings_are_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_settings_give_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main([str(tmp_path / "nowhere.toml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

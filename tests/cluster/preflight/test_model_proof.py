@@ -1,4 +1,4 @@
-"""The proof of a run's model as the driver has it made: in another process, once for each model and settings."""
+"""Tests of the model proof in the driver: it runs in a separate process, once per model and settings."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from cluster.settings import RunSettings
 from rollout.errors import ModelError
 
 
-async def test_a_proof_is_kept_until_the_model_changes(tmp_path: Path) -> None:
+async def test_proof_is_cached_until_the_model_changes(tmp_path: Path) -> None:
     run, model = settings_of(tmp_path, "recurrent")
     proof = await prove_model(run, model)
     assert (proof.model_type, proof.packed) == ("qwen3_next", False)
@@ -24,14 +24,14 @@ async def test_a_proof_is_kept_until_the_model_changes(tmp_path: Path) -> None:
     assert (again.model_type, again.packed) == ("llama", True)
 
 
-async def test_a_model_that_cannot_be_used_is_refused_in_a_line(tmp_path: Path) -> None:
+async def test_unusable_model_is_refused_in_one_line(tmp_path: Path) -> None:
     run, model = settings_of(tmp_path, "llama")
     (model / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"model: holds no weights, wanted .* copy the whole model directory$"):
         await prove_model(run, model)
 
 
-async def test_a_proof_that_breaks_off_says_how(tmp_path: Path) -> None:
+async def test_crash_of_the_proof_process_is_reported_with_its_exit_code(tmp_path: Path) -> None:
     run, model = settings_of(tmp_path, "llama")
     (model / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match=r"this model cannot be used: its proof ended with exit code 1 \(.+\)"):

@@ -1,4 +1,4 @@
-"""References of task files in the real browser: each is rendered once, and the broken ones are one line."""
+"""Tests of reference pages of task files in the real browser: each is rendered once, broken pages give one line."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ BAD = Task(id="bad", brief="A page.", reference_html=BROKEN)
 
 
 class Counting:
-    """A renderer that counts what it is asked for."""
+    """A renderer that records the pages it renders."""
 
     def __init__(self, renderer: object) -> None:
         self.renderer, self.pages = renderer, list[str]()
@@ -30,7 +30,7 @@ class Counting:
 
 
 @pytest.mark.browser
-async def test_each_reference_is_rendered_once_and_a_broken_one_is_named(tmp_path: Path) -> None:
+async def test_each_reference_is_rendered_once_and_broken_ones_are_named(tmp_path: Path) -> None:
     settings = RunSettings(cache=str(tmp_path))
     some = [*GOOD, BAD, Task(id="twin", brief="The same page.", reference_html=GOOD[0].reference_html)]
     told: list[tuple[int, int]] = []
@@ -52,7 +52,7 @@ async def test_each_reference_is_rendered_once_and_a_broken_one_is_named(tmp_pat
     assert "\n" not in said
 
 
-def test_what_is_proven_depends_on_browser_page_and_screens(tmp_path: Path) -> None:
+def test_rendered_references_are_cached_by_browser_page_and_viewport(tmp_path: Path) -> None:
     settings = RunSettings().browser
     proven = Proven(tmp_path / "references.txt", "frames-1/Chromium 1/fonts", settings)
     proven.add(GOOD[0])
@@ -64,7 +64,7 @@ def test_what_is_proven_depends_on_browser_page_and_screens(tmp_path: Path) -> N
 
 
 @pytest.mark.browser
-def test_the_command_checks_a_file(
+def test_tasks_command_checks_the_references_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RELOOK_HOME", str(tmp_path))
@@ -83,7 +83,7 @@ def test_the_command_checks_a_file(
 
 @pytest.mark.browser
 @pytest.mark.parametrize("reference", [BROKEN, None])
-def test_an_examination_on_tasks_without_good_references_is_the_task_file_s_fault(
+def test_evaluation_with_bad_references_reports_the_task(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, reference: str | None
 ) -> None:
     monkeypatch.setenv("RELOOK_HOME", str(tmp_path))

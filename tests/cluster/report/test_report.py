@@ -1,4 +1,4 @@
-"""The report: it shows what happened, it is one bounded file, and no text of a page becomes markup."""
+"""Tests of the HTML report: its content, its size limit, and the escaping of all untrusted text."""
 
 import hashlib
 import io
@@ -47,7 +47,7 @@ PICTURES: dict[str, bytes] = {}
 
 @cache
 def picture(kind: int, level: int, step: int = 0) -> Shot:
-    """A drawn page: `level` 0…4 is how much of the design it has."""
+    """A drawn page; `level` (0 to 4) is the completeness of its design."""
     draw_random = random.Random(kind)
     accent = [(37, 99, 235), (200, 90, 40), (20, 130, 100), (120, 70, 190)][kind % 4]
     image = Image.new("RGB", (1280, 800), (250, 250, 252) if level > 1 else (255, 255, 255))
@@ -181,7 +181,7 @@ def history(steps: int) -> list[dict[str, float]]:
 
 
 def sample_report(**changes: Any) -> Report:
-    """A finished run as it might be."""
+    """The report of a finished run with plausible values."""
     return replace(
         Report(
             run_id="demo-20250601-101500-ab12",
@@ -236,7 +236,7 @@ def sample_report(**changes: Any) -> Report:
 
 
 class Reader(HTMLParser):
-    """What a browser would see: elements with their attributes, and the text between them."""
+    """Parses a page as a browser does: elements with their attributes, and the text between them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -254,7 +254,7 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_a_finished_run_is_told_in_figures_curves_pairs_and_films(tmp_path: Path) -> None:
+def test_report_of_a_finished_run_has_figures_curves_pairs_and_episodes(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", sample_report())
     page = Reader((tmp_path / "report.html").read_text("utf-8"))
     for words in ("went from 41% to 83%", "rose from 0.251 to 0.473", "95% interval +0.160 to +0.280", "+0.048",
@@ -264,7 +264,7 @@ def test_a_finished_run_is_told_in_figures_curves_pairs_and_films(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_what_several_critics_said_is_shown_with_their_names() -> None:
+def test_report_shows_the_comparisons_of_each_critic() -> None:
     mine = attempt(1, 2, 0.7, "not_preferred", round=1, comparison=compared("tie", "new"))
     looks = Critique(score=0.8, feedback=(), judge="visual-4", parts={"blocks": 0.64})
     assert mine.critique is not None
@@ -283,7 +283,7 @@ def test_what_several_critics_said_is_shown_with_their_names() -> None:
     assert len([attributes for attributes in page.all("div") if attributes.get("class") == "meter sub of"]) == 1
 
 
-def test_it_needs_nothing_but_itself() -> None:
+def test_report_loads_no_external_resources() -> None:
     page = Reader(render(sample_report()))
     sources = [attributes[name] for _, attributes in page.elements for name in ("src", "href") if name in attributes]
     assert sources
@@ -293,7 +293,7 @@ def test_it_needs_nothing_but_itself() -> None:
 
 
 def evil_report() -> Report:
-    """Every text that could come out of a policy, a page, a critic or a task file is an attack."""
+    """A report in which every text from a policy, page, critic or task file is an attack."""
     said = Critique(score=0.5, feedback=(EVIL,), parts={EVIL: 0.5}, judge=EVIL)
     bad = attempt(0, 2, 0.5, page=Page(html=EVIL, thought=EVIL), critique=replace(said, members={EVIL: said}),
                   comparison=Comparison(answers=("old", "tie"), judge=EVIL))  # fmt: skip
@@ -319,7 +319,7 @@ def evil_report() -> Report:
     )
 
 
-def test_no_text_of_a_page_becomes_markup() -> None:
+def test_untrusted_text_never_becomes_markup() -> None:
     page = Reader(render(evil_report()))
     assert page.text.count(EVIL) >= 20
     assert len(page.all("script")) == 1
@@ -327,7 +327,7 @@ def test_no_text_of_a_page_becomes_markup() -> None:
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
 
 
-def test_the_one_script_is_the_same_whatever_is_shown() -> None:
+def test_report_script_is_the_same_for_any_content() -> None:
     policies = [
         meta["content"]
         for report in (sample_report(), evil_report())
@@ -339,7 +339,7 @@ def test_the_one_script_is_the_same_whatever_is_shown() -> None:
 
 
 @pytest.mark.browser
-async def test_a_browser_enlarges_a_picture_and_runs_nothing_else(tmp_path: Path) -> None:
+async def test_browser_enlarges_an_image_and_runs_no_other_script(tmp_path: Path) -> None:
     from playwright.async_api import Dialog, Request, async_playwright
 
     chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -362,7 +362,7 @@ async def test_a_browser_enlarges_a_picture_and_runs_nothing_else(tmp_path: Path
     assert {request.url.partition(":")[0] for request in requests} <= {"file", "data"}
 
 
-def test_a_small_file_leaves_out_the_oldest_films_and_says_so() -> None:
+def test_size_limit_drops_the_oldest_episodes_and_says_so() -> None:
     whole = render(sample_report())
     limit = len(whole.encode()) - 100_000
     small = render(sample_report(), limit)
@@ -373,7 +373,7 @@ def test_a_small_file_leaves_out_the_oldest_films_and_says_so() -> None:
     assert f"The {5 - len(shown)} oldest were left out" in small
 
 
-def test_a_policy_that_was_asked_for_its_own_critique_has_a_curve_of_it() -> None:
+def test_self_critique_agreement_of_exams_has_a_chart() -> None:
     agreed = {"agreement": 0.625, "agreement_by_chance": 0.25}
     exams = [{"step": 0, "mean": 0.25, "valid": 0.4, **agreed}, {"step": 8, "mean": 0.3, "valid": 0.5, **agreed}]
     page = Reader(render(sample_report(exams=exams))).text
@@ -382,7 +382,7 @@ def test_a_policy_that_was_asked_for_its_own_critique_has_a_curve_of_it() -> Non
     assert "Its own critic" not in render(sample_report()), "exams of older runs did not ask"
 
 
-def test_a_run_that_has_just_begun_has_a_report() -> None:
+def test_run_without_steps_has_a_report() -> None:
     empty = {"valid_render_rate": {"first": None, "last": None}, "held_out": {"reward_before": None}, "steps": 0}
     for summary in ({}, empty):
         text = render(Report(run_id="r", title="t", status="running", settings={}, summary=summary, history=[]))
@@ -390,26 +390,26 @@ def test_a_run_that_has_just_begun_has_a_report() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0])
-def test_a_metric_that_is_no_number_leaves_the_rest_standing(value: float) -> None:
+def test_non_finite_metric_does_not_break_the_report(value: float) -> None:
     odd = {name: value for name in ("sync_gap", "logprob_gap_max", "entropy", "reward_first", "pages_per_s")}
     text = render(sample_report(history=[{"step": 1, "entropy": 1.0}, {"step": 2, **odd}]))
     assert "nan" not in text.split("<h2>Before and after")[0].split("</style>")[1]
     assert "Entropy" in text
 
 
-def test_pictures_that_are_lost_or_damaged_are_said_to_be() -> None:
+def test_lost_or_damaged_images_are_marked() -> None:
     damaged = render(sample_report(picture=lambda sha256: b"\x89PNG torn"))
     assert "picture not readable" in damaged
     assert "picture not kept" in render(sample_report(picture=lambda sha256: None))
 
 
-def test_a_diff_is_coloured_and_bounded() -> None:
+def test_diff_is_escaped_and_bounded() -> None:
     assert 'class="plus">+&lt;b&gt;' in diff("<a>\n" * 5, "<a>\n" * 5 + "<b>")
     assert "more lines" in diff("", "\n".join(map(str, range(790))))
     assert "The same source." in diff("<p>", "<p>")
 
 
-def test_only_markup_passes_unescaped() -> None:
+def test_only_markup_objects_are_not_escaped() -> None:
     assert el("p", "<b>", el("i", "&"), None, False, title='"', hidden=True) == (
         '<p title="&quot;" hidden>&lt;b&gt;<i>&amp;</i></p>'
     )

@@ -1,4 +1,4 @@
-"""What is written can be read back, and nothing half-written remains."""
+"""Tests of the run's store: round trips of all records, no partly written files, and damaged files."""
 
 import subprocess
 from dataclasses import replace
@@ -17,7 +17,7 @@ from rollout.files import atomic_write
 from rollout.records import Comparison, Critique, Group
 
 
-async def test_groups_survive_the_table_whole(tmp_path: Path) -> None:
+async def test_groups_round_trip_through_the_table(tmp_path: Path) -> None:
     store = Store(tmp_path)
     played = await groups(store)
     store.write_groups(3, played)
@@ -30,7 +30,7 @@ def said(**fields: Any) -> Critique:
     return Critique(score=0.5, feedback=("Hm.",), judge="m", rubric="page-3", temperature=0.7, tokens=9, **fields)
 
 
-async def test_what_several_critics_said_survives_the_table(tmp_path: Path) -> None:
+async def test_critiques_and_comparisons_of_several_critics_round_trip(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (group, *_) = await groups(store)
     one = Comparison(answers=("new", "tie"), judge="m", rubric="pair-1", temperature=0.7, tokens=4, seconds=0.5)
@@ -47,7 +47,7 @@ async def test_what_several_critics_said_survives_the_table(tmp_path: Path) -> N
     assert store.read_groups(1) == [group]
 
 
-async def test_tables_from_before_there_were_comparisons_are_read(tmp_path: Path) -> None:
+async def test_tables_without_comparisons_are_readable(tmp_path: Path) -> None:
     store = Store(tmp_path)
     played = await groups(store)
     table = pq.read_table(store.write_groups(1, played))
@@ -58,7 +58,7 @@ async def test_tables_from_before_there_were_comparisons_are_read(tmp_path: Path
     assert store.read_groups(1) == played
 
 
-async def test_groups_of_one_task_stay_apart_and_one_that_lost_all_its_episodes_stays_counted(tmp_path: Path) -> None:
+async def test_equal_groups_stay_separate_and_fully_dropped_groups_are_kept(tmp_path: Path) -> None:
     store, (_, group) = Store(tmp_path), await groups(Store(tmp_path / "played"))
     lost = Group(task=group.task, trajectories=(), dropped=3)
     stored = [group, group, lost, replace(group, dropped=1)]
@@ -66,7 +66,7 @@ async def test_groups_of_one_task_stay_apart_and_one_that_lost_all_its_episodes_
     assert store.read_groups(1) == stored
 
 
-async def test_a_table_of_before_groups_were_numbered_is_read(tmp_path: Path) -> None:
+async def test_tables_without_group_numbers_are_readable(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     store = Store(tmp_path)
@@ -76,7 +76,7 @@ async def test_a_table_of_before_groups_were_numbered_is_read(tmp_path: Path) ->
     assert store.read_groups(1) == played
 
 
-async def test_the_shelf_has_what_was_begun_and_is_in_no_step(tmp_path: Path) -> None:
+async def test_pending_groups_exclude_groups_already_stored_by_a_step(tmp_path: Path) -> None:
     store = Store(tmp_path)
     shelf, played = PendingGroups(store, seed=7), await groups(store)
     first, second = (
@@ -108,14 +108,14 @@ async def test_the_shelf_has_what_was_begun_and_is_in_no_step(tmp_path: Path) ->
     assert shelf.places() == []
 
 
-def test_a_group_that_cannot_be_noted_says_where(tmp_path: Path) -> None:
+def test_pending_group_that_cannot_be_written_names_its_path(tmp_path: Path) -> None:
     shelf = PendingGroups(Store(tmp_path), seed=7)
     shelf.folder.write_text("in the way")
     with pytest.raises(StorageFault, match="cannot write .*unlearnt/step-000001-place-000002.begun"):
         shelf.begin((1, 2))
 
 
-async def test_kept_pictures_are_found_by_hash(tmp_path: Path) -> None:
+async def test_kept_images_are_found_by_hash(tmp_path: Path) -> None:
     store = Store(tmp_path)
     played = await groups(store)
     shots = [s for t in played[0].trajectories for a in t.accepted if a.render is not None for s in a.render.shots]
@@ -126,7 +126,7 @@ async def test_kept_pictures_are_found_by_hash(tmp_path: Path) -> None:
     assert store.picture("0" * 64) is None
 
 
-async def test_a_truncated_table_is_refused_by_name(tmp_path: Path) -> None:
+async def test_truncated_table_is_refused_by_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.write_groups(1, await groups(store))
     path.write_bytes(path.read_bytes()[:-100])
@@ -134,13 +134,13 @@ async def test_a_truncated_table_is_refused_by_name(tmp_path: Path) -> None:
         store.read_groups(1)
 
 
-def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_unknown_run_is_named(tmp_path: Path) -> None:
     (Store(tmp_path / "demo-1")).write_json("run.json", {})
     with pytest.raises(CheckpointError, match="no run 'demo-2' under .*; the newest are: demo-1"):
         Store.open(tmp_path, "demo-2")
 
 
-def test_checkpoints_are_whole_only_with_their_state_and_the_oldest_go(tmp_path: Path) -> None:
+def test_checkpoint_without_a_state_is_incomplete_and_old_ones_are_pruned(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for step in (1, 2, 3):
         store.checkpoint(step).mkdir()
@@ -153,7 +153,7 @@ def test_checkpoints_are_whole_only_with_their_state_and_the_oldest_go(tmp_path:
 @pytest.mark.parametrize(
     "damage", [lambda text: text[:-30], lambda text: text.replace('"step": 3', '"step": 5'), lambda text: ""]
 )
-def test_a_damaged_state_is_refused_and_the_last_sound_one_named(tmp_path: Path, damage: Any) -> None:
+def test_damaged_state_is_refused_and_the_last_valid_one_is_named(tmp_path: Path, damage: Any) -> None:
     store = Store(tmp_path)
     for step in (1, 2, 3):
         store.write_state(step, {"step": step, "history": [{"loss": 0.1 * step}]}, keep=3)
@@ -172,7 +172,7 @@ def test_a_damaged_state_is_refused_and_the_last_sound_one_named(tmp_path: Path,
         store.read_state(3)
 
 
-def test_what_happened_is_remembered_line_by_line(tmp_path: Path) -> None:
+def test_events_are_stored_one_per_line(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.events() == []
     for event in ("12:00:01 lost browser-0: it\nis gone", "12:00:02 browser-0 was made again"):
@@ -180,9 +180,9 @@ def test_what_happened_is_remembered_line_by_line(tmp_path: Path) -> None:
     assert store.events() == ["12:00:01 lost browser-0: it is gone", "12:00:02 browser-0 was made again"]
 
 
-def test_the_last_checkpoints_are_kept_and_what_a_kill_left_of_others_goes(tmp_path: Path) -> None:
+def test_newest_checkpoints_are_kept_and_incomplete_ones_removed(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.checkpoint(1).mkdir()  # Its state is gone already, or never came.
+    store.checkpoint(1).mkdir()  # A kill left this checkpoint without a state.
     for step in (2, 3, 4, 5):
         store.checkpoint(step).mkdir()
         store.write_state(step, {"step": step}, keep=2, spare=3)
@@ -203,7 +203,7 @@ def tiny_disk(tmp_path: Path) -> Path:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_is_a_storage_fault_and_what_was_written_stays(tiny_disk: Path) -> None:
+def test_full_disk_is_a_storage_fault_and_keeps_existing_files(tiny_disk: Path) -> None:
     atomic_write(tiny_disk / "kept", b"k" * 1000)
     with pytest.raises(StorageFault, match="No space left on device; free space there and resume"):
         atomic_write(tiny_disk / "big", b"b" * 200_000)
@@ -211,7 +211,7 @@ def test_a_full_disk_is_a_storage_fault_and_what_was_written_stays(tiny_disk: Pa
     assert [path.name for path in tiny_disk.iterdir()] == ["kept"]
 
 
-def test_a_file_in_the_way_of_a_folder_is_a_storage_fault(tmp_path: Path) -> None:
+def test_file_at_the_place_of_a_folder_is_a_storage_fault(tmp_path: Path) -> None:
     (tmp_path / "runs").write_bytes(b"a file")
     with pytest.raises(StorageFault, match=r"cannot write .*/runs/one/state\.json"):
         atomic_write(tmp_path / "runs" / "one" / "state.json", b"{}")

@@ -1,4 +1,4 @@
-"""The model of a step: exact on steps made up by hand, and honest about machines whose cores are used up."""
+"""Tests of the step time model: exact on constructed steps, and correct when all cores are busy."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def settings(**changes: object) -> RunSettings:
     return check_settings({**pools, "cluster": {"roles": True}, **changes}, "test")
 
 
-def test_a_step_is_its_slowest_pool_and_its_fill() -> None:
+def test_step_time_is_that_of_the_slowest_pool_plus_the_fill_time() -> None:
     costs = measure([row()], settings())
     now = forecast(costs, SIZES, 0)
     assert (costs.fill_s, now.step_s, now.holds_up) == (4.0, 30.0, "browser")
@@ -27,7 +27,7 @@ def test_a_step_is_its_slowest_pool_and_its_fill() -> None:
     assert forecast(costs, {**SIZES, "browser": 64}, 0).step_s == pytest.approx(20 / 2 + 4 + 8 + 2)
 
 
-def test_in_a_stream_playing_hides_learning() -> None:
+def test_learning_overlaps_with_playing_in_a_stream() -> None:
     costs = measure([row()], settings())
     assert forecast(costs, SIZES, 1).step_s == 20.0
     assert forecast(costs, {**SIZES, "learner": 2, "browser": 6}, 1).step_s == pytest.approx(64 / 6 + 4)
@@ -43,7 +43,7 @@ def test_advice_names_the_pool_and_the_saving() -> None:
     )
 
 
-def test_more_actors_do_not_help_processors_that_are_used_up() -> None:
+def test_more_actors_do_not_help_when_all_cores_are_busy() -> None:
     alone = settings(cluster={"roles": False})
     words = advice([row(cpu_busy=0.99, cores=2)], alone)
     assert "more actors on this machine save nothing" in words
@@ -51,32 +51,32 @@ def test_more_actors_do_not_help_processors_that_are_used_up() -> None:
     assert "save 10.0 s" in advice([row(cpu_busy=0.2, cores=64)], alone)
 
 
-def test_where_nobody_looked_at_the_processors_actors_at_work_count() -> None:
+def test_busy_actors_estimate_cpu_use_without_a_measurement() -> None:
     alone = settings(cluster={"roles": False})
     assert measure([row()], alone, cores=2).cores_play_s == 20.0
     assert measure([row()], alone, cores=44).cores_play_s == pytest.approx(20.0 * 88 / 20 / 44 / USED_UP)
 
 
-def test_who_waits_for_a_processor_needs_less_when_alone() -> None:
+def test_measured_costs_exclude_waits_for_a_core() -> None:
     alone = settings(cluster={"roles": False})
     crowded, roomy = (measure([row(cpu_busy=busy, cores=cores)], alone) for busy, cores in ((1.0, 2), (0.2, 64)))
     assert sum(crowded.busy.values()) == pytest.approx(2 * 20.0)
     assert sum(roomy.busy.values()) == sum(measure([row()], settings()).busy.values())
 
 
-def test_nothing_to_say_is_said() -> None:
+def test_advice_says_that_pools_are_balanced() -> None:
     even = Costs(busy={"browser": 4.0, "policy": 2.0, "critic": 2.0}, busy_learner=0.0, sync_s=0.0)
     assert advise(even, SIZES, 1) == "pools are in balance: twice as many of any would save less than 3% of a step"
     assert advice([], settings()) == ""
     assert advice([{"seconds_play": 3.0}], settings()) == ""
 
 
-def test_balance_is_as_few_as_keep_up_with_the_engines() -> None:
+def test_balance_uses_the_fewest_actors_that_keep_up_with_the_engines() -> None:
     sizes = balance(measure([row()], settings()), SIZES, 0)
     assert sizes == {"browser": 8, "policy": 2, "critic": 1, "learner": 1}
     assert 64 / sizes["browser"] <= 0.8 * 20 / 2 < 64 / (sizes["browser"] - 1)
 
 
-def test_costs_need_a_step_that_was_accounted_for() -> None:
+def test_costs_need_a_step_with_measured_pool_times() -> None:
     with pytest.raises(ValueError, match="none of 1 steps says what its pools did"):
         measure([{"seconds_play": 3.0}], settings())

@@ -1,4 +1,4 @@
-"""The number of groups in flight: what an operator's law gives for stage times that are known."""
+"""Tests of the concurrency tuner: the number of groups in flight for known stage times."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ def timed(attempt: Attempt, write_s: float, render_s: float, judge_s: float, wai
 
 
 async def group(write_s: float = 18.0, render_s: float = 1.5, judge_s: float = 0.5, wait_s: float = 0.0) -> Group:
-    """Two episodes of one page each, which took these times."""
+    """Two episodes of one page each, with these stage times."""
     actors = cast(renderer=PaperRenderer())
     played = [await play(task("a"), actors, EpisodeSettings(rounds=0), seed=seed) for seed in range(40)]
     good = [one for one in played if one.turns[0].attempts[0].critique is not None][:2]
@@ -45,30 +45,30 @@ async def group(write_s: float = 18.0, render_s: float = 1.5, judge_s: float = 0
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 40.0])
-async def test_enough_are_played_to_keep_the_slowest_pool_busy_however_long_they_queue(wait_s: float) -> None:
+async def test_groups_in_flight_keep_the_slowest_pool_busy_despite_queueing(wait_s: float) -> None:
     pace = ConcurrencyTuner(settings())
     assert pace.groups() == 200, "nothing is measured yet"
     pace.played(await group(wait_s=wait_s))
-    # 20 s an episode alone, of which 1.5 s in one of 8 browsers: 107 keep them busy, twice that is played.
+    # An episode takes 20 s without waiting, 1.5 s of it in one of 8 browsers: 107 keep the browsers busy; twice that.
     assert pace.groups() == round(2 * 20 / (1.5 / 8) / 2)
 
 
-async def test_a_faster_pool_wants_more_and_no_more_than_allowed() -> None:
+async def test_faster_pool_raises_groups_in_flight_up_to_the_limit() -> None:
     pace = ConcurrencyTuner(settings(browser={"count": 32}))
     pace.played(await group())
     assert pace.groups() == 200
 
 
-async def test_a_slow_learner_wants_fewer() -> None:
+async def test_slow_learner_lowers_groups_in_flight() -> None:
     pace = ConcurrencyTuner(settings())
     pace.played(await group())
     for seconds in (16.0, 16.0, 500.0):
         pace.learnt(seconds)
-    # One second of learning an episode; the one long pause was an exam.
+    # Learning takes one second per episode; the one long pause was an exam.
     assert pace.groups() == round(2 * 20 / 1.0 / 2)
 
 
-async def test_groups_without_episodes_say_nothing() -> None:
+async def test_groups_without_episodes_are_ignored() -> None:
     pace = ConcurrencyTuner(settings())
     pace.played(Group(task=task("a"), trajectories=(), dropped=2))
     assert pace.groups() == 200

@@ -1,4 +1,4 @@
-"""A run without a signal says why: in its terminal lines, its events, its metrics, its summary and its report."""
+"""Tests of the no-signal diagnosis in terminal lines, events, metrics, summary and report."""
 
 import asyncio
 import io
@@ -43,7 +43,7 @@ TORN = "<script>alert(1)</script> I am sorry, a page is\x1b[2J beyond me."
 
 
 class Rambler(PaperPolicy):
-    """Writes `text` in place of a page, to the token limit where `finish` says so, until its weights reach `until`."""
+    """Writes `text` instead of a page, with this finish reason, until its version is `until`."""
 
     def __init__(self, text: str = TORN, finish: Any = "stop", until: int = 99) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Rambler(PaperPolicy):
 
 
 class Thrower(PaperRenderer):
-    """Every page throws the same exception, each at another place; every seventh says something else."""
+    """Every page throws the same exception at another line; every seventh page throws another one."""
 
     number = 0
 
@@ -78,7 +78,7 @@ class Indifferent(PaperCritic):
 
 
 class Torn(PaperRenderer):
-    """Loses the browser on six pages, once the exam's four are rendered."""
+    """Raises a browser fault for six pages after the four pages of the exam."""
 
     number = 0
 
@@ -91,12 +91,12 @@ class Torn(PaperRenderer):
 
 
 def only(level: int) -> PaperPolicy:
-    """A policy that writes the page of one level, whatever it is asked."""
+    """A policy that always writes the page of one level."""
     return PaperPolicy([0.0 if one == level else -1e9 for one in range(LEVELS)])
 
 
 class Watched:
-    """A whole run on the paper crew with the real observer, and all that it told."""
+    """A complete run on paper actors with the real observer and all its output."""
 
     def __init__(self, path: Path, policy: PaperPolicy, members: Any, fields: Any) -> None:
         self.settings = settings(**fields)
@@ -116,12 +116,12 @@ class Watched:
 
     @property
     def lines(self) -> list[str]:
-        """The terminal's line of each step."""
+        """The terminal lines of the steps."""
         return [line for line in self.out.getvalue().splitlines() if "] step " in line and "  valid" in line]
 
     @property
     def notes(self) -> list[str]:
-        """What was said to usually help."""
+        """The events with advice."""
         return [event for event in self.state.events if "What usually helps" in event]
 
     @property
@@ -152,7 +152,7 @@ async def watched(path: Path, policy: PaperPolicy, fields: dict[str, Any] | None
     return run
 
 
-async def test_a_policy_that_never_writes_a_page_is_named_everywhere(tmp_path: Path) -> None:
+async def test_policy_without_pages_is_reported_everywhere(tmp_path: Path) -> None:
     run = await watched(tmp_path, Rambler())
     assert len(run.lines) == run.settings.steps
     assert all("no signal: 24 of 24 first pages: no ```html block" in line for line in run.lines)
@@ -174,7 +174,7 @@ async def test_a_policy_that_never_writes_a_page_is_named_everywhere(tmp_path: P
     }
 
 
-async def test_the_report_shows_an_example_without_running_it(tmp_path: Path) -> None:
+async def test_report_shows_an_example_answer_as_escaped_text(tmp_path: Path) -> None:
     run = await watched(tmp_path, Rambler())
     assert "&lt;script&gt;alert(1)&lt;/script&gt; I am sorry" in run.report
     assert "<script>alert(1)" not in run.report
@@ -182,7 +182,7 @@ async def test_the_report_shows_an_example_without_running_it(tmp_path: Path) ->
     assert "Speed:" not in run.report, "a faster step helps nobody here"
 
 
-async def test_the_first_report_does_not_wait_for_the_fifth_step(tmp_path: Path) -> None:
+async def test_first_report_is_written_before_the_fifth_step(tmp_path: Path) -> None:
     run = Watched(tmp_path, Rambler(), {}, {"steps": 1})
     run.observer.finish = lambda status: {}  # type: ignore[method-assign]
     await train(run.run)
@@ -199,7 +199,7 @@ async def test_the_first_report_does_not_wait_for_the_fifth_step(tmp_path: Path)
         (answer("<p>1") + "\n" + answer("<p>2"), "stop", "more than one ```html block", "system prompt"),
     ],
 )
-async def test_an_answer_without_a_page_says_what_is_wrong_with_it(
+async def test_answer_without_a_page_is_reported_with_its_problem(
     tmp_path: Path, text: str, finish: str, reason: str, advice: str
 ) -> None:
     run = await watched(tmp_path, Rambler(text, finish))
@@ -207,7 +207,7 @@ async def test_an_answer_without_a_page_says_what_is_wrong_with_it(
     assert advice in run.notes[0]
 
 
-async def test_pages_that_all_throw_name_the_most_frequent_exception(tmp_path: Path) -> None:
+async def test_pages_that_throw_are_reported_with_the_most_frequent_exception(tmp_path: Path) -> None:
     run = await watched(tmp_path, only(2), renderer=Thrower())
     said = "24 of 24 first pages: threw an exception (ReferenceError: tailwind is not defined)"
     assert all(said in line for line in run.lines)
@@ -216,7 +216,7 @@ async def test_pages_that_all_throw_name_the_most_frequent_exception(tmp_path: P
     assert run.summary["first_pages"] == {"exception": 24 * run.settings.steps}
 
 
-async def test_siblings_that_write_the_same_page_are_told_apart_from_a_critic_that_scores_alike(tmp_path: Path) -> None:
+async def test_equal_pages_and_equal_scores_are_reported_differently(tmp_path: Path) -> None:
     same = await watched(tmp_path / "same", only(2))
     assert "6 of 6 groups: all siblings wrote the same page" in same.lines[0]
     assert "episode.temperature (now 1)" in same.notes[0]
@@ -227,7 +227,7 @@ async def test_siblings_that_write_the_same_page_are_told_apart_from_a_critic_th
     assert "6 of 6 groups: all siblings earned the full reward" in solved.lines[0]
 
 
-async def test_a_policy_that_recovers_is_reported_no_longer(tmp_path: Path) -> None:
+async def test_policy_that_recovers_is_no_longer_reported(tmp_path: Path) -> None:
     run = await watched(tmp_path, Rambler(until=SILENT_STEPS), {"steps": SILENT_STEPS + 3})
     assert ["no signal" in line for line in run.lines] == [True] * SILENT_STEPS + [False] * 3
     assert len(run.notes) == 1
@@ -238,7 +238,7 @@ async def test_a_policy_that_recovers_is_reported_no_longer(tmp_path: Path) -> N
     assert "What usually helps" not in run.out.getvalue().splitlines()[-1]
 
 
-async def test_a_dropped_episode_names_the_fault_that_dropped_it(tmp_path: Path) -> None:
+async def test_dropped_episode_is_reported_with_its_fault(tmp_path: Path) -> None:
     fields = {"episode": {"rounds": 0, "max_tokens": 16, "retries": 0}, "max_fault_share": 1.0, "steps": 1}
     run = await watched(tmp_path, PaperPolicy(), fields, renderer=Torn())
     (note,) = [event for event in run.state.events if "machine faults" in event]
@@ -249,13 +249,13 @@ async def test_a_dropped_episode_names_the_fault_that_dropped_it(tmp_path: Path)
     assert [fault for group in stored for fault in group.faults] == ["BrowserFault: two browsers stood still"] * 6
 
 
-def test_rows_of_older_runs_count_as_steps_with_a_signal() -> None:
+def test_history_rows_without_signal_counts_count_as_steps_with_signal() -> None:
     assert silent_steps([{"step": 1}, {"step": 2}]) == 0
     assert silent_steps([{"signal_groups": 0}, {"signal_groups": 2}, {"signal_groups": 0}, {"signal_groups": 0}]) == 2
     assert explain([], {"signal_groups": 0}) == ""
 
 
-def test_a_line_names_the_second_reason_where_the_first_leaves_much_unsaid() -> None:
+def test_explanation_names_a_second_reason_if_the_first_covers_too_little() -> None:
     fence = Finding(reason="no_fence", count=14, total=24)
     blank = Finding(reason="blank", count=7, total=24, detail="one colour")
     silent = {"signal_groups": 0.0}
@@ -267,7 +267,7 @@ def test_a_line_names_the_second_reason_where_the_first_leaves_much_unsaid() -> 
     assert explain([fence], {"signal_groups": 3.0}) == "14 of 24 first pages: no ```html block"
 
 
-async def test_generate_says_why_a_draft_does_not_render() -> None:
+async def test_generate_command_says_why_a_draft_does_not_render() -> None:
     broken = PaperRenderer()
     drafts = await self_edit(task(), only(0), broken, EpisodeSettings(), rounds=0, seed=0)
     assert say(drafts[0]).startswith("The page throws an exception while it loads: ReferenceError: paper, 1 tokens")
@@ -277,9 +277,7 @@ async def test_generate_says_why_a_draft_does_not_render() -> None:
     assert say(drafts[0]).startswith("ok, 1 tokens")
 
 
-def test_a_run_that_fails_says_why_in_its_events_and_its_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_run_says_why_in_its_events_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(settings=settings(), store=Store(tmp_path), state=RunState(), run_id="r")
 
     async def fails(session: TrainingSession) -> None:

@@ -1,4 +1,4 @@
-"""The whole run on a paper crew: it learns, it resumes, it loses nothing to faults."""
+"""Tests of complete runs on paper actors: learning, resuming, exams, faults and judge drift."""
 
 import asyncio
 from pathlib import Path
@@ -50,7 +50,7 @@ def make_run(path: Path, chosen: RunSettings, state: RunState | None = None, **m
 
 
 async def resume(path: Path, chosen: RunSettings) -> Run:
-    """What `--resume` does, on paper."""
+    """Resume a paper run as `--resume` does."""
     store = Store(path)
     steps = store.saved_steps()
     state = RunState.from_json(store.read_state(steps[-1])) if steps else RunState()
@@ -61,7 +61,7 @@ async def resume(path: Path, chosen: RunSettings) -> Run:
     return run
 
 
-async def test_the_loop_learns(tmp_path: Path) -> None:
+async def test_loop_raises_render_rate_and_exam_reward(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings())
     await train(run)
     rates = [row["valid_render_rate"] for row in run.state.history]
@@ -72,7 +72,7 @@ async def test_the_loop_learns(tmp_path: Path) -> None:
     assert set(run.state.inference) == {"base", "self_edit", "with_critic"}
 
 
-async def test_the_same_seed_gives_the_same_metrics(tmp_path: Path) -> None:
+async def test_same_seed_gives_the_same_metrics(tmp_path: Path) -> None:
     first, again = (make_run(tmp_path / name, settings()) for name in "ab")
     await train(first)
     await train(again)
@@ -81,7 +81,7 @@ async def test_the_same_seed_gives_the_same_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", [1, 5, 9, 30, 77, 130])
-async def test_a_run_cut_at_any_moment_resumes_to_the_same_metrics(tmp_path: Path, moment: int) -> None:
+async def test_run_cut_at_any_moment_resumes_to_the_same_metrics(tmp_path: Path, moment: int) -> None:
     whole = make_run(tmp_path / "whole", settings())
     await train(whole)
 
@@ -98,7 +98,7 @@ async def test_a_run_cut_at_any_moment_resumes_to_the_same_metrics(tmp_path: Pat
     assert resumed.state.champion.mean == whole.state.champion.mean
 
 
-async def test_an_exam_that_is_stored_is_not_sat_again(tmp_path: Path) -> None:
+async def test_stored_exam_is_not_repeated(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(steps=1))
     await train(run)
     first, reviews = run.state.exams[0], (run.store.path / "exams" / "reviews-000000.json").read_text()
@@ -109,7 +109,7 @@ async def test_an_exam_that_is_stored_is_not_sat_again(tmp_path: Path) -> None:
     assert (run.store.path / "exams" / "reviews-000000.json").read_text() == reviews
 
 
-async def test_an_exam_says_how_well_the_policys_critique_agrees_with_the_critics(tmp_path: Path) -> None:
+async def test_exam_measures_the_agreement_of_self_critique_and_critic(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(steps=1))
     await train(run)
     assert {exam.agreement for exam in run.state.exams} == {1.0}, "on paper both always say the same"
@@ -123,7 +123,7 @@ async def test_an_exam_says_how_well_the_policys_critique_agrees_with_the_critic
     assert hopeless.state.exams[0].agreement is None, "the critic saw no page"
 
 
-async def test_machine_faults_are_dropped_and_counted_never_scored(tmp_path: Path) -> None:
+async def test_machine_faults_are_dropped_and_counted_but_never_scored(tmp_path: Path) -> None:
     chosen = settings(steps=2, episode={"rounds": 0, "retries": 0, "max_tokens": 16}, exam={"tasks": 4})
     run = make_run(tmp_path, chosen)
     run.watcher.exam = lambda *_: setattr(run.players.cast.renderer, "faults", 3)  # type: ignore
@@ -133,7 +133,7 @@ async def test_machine_faults_are_dropped_and_counted_never_scored(tmp_path: Pat
     assert summarise("r", "finished", run.state, chosen)["episodes"]["dropped"] == 3
 
 
-async def test_too_many_faults_stop_the_run_with_an_alarm(tmp_path: Path) -> None:
+async def test_too_many_machine_faults_stop_the_run(tmp_path: Path) -> None:
     chosen = settings(steps=2, episode={"rounds": 0, "retries": 0, "max_tokens": 16}, exam={"tasks": 4})
     run = make_run(tmp_path, chosen)
     run.watcher.exam = lambda *_: setattr(run.players.cast.renderer, "faults", 10_000)  # type: ignore
@@ -151,7 +151,7 @@ async def test_staleness_is_bounded_and_reported(tmp_path: Path) -> None:
     assert {row["staleness"] for row in strict.state.history} == {0}
 
 
-async def test_with_pairwise_the_loop_learns_and_rewards_rise(tmp_path: Path) -> None:
+async def test_loop_learns_with_pairwise_comparisons(tmp_path: Path) -> None:
     critic = PaperCritic()
     run = make_run(tmp_path, settings(episode={"rounds": 1, "attempts": 2, "max_tokens": 16, "pairwise": True}))
     run.players.cast = cast(policy=run.learner.policy, critic=critic)  # type: ignore[attr-defined]
@@ -161,11 +161,11 @@ async def test_with_pairwise_the_loop_learns_and_rewards_rise(tmp_path: Path) ->
     assert sum(row["violations"] for row in run.state.history) == 0
     compared = [row for row in run.state.history if "compared" in row]
     assert compared
-    assert all(row["preferred_rate"] == 1.0 for row in compared)  # the paper critic scores as it compares
+    assert all(row["preferred_rate"] == 1.0 for row in compared)  # the paper critic compares pages by their scores
     assert all(row["judge_tokens"] == 2 * row["compared"] for row in compared)
 
 
-async def test_a_judge_that_drifts_is_noticed_also_after_a_resume(tmp_path: Path) -> None:
+async def test_judge_drift_is_detected_also_after_a_resume(tmp_path: Path) -> None:
     few = {"episode": {"rounds": 0, "max_tokens": 16}, "exam": {"tasks": 2}, "checkpoint": {"every": 1}, "groups": 2}
     chosen = settings(steps=4, critic={"drift_every": 2}, **few)
     critic = PaperCritic()
@@ -188,7 +188,7 @@ async def test_a_judge_that_drifts_is_noticed_also_after_a_resume(tmp_path: Path
     assert resumed.state.history[-1]["judge_drift"] == run.state.history[-1]["judge_drift"]
 
 
-async def test_a_judge_that_gives_no_answer_now_is_looked_at_later(tmp_path: Path) -> None:
+async def test_drift_check_is_repeated_after_a_critic_fault(tmp_path: Path) -> None:
     critic = PaperCritic()
     run = make_run(tmp_path, settings(steps=2, critic={"drift_every": 1}, exam={"tasks": 2}), critic=critic)
 
@@ -202,7 +202,7 @@ async def test_a_judge_that_gives_no_answer_now_is_looked_at_later(tmp_path: Pat
     assert await look(2, 2) == {"judge_drift": 0.0}
 
 
-async def test_of_several_critics_the_one_that_drifts_is_named(tmp_path: Path) -> None:
+async def test_drift_note_names_the_drifting_critic_of_an_ensemble(tmp_path: Path) -> None:
     class Pair(PaperCritic):
         async def judge(self, *args: Any, **kwargs: Any) -> Critique:
             steady = await PaperCritic().judge(*args, **kwargs)
@@ -218,7 +218,7 @@ async def test_of_several_critics_the_one_that_drifts_is_named(tmp_path: Path) -
     assert "the critic 'moving' has drifted: its scores of 8 fixed pages are on average 0.200 from" in note
 
 
-async def test_what_is_spent_ends_the_run_and_drops_no_episode(tmp_path: Path) -> None:
+async def test_spent_judge_budget_ends_the_run_without_dropped_episodes(tmp_path: Path) -> None:
     class Dear(PaperCritic):
         async def judge(self, *args: Any, **kwargs: Any) -> Critique:
             self.fresh += 1

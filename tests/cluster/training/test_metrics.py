@@ -1,4 +1,4 @@
-"""Where a step's time went, on episodes whose times are known."""
+"""Tests of step metrics: where the time of a step went, for episodes with known times."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ SECONDS = {"play": 10.0, "learn": 5.0, "sync": 1.0}
 
 
 def attempt(html: str, *, engine_s: float = 1.0, in_render: float = 3.0) -> Attempt:
-    """Written in 4 s, of which the engine charges `engine_s`; rendered in 2 s, judged in 0.5 s, waited for."""
+    """Written in 4 s (of which `engine_s` is engine time), rendered in 2 s, judged in 0.5 s, with waits."""
     completion = Completion(
         prompt_ids=(1,),
         token_ids=(2, 3),
@@ -59,7 +59,7 @@ def step(*attempts: Attempt, reference: str | None = None) -> dict[str, float]:
     return row | pool_metrics(row, SETTINGS)
 
 
-def test_playing_is_divided_into_work_and_waiting() -> None:
+def test_playing_time_is_divided_into_work_and_waiting() -> None:
     row = step(attempt("a"), attempt("b"))
     parts = {name: row[f"seconds_{name}"] for name in ("generate", "render", "judge", "wait")}
     total = 4.0 + 3.0 + 1.5
@@ -69,7 +69,7 @@ def test_playing_is_divided_into_work_and_waiting() -> None:
     assert (row["queue_policy"], row["queue_browser"], row["queue_critic"]) == pytest.approx((0.8, 0.2, 0.2))
 
 
-def test_idle_is_what_is_left_of_wall_time_and_pool() -> None:
+def test_idle_share_is_relative_to_wall_time_and_pool_size() -> None:
     row = step(attempt("a"), attempt("b"))
     assert row["idle_browser"] == pytest.approx(1 - 4.0 / (16.0 * 2))
     assert row["idle_critic"] == pytest.approx(1 - 1.0 / (16.0 * 2))
@@ -77,22 +77,22 @@ def test_idle_is_what_is_left_of_wall_time_and_pool() -> None:
     assert row["idle_learner"] == pytest.approx(1 - 5.0 / 16.0)
 
 
-def test_a_critic_that_asks_a_server_has_many_hands() -> None:
+def test_http_critic_counts_as_several_parallel_workers() -> None:
     server = {"kind": "http", "base_url": "http://judge/v1", "model": "j", "in_flight": 8}
     row = pool_metrics(step(attempt("a"), attempt("b")), check_settings({"critic": server}, "test"))
     assert row["idle_critic"] == pytest.approx(1 - 1.0 / 8 / 16.0)
 
 
-def test_a_page_that_was_remembered_costs_no_browser() -> None:
+def test_cached_render_costs_no_browser_time() -> None:
     shared, remembered = attempt("a"), attempt("a", in_render=0.0)
     assert step(shared, remembered)["busy_browser"] == 2.0
     assert step(remembered)["busy_browser"] == 0.0
 
 
-def test_a_reference_page_is_rendered_too() -> None:
+def test_reference_page_counts_as_browser_time() -> None:
     assert step(attempt("a"), attempt("b"), reference="<p>")["busy_browser"] == 3 * 2.0
 
 
-def test_engines_that_do_not_say_what_they_charge_are_not_called_idle() -> None:
+def test_engines_without_engine_seconds_have_no_idle_share() -> None:
     row = step(replace(attempt("a"), completion=replace(attempt("a").completion, engine_seconds=0.0)))
     assert not {"busy_policy", "idle_policy"} & row.keys()

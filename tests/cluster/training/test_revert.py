@@ -1,4 +1,4 @@
-"""A learner that does worse than the champion goes back to it, on a paper crew whose learner learns the wrong way."""
+"""Tests of the revert to the champion after a worse exam, on paper actors with a learner of negative learning rate."""
 
 import asyncio
 from pathlib import Path
@@ -41,7 +41,7 @@ def make_run(path: Path, chosen: RunSettings, lr: float, state: RunState | None 
 
 
 async def resume(path: Path, chosen: RunSettings, lr: float) -> Run:
-    """What `--resume` does, on paper."""
+    """Resume a paper run as `--resume` does."""
     store = Store(path)
     steps = store.saved_steps()
     state = RunState.from_json(store.read_state(steps[-1])) if steps else RunState()
@@ -52,7 +52,7 @@ async def resume(path: Path, chosen: RunSettings, lr: float) -> Run:
     return run
 
 
-async def test_a_learner_that_got_worse_holds_the_champion_again(tmp_path: Path) -> None:
+async def test_learner_reverts_to_the_champion_after_a_worse_exam(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(), lr=-2.0)
     await train(run)
     assert run.state.champion_step == 0
@@ -63,7 +63,7 @@ async def test_a_learner_that_got_worse_holds_the_champion_again(tmp_path: Path)
     assert run.watcher.notes[0] == "the exam after step 3 was worse: back to the champion of step 0"  # type: ignore[attr-defined]
 
 
-async def test_kept_it_goes_on_to_get_worse(tmp_path: Path) -> None:
+async def test_learner_continues_after_a_worse_exam_with_keep(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings("keep"), lr=-2.0)
     await train(run)
     assert run.state.version == 9
@@ -71,7 +71,7 @@ async def test_kept_it_goes_on_to_get_worse(tmp_path: Path) -> None:
     assert run.store.saved_steps() == [9], "no checkpoint of a champion where nobody goes back to it"
 
 
-async def test_a_learner_that_gets_better_is_never_held_back(tmp_path: Path) -> None:
+async def test_improving_learner_is_never_reverted(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / name, settings(name), lr=2.0) for name in ("revert", "keep")]
     for run in runs:
         await train(run)
@@ -82,7 +82,7 @@ async def test_a_learner_that_gets_better_is_never_held_back(tmp_path: Path) -> 
     assert reverting.store.saved_steps() == sorted({champion, last}), "pruning spares the champion's checkpoint"
 
 
-async def test_a_margin_is_what_noise_is_allowed(tmp_path: Path) -> None:
+async def test_margin_allows_a_worse_exam(tmp_path: Path) -> None:
     exam = {"tasks": 24, "every": 3, "inference_tasks": 4, "on_regression": "revert", "margin": 0.99}
     run = make_run(tmp_path, settings(exam=exam), lr=-2.0)
     await train(run)
@@ -90,7 +90,7 @@ async def test_a_margin_is_what_noise_is_allowed(tmp_path: Path) -> None:
     assert run.watcher.notes == []  # type: ignore[attr-defined]
 
 
-async def test_what_was_played_ahead_by_the_policy_given_up_is_played_again(tmp_path: Path) -> None:
+async def test_groups_played_ahead_by_a_reverted_policy_are_replayed(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(max_staleness=1), lr=-2.0)
     await train(run)
     for step in (4, 7):
@@ -100,7 +100,7 @@ async def test_what_was_played_ahead_by_the_policy_given_up_is_played_again(tmp_
 
 
 @pytest.mark.parametrize("moment", [4, 9, 14, 19, 24, 31, 40])
-async def test_a_run_cut_at_any_moment_goes_back_all_the_same(tmp_path: Path, moment: int) -> None:
+async def test_run_cut_at_any_moment_reverts_as_an_undisturbed_run(tmp_path: Path, moment: int) -> None:
     whole = make_run(tmp_path / "whole", settings(), lr=-2.0)
     await train(whole)
     cut = make_run(tmp_path / "cut", settings(), lr=-2.0)
@@ -115,7 +115,7 @@ async def test_a_run_cut_at_any_moment_goes_back_all_the_same(tmp_path: Path, mo
     assert resumed.learner.logits == whole.learner.logits  # type: ignore[attr-defined]
 
 
-async def test_a_run_stopped_between_a_bad_exam_and_the_way_back_goes_back_first(tmp_path: Path) -> None:
+async def test_run_stopped_after_a_worse_exam_reverts_on_resume(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(), lr=-2.0)
 
     def stop(exam: Any, state: RunState) -> None:
@@ -125,7 +125,7 @@ async def test_a_run_stopped_between_a_bad_exam_and_the_way_back_goes_back_first
     run.watcher.exam = stop  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
         await train(run)
-    # The last checkpoint of a run that is stopped there holds the policy that did worse, and its exam.
+    # The last checkpoint of a run stopped here holds the worse policy and its exam.
     await save(run)
     resumed = await resume(tmp_path, settings(), -2.0)
     assert resumed.learner.logits != PaperPolicy().logits  # type: ignore[attr-defined]

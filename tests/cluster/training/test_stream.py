@@ -1,4 +1,4 @@
-"""The stream: order, bounds, refills and losses, on groups made by hand."""
+"""Tests of the group stream: order, limits, refills and lost episodes, on constructed groups."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ async def group(name: str, logits: list[float], num: int = 2, dropped: int = 0) 
     return Group(task=task(name), trajectories=tuple(played), dropped=dropped)
 
 
-async def test_groups_come_in_order_whatever_finishes_first() -> None:
+async def test_groups_are_returned_in_order_of_their_places() -> None:
     async def play_group(step: int, place: int) -> Group:
         await asyncio.sleep(0.001 * (4 - place))
         return await group(f"{step}/{place}", VARIED)
@@ -38,7 +38,7 @@ async def test_groups_come_in_order_whatever_finishes_first() -> None:
         assert [g.task.id for g in await stream.collect(step)] == [f"{step}/{place}" for place in range(4)]
 
 
-async def test_no_more_episodes_than_allowed_are_played_at_once() -> None:
+async def test_episodes_at_once_stay_within_in_flight() -> None:
     playing, most = 0, 0
 
     async def play_group(step: int, place: int) -> Group:
@@ -53,7 +53,7 @@ async def test_no_more_episodes_than_allowed_are_played_at_once() -> None:
     assert most == 2, "in_flight = 4 episodes are two groups of two"
 
 
-async def test_flat_groups_are_replaced_within_bounds() -> None:
+async def test_flat_groups_are_refilled_up_to_the_limit() -> None:
     places: list[int] = []
 
     async def play_group(step: int, place: int) -> Group:
@@ -65,7 +65,7 @@ async def test_flat_groups_are_replaced_within_bounds() -> None:
     assert places == [0, 1, 2, 3, 4, 5], "half as many again, and no more"
 
 
-async def test_what_is_played_ahead_is_what_staleness_lets_later_steps_use() -> None:
+async def test_stream_plays_ahead_as_far_as_staleness_allows() -> None:
     started: list[int] = []
 
     async def play_group(step: int, place: int) -> Group:
@@ -85,7 +85,7 @@ async def test_what_is_played_ahead_is_what_staleness_lets_later_steps_use() -> 
 
 
 class Hall:
-    """Plays groups that take as long as the test wants."""
+    """Plays groups; the test decides when the slow ones finish."""
 
     def __init__(self, *slow: tuple[int, int]) -> None:
         self.slow = {key: asyncio.Event() for key in slow}
@@ -105,7 +105,7 @@ def names(groups: list[Group]) -> list[str]:
     return [one.task.id for one in groups]
 
 
-async def test_a_long_group_holds_no_step_back_and_goes_to_a_later_one() -> None:
+async def test_long_group_does_not_delay_its_step_and_goes_to_a_later_one() -> None:
     hall = Hall((1, 1))
     stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))
     assert names(await stream.collect(1)) == ["1/0", "1/2", "1/3", "1/4"]
@@ -116,7 +116,7 @@ async def test_a_long_group_holds_no_step_back_and_goes_to_a_later_one() -> None
     await stream.close()
 
 
-async def test_a_run_that_was_cut_short_gets_what_was_finished_first_and_begins_no_place_twice() -> None:
+async def test_resumed_stream_uses_finished_groups_first_and_repeats_no_place() -> None:
     begun: list[tuple[int, int]] = []
 
     async def play_group(step: int, place: int) -> Group:
@@ -140,7 +140,7 @@ async def test_a_run_that_was_cut_short_gets_what_was_finished_first_and_begins_
     assert stream.unlearnt() == set()
 
 
-async def test_a_group_too_stale_for_every_step_is_given_up() -> None:
+async def test_group_too_stale_for_any_step_is_cancelled() -> None:
     hall = Hall((1, 1))
     stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))
     for step in (1, 2):
@@ -153,7 +153,7 @@ async def test_a_group_too_stale_for_every_step_is_given_up() -> None:
     await stream.close()
 
 
-async def test_on_policy_a_step_waits_for_its_long_group() -> None:
+async def test_on_policy_step_waits_for_its_long_group() -> None:
     hall = Hall((1, 1))
     stream = Stream(hall.play, settings(max_staleness=0, in_flight=64, refill=0))
     collecting = asyncio.create_task(stream.collect(1))
@@ -165,7 +165,7 @@ async def test_on_policy_a_step_waits_for_its_long_group() -> None:
 
 
 @pytest.mark.parametrize("swap", ["in_flight", "between_episodes"])
-async def test_new_weights_come_at_once_or_when_nothing_is_played(swap: str) -> None:
+async def test_weight_swap_happens_in_flight_or_between_episodes(swap: str) -> None:
     hall = Hall((1, 5))
     stream = Stream(hall.play, settings(max_staleness=1, in_flight=8, refill=0, swap=swap))
     await stream.collect(1)
@@ -184,7 +184,7 @@ async def test_new_weights_come_at_once_or_when_nothing_is_played(swap: str) -> 
     await stream.close()
 
 
-async def test_losses_past_the_limit_raise_an_alarm() -> None:
+async def test_losses_above_the_limit_raise_a_machine_error() -> None:
     async def play_group(step: int, place: int) -> Group:
         return await group(f"{step}/{place}", VARIED, num=1, dropped=1)
 
@@ -192,7 +192,7 @@ async def test_losses_past_the_limit_raise_an_alarm() -> None:
         await Stream(play_group, settings(refill=0)).collect(1)
 
 
-async def test_a_bug_in_an_episode_reaches_the_caller() -> None:
+async def test_exception_in_an_episode_reaches_the_caller() -> None:
     async def play_group(step: int, place: int) -> Group:
         raise ZeroDivisionError("a bug")
 

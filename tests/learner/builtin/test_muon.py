@@ -1,4 +1,4 @@
-"""Muon: bit for bit torch's own in bfloat16, and the same step without rounding in float32."""
+"""Tests of Muon: bit-identical to torch's in bfloat16, nearly the same steps in float32."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def train(parameters: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer
         optimizer.step()
 
 
-def test_in_bfloat16_it_is_torchs() -> None:
+def test_bfloat16_steps_equal_torch_muon() -> None:
     ours, theirs = matrices(), matrices()
     train(ours, Muon(ours, lr=0.1, dtype=torch.bfloat16))
     train(theirs, torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0))
@@ -33,7 +33,7 @@ def test_in_bfloat16_it_is_torchs() -> None:
         torch.testing.assert_close(mine, its, rtol=0.0, atol=0.0)
 
 
-def test_in_float32_it_takes_nearly_the_same_steps() -> None:
+def test_float32_steps_are_close_to_torch_muon() -> None:
     ours, theirs, start = matrices(), matrices(), matrices()
     train(ours, Muon(ours, lr=0.1, dtype=torch.float32))
     train(theirs, torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0))
@@ -42,16 +42,16 @@ def test_in_float32_it_takes_nearly_the_same_steps() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_update_becomes_nearly_orthogonal(shape: tuple[int, int]) -> None:
+def test_update_becomes_nearly_orthogonal(shape: tuple[int, int]) -> None:
     update = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     singular = torch.linalg.svdvals(orthogonalize(update, torch.float32))
-    # A square matrix may have singular values near 0, which five iterations do not raise in full.
+    # A square matrix may have singular values near 0, which five iterations do not raise to 1.
     assert singular.max() < 1.3
     assert singular.median() > 0.6
 
 
 class Products(TorchDispatchMode):
-    """Notes the numbers that every matrix product is made of."""
+    """Records the dtypes of the operands of every matrix product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Products(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_the_warm_start_multiplies_in_its_own_precision(precision: str, dtype: torch.dtype) -> None:
+def test_warm_start_multiplies_matrices_in_its_own_precision(precision: str, dtype: torch.dtype) -> None:
     model = torch.nn.ModuleDict({"layers": torch.nn.Linear(8, 8, bias=False), "head": torch.nn.Linear(8, 8)})
     optimizers = build_optimizers(model, WarmStartSettings(), precision)
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""The built-in policy: its flaws, its corpus, its tokenizer, and a recipe that gives the same bits twice."""
+"""Tests of the built-in policy: flaws, corpus, tokenizer, and reproducible pre-training."""
 
 import random
 from collections import Counter
@@ -27,7 +27,7 @@ TINY = WarmStartSettings(steps=3, hidden=64, layers=1, vocab=512, batch_tokens=2
 
 @pytest.fixture(autouse=True)
 def torch_as_it_was() -> Iterator[None]:
-    """Pre-training owns its process, so it sets torch's switches; here they are put back."""
+    """Restore torch's global settings, which pre-training changes because it normally owns its process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -41,7 +41,7 @@ def tokenizer() -> Any:
 
 
 @pytest.mark.parametrize("flaw", [flaw for flaw, _, _ in FLAWS], ids=lambda flaw: flaw.__name__)
-def test_a_flaw_is_what_it_says(flaw: Any) -> None:
+def test_flaw_breaks_the_page_in_its_own_way(flaw: Any) -> None:
     html = draw(3, family="counter").task.reference_html or ""
     broken = flaw(html, "a thought", random.Random(0))
     page = parse_page(broken.text)
@@ -53,7 +53,7 @@ def test_a_flaw_is_what_it_says(flaw: Any) -> None:
 
 
 @pytest.mark.browser
-async def test_a_browser_agrees_about_every_flaw() -> None:
+async def test_browser_confirms_the_outcome_of_every_flaw() -> None:
     renderer = ChromiumRenderer(BrowserSettings())
     rng = random.Random(1)
     try:
@@ -68,7 +68,7 @@ async def test_a_browser_agrees_about_every_flaw() -> None:
         await renderer.stop()
 
 
-def test_first_pages_are_broken_as_often_as_asked_and_never_otherwise() -> None:
+def test_share_of_broken_first_pages_follows_the_setting() -> None:
     def broken(share: float) -> float:
         talks = [talk for talk in islice(conversations(7, share), 400) if talk.kind == "first"]
         return sum(_has_flaw(talk.target) for talk in talks) / len(talks)
@@ -84,26 +84,26 @@ def _has_flaw(text: str) -> bool:
     return not html or any(counts.values()) or hidden
 
 
-def test_conversations_are_drawn_again_alike() -> None:
+def test_conversations_are_reproducible_from_the_seed() -> None:
     assert list(islice(conversations(3, 0.5), 20)) == list(islice(conversations(3, 0.5), 20))
     assert list(islice(conversations(3, 0.5), 5)) != list(islice(conversations(4, 0.5), 5))
 
 
-def test_the_template_leaves_the_system_message_out(tokenizer: Any) -> None:
+def test_template_omits_the_system_message(tokenizer: Any) -> None:
     messages = [{"role": message.role, "content": message.content} for message in first(draw(0).task)]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     assert SYSTEM.content not in text
     assert text.endswith(ASSISTANT)
 
 
-def test_answers_survive_the_tokenizer_and_end(tokenizer: Any) -> None:
+def test_answers_round_trip_through_the_tokenizer_and_end(tokenizer: Any) -> None:
     for talk in islice(conversations(5, 0.5), 30):
         row = encode(tokenizer, talk)
         assert tokenizer.decode(row.ids[row.prompt : -1], skip_special_tokens=True) == talk.target
         assert tokenizer.convert_ids_to_tokens(row.ids[-1]) == END
 
 
-def test_a_word_is_the_same_tokens_in_a_brief_and_in_a_page(tokenizer: Any) -> None:
+def test_word_has_the_same_tokens_in_a_brief_and_in_a_page(tokenizer: Any) -> None:
     def ids(text: str) -> list[int]:
         return [int(i) for i in tokenizer(text)["input_ids"]]
 
@@ -113,7 +113,7 @@ def test_a_word_is_the_same_tokens_in_a_brief_and_in_a_page(tokenizer: Any) -> N
         assert any(inside[i : i + len(word)] == word for i in range(len(inside))), text
 
 
-def test_only_targets_carry_loss_and_none_is_cut(tokenizer: Any) -> None:
+def test_only_targets_have_labels_and_no_target_is_cut(tokenizer: Any) -> None:
     settings = TINY.model_copy(update={"vocab": 700})
     rows = [encode(tokenizer, talk) for talk in islice(conversations(0, settings.broken_share), 300)]
     known = {tuple(row.ids[row.prompt :]) for row in rows}
@@ -123,7 +123,7 @@ def test_only_targets_carry_loss_and_none_is_cut(tokenizer: Any) -> None:
             assert tuple(labels_T[labels_T >= 0].tolist()) in known
 
 
-def test_the_same_recipe_gives_the_same_bits(tmp_path: Path) -> None:
+def test_same_recipe_gives_identical_weights(tmp_path: Path) -> None:
     losses: dict[str, list[float]] = {"one": [], "two": []}
     for name, heard in losses.items():
         (tmp_path / name).mkdir()
@@ -133,7 +133,7 @@ def test_the_same_recipe_gives_the_same_bits(tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_it_loads_as_any_model_does_and_its_head_is_its_own(tmp_path: Path) -> None:
+def test_warm_started_model_loads_in_transformers_with_an_untied_head(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = warm_start(TINY, tmp_path)
@@ -145,7 +145,7 @@ def test_it_loads_as_any_model_does_and_its_head_is_its_own(tmp_path: Path) -> N
     assert tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False).endswith(ASSISTANT)
 
 
-def test_an_interrupted_recipe_leaves_nothing_that_counts_and_a_finished_one_is_kept(tmp_path: Path) -> None:
+def test_interrupted_warm_start_leaves_no_model_and_a_finished_one_is_kept(tmp_path: Path) -> None:
     heard: list[int] = []
 
     def interrupt(step: int, steps: int, loss: float) -> None:
@@ -159,6 +159,6 @@ def test_an_interrupted_recipe_leaves_nothing_that_counts_and_a_finished_one_is_
     assert warm_start(TINY, tmp_path, interrupt) == done
 
 
-def test_every_setting_names_another_recipe() -> None:
+def test_every_setting_changes_the_recipe_hash() -> None:
     names = {recipe_hash(TINY.model_copy(update=change)) for change in ({}, {"steps": 4}, {"broken_share": 0.1})}
     assert len(names) == 3

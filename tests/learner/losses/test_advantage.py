@@ -1,4 +1,4 @@
-"""Advantages compare siblings, and nothing else."""
+"""Tests of group advantages."""
 
 from statistics import fmean, pstdev
 
@@ -28,7 +28,7 @@ def test_advantages_are_centred_and_keep_the_order(values: list[float], normaliz
 
 
 @given(rewards, st.floats(-2, 2))
-def test_a_task_that_pays_everybody_more_changes_nothing(values: list[float], bonus: float) -> None:
+def test_constant_bonus_for_all_siblings_changes_no_advantage(values: list[float], bonus: float) -> None:
     once = outcome(values, normalize_std=False)
     again = outcome([value + bonus for value in values], normalize_std=False)
     if once is not None and again is not None:
@@ -36,17 +36,17 @@ def test_a_task_that_pays_everybody_more_changes_nothing(values: list[float], bo
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [0.3, 0.3, 0.3], [0.1 + 0.2, 0.3]])
-def test_a_group_without_variance_has_no_signal(values: list[float]) -> None:
+def test_group_without_variance_has_no_signal(values: list[float]) -> None:
     assert outcome(values, normalize_std=True) is None
 
 
-def test_by_hand() -> None:
+def test_outcome_advantages_of_two_rewards() -> None:
     assert outcome([0.0, 1.0], normalize_std=True) == [-1.0, 1.0]
     assert outcome([0.0, 1.0], normalize_std=False) == [-0.5, 0.5]
 
 
-def test_turn_credit_compares_rounds_with_their_own_kind() -> None:
-    # A broken page that was repaired does not pass for a page that was right from the start.
+def test_turn_credit_compares_gains_of_the_same_round() -> None:
+    # The gain of a repaired page is not compared with the gain of a first page.
     gains = [[0.0, 0.8], [0.8, 0.0], [0.8]]
     advantages = turn(gains, normalize_std=False)
     assert advantages is not None
@@ -54,6 +54,6 @@ def test_turn_credit_compares_rounds_with_their_own_kind() -> None:
     assert [mine[1] for mine in advantages[:2]] == pytest.approx([0.4, -0.4])
 
 
-def test_turn_credit_leaves_out_rounds_that_one_alone_played_or_that_do_not_differ() -> None:
+def test_turn_credit_skips_rounds_without_siblings_or_variance() -> None:
     assert turn([[0.5, 0.25], [0.25]], normalize_std=True) == [[1.0, None], [-1.0]]
     assert turn([[0.5, 0.2], [0.5]], normalize_std=True) is None

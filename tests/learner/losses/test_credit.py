@@ -1,4 +1,4 @@
-"""Who is credited with what: properties of every kind of credit, and attempts at one prompt as a group."""
+"""Tests of credit assignment: properties of every kind of credit, and attempts at one prompt as a group."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ KINDS: list[dict[str, Any]] = [
 ]
 quick = trials(deadline=None, max_examples=30)
 CENTS = st.integers(0, 80).map(lambda cents: cents / 128)
-"""Rewards whose differences are exact."""
+"""Rewards with exact differences in binary floating point."""
 
 
 def settings(kind: dict[str, Any], **more: Any) -> LearnerSettings:
@@ -33,7 +33,7 @@ def settings(kind: dict[str, Any], **more: Any) -> LearnerSettings:
 
 @st.composite
 def groups(draw: st.DrawFn, name: str = "a") -> Group:
-    """A task's trajectories: a first page, then rounds of attempts that end with the first that improves."""
+    """Trajectories of a task: a first page, then rounds of attempts that end with the first improvement."""
     trajectories = []
     for sibling in range(draw(st.integers(1, 4))):
         best = draw(CENTS)
@@ -48,7 +48,7 @@ def groups(draw: st.DrawFn, name: str = "a") -> Group:
 
 
 def richer(played: Group, bonus: float) -> Group:
-    """The same group where every page earns more."""
+    """The same group with a bonus for every page."""
 
     def paid(one: Any) -> Any:
         return one if one.reward is None else replace(one, reward=replace(one.reward, total=one.total + bonus))
@@ -65,7 +65,7 @@ def richer(played: Group, bonus: float) -> Group:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 @quick
 @given(ours=groups("a"), other=groups("b"), another=groups("b"))
-def test_an_advantage_never_depends_on_another_tasks_rewards(
+def test_advantage_never_depends_on_rewards_of_another_task(
     kind: dict[str, Any], ours: Group, other: Group, another: Group
 ) -> None:
     batches = [build([near, ours], settings(kind), seed=0) for near in (other, another)]
@@ -76,7 +76,7 @@ def test_an_advantage_never_depends_on_another_tasks_rewards(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 @quick
 @given(played=groups(), bonus=st.integers(1, 48).map(lambda cents: cents / 128))
-def test_paying_every_page_more_changes_nothing(kind: dict[str, Any], played: Group, bonus: float) -> None:
+def test_constant_bonus_for_every_page_changes_no_advantage(kind: dict[str, Any], played: Group, bonus: float) -> None:
     once, again = (credited(one, settings(kind)) for one in (played, richer(played, bonus)))
     assert [value for _, value in again] == pytest.approx([value for _, value in once], abs=1e-12)
 
@@ -84,7 +84,7 @@ def test_paying_every_page_more_changes_nothing(kind: dict[str, Any], played: Gr
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 @quick
 @given(reward=CENTS, siblings=st.integers(1, 4), attempts=st.integers(0, 3))
-def test_a_flat_group_carries_nothing(kind: dict[str, Any], reward: float, siblings: int, attempts: int) -> None:
+def test_flat_group_has_no_samples(kind: dict[str, Any], reward: float, siblings: int, attempts: int) -> None:
     turns = [played_round(0, [reward], best=-1.0)]
     turns += [played_round(1, [reward] * attempts, best=reward)] if attempts else []
     task = group("a").task
@@ -93,7 +93,7 @@ def test_a_flat_group_carries_nothing(kind: dict[str, Any], reward: float, sibli
     assert (batch.samples, batch.groups, batch.flat_groups) == ((), 0, 1)
 
 
-def test_siblings_of_a_round_are_a_group_rejected_ones_included() -> None:
+def test_siblings_credit_compares_all_attempts_of_a_round() -> None:
     repaired = (played_round(0, [0.25], best=-1.0), played_round(1, [0.0, 0.25, 0.75, None], best=0.25))
     right = (played_round(0, [0.5], best=-1.0), played_round(1, [0.25], best=0.5))
     found = credited(group("hero", repaired, right), settings({"credit": "siblings"}))
@@ -102,7 +102,7 @@ def test_siblings_of_a_round_are_a_group_rejected_ones_included() -> None:
     assert [value for _, value in found] == pytest.approx([value for _, _, value in wanted])
 
 
-def test_earlier_compares_with_the_page_under_revision_and_what_came_before() -> None:
+def test_earlier_baseline_uses_the_revised_page_and_earlier_attempts() -> None:
     played = (
         played_round(0, [0.25], best=-1.0),
         played_round(1, [0.0, 0.5], best=0.25),
@@ -112,14 +112,14 @@ def test_earlier_compares_with_the_page_under_revision_and_what_came_before() ->
     assert [value for _, value in found] == pytest.approx([-0.25, 0.5 - 0.125, 0.25])
 
 
-def test_leave_one_out_compares_with_the_others() -> None:
+def test_leave_one_out_baseline_uses_the_other_siblings() -> None:
     played = group("hero", [attempt(0, 0.0)], [attempt(0, 0.25)], [attempt(0, 0.75)])
     found = credited(played, settings({"baseline": "leave_one_out"}))
     assert [value for _, value in found] == pytest.approx([-0.5, 0.25 - 0.375, 0.75 - 0.125])
 
 
-def test_a_long_page_pays_for_its_length_in_every_credit() -> None:
-    """Two tokens of at most three: one of the last two, which costs a half."""
+def test_length_penalty_applies_in_every_credit() -> None:
+    """Two tokens with a limit of three; one of them is in the penalised range of two, which costs one half."""
     soft = {"overlong": "soft", "length_limit": 3, "overlong_tokens": 2}
     short, long = attempt(0, 0.5), attempt(0, 0.75)
     short = replace(short, completion=replace(short.completion, token_ids=(1,), logprobs=(-0.5,)))
@@ -128,8 +128,8 @@ def test_a_long_page_pays_for_its_length_in_every_credit() -> None:
         assert [value for _, value in found] == pytest.approx([0.125, -0.125]), credit
 
 
-def test_equal_best_pages_teach_who_looks_at_the_way_there() -> None:
-    """One was right at once, the other had to be repaired twice over: as outcomes they are alike."""
+def test_equal_best_pages_have_signal_in_turn_page_and_siblings_credit() -> None:
+    """One trajectory was good at once, the other after two repairs; their outcomes are equal."""
     repaired = (played_round(0, [0.25], best=-1.0), played_round(1, [0.0, 0.75], best=0.25))
     right = (played_round(0, [0.75], best=-1.0),)
     played = group("hero", repaired, right)

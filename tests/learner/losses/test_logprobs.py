@@ -1,4 +1,4 @@
-"""Likelihoods, entropies and gradients are those of a table of log-probs, which is never made."""
+"""Tests that log-probs, entropies and gradients equal those of a full log-prob table, without building it."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def world(num: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor,
 
 @pytest.mark.parametrize("num", [0, 1, TOKENS_AT_ONCE, 2 * TOKENS_AT_ONCE + 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_they_are_those_of_a_table(num: int, dtype: torch.dtype) -> None:
+def test_logprobs_and_gradients_equal_those_of_a_full_table(num: int, dtype: torch.dtype) -> None:
     logits, targets, temperature = world(num, dtype)
     logprobs, entropies = likelihood(logits, targets, temperature)
     table = (logits.double() / temperature[:, None]).log_softmax(-1)
@@ -31,15 +31,15 @@ def test_they_are_those_of_a_table(num: int, dtype: torch.dtype) -> None:
     torch.testing.assert_close(found, exact, **({} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-6}))
 
 
-def test_huge_logits_do_not_overflow() -> None:
+def test_large_logits_do_not_overflow() -> None:
     logits, targets, temperature = torch.tensor([[1e4, 0.0], [-1e4, 1e4]]), torch.tensor([0, 0]), torch.ones(2)
     logprobs, entropies = likelihood(logits, targets, temperature)
     assert logprobs.tolist() == [0.0, -2e4]
     assert entropies.tolist() == [0.0, 0.0]
 
 
-def test_what_it_keeps_is_small() -> None:
-    """Of tables [T, V] only the logits, which the model has made anyway, are kept for the backward pass."""
+def test_backward_pass_stores_only_the_logits() -> None:
+    """Of all [T, V] tensors, only the model's logits are saved for the backward pass."""
     logits, targets, temperature = world(TOKENS_AT_ONCE)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):

@@ -1,4 +1,4 @@
-"""Every loss against its formula, written out sample by sample with Python's floats."""
+"""Tests of every loss against its formula, computed per sample with Python floats."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ Values = list[list[float]]
 
 
 def tokens(seed: int = 5) -> dict[str, Values]:
-    """Log-probs of each sample's tokens that reach both clips and the cap, and an advantage of each sample."""
+    """Log-probs per token of each sample that reach both clips and the cap, and an advantage per sample."""
     draw = random.Random(seed)
 
     def each(make: Callable[[int, int], float]) -> Values:
@@ -42,7 +42,7 @@ def tokens(seed: int = 5) -> dict[str, Values]:
 
 
 def by_hand(settings: LearnerSettings, new: Values, values: dict[str, Values], frozen: Values | None = None) -> float:
-    """METHOD's formulas. `frozen` is `new` where a formula takes it as a constant."""
+    """The formulas of METHOD. `frozen` replaces `new` where a formula treats it as a constant."""
     frozen, total = frozen or new, 0.0
     count = sum(LENGTHS)
     for i, length in enumerate(LENGTHS):
@@ -74,7 +74,7 @@ def flat(values: Values) -> Tensor:
 
 
 def record(values: dict[str, Values], logprobs_T: Tensor, *, kl: bool = False) -> Tokens:
-    """The samples as a packed row."""
+    """The samples as one packed row."""
     return Tokens(
         logprobs_T=logprobs_T,
         old_logprobs_T=flat(values["old"]),
@@ -101,7 +101,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("changes", KINDS, ids=lambda changes: "-".join(map(str, changes.values())))
-def test_loss_and_gradient_are_the_formulas(changes: dict[str, Any]) -> None:
+def test_loss_and_gradient_match_the_formulas(changes: dict[str, Any]) -> None:
     settings = LearnerSettings(**(BASE | changes))
     values = tokens()
     logprobs_T = flat(values["new"]).requires_grad_()
@@ -120,7 +120,7 @@ def test_loss_and_gradient_are_the_formulas(changes: dict[str, Any]) -> None:
             assert next(slopes) == pytest.approx((sides[0] - sides[1]) / (2 * step), abs=1e-7)
 
 
-def test_the_world_of_these_tests_reaches_both_clips_and_the_cap() -> None:
+def test_test_data_reaches_both_clips_and_the_cap() -> None:
     values = tokens()
     settings = LearnerSettings(**BASE)
     found = whole(record(values, flat(values["new"]), kl=True), settings)
@@ -139,8 +139,8 @@ def test_the_world_of_these_tests_reaches_both_clips_and_the_cap() -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_on_policy_the_gradient_is_plain_policy_gradient(loss: str) -> None:
-    """Two samples of one and three tokens: the losses differ in nothing but what a long one counts."""
+def test_on_policy_gradient_is_the_plain_policy_gradient(loss: str) -> None:
+    """Two samples of one and three tokens: the losses differ only in the weight of the long one."""
     settings = LearnerSettings(**(BASE | {"loss": loss}))
     logprobs_T = torch.tensor([-1.0, -2.0, -2.0, -2.0], requires_grad=True)
     same = logprobs_T.detach()
@@ -160,7 +160,7 @@ def test_on_policy_the_gradient_is_plain_policy_gradient(loss: str) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_rows_add_up_to_the_batch(loss: str) -> None:
+def test_losses_of_rows_add_up_to_the_loss_of_the_batch(loss: str) -> None:
     settings = LearnerSettings(**(BASE | {"loss": loss, "kl_weight": 0.1, "rollout_level": "sequence"}))
     values = tokens()
     row = record(values, flat(values["new"]), kl=True)
@@ -174,7 +174,7 @@ def test_rows_add_up_to_the_batch(loss: str) -> None:
     assert part(7, 7) == 0
 
 
-def test_a_masked_weight_may_be_infinite() -> None:
+def test_masked_importance_weight_may_be_infinite() -> None:
     settings = LearnerSettings(**(BASE | {"rollout_correction": "mask", "rollout_level": "sequence"}))
     values = tokens()
     values["engine"][0] = [-500.0] * LENGTHS[0]
@@ -183,11 +183,11 @@ def test_a_masked_weight_may_be_infinite() -> None:
     assert found.tail.item() >= LENGTHS[0]
 
 
-def test_distillation_is_cross_entropy() -> None:
+def test_distillation_loss_is_cross_entropy() -> None:
     assert distill_loss(torch.tensor([-1.0, -3.0]), weight=0.5, num_tokens=4).item() == 0.5
 
 
-def test_hindsight_is_the_divergence_from_who_was_shown_the_feedback() -> None:
+def test_hindsight_loss_is_the_kl_divergence_from_the_teacher() -> None:
     draw = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(5, 7, generator=draw, dtype=torch.float64).log_softmax(-1) for _ in range(2))
     wanted = sum(

@@ -1,4 +1,4 @@
-"""The losses against those of another trainer, TRL's GRPOTrainer, on the same tensors."""
+"""Tests of the losses against TRL's GRPOTrainer on the same tensors."""
 
 import importlib
 import random
@@ -21,9 +21,9 @@ NAMES = ("new", "old", "engine", "reference")
 
 @pytest.fixture(scope="module")
 def trainer() -> Any:
-    """TRL's trainer class."""
+    """The trainer class of TRL."""
     with warnings.catch_warnings():
-        # It says that it knows older vLLMs only, among other things; none is used here.
+        # TRL warns, among other things, that it knows older vLLM versions only; vLLM is not used here.
         warnings.simplefilter("ignore")
         try:
             return importlib.import_module("trl").GRPOTrainer
@@ -32,7 +32,7 @@ def trainer() -> Any:
 
 
 def padded() -> dict[str, Tensor]:
-    """[S, LIMIT] log-probs that reach both clips and the cap, a mask, and [S] advantages; in float64."""
+    """[S, LIMIT] log-probs that reach both clips and the cap, a mask, and [S] advantages, in float64."""
     draw = torch.Generator().manual_seed(3)
     shape = (len(LENGTHS), LIMIT)
 
@@ -52,7 +52,7 @@ def padded() -> dict[str, Tensor]:
 
 
 def theirs(trainer: Any, kind: str, values: dict[str, Tensor], settings: LearnerSettings) -> Tensor:
-    """TRL's own loss: its method on a trainer whose model has been asked already."""
+    """The loss of TRL: its method on a trainer with given log-probs."""
     loss_type, level = ("grpo", "sequence") if kind == "gspo" else (kind, "token")
     seen = SimpleNamespace(gather=lambda x: x, reduce=lambda x, reduction: x, num_processes=1, sync_gradients=True)
     seen.gather_for_metrics = seen.gather
@@ -61,7 +61,7 @@ def theirs(trainer: Any, kind: str, values: dict[str, Tensor], settings: Learner
         loss_type=loss_type,
         importance_sampling_level=level,
         epsilon_low=LOW,
-        # Theirs is the cut itself where ours is its distance from 1.
+        # TRL's value is the clip itself; ours is its distance from 1.
         epsilon_high=1 + HIGH if kind == "cispo" else HIGH,
         beta=settings.kl_weight,
         max_completion_length=LIMIT,
@@ -87,7 +87,7 @@ def theirs(trainer: Any, kind: str, values: dict[str, Tensor], settings: Learner
         "completion_mask": values["mask"],
         "advantages": values["advantages"],
         "old_per_token_logps": values["old"],
-        # Their KL is not weighed by it, so it is left out where a KL is compared.
+        # TRL does not weight its KL by this ratio, so the ratio is left out when a KL is compared.
         "importance_sampling_ratio": torch.ones_like(weights) if settings.kl_weight else weights,
         "ref_per_token_logps": values["reference"],
         "num_items_in_batch": values["mask"].sum(),
@@ -97,7 +97,7 @@ def theirs(trainer: Any, kind: str, values: dict[str, Tensor], settings: Learner
 
 
 def ours(values: dict[str, Tensor], settings: LearnerSettings) -> Tensor:
-    """The same samples packed, in another order, in two rows."""
+    """The same samples packed in another order in two rows."""
     order = random.Random(1).sample(range(len(LENGTHS)), len(LENGTHS))
     total = torch.zeros((), dtype=torch.float64)
     for row in (order[:4], order[4:]):
@@ -116,7 +116,7 @@ def ours(values: dict[str, Tensor], settings: LearnerSettings) -> Tensor:
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.3])
 @pytest.mark.parametrize("kind", ["grpo", "dapo", "dr_grpo", "gspo", "cispo"])
-def test_losses_and_gradients_are_trls(trainer: Any, kind: str, kl_weight: float) -> None:
+def test_losses_and_gradients_equal_those_of_trl(trainer: Any, kind: str, kl_weight: float) -> None:
     settings = LearnerSettings(
         loss=kind,  # type: ignore[arg-type]
         length_limit=LIMIT,
