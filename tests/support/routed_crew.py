@@ -138,41 +138,41 @@ class RunActors:
 async def in_peace(crew: RunActors) -> dict[str, Any]:
     """Without faults: idle browsers, many pages, one page for all workers, engines, critics."""
     workers, found = range(WORKERS), dict[str, Any]()
-    await asyncio.gather(*(launch.render(worker, f"0.5 idle{worker}") for worker in workers))
-    found["idle"] = [sum(calls.values()) for _, calls, _ in await launch.counted("browser")]
-    await asyncio.gather(*(launch.render(worker, f"0.05 p{worker}-{i}") for worker in workers for i in range(12)))
-    crowd = await launch.counted("browser")
+    await asyncio.gather(*(crew.render(worker, f"0.5 idle{worker}") for worker in workers))
+    found["idle"] = [sum(calls.values()) for _, calls, _ in await crew.counted("browser")]
+    await asyncio.gather(*(crew.render(worker, f"0.05 p{worker}-{i}") for worker in workers for i in range(12)))
+    crowd = await crew.counted("browser")
     found["most"], found["pages"] = [most for most, _, _ in crowd], sum(sum(calls.values()) for _, calls, _ in crowd)
-    await asyncio.gather(*(launch.render(worker, "0.2 shared") for worker in workers for _ in range(3)))
-    await asyncio.gather(*(launch.render(worker, "0.2 shared") for worker in workers))
-    found["shared"] = sum(calls.get("shared", 0) for _, calls, _ in await launch.counted("browser"))
-    handles, page = launch.hired["worker"], Page(html="0.01 judged")
+    await asyncio.gather(*(crew.render(worker, "0.2 shared") for worker in workers for _ in range(3)))
+    await asyncio.gather(*(crew.render(worker, "0.2 shared") for worker in workers))
+    found["shared"] = sum(calls.get("shared", 0) for _, calls, _ in await crew.counted("browser"))
+    handles, page = crew.hired["worker"], Page(html="0.01 judged")
     tasks = [Task(id=str(i), brief=f"Build task{i}") for i in range(2)]
     await asyncio.gather(
         *(handle.review.remote(task, page, seed=i) for handle in handles for task in tasks for i in range(6))
     )
-    found["engines"] = [(most, sum(calls.values())) for most, calls, _ in await launch.counted("policy")]
+    found["engines"] = [(most, sum(calls.values())) for most, calls, _ in await crew.counted("policy")]
     await asyncio.gather(*(handle.judge_anew.remote(tasks[0], page) for handle in handles for _ in range(6)))
-    found["critics"] = [(most, sum(calls.values())) for most, calls, _ in await launch.counted("critic")]
+    found["critics"] = [(most, sum(calls.values())) for most, calls, _ in await crew.counted("critic")]
     # One prompt after another, each through all workers: the same engine serves a prefix.
     homes = []
     for task in tasks:
         await asyncio.gather(*(handle.review.remote(task, page, seed=1) for handle in handles[:ENGINE_LIMIT]))
-        homes.append([sum(calls.values()) for _, calls, _ in await launch.counted("policy")])
-    found["homes"], found["leftover"] = homes, await launch.leftover()
+        homes.append([sum(calls.values()) for _, calls, _ in await crew.counted("policy")])
+    found["homes"], found["leftover"] = homes, await crew.leftover()
     return found
 
 
 async def under_fire(crew: RunActors, victim: str) -> dict[str, Any]:
     """Six pages of each worker; one actor is killed meanwhile."""
-    await launch.counted("browser")
+    await crew.counted("browser")
     pages = [(worker, f"0.3 {victim}{worker}-{i}") for worker in range(WORKERS) for i in range(6)]
-    asked = [asyncio.create_task(launch.render(*page)) for page in pages]
+    asked = [asyncio.create_task(crew.render(*page)) for page in pages]
     await asyncio.sleep(0.6)
-    await launch.kill(victim)
+    await crew.kill(victim)
     outcomes = await asyncio.gather(*asked)
-    most = [most for most, _, _ in await launch.counted("browser")]
-    return {"outcomes": Counter(outcomes), "most": most, "leftover": await launch.leftover()}
+    most = [most for most, _, _ in await crew.counted("browser")]
+    return {"outcomes": Counter(outcomes), "most": most, "leftover": await crew.leftover()}
 
 
 async def with_stubs(crew: RunActors) -> dict[str, Any]:
@@ -188,15 +188,15 @@ async def with_chromium(crew: RunActors) -> dict[str, Any]:
     """Renders one page for each worker and one page for all workers, in real browsers."""
     workers = range(WORKERS)
     own = [f"<!doctype html><h1>Page {worker}</h1>" for worker in workers]
-    await launch.counted("browser")
-    await asyncio.gather(*(launch.render(worker, html) for worker, html in enumerate(own)))
-    first = [sum(calls.values()) for _, calls, _ in await launch.counted("browser")]
-    shared = await asyncio.gather(*(launch.render(worker, "<!doctype html><h1>Shared</h1>") for worker in workers))
-    renders = sum(sum(calls.values()) for _, calls, _ in await launch.counted("browser"))
-    crowd = [launch.render(worker, f"<!doctype html><h1>{worker} {i}</h1>") for worker in workers for i in range(4)]
+    await crew.counted("browser")
+    await asyncio.gather(*(crew.render(worker, html) for worker, html in enumerate(own)))
+    first = [sum(calls.values()) for _, calls, _ in await crew.counted("browser")]
+    shared = await asyncio.gather(*(crew.render(worker, "<!doctype html><h1>Shared</h1>") for worker in workers))
+    renders = sum(sum(calls.values()) for _, calls, _ in await crew.counted("browser"))
+    crowd = [crew.render(worker, f"<!doctype html><h1>{worker} {i}</h1>") for worker in workers for i in range(4)]
     await asyncio.gather(*crowd)
-    most = [most for most, _, _ in await launch.counted("browser")]
-    return {"idle": first, "outcomes": shared, "shared": renders, "most": most, "leftover": await launch.leftover()}
+    most = [most for most, _, _ in await crew.counted("browser")]
+    return {"idle": first, "outcomes": shared, "shared": renders, "most": most, "leftover": await crew.leftover()}
 
 
 async def work(settings: RunSettings, folder: Path, browser: type, scenario: Callable[[RunActors], Any]) -> Any:
