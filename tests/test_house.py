@@ -4,9 +4,11 @@ import ast
 import dataclasses
 import importlib.metadata
 import inspect
+import io
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +26,17 @@ ROOMS = ("rollout", "reward", "learner", "actors", "cluster")
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_LOOP = 40, 300, 150
 TABLES = {"cluster/storage/trajectory_table.py:schema", "cluster/monitoring/summary.py:summarise"}
 """Functions that are one long table: what is written where."""
+LARGEST_FOLDER = 22
+TURNS = {
+    r"\bwhat (?:comes|came|was|is|becomes|became|it|they|a|an|the)\b": "the noun: the result, the state, the cause",
+    r"\b(?:who|whoever|whom|whose)\b": "the component's name",
+    r"\b(?:nobody|somebody|everybody|whatever)\b": "the component's name, or the passive",
+    r"\bwhere (?:one|it|none|there)\b": "if, when, unless",
+    r"\b(?:anew|aside|alike|apart|besides?)\b": "again, separately, equal, next to",
+}
+"""Turns of phrase that hide what a sentence is about, each with the plain words to use."""
+MOST_TURNS = 0.003
+"""Such turns for each word of docstrings and comments, at most."""
 HEAVY = ("torch", "ray", "vllm", "deepspeed", "playwright", "mlflow", "transformers", "peft")
 # Homes of people and work folders; Ray's own images have theirs in /home/ray.
 OUTSIDE = re.compile(r"(?<![\w.}])/(?:work|root|mnt|home(?!/ray\b)|Users)/[\w.]+")
@@ -214,3 +227,26 @@ def test_what_is_declared_is_imported(paths: list[Path], extras: tuple[str, ...]
 
 def test_what_runs_from_a_shell_may_run() -> None:
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in modules(*ROOMS, "tests")}), ids=name_of)
+def test_a_folder_has_few_files(folder: Path) -> None:
+    assert len(list(folder.glob("*.py"))) <= LARGEST_FOLDER
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "tests"])
+def test_docstrings_and_comments_use_plain_words(room: str) -> None:
+    prose = "\n".join(text for path in modules(room) for text in words_of(path))
+    found = [(match[0], plain) for turn, plain in TURNS.items() for match in re.finditer(turn, prose, re.IGNORECASE)]
+    assert len(found) <= MOST_TURNS * len(prose.split()), found
+
+
+def words_of(path: Path) -> Iterator[str]:
+    """The docstrings and comments of a file."""
+    source = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
