@@ -24,7 +24,7 @@ from reward.multimodal.pictures import square
 from reward.multimodal.rubric import MAX_SHOTS
 from rollout.errors import CriticFault, SettingsError
 
-LOOK_S, LEAST_INTERVAL_S, LOOK_TIMEOUT_S = 0.2, 2.0, 10.0
+LOOK_S, CHECK_INTERVAL_S, LOOK_TIMEOUT_S = 0.2, 2.0, 10.0
 """Seconds between health checks while starting and while running; timeout of one."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
 """First and longest delay between restarts, in seconds."""
@@ -121,7 +121,7 @@ class VLLMJudge:
         loop = asyncio.get_running_loop()
         well, patience = loop.time(), self.settings.call_timeout_s
         while child.alive:
-            await asyncio.sleep(LEAST_INTERVAL_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
             if await self._healthy(self._address):
                 well = loop.time()
             elif loop.time() - well > patience:

@@ -85,7 +85,7 @@ class CountingChromium(ChromiumRenderer, Counting):
         return render
 
 
-class RunActors:
+class RoutedActors:
     """The launched actors by pool."""
 
     def __init__(self, agency: launch.ActorLauncher) -> None:
@@ -135,7 +135,7 @@ class RunActors:
         return counts
 
 
-async def in_peace(crew: RunActors) -> dict[str, Any]:
+async def in_peace(crew: RoutedActors) -> dict[str, Any]:
     """Without faults: idle browsers, many pages, one page for all workers, engines, critics."""
     workers, found = range(WORKERS), dict[str, Any]()
     await asyncio.gather(*(crew.render(worker, f"0.5 idle{worker}") for worker in workers))
@@ -163,7 +163,7 @@ async def in_peace(crew: RunActors) -> dict[str, Any]:
     return found
 
 
-async def under_fire(crew: RunActors, victim: str) -> dict[str, Any]:
+async def under_fire(crew: RoutedActors, victim: str) -> dict[str, Any]:
     """Six pages of each worker; one actor is killed meanwhile."""
     await crew.counted("browser")
     pages = [(worker, f"0.3 {victim}{worker}-{i}") for worker in range(WORKERS) for i in range(6)]
@@ -175,7 +175,7 @@ async def under_fire(crew: RunActors, victim: str) -> dict[str, Any]:
     return {"outcomes": Counter(outcomes), "most": most, "leftover": await crew.leftover()}
 
 
-async def with_stubs(crew: RunActors) -> dict[str, Any]:
+async def with_stubs(crew: RoutedActors) -> dict[str, Any]:
     """Runs without faults, with killed actors, and without faults again."""
     found: dict[str, Any] = {"peace": await in_peace(crew)}
     for victim in ("worker", "router", "browser"):
@@ -184,7 +184,7 @@ async def with_stubs(crew: RunActors) -> dict[str, Any]:
     return found
 
 
-async def with_chromium(crew: RunActors) -> dict[str, Any]:
+async def with_chromium(crew: RoutedActors) -> dict[str, Any]:
     """Renders one page for each worker and one page for all workers, in real browsers."""
     workers = range(WORKERS)
     own = [f"<!doctype html><h1>Page {worker}</h1>" for worker in workers]
@@ -199,10 +199,10 @@ async def with_chromium(crew: RunActors) -> dict[str, Any]:
     return {"idle": first, "outcomes": shared, "shared": renders, "most": most, "leftover": await crew.leftover()}
 
 
-async def work(settings: RunSettings, folder: Path, browser: type, scenario: Callable[[RunActors], Any]) -> Any:
+async def work(settings: RunSettings, folder: Path, browser: type, scenario: Callable[[RoutedActors], Any]) -> Any:
     agency = launch.ActorLauncher(settings)
     try:
-        hired = RunActors(agency)
+        hired = RoutedActors(agency)
         await hired.hire(browser, (settings.browser,) if browser is CountingChromium else (), folder)
         return await scenario(hired)
     finally:

@@ -37,7 +37,7 @@ class KeptJudge(VLLMJudge):
 
 @pytest_asyncio.fixture
 async def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KeptJudge]:
-    for name, seconds in (("LOOK_TIMEOUT_S", 1.0), ("LEAST_INTERVAL_S", 0.1), ("FIRST_REST_S", 0.1)):
+    for name, seconds in (("LOOK_TIMEOUT_S", 1.0), ("CHECK_INTERVAL_S", 0.1), ("FIRST_REST_S", 0.1)):
         monkeypatch.setattr(f"actors.judge.server.{name}", seconds)
     monkeypatch.setattr("actors.judge.server_process.GRACE_S", 0.2)
     (tmp_path / "config.json").write_text("{}")
