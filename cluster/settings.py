@@ -1,7 +1,6 @@
 """Settings of a run: composed from those of all packages, read from TOML and validated once at start."""
 
 import difflib
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -287,11 +286,6 @@ def check_settings(values: dict[str, Any], source: str) -> RunSettings:
         return RunSettings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(f"{source}: {_one_line(error.errors()[0])}") from None
-
-
-def dump_settings(settings: RunSettings) -> str:
-    """Settings as JSON, in the format stored with a run."""
-    return json.dumps(settings.model_dump(mode="json"), indent=1)
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

@@ -86,9 +86,10 @@ def _undivided(evidence: Evidence) -> Evidence:
     text of both pages; extra texts likewise.
     """
     mine, theirs = evidence.found.texts, evidence.wanted.texts
-    own, other = "".join(mine), "".join(theirs)
     # Larger texts count only if the other page has them too: `Buy it now` does not contain the text `Buy`.
-    own, other = "".join(text for text in mine if text in other), "".join(text for text in theirs if text in own)
+    whole_mine, whole_theirs = "".join(mine), "".join(theirs)
+    own = "".join(text for text in mine if text in whole_theirs)
+    other = "".join(text for text in theirs if text in whole_mine)
 
     def there(block: TextBlock, have: str, want: str) -> bool:
         text = "".join(block.text.split())
