@@ -1,7 +1,8 @@
-"""Validates a task file before a run: `python -m cluster.tasks check FILE [--settings SETTINGS.toml]`.
+"""Task files: `python -m cluster.tasks check FILE [--settings SETTINGS.toml]` and `… import SET SOURCE [--out FILE]`.
 
-Reads every row and renders every reference page once: pages that rendered are cached by content. Exit code 0 when all
-are valid, 2 when a row or a page is unusable.
+`check` reads every row and renders every reference page once: pages that rendered are cached by content. `import`
+converts a public task set to a task file, optionally split into training and held-out tasks by brief. Exit code 0 when
+all are valid, 2 when a row, a page or a file is unusable.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from cluster.settings import RunSettings, load_settings
 from rollout.errors import BadInput, RelookError
 from rollout.fields import show
 from rollout.records import Task
-from rollout.tasks import read_tasks
+from rollout.task_sets.public import SETS, read_task_set
+from rollout.task_sets.split import split_by_brief
+from rollout.tasks import read_tasks, write_tasks
 
 EVERY = 20
 """Number of progress lines printed when the output is no terminal."""
@@ -27,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
+        if options.command == "import":
+            import_set(options.set, options.source, options.out or Path(f"{options.set}.parquet"), options.held_out)
+            return 0
         settings = load_settings(options.settings, options.set) if options.settings else RunSettings()
         tasks = read_tasks(options.file)
         print(f"{options.file}: {describe(tasks)}", flush=True)
@@ -39,6 +45,17 @@ def main(argv: list[str] | None = None) -> int:
     with_page = sum(task.reference_html is not None for task in tasks)
     print(f"{with_page - len(faults)} of {with_page} reference pages render")
     return 2 if faults else 0
+
+
+def import_set(name: str, source: Path, out: Path, share: float) -> None:
+    """Writes a public set as a task file, and its held-out tasks beside it. Raises TaskFileError, StorageFault."""
+    training, held_out = split_by_brief(read_task_set(name, source), share)
+    files = {out: training, out.with_stem(f"{out.stem}-held-out"): held_out}
+    for path, tasks in files.items():
+        if tasks:
+            write_tasks(path, tasks)
+            print(f"{path}: {describe(tasks)}", flush=True)
+    print(f"licence of {name}: {SETS[name].licence}")
 
 
 def describe(tasks: list[Task]) -> str:
@@ -76,7 +93,25 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     check.add_argument("file", type=Path, help="a .parquet, .jsonl or .json file of tasks")
     check.add_argument("--settings", type=Path, help="a TOML file whose [browser] renders; else the defaults")
     check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    sets = "\n".join(f"  {name:16} {one.holds}; SOURCE: {one.files} ({one.licence})" for name, one in SETS.items())
+    convert = commands.add_parser(
+        "import",
+        help="convert a public task set to a task file",
+        description=f"Sets:\n{sets}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.add_argument("set", choices=sorted(SETS), metavar="SET", help="the name of a set")
+    convert.add_argument("source", type=Path, help="the downloaded file, or the folder of the cloned repository")
+    convert.add_argument("--out", type=Path, help="the .parquet or .jsonl file to write; SET.parquet by default")
+    convert.add_argument("--held-out", type=_share, default=0.0, metavar="SHARE", help="share of briefs to hold out")
     return parser.parse_args(argv)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a share from 0 to less than 1")
+    return share
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Public task sets: readers that convert their published files to tasks."""
