@@ -1,0 +1,1 @@
+"""Public benchmarks: formats and scoring rules, without engines."""
