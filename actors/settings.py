@@ -65,8 +65,6 @@ class BrowserSettings(Settings):
     the page once; 0 takes none. None is 4,096 with a multimodal critic, else 0."""
     shots_ms: tuple[int, ...] = Field(default=(0, 1000, 2000), min_length=1, max_length=16)
     """Page times of the screenshots in milliseconds, ascending; virtual, so rendering does not wait for them."""
-    probe_shots: bool = False
-    """Takes a screenshot after each probe, for reports."""
     explore: int = Field(default=0, ge=0, le=32)
     """Controls to operate on a page without probes, with a screenshot after each, for multimodal critics."""
     cpu_budget_s: float = Field(default=4.0, gt=0.0)
@@ -120,8 +118,6 @@ class CriticSettings(Settings):
     """`http`: sends each picture in its own message, for servers limited to one per message."""
     picture_format: Literal["png", "jpeg", "webp"] = "png"
     """`http`: picture format."""
-    picture_quality: int = Field(default=90, ge=1, le=100)
-    """`http`: JPEG and WebP quality."""
     picture_side: int = Field(default=8000, ge=64)
     """`http`: maximum pixels of a picture's longer side; larger ones are scaled down."""
     picture_mb: float = Field(default=5.0, gt=0.0)
