@@ -118,9 +118,6 @@ class RunSettings(Settings):
     """Maximum policy versions a sample may lag behind; 0 is strictly on-policy. Groups that take longer are discarded:
     prefer 2 to 1 when page lengths vary much.
     """
-    swap: Literal["in_flight", "between_episodes"] = "in_flight"
-    """When engines receive new weights: between two tokens of a completion, or after all running episodes have ended.
-    """
     in_flight: int = Field(default=64, ge=1)
     """Maximum concurrent episodes; fewer are played when fewer keep the slowest pool busy."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)

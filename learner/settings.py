@@ -79,8 +79,6 @@ class LearnerSettings(Settings):
     distill_form: Literal["words", "hindsight"] = "words"
     """Distillation target. `words`: the critic's feedback. `hindsight`: the accepted revision without the feedback;
     teacher is the same policy with the feedback."""
-    distill_steps: int = Field(default=0, ge=0)
-    """Updates over which `distill_weight` falls linearly to zero; 0 keeps it constant."""
     distill_lessons: int = Field(default=32, ge=0)
     """Maximum feedback texts or revisions per batch; a larger set is sampled by seed."""
     token_budget: int = Field(default=16384, ge=16)
@@ -157,9 +155,3 @@ class LearnerSettings(Settings):
         # The update after the last has rate zero, so the last one still trains.
         done = min(1.0, (update - 1 - self.warmup_steps) / (self.decay_steps - self.warmup_steps))
         return self.lr * (1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2)
-
-    def distill_weight_at(self, update: int) -> float:
-        """Weight of feedback distillation in an update, counted from 1."""
-        if not self.distill_steps:
-            return self.distill_weight
-        return self.distill_weight * max(0.0, 1 - (update - 1) / self.distill_steps)

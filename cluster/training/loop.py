@@ -72,8 +72,7 @@ async def one_step(run: Run, stream: Stream) -> None:
         batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
         update = await run.learner.update(batch)
     with clock("sync"):
-        async with stream.swap():
-            sync = await run.learner.sync()
+        sync = await run.learner.sync()
     metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
     metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
     metrics |= signal_metrics(groups, settings.learner)
