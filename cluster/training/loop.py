@@ -59,7 +59,8 @@ async def between_steps(run: Run, stream: Stream) -> None:
 
 async def one_step(run: Run, stream: Stream) -> None:
     """One step: plays groups, updates the learner, syncs verified weights."""
-    settings, state, step, clock = run.settings, run.state, run.state.step + 1, StageClock()
+    settings, state = run.settings, run.state
+    step, clock = state.step + 1, StageClock()
     run.watcher.stage(f"step {step} of {settings.steps}")
     with clock("play"):
         groups = run.store.read_groups(step)
