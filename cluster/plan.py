@@ -18,13 +18,12 @@ from cluster.paths import resolve_path
 from cluster.settings import RunSettings, check_settings, load_settings
 from cluster.storage.store import Store
 from cluster.training.bottleneck import NOUNS, Costs, Forecast, advise, balance, forecast, measure
-from cluster.training.metrics import mean, pool_metrics, pool_sizes, step_metrics
+from cluster.training.metrics import mean, pool_sizes
 from rollout.errors import BadInput, CheckpointError, SettingsError
 from rollout.settings import EpisodeSettings
 
 ASSUMED_ACCEPT_RATE = 0.5
 """Share of revisions accepted, assumed when no run provides it."""
-STAGES = ("play", "learn", "sync")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,13 +43,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def from_run(run: str, runs: Path, settings: RunSettings, cores: int | None = None) -> tuple[Costs, str]:
-    """Costs of the settings, derived from a run, and a description of their origin. Raises CheckpointError.
-
-    For steps without pool metrics (older runs), these are computed from the stored trajectories.
-    """
+    """Costs of the settings, derived from a run, and a description of their origin. Raises CheckpointError."""
     store = Store.open(runs, run)
     was = check_settings(store.read_json("run.json")["settings"], str(store.path / "run.json"))
-    history = _history(store, was)
+    history = _history(store)
     try:
         costs = measure(history, was, cores)
     except ValueError as error:
@@ -125,20 +121,13 @@ def _bench_rates(bench: Mapping[str, Any]) -> dict[str, float]:
     return rates
 
 
-def _history(store: Store, settings: RunSettings) -> list[dict[str, float]]:
-    """Metrics of a run's steps, completed with pool metrics where trajectories are stored. Raises CheckpointError."""
+def _history(store: Store) -> list[dict[str, float]]:
+    """Metrics of a run's steps. Raises CheckpointError."""
     path = store.path / "metrics.jsonl"
     try:
-        rows: list[dict[str, float]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable ({error}); costs come from a run that finished a step") from None
-    for row in rows:
-        groups = None if "busy_browser" in row else store.read_groups(int(row["step"]))
-        if groups:
-            seconds = {name: row[f"seconds_{name}"] for name in STAGES}
-            row |= step_metrics(groups, version=0, seconds=seconds)
-            row |= pool_metrics(row, settings)
-    return rows
 
 
 def _told(costs: Costs, settings: RunSettings, origin: str) -> list[str]:

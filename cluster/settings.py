@@ -33,70 +33,76 @@ class ExamSettings(Settings):
     """The exam: a fixed, seeded evaluation on held-out tasks."""
 
     tasks: int = Field(default=64, ge=2)
-    """Number of held-out tasks in the exam."""
+    """Number of held-out tasks in the exam; more give a narrower interval."""
     every: int = Field(default=10, ge=1)
-    """Steps between exams; one always runs before the first step and after the last."""
+    """Steps between exams; one always runs before the first step and after the last. Raise it if exams take too
+    long."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Mean reward by which an exam must exceed the champion's to replace it, or fall below it to be a regression."""
+    """Mean reward by which an exam must exceed the champion's to replace it, or fall below it to be a regression; set
+    it to the difference between two exams of one policy."""
     on_regression: Literal["keep", "revert"] = "keep"
     """After an exam below the champion's by the margin: continue (`keep`), or restore the champion's weights and
     optimizer state (`revert`). `revert` saves a checkpoint of every champion.
     """
     inference_tasks: int = Field(default=32, ge=1)
-    """Held-out tasks of the inference table (base, self-edit, with critic) at the end of a run."""
+    """Held-out tasks of the inference table (base, self-edit, with critic) at the end of a run; fewer save time."""
     edit_rounds: int = Field(default=3, ge=1, le=3)
-    """Rounds of critic-free self-edit in the inference table."""
+    """Rounds of critic-free self-edit in the inference table; fewer save time."""
 
 
 class CheckpointSettings(Settings):
     """Checkpoints for resuming a run."""
 
     every: int = Field(default=10, ge=1)
-    """Steps between checkpoints. Steps since the last one are learnt again from their stored trajectories."""
+    """Steps between checkpoints; raise it if saving takes long. Steps since the last one are learnt again from their
+    stored trajectories."""
     keep: int = Field(default=2, ge=1)
-    """Number of newest checkpoints to keep."""
+    """Number of newest checkpoints to keep; lower it if the disk is small."""
 
 
 class ReportSettings(Settings):
     """Frequency and screenshots of the HTML report."""
 
     every: int = Field(default=5, ge=1)
-    """Steps between reports; one is always written at the end."""
+    """Steps between reports; one is always written at the end. Raise it for long runs."""
     films: int = Field(default=1, ge=0)
-    """Groups per step whose screenshots are stored for the report's filmstrips."""
+    """Groups per step whose screenshots are stored for the report's filmstrips; 0 saves disk."""
 
 
 class ClusterSettings(Settings):
     """Placement, resources and timeouts of the Ray actors."""
 
     roles: bool = False
-    """Whether actors request the custom Ray resources `policy`, `browser`, `learner` and `judge` of the node types."""
+    """Whether actors request the custom Ray resources `policy`, `browser`, `learner` and `judge` of the node types;
+    true on clusters whose nodes have them."""
     policy_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs requested per policy engine."""
+    """Logical CPUs requested per policy engine; whole cores where nodes are not shared."""
     learner_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs requested per learner rank."""
+    """Logical CPUs requested per learner rank; whole cores where nodes are not shared."""
     browser_cpus: float = Field(default=0.2, ge=0)
-    """Logical CPUs requested per browser."""
+    """Logical CPUs requested per browser; 1 where nodes are not shared."""
     small_cpus: float = Field(default=0.1, ge=0)
-    """Logical CPUs requested per episode worker and per critic."""
+    """Logical CPUs requested per episode worker and per critic; 1 where nodes are not shared."""
     policy_gpus: float = Field(default=0, ge=0)
-    """GPUs requested per policy engine (its tensor-parallel size on a GPU cluster)."""
+    """GPUs requested per policy engine: its tensor-parallel size on a GPU cluster, a fraction to share a GPU."""
     learner_gpus: float = Field(default=0, ge=0)
-    """GPUs requested per learner rank."""
+    """GPUs requested per learner rank: 1 on a GPU cluster, a fraction to share a GPU."""
     judge_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs requested per judge served by the run."""
+    """Logical CPUs requested per judge served by the run; whole cores where nodes are not shared."""
     judge_gpus: float = Field(default=0, ge=0)
     """GPUs requested per judge served by the run: its tensor-parallel size on a GPU cluster."""
     workers: int = Field(default=1, ge=1)
-    """Number of episode workers; each plays many episodes concurrently."""
+    """Number of episode workers, each plays many episodes concurrently; raise it if one is a whole core busy."""
     placement_timeout_s: float = Field(default=120, gt=0)
-    """Seconds to wait for a placement group before CapacityError is raised."""
+    """Seconds to wait for a placement group before CapacityError is raised; raise it for clusters that start nodes."""
     start_timeout_s: float = Field(default=600, gt=0)
-    """Seconds an actor may take to start."""
+    """Seconds an actor may take to start; raise it for large models."""
     max_logprob_gap: float = Field(default=1e-3, gt=0)
-    """Maximum log-prob gap between learner and engines after a sync, above which the run stops; 1e-3 suits fp32."""
+    """Maximum log-prob gap between learner and engines after a sync, above which the run stops; 1e-3 suits fp32, 0.05
+    bfloat16."""
     call_timeout_s: float = Field(default=600, gt=0)
-    """Timeout of one actor call in seconds; a timeout counts as a machine fault."""
+    """Timeout of one actor call in seconds; a timeout counts as a machine fault. Raise it for long completions or
+    judgments."""
 
 
 class RunSettings(Settings):
@@ -105,30 +111,31 @@ class RunSettings(Settings):
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the MLflow experiment and prefix of the run's id."""
     seed: int = Field(default=0, ge=0)
-    """Seed of all randomness of the run."""
+    """Seed of all randomness of the run; repeat a run with others to measure noise."""
     steps: int = Field(default=100, ge=1)
     """Number of learner updates."""
     groups: int = Field(default=16, ge=1)
-    """Tasks per step, each played by one group of episodes."""
+    """Tasks per step, each played by one group of episodes; more give a less noisy gradient."""
     group_size: int = Field(default=8, ge=2)
-    """Episodes per task; at least 2, because advantages compare siblings."""
+    """Episodes per task; at least 2, because advantages compare siblings. Raise it if many groups carry no signal."""
     refill: float = Field(default=0.5, ge=0, le=4)
-    """Extra groups a step may play, as a share of `groups`, to replace groups without reward variance."""
+    """Extra groups a step may play, as a share of `groups`, to replace groups without reward variance; 0 bounds a
+    step's time."""
     max_staleness: int = Field(default=0, ge=0)
     """Maximum policy versions a sample may lag behind; 0 is strictly on-policy. Groups that take longer are discarded:
     prefer 2 to 1 when page lengths vary much.
     """
-    swap: Literal["in_flight", "between_episodes"] = "in_flight"
-    """When engines receive new weights: between two tokens of a completion, or after all running episodes have ended.
-    """
     in_flight: int = Field(default=64, ge=1)
-    """Maximum concurrent episodes; fewer are played when fewer keep the slowest pool busy."""
+    """Maximum concurrent episodes; fewer are played when fewer keep the slowest pool busy. Raise it on large
+    clusters."""
     max_fault_share: float = Field(default=0.2, ge=0, le=1)
-    """Share of a step's episodes that may be lost to machine faults; above it the run stops with an error."""
+    """Share of a step's episodes that may be lost to machine faults; above it the run stops with an error. Raise it for
+    machines that may be taken away."""
     runs: str = "runs"
-    """Folder of all runs."""
+    """Folder of all runs; set it to a disk with space."""
     cache: str = ".cache"
-    """Folder of reproducible files such as warm starts and compiled extensions."""
+    """Folder of reproducible files such as warm starts and compiled extensions; set it to share them between
+    checkouts."""
     model: str = "builtin"
     """Initial policy: `builtin` (a small model, pre-trained on first use) or a Hugging Face model directory."""
     task: TaskSettings = TaskSettings()

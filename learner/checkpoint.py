@@ -89,7 +89,7 @@ def _newest_sound(folder: Path, before: str) -> Path | None:
 
 
 def _problem(path: Path) -> str:
-    """What is wrong with a directory; empty if it is intact."""
+    """The problem of a directory; empty if it is intact."""
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         for name, wanted in manifest.items():

@@ -94,7 +94,7 @@ class Engine:
         torch.manual_seed(seed_of("update", number, self.rank))
         soft = self.settings.overlong == "soft"
         samples = [sequence_of(s) for s in batch.samples if s.token_ids and (soft or not s.truncated)]
-        weight = self.settings.distill_weight_at(number)
+        weight = self.settings.distill_weight
         lessons = self._lessons(batch) if weight > 0 else []
         scale = BatchCounts.of(samples, lessons, weight)
         lr, norm = self.settings.lr_at(number), 0.0

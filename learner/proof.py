@@ -183,7 +183,7 @@ def _apart(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
 
 
 def _advice(text: Any, settings: LearnerSettings) -> str:
-    """How to resolve a refusal: the setting to change, or a different model."""
+    """Advice to resolve a refusal: the setting to change, or a different model."""
     if change := length_of_rotary_change(text):
         return f"its rotary factors depend on the length beyond {change} tokens: set policy.max_model_len = {change}"
     if settings.recompute:

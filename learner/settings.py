@@ -12,26 +12,30 @@ class LearnerSettings(Settings):
     """Policy-gradient training: one update per batch, on one or several ranks."""
 
     lr: float = Field(default=1e-5, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW; lower for larger models."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """Decay rates of AdamW's running means of the gradient and the squared gradient."""
+    """Decay rates of AdamW's running means of the gradient and the squared gradient; raise the second for small
+    batches, whose gradients are noisy."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of AdamW; set it for long runs whose weights grow."""
     warmup_steps: int = Field(default=0, ge=0)
-    """Updates over which the learning rate rises linearly to its peak."""
+    """Updates over which the learning rate rises linearly to its peak; set it for large models, whose first updates are
+    the least stable."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Learning rate after the warm-up; `linear` and `cosine` reach zero after `decay_steps`."""
+    """Learning rate after the warm-up; `linear` and `cosine`, for runs of known length, reach zero after
+    `decay_steps`."""
     decay_steps: int = Field(default=0, ge=0)
-    """Updates of a `linear` or `cosine` schedule, including the warm-up."""
+    """Updates of a `linear` or `cosine` schedule, including the warm-up; usually `steps`."""
     grad_clip: float = Field(default=1.0, gt=0)
-    """Maximum norm of the whole gradient; longer gradients are scaled down to it."""
+    """Maximum norm of the whole gradient; longer gradients are scaled down to it. Lower it if `grad_norm` has peaks."""
     lora_rank: int = Field(default=0, ge=0)
-    """Rank of the LoRA adapters (see `learner.lora`); 0 trains the weights themselves. Adapters need about ten times
-    the learning rate."""
+    """Rank of the LoRA adapters (see `learner.lora`), for models whose optimizer state does not fit; 0 trains the
+    weights themselves. Adapters need about ten times the learning rate."""
     lora_alpha: float = Field(default=32.0, gt=0)
-    """LoRA scale numerator: weights are W + alpha/rank · BA."""
+    """LoRA scale numerator: weights are W + alpha/rank · BA. Change it with the rank to keep the scale."""
     lora_targets: tuple[str, ...] = ()
-    """Linear layers to adapt, by the last part of their name (`q_proj`); empty adapts all but the head."""
+    """Linear layers to adapt, by the last part of their name (`q_proj`), to save memory; empty adapts all but the
+    head."""
     loss: Literal["dapo", "grpo", "dr_grpo", "gspo", "cispo"] = "dapo"
     """Policy loss, see `learner.losses.loss`. `dapo`: equal weight per token. `grpo`: equal weight per page. `dr_grpo`:
     token sums divided by a constant. `gspo`: one ratio per page. `cispo`: clips only the weight of a token's gradient.
@@ -39,11 +43,13 @@ class LearnerSettings(Settings):
     length_limit: int | None = Field(default=None, ge=1)
     """Maximum tokens of a completion (`episode.max_tokens`), for losses and penalties that need it."""
     epochs: int = Field(default=1, ge=1, le=16)
-    """Optimizer steps per batch. In the first step all ratios are 1; clipping takes effect from the second."""
+    """Optimizer steps per batch. In the first step all ratios are 1; clipping takes effect from the second. Raise it
+    when playing takes much longer than learning."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
-    """Lower clip: probability ratios count down to 1 − `clip_low`."""
+    """Lower clip: probability ratios count down to 1 − `clip_low`. `gspo` needs about 3e-4."""
     clip_high: float = Field(default=0.28, gt=0)
-    """Upper clip: probability ratios count up to 1 + `clip_high`."""
+    """Upper clip: probability ratios count up to 1 + `clip_high`; raise it if the entropy falls. `gspo` needs about
+    3e-4."""
     credit: Literal["outcome", "turn", "page", "siblings"] = "outcome"
     """Attempts to train on, and their comparison. `outcome`: every accepted turn gets the advantage of its trajectory's
     best reward. `turn`: first pages are compared with the siblings' first pages, gains of revisions with their gains of
@@ -55,49 +61,50 @@ class LearnerSettings(Settings):
     with `credit = "siblings"`: the mean of the page under revision and the earlier attempts; unbiased although a round
     ends with its first success."""
     normalize_std: bool = True
-    """Divide advantages by the group's standard deviation."""
+    """Divide advantages by the group's standard deviation; false weights tasks by the spread of their rewards (Dr.
+    GRPO)."""
     negative_weight: float = Field(default=1.0, ge=0, le=1)
     """Weight of samples with a negative advantage. Below 1 a small policy forgets less: a negative sample gives little
     information about better pages (asymmetric REINFORCE, arXiv 2506.20520)."""
     rollout_cap: float = Field(default=2.0, ge=1)
-    """Cap of the importance weights (learner over engine probabilities)."""
+    """Cap of the importance weights (learner over engine probabilities); lower it if `ratio_tail` grows."""
     rollout_correction: Literal["truncate", "mask"] = "truncate"
-    """Weights beyond the cap: `truncate` sets them to the cap, `mask` to 0."""
+    """Weights beyond the cap: `truncate` sets them to the cap, `mask` to 0, for engines with rare large errors."""
     rollout_level: Literal["token", "sequence"] = "token"
     """One importance weight per token, or one per completion for all its tokens: unbiased but much noisier."""
     overlong: Literal["mask", "soft"] = "mask"
     """Long completions. `mask`: those cut at the limit are not trained on. `soft`: subtracts from the reward a penalty
     that rises linearly from 0 to 1 over the last `overlong_tokens` before `length_limit` (DAPO, arXiv 2503.14476)."""
     overlong_tokens: int = Field(default=512, ge=1)
-    """Tokens before `length_limit` over which the penalty of `overlong = "soft"` rises."""
+    """Tokens before `length_limit` over which the penalty of `overlong = "soft"` rises; fewer for short pages."""
     kl_weight: float = Field(default=0.0, ge=0)
-    """Weight of the KL to the initial policy; at 0 no reference model is loaded."""
+    """Weight of the KL to the initial policy, to stay close to it; at 0 no reference model is loaded."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
     """Estimator and loss of a token's KL, see `learner.losses.kl`."""
     distill_weight: float = Field(default=0.1, ge=0)
-    """Weight of feedback distillation, added to the policy loss; 0 disables it."""
+    """Weight of feedback distillation, added to the policy loss; lower for small policies, which forget. 0 disables
+    it."""
     distill_form: Literal["words", "hindsight"] = "words"
     """Distillation target. `words`: the critic's feedback. `hindsight`: the accepted revision without the feedback;
     teacher is the same policy with the feedback."""
-    distill_steps: int = Field(default=0, ge=0)
-    """Updates over which `distill_weight` falls linearly to zero; 0 keeps it constant."""
     distill_lessons: int = Field(default=32, ge=0)
-    """Maximum feedback texts or revisions per batch; a larger set is sampled by seed."""
+    """Maximum feedback texts or revisions per batch; a larger set is sampled by seed. Lower it to save time."""
     token_budget: int = Field(default=16384, ge=16)
-    """Maximum tokens of one forward and backward pass on one rank. Must hold the longest sample: prompt plus two pages
-    of `episode.max_tokens` (the page under revision and its revision)."""
+    """Maximum tokens of one forward and backward pass on one rank; lower it if memory is short. Must hold the longest
+    sample: prompt plus two pages of `episode.max_tokens` (the page under revision and its revision)."""
     zero_stage: Literal[1, 2, 3] = 1
-    """ZeRO stage. The ranks shard: 1 optimizer state, 2 also gradients, 3 also weights."""
+    """ZeRO stage. The ranks shard: 1 optimizer state, 2 also gradients, 3 also weights. Raise it if memory is short."""
     offload: Literal["none", "optimizer", "all"] = "none"
-    """State moved from GPU to host memory. `optimizer`: float32 master weights, gradients and AdamW state, so the CPU
-    computes the step. `all`: with ZeRO-3, the weights too. No effect on CPU."""
+    """State moved from GPU to host memory, if memory is short even with ZeRO. `optimizer`: float32 master weights,
+    gradients and AdamW state, so the CPU computes the step. `all`: with ZeRO-3, the weights too. No effect on CPU."""
     ranks: int = Field(default=1, ge=1)
-    """Learner processes, each with one GPU, or with `threads` CPU threads."""
+    """Learner processes, each with one GPU, or with `threads` CPU threads; raise it when learning is the bottleneck."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Dtype of the weights; `auto` is float32 on CPU and bfloat16 (float32 master weights) on GPU."""
+    """Dtype of the weights; `auto` is float32 on CPU and bfloat16 (float32 master weights) on GPU. Set float32 to rule
+    out rounding."""
     autocast: bool | None = None
     """Multiply float32 weights in bfloat16 during updates. None enables it on CPUs with bfloat16 matrix units, where it
-    is 1.6 times as fast."""
+    is 1.6 times as fast; false rules out rounding."""
     recompute: bool = False
     """Recompute activations in the backward pass: less memory, a third more computation."""
     threads: int = Field(default=2, ge=1)
@@ -157,9 +164,3 @@ class LearnerSettings(Settings):
         # The update after the last has rate zero, so the last one still trains.
         done = min(1.0, (update - 1 - self.warmup_steps) / (self.decay_steps - self.warmup_steps))
         return self.lr * (1 - done if self.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2)
-
-    def distill_weight_at(self, update: int) -> float:
-        """Weight of feedback distillation in an update, counted from 1."""
-        if not self.distill_steps:
-            return self.distill_weight
-        return self.distill_weight * max(0.0, 1 - (update - 1) / self.distill_steps)

@@ -11,11 +11,13 @@ class ScoreSettings(Settings):
     """Weights of the parts of the reward; they must sum to 1."""
 
     visual: float = Field(default=0.7, ge=0, le=1)
-    """Weight of the critic's score."""
+    """Weight of the critic's score; lower it if the critic is less reliable than the probes."""
     interaction: float = Field(default=0.2, ge=0, le=1)
-    """Weight of the share of probes that hold; in tasks without probes the other two weights are scaled up."""
+    """Weight of the share of probes that hold; in tasks without probes the other two weights are scaled up. Raise it
+    for tasks whose behaviour matters most."""
     format: float = Field(default=0.1, ge=0, le=1)
-    """Weight of the answer format: 1 if the answer has the requested form."""
+    """Weight of the answer format: 1 if the answer has the requested form. Lower it for policies that keep to the
+    form."""
     zero_rule: bool = True
     """Give no reward to pages that do not render validly. False keeps their format reward (to measure the rule's
     effect)."""

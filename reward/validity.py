@@ -53,7 +53,7 @@ def complaint(page: Page, render: Render | None) -> str:
 
 
 def blank_detail(shots: Sequence[Shot], blank: Sequence[bool]) -> str:
-    """Why a render is blank; empty if it is not. `blank` contains `is_blank` of each timed picture in `shots`.
+    """The reason that a render is blank; empty if it is not. `blank` has `is_blank` of each timed picture in `shots`.
 
     The last picture decides: a page may fade in or start with a splash screen, but it must not vanish.
     """

@@ -19,7 +19,7 @@ async def render_reference(task: Task, renderer: Renderer) -> Render | None:
 
 
 async def reference_fault(task: Task, renderer: Renderer) -> str:
-    """Why a task's reference page does not render; empty if it renders or there is none."""
+    """The reason that a task's reference page does not render; empty if it renders or there is none."""
     render = await _render(task, renderer)
     return "" if render is None or render.valid else _why(render)
 

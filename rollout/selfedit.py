@@ -70,7 +70,8 @@ class _Editor:
     """Generates drafts and reviews, and counts their tokens and time."""
 
     def __init__(self, *, policy: Policy, renderer: Renderer, settings: EpisodeSettings, seed: int) -> None:
-        self.policy, self.renderer, self.settings, self.seed = policy, renderer, settings, seed
+        self.policy, self.renderer = policy, renderer
+        self.settings, self.seed = settings, seed
         self.tokens = 0
         self.started = time.monotonic()
 

@@ -13,11 +13,12 @@ class EpisodeSettings(Settings):
     """Settings of one episode: round 0, then rounds of Forced Optimization."""
 
     rounds: int = Field(default=2, ge=0, le=20)
-    """Revision rounds after round 0; 0 trains on first pages alone."""
+    """Revision rounds after round 0; 0 trains on first pages alone. Raise it if the last round still improves pages."""
     attempts: int = Field(default=10, ge=1, le=64)
-    """Maximum attempts in a round; the episode ends when none of them improves."""
+    """Maximum attempts in a round; the episode ends when none of them improves. Raise it if few rounds succeed."""
     speculate: int = Field(default=2, ge=1, le=64)
-    """Attempts of a round sampled at once. The first in sampling order that improves is accepted, never the best."""
+    """Attempts of a round sampled at once: higher is faster, but wastes attempts after the first that improves. The
+    first in sampling order that improves is accepted, never the best."""
     margin: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Minimum reward improvement of an accepted attempt; set it to at least the judge's standard deviation."""
     pairwise: bool = False
@@ -27,13 +28,15 @@ class EpisodeSettings(Settings):
     forced: bool = True
     """Forced Optimization; false accepts every revision, to measure its effect."""
     max_tokens: int = Field(default=4096, ge=16)
-    """Maximum tokens of a completion; a truncated completion is marked and carries no policy gradient."""
+    """Maximum tokens of a completion; a truncated completion is marked and carries no policy gradient. Raise it if many
+    are truncated."""
     review_tokens: int = Field(default=256, ge=8)
-    """Maximum tokens of the policy's review of its own page."""
+    """Maximum tokens of the policy's review of its own page; raise it for models that think."""
     temperature: float = Field(default=1.0, gt=0.0, le=2.0)
-    """Sampling temperature in training."""
+    """Sampling temperature in training; raise it if siblings write the same page."""
     retries: int = Field(default=2, ge=0, le=10)
-    """Machine faults that are retried in an episode before it is dropped from its group."""
+    """Machine faults that are retried in an episode before it is dropped from its group; raise it on unreliable
+    machines."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> "EpisodeSettings":

@@ -134,10 +134,9 @@ class ChromiumRenderer:
     def _looks(self) -> tuple[object, ...]:
         """Settings that screenshots depend on."""
         settings = self.settings
-        operated = settings.probe_shots, settings.explore
         mirror = () if self.mirror is None else (self.mirror.hash,)
         size = settings.viewport_width, settings.viewport_height, settings.full_page_height or 0
-        return *size, settings.shots_ms, *operated, *mirror
+        return *size, settings.shots_ms, settings.explore, *mirror
 
     async def _proven(
         self, page: Page, probes: tuple[Probe, ...], settings: BrowserSettings, pictures: dict[str, bytes]

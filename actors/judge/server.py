@@ -44,7 +44,8 @@ class VLLMJudge:
 
     def __init__(self, settings: JudgeSettings, name: str, log: Path, host: str = "127.0.0.1") -> None:
         """Serves `settings.model` as `name` on this machine; logs to the file `log`."""
-        self.settings, self.name, self.log, self.host = settings, name, log, host
+        self.settings, self.name = settings, name
+        self.log, self.host = log, host
         self._key = secrets.token_hex(32)
         self._client = httpx.AsyncClient(timeout=LOOK_TIMEOUT_S, trust_env=False)
         self._child: ServerProcess | None = None

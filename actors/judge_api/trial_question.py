@@ -57,7 +57,7 @@ async def ask_judge(settings: CriticSettings) -> None:
 
 
 async def advise(settings: CriticSettings, fault: str) -> str:
-    """What to set, judging by the fault and the server's models."""
+    """The setting to change, judging by the fault and the server's models."""
     found = re.search(r"status (\d+)", fault)
     status = int(found[1]) if found else 0
     if status in (401, 403):
@@ -72,7 +72,7 @@ async def advise(settings: CriticSettings, fault: str) -> str:
 
 
 async def _whereabouts(settings: CriticSettings) -> str:
-    """Whether the address or the model name is wrong."""
+    """Says whether the address or the model name is wrong."""
     models = await _models(settings, settings.base_url)
     if models:
         if settings.model in models:

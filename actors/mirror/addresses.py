@@ -73,7 +73,7 @@ LIBRARIES = {
 
 
 def parse(url: str) -> Address | None:
-    """What `url` requests; None for an unknown CDN address."""
+    """The request of `url`; None for an unknown CDN address."""
     try:
         split = urlsplit(url)
     except ValueError:  # a page can request anything

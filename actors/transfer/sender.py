@@ -144,7 +144,8 @@ class Sender:
         patience_s: float,
     ) -> None:
         """`host` is rank 0's address; `patience_s` limits each step of a transfer."""
-        self.transfer, self.source, self.rank, self.host, self.patience_s = transfer, source, rank, host, patience_s
+        self.transfer, self.source, self.rank = transfer, source, rank
+        self.host, self.patience_s = host, patience_s
         self.client = Client(line, workers)
         self._engine: Any = None
 

@@ -64,7 +64,8 @@ class Permits:
     def __init__(
         self, name: str, num: int, *, limit: int, timeout_s: float, ping: Callable[[int], Awaitable[object]]
     ) -> None:
-        self.name, self.limit, self.timeout_s, self.ping = name, limit, timeout_s, ping
+        self.name, self.limit = name, limit
+        self.timeout_s, self.ping = timeout_s, ping
         self.loads = CallCounts(num)
         self.homes: OrderedDict[Hashable, int] = OrderedDict()
         self.waiting: deque[tuple[asyncio.Future[int], Hashable]] = deque()

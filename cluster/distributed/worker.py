@@ -44,7 +44,8 @@ class EpisodeWorker:
         store: Store,
         fetch: Callable[[Any], bytes] = lambda png: png,
     ) -> None:
-        self.cast, self.settings, self.store, self.fetch = cast, settings, store, fetch
+        self.cast, self.settings = cast, settings
+        self.store, self.fetch = store, fetch
 
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False

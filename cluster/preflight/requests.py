@@ -80,8 +80,6 @@ def _same_tasks(store: Store, now: dict[str, dict[str, str]], may_change: bool) 
     """Compares task files with those at the start of the run; returns warnings. Raises BadInput."""
     from cluster.preflight import checks
 
-    if not (store.path / TASKS).is_file():
-        return ()  # run of an older version
     before = store.read_json(TASKS)
     if not may_change:
         checks.check_unchanged(str(store.path), before, now)

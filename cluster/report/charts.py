@@ -11,7 +11,8 @@ from statistics import fmean
 from cluster.report.html import Html, el, join
 
 WIDTH, HEIGHT = 560, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 112, 14, 30
+LEFT, RIGHT = 46, 112
+TOP, BOTTOM = 14, 30
 LABEL_GAP = 15
 SMOOTH_FROM = 16
 """Number of points from which a line is drawn thin with a bold moving mean."""
@@ -153,7 +154,9 @@ class _Axis:
     ) -> None:
         if high <= low:
             low, high = (low / 3, high * 3) if log else (low - 0.5, high + 0.5)
-        self.low, self.high, self.start, self.end, self.log, self.whole = low, high, start, end, log, whole
+        self.low, self.high = low, high
+        self.start, self.end = start, end
+        self.log, self.whole = log, whole
 
     def __call__(self, value: float) -> float:
         one, two, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))

@@ -67,8 +67,7 @@ def curves(history: History, exams: History) -> Html:
 
 def column(history: History, name: str) -> tuple[tuple[float, float], ...]:
     """(step, value) of every row that has the metric."""
-    rows = enumerate(history, 1)
-    return tuple((float(row.get("step", place)), float(row[name])) for place, row in rows if name in row)
+    return tuple((float(row["step"]), float(row[name])) for row in history if name in row)
 
 
 def _series(history: History, name: str, label: str, tone: str) -> Series:
@@ -227,4 +226,4 @@ def _agreement(exams: History) -> Html | None:
 
 
 def _steps(history: History) -> list[float]:
-    return [float(row.get("step", place)) for place, row in enumerate(history, 1)]
+    return [float(row["step"]) for row in history]

@@ -100,7 +100,7 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
 
     def read_state(self, step: int) -> dict[str, Any]:
-        """Reads a state written by `write_state`; those of older runs have no checksum and are accepted.
+        """Reads a state written by `write_state`.
 
         Raises CheckpointError when it is damaged, naming the newest intact one before it.
         """
@@ -121,9 +121,8 @@ class Store:
             state = self.read_json(name)
         except CheckpointError as error:
             return {}, str(error)
-        found = state.pop(CHECKSUM, None)
-        wanted = _checksum(state)
-        return state, "" if found in (None, wanted) else f"{self.path / name}: its checksum is {wanted}, not {found}"
+        found, wanted = state.pop(CHECKSUM, None), _checksum(state)
+        return state, "" if found == wanted else f"{self.path / name}: its checksum is {wanted}, not {found}"
 
     @staticmethod
     def _state_name(step: int) -> str:
@@ -223,8 +222,8 @@ class Store:
             page_sha256=page.sha256,
             outcome="ok",
             shots=tuple(
-                Shot(at_ms=at, sha256=sha, width=width, height=height, label="".join(label))
-                for at, sha, width, height, *label in shots
+                Shot(at_ms=at, sha256=sha, width=width, height=height, label=label)
+                for at, sha, width, height, label in shots
             ),
         )
 
@@ -285,7 +284,7 @@ def _first_rows(path: Path, most: int) -> list[TableRow]:
     with pq.ParquetFile(path) as table:
         for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
             rows += batch.to_pylist()
-            if len(list(groupby(rows, key=lambda row: row["task_id"]))) > most:
+            if len(list(groupby(rows, key=lambda row: row["group"]))) > most:
                 break
     return rows
 

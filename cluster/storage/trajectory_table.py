@@ -72,7 +72,8 @@ def schema() -> Any:
     """The table's pyarrow schema, the same in every file, so that several files can be read as one table."""
     import pyarrow as pa
 
-    text, real, whole, flag = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    text, real = pa.string(), pa.float64()
+    whole, flag = pa.int64(), pa.bool_()
     texts, pairs = pa.list_(text), pa.list_(pa.struct({"name": text, "value": real}))
     step = pa.struct({"kind": text, "selector": text, "value": text, "name": text})
     shot = pa.struct({"at_ms": whole, "sha256": text, "width": whole, "height": whole, "label": text})
@@ -144,8 +145,7 @@ def schema() -> Any:
 
 def rows_groups(rows: Sequence[TableRow]) -> list[Group]:
     """Groups from rows; the inverse of `group_rows`."""
-    # Tables of older runs have no group numbers.
-    return [_group(list(part)) for _, part in groupby(rows, key=lambda row: (row.get("group"), row["task_id"]))]
+    return [_group(list(part)) for _, part in groupby(rows, key=lambda row: row["group"])]
 
 
 def _group(rows: list[TableRow]) -> Group:
@@ -156,15 +156,15 @@ def _group(rows: list[TableRow]) -> Group:
         reference_html=first["reference_html"],
         probes=tuple(_row_probe(row) for row in first["probes"]),
         checklist=tuple(first["checklist"]),
-        viewports=tuple(map(Viewport.of, first.get("viewports") or ())),
-        libraries=tuple(first.get("libraries") or ()),
+        viewports=tuple(map(Viewport.of, first["viewports"])),
+        libraries=tuple(first["libraries"]),
     )
     siblings = groupby((row for row in rows if row["sibling"] is not None), key=lambda row: row["sibling"])
     return Group(
         task=task,
         trajectories=tuple(_trajectory(task, list(part)) for _, part in siblings),
         dropped=first["dropped"],
-        faults=tuple(first.get("dropped_by") or ()),  # tables of older runs have no such column
+        faults=tuple(first["dropped_by"]),
     )
 
 
@@ -180,9 +180,8 @@ def _trajectory(task: Task, rows: list[TableRow]) -> Trajectory:
         turns=tuple(turns),
         seconds=first["trajectory_seconds"],
         retries=first["retries"],
-        # Tables of older runs lack these columns.
-        faults=tuple(first.get("faults") or ()),
-        context_full=bool(first.get("context_full")),
+        faults=tuple(first["faults"]),
+        context_full=first["context_full"],
     )
 
 
@@ -222,7 +221,7 @@ def _attempt(row: TableRow) -> Attempt:
         finish=row["finish"],
         versions=tuple(VersionSpan(**span) for span in row["versions"]),
         seconds=row["generate_seconds"],
-        engine_seconds=row.get("engine_seconds", 0.0),  # tables of older runs have no such column
+        engine_seconds=row["engine_seconds"],
     )
     page = Page(html=row["html"], thought=row["thought"], problem=row["problem"], format_ok=row["format_ok"])
     return Attempt(
@@ -234,8 +233,7 @@ def _attempt(row: TableRow) -> Attempt:
         reward=None if row["reward"] is None else Reward(**row["reward"]),
         render=None if row["render"] is None else _render(row["render"]),
         critique=None if row["critique"] is None else _critique(row["critique"]),
-        # Tables of older runs have no such column.
-        comparison=None if row.get("comparison") is None else _comparison(row["comparison"]),
+        comparison=None if row["comparison"] is None else _comparison(row["comparison"]),
         seconds=_values(row["seconds"]),
     )
 
@@ -271,8 +269,7 @@ def _render(row: TableRow) -> Render:
         console=tuple(row["console"]),
         blocked=tuple(row["blocked"]),
         probes=tuple(ProbeResult(**result) for result in row["probes"]),
-        # Tables of older runs have no such column.
-        explored=tuple(ControlTrial(**{**one, "thrown": tuple(one["thrown"])}) for one in row.get("explored") or ()),
+        explored=tuple(ControlTrial(**{**one, "thrown": tuple(one["thrown"])}) for one in row["explored"]),
         flags=tuple(row["flags"]),
         renderer=row["renderer"],
         seconds=row["seconds"],
@@ -291,8 +288,8 @@ def _critique_row(critique: Critique) -> TableRow:
 
 
 def _critique(row: TableRow) -> Critique:
-    """A critique from a row. Members and older runs have no members, older runs no `scores`."""
-    lists = {name: tuple(row.get(name) or ()) for name in ("feedback", "scores")}
+    """A critique from a row. Members have no members."""
+    lists = {name: tuple(row[name]) for name in ("feedback", "scores")}
     members = {one["name"]: _critique(_unnamed(one)) for one in row.get("members") or ()}
     return Critique(**{**row, **lists, "parts": _values(row["parts"]), "members": members})
 

@@ -59,7 +59,8 @@ async def between_steps(run: Run, stream: Stream) -> None:
 
 async def one_step(run: Run, stream: Stream) -> None:
     """One step: plays groups, updates the learner, syncs verified weights."""
-    settings, state, step, clock = run.settings, run.state, run.state.step + 1, StageClock()
+    settings, state = run.settings, run.state
+    step, clock = state.step + 1, StageClock()
     run.watcher.stage(f"step {step} of {settings.steps}")
     with clock("play"):
         groups = run.store.read_groups(step)
@@ -72,8 +73,7 @@ async def one_step(run: Run, stream: Stream) -> None:
         batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
         update = await run.learner.update(batch)
     with clock("sync"):
-        async with stream.swap():
-            sync = await run.learner.sync()
+        sync = await run.learner.sync()
     metrics = step_metrics(groups, version=update.version - 1, seconds=clock.seconds) | update_metrics(update)
     metrics |= {"sync_gap": sync.gap, "sync_bytes": sync.bytes, "flat_groups": batch.flat_groups}
     metrics |= signal_metrics(groups, settings.learner)

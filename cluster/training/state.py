@@ -52,8 +52,6 @@ class RunState:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunState":
         """Inverse of `to_json`. Raises KeyError or TypeError for anything else."""
-        # In older checkpoints the version was always the step.
-        versions = {"version": value["step"], "champion_version": value["champion_step"]}
         exams = [Exam(**exam) for exam in value["exams"]]
-        findings = [Finding(**finding) for finding in value.get("findings", ())]
-        return cls(**{**versions, **value, "exams": exams, "findings": findings})
+        findings = [Finding(**finding) for finding in value["findings"]]
+        return cls(**{**value, "exams": exams, "findings": findings})

@@ -10,8 +10,7 @@ on-policy.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from cluster.settings import RunSettings
@@ -51,7 +50,6 @@ class Stream:
         self.given_up = 0
         self._step, self._place, self._left = 0, 0, 0
         self._moved = asyncio.Event()
-        self._open = True
         self._handed_s: float | None = None
 
     async def collect(self, step: int, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Group]:
@@ -76,16 +74,6 @@ class Stream:
         groups = [group for _, group in sorted(taken, key=lambda pair: (pair[0].step, pair[0].place))]
         self._check_losses(groups)
         return groups
-
-    @asynccontextmanager
-    async def swap(self) -> AsyncIterator[None]:
-        """Context for a weight swap: entered at once, or with `swap = "between_episodes"` when no group is playing."""
-        self._open = self.settings.swap == "in_flight"
-        while self.playing and not self._open:
-            await self._move()
-        yield
-        self._open = True
-        self._fill()
 
     def unlearnt(self) -> set[tuple[int, int]]:
         """Places of groups that a later step may use, including playing ones, which may finish at any moment."""
@@ -131,7 +119,7 @@ class Stream:
     def _fill(self) -> None:
         """Starts groups up to the concurrency limit and the number that can be used."""
         most = self.pace.groups()
-        while self._open and self._left > 0 and len(self.playing) < most:
+        while self._left > 0 and len(self.playing) < most:
             self._begin_group(self._step, self._place)
             self._place += 1
             self._left -= 1
@@ -155,15 +143,11 @@ class Stream:
     async def _next(self) -> PendingGroup:
         """Waits for, removes and returns the oldest finished group, failed ones first."""
         while not self.done:
-            await self._move()
+            self._moved.clear()
+            await self._moved.wait()
         flight = min(self.done, key=lambda one: (not one.failed, one.step))
         self.done.remove(flight)
         return flight
-
-    async def _move(self) -> None:
-        """Waits for a group to finish."""
-        self._moved.clear()
-        await self._moved.wait()
 
     async def _cancel(self, tasks: list[asyncio.Task[Group]]) -> None:
         for task in tasks:

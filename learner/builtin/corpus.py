@@ -18,6 +18,8 @@ Kind = Literal["first", "revise", "review"]
 KINDS: tuple[Kind, ...] = ("first", "revise", "review")
 SHARES = (0.52, 0.33, 0.15)
 """Share of each kind."""
+BROKEN_SHARE = 0.79
+"""Share of first pages that are broken on purpose, for reinforcement learning to remove."""
 HASTY = 0.95
 """Share of broken first pages without a thought; sound ones always begin with one."""
 WRONG = 0.15

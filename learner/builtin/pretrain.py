@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learner.builtin.corpus import Conversation, conversations
+from learner.builtin.corpus import BROKEN_SHARE, Conversation, conversations
 from learner.builtin.muon import Muon
 from learner.builtin.settings import WarmStartSettings
 from learner.builtin.tokenizer import END, PAD, learn_tokenizer
 
 VOCABULARY_SAMPLES = 600
 """Conversations from which the vocabulary is learnt."""
+BATCH_TOKENS = 4096
+"""Tokens of a step, padding included."""
 MICRO_TOKENS = 4096
 """Tokens of one forward pass: enough to keep two cores busy."""
 POOL = 256
@@ -25,6 +27,10 @@ HEAD = 64
 """Width of an attention head."""
 WIDTH = 64
 """Row lengths are padded to a multiple of this: the matrix library compiles a kernel for every new shape."""
+LR = 0.02
+"""Peak learning rate of the matrices (Muon)."""
+EMBEDDING_LR = 0.004
+"""Peak learning rate of embeddings, head and norms (AdamW)."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises; it then falls linearly to zero."""
 
@@ -48,7 +54,7 @@ def pretrain(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context)
     model = build_model(settings, tokenizer)
-    optimizers = build_optimizers(model, settings, precision)
+    optimizers = build_optimizers(model, precision)
     steps = training_steps(settings, tokenizer)
     for step, batches in enumerate(islice(steps, settings.steps), start=1):
         for optimizer in optimizers:
@@ -108,15 +114,15 @@ def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
     return LlamaForCausalLM(config).train()
 
 
-def build_optimizers(model: Any, settings: WarmStartSettings, precision: str) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: Any, precision: str) -> list[torch.optim.Optimizer]:
     """Muon, computing in `precision`, for the matrices inside the layers; AdamW for embeddings, head and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "layers" in name]
     others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "layers" in name)]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    muon = Muon([{"params": matrices, "peak": settings.lr}], lr=settings.lr, dtype=dtype)
+    muon = Muon([{"params": matrices, "peak": LR}], lr=LR, dtype=dtype)
     adam = torch.optim.AdamW(
-        [{"params": others, "peak": settings.embedding_lr}],
-        lr=settings.embedding_lr,
+        [{"params": others, "peak": EMBEDDING_LR}],
+        lr=EMBEDDING_LR,
         betas=(0.9, 0.95),
         weight_decay=0.0,
     )
@@ -126,7 +132,7 @@ def build_optimizers(model: Any, settings: WarmStartSettings, precision: str) ->
 def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Endless training steps, each a list of micro-batches of ids and labels, both [B, T]."""
     rng = random.Random(settings.seed)
-    rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, settings.broken_share))
+    rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, BROKEN_SHARE))
     fitting = (row for row in rows if len(row.ids) <= settings.context)
     step: list[tuple[Tensor, Tensor]] = []
     while True:
@@ -135,7 +141,7 @@ def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list
         rng.shuffle(batches)
         for batch in batches:
             step.append(batch)
-            if sum(ids.numel() for ids, _ in step) >= settings.batch_tokens - MICRO_TOKENS // 2:
+            if sum(ids.numel() for ids, _ in step) >= BATCH_TOKENS - MICRO_TOKENS // 2:
                 yield step
                 step = []
 

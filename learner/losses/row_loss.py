@@ -111,7 +111,6 @@ def metrics_of(sums: dict[str, float], scale: BatchCounts, settings: LearnerSett
     return kl | {
         "loss": sums["loss"],
         "distill_loss": sums["distill"] / scale.distill_weight if scale.distill_weight else 0.0,
-        "distill_weight": scale.distill_weight,
         "distill_tokens": scale.distill_tokens,
         "distill_match": sums["agreed"] / max(1, scale.distill_tokens),
         "entropy": sums["entropy"] / tokens,

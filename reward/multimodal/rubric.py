@@ -179,7 +179,7 @@ def _extent(screen: _Screen) -> str:
 
 
 def _beyond(render: Render) -> str:
-    """How much of the page no screenshot shows, for each screen."""
+    """The part of the page that no screenshot shows, for each screen."""
     lines = []
     for screen in _screens(render):
         (width, height), (whole_width, whole_height) = screen.size, screen.document

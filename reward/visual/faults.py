@@ -244,7 +244,8 @@ def _order(group: Group, others: Sequence[Group], known: Counter[str]) -> str:
 
 def _swapped(found: Placed, wanted: Placed, mine: Placed, theirs: Placed) -> bool:
     """Whether two things are in reverse order, in a column or in a row."""
-    a, b, c, d = rect(found), rect(wanted), rect(mine), rect(theirs)
+    a, b = rect(found), rect(wanted)
+    c, d = rect(mine), rect(theirs)
     for axis in (0, 1):
         # Things of one column, or of one row, overlap on the other axis.
         beside = all(min(x[3 - axis], y[3 - axis]) > max(x[1 - axis], y[1 - axis]) for x, y in ((a, c), (b, d)))

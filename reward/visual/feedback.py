@@ -221,7 +221,7 @@ def _area(evidence: Evidence) -> list[str]:
 
 
 def _instead(found: TextBlock, wanted: TextBlock, reach: float) -> float:
-    """How likely one text replaces another, by place and font size, or else by element."""
+    """The likelihood that one text replaces another, by place and font size, or else by element."""
     near = exp(-2 * distance(rect(found), rect(wanted)) / reach)
     font = min(found.font_px, wanted.font_px) / max(1.0, found.font_px, wanted.font_px)
     return near * font + 0.5 * (found.tag == wanted.tag and font == 1)

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_groups import groups
 
-from cluster.plan import attempts, from_bench, from_run, main, rescale
+from cluster.plan import attempts, from_bench, main, rescale
 from cluster.settings import check_settings
 from cluster.storage.store import Store
 from cluster.training.bottleneck import advise, forecast, measure
 from cluster.training.metrics import mean, pool_sizes
-from rollout.errors import CheckpointError, SettingsError
+from rollout.errors import SettingsError
 from rollout.settings import EpisodeSettings
 
 RUNS: dict[str, Any] = json.loads(Path(__file__).with_name("recorded_runs.json").read_text())
@@ -64,19 +63,6 @@ def test_expected_attempts_match_the_episode_settings() -> None:
     assert kept == 1 + 2 * (1 - 0.125)
     assert attempts(episode, 0.0) == (1 + 2 * 3, 1 + 2 * 3, 1)
     assert attempts(EpisodeSettings(rounds=2, forced=False, speculate=1), 0.3) == (3, 3, 3)
-
-
-async def test_costs_of_runs_without_measured_costs_come_from_their_trajectories(tmp_path: Path) -> None:
-    store = Store(tmp_path / "old-1")
-    store.write_json("run.json", {"settings": {}})
-    store.write_groups(1, await groups(store))
-    store.write_history([{"step": 1, "seconds_play": 8.0, "seconds_learn": 2.0, "seconds_sync": 1.0}])
-    settings = check_settings({}, "test")
-    costs, origin = from_run("old-1", tmp_path, settings)
-    assert origin == "1 steps of old-1"
-    assert forecast(costs, pool_sizes(settings), 0).step_s == pytest.approx(11.0)
-    with pytest.raises(CheckpointError, match="no run 'old-2'"):
-        from_run("old-2", tmp_path, settings)
 
 
 def test_forecast_from_a_bench_file(tmp_path: Path) -> None:

@@ -142,13 +142,12 @@ def test_positive_advantage_raises_and_negative_lowers_the_logprob(model: Path, 
     assert metrics["samples"] == 2
 
 
-def test_feedback_distillation_lowers_its_loss_and_fades_out(model: Path, meeting: str) -> None:
-    engine = start(model, meeting, lr=1e-2, distill_weight=1.0, distill_steps=4)
-    updates = [engine.update(Batch(samples=(), lessons=LESSONS)) for _ in range(5)]
-    losses = [update.metrics["distill_loss"] for update in updates[:4]]
+def test_feedback_distillation_lowers_its_loss(model: Path, meeting: str) -> None:
+    engine = start(model, meeting, lr=1e-2, distill_weight=1.0)
+    updates = [engine.update(Batch(samples=(), lessons=LESSONS)) for _ in range(4)]
+    losses = [update.metrics["distill_loss"] for update in updates]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 1
-    assert [update.metrics["distill_weight"] for update in updates] == [1.0, 0.75, 0.5, 0.25, 0.0]
     assert updates[0].metrics["distill_match"] < updates[3].metrics["distill_match"] <= 1
     target = sum(len(lesson.target.encode()) for lesson in LESSONS)
     assert updates[0].metrics["distill_tokens"] == target

@@ -25,12 +25,6 @@ def test_schedule_without_an_end_is_refused() -> None:
         LearnerSettings(schedule="linear", warmup_steps=3, decay_steps=3)
 
 
-def test_distillation_weight_fades() -> None:
-    settings = LearnerSettings(distill_weight=0.5, distill_steps=4)
-    assert [settings.distill_weight_at(update) for update in range(1, 7)] == [0.5, 0.375, 0.25, 0.125, 0.0, 0.0]
-    assert LearnerSettings(distill_weight=0.5).distill_weight_at(99) == 0.5
-
-
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

@@ -89,7 +89,8 @@ class Explorer:
     """Operates a page's controls; `at` is the name of the current one."""
 
     def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld, witness: PageMonitor) -> None:
-        self.hands, self.clock, self.world, self.witness = hands, clock, world, witness
+        self.hands, self.clock = hands, clock
+        self.world, self.witness = world, witness
         self.at = ""
 
     async def explore(self, most: int) -> AsyncIterator[tuple[ControlTrial, bytes]]:

@@ -33,7 +33,8 @@ class PageMonitor:
     """
 
     def __init__(self, html: str, url: str, end: End, mirror: Mirror | None = None) -> None:
-        self.html, self.url, self.end, self.mirror = html, url, end, mirror
+        self.html, self.url = html, url
+        self.end, self.mirror = end, mirror
         self.console: list[str] = []
         self.exceptions: list[str] = []
         """All uncaught exceptions and rejected promises."""

@@ -85,7 +85,7 @@ class Operator:
             raise Unmet(reason)
 
     async def _missing(self, step: ProbeStep) -> str:
-        """Why an expectation does not hold; empty when it holds."""
+        """The reason that an expectation does not hold; empty when it holds."""
         if step.kind == "expect_change":
             return "the picture did not change" if await self.clock.picture() == self._before else ""
         found = await self._find(step)

@@ -198,8 +198,6 @@ class PageVisit:
         operator = Operator(PageInput(self.session, self.clock), self.clock, world)
         for probe in probes:
             self.results.append(await operator.perform(probe))
-            if self.settings.probe_shots:
-                self._keep(await self.clock.picture(), round(self.clock.now), probe.name)
 
     async def _explore(self, world: IsolatedWorld, most: int) -> None:
         """Operates up to `most` controls. A link that leaves the page is no flag here."""

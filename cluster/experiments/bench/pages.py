@@ -75,9 +75,11 @@ async def _row(render: Show, path: Path) -> PageRow:
     wall, cpu = time.perf_counter(), cpu_seconds()
     try:
         seen = await render(page)
-        outcome, detail, flags, blocked = str(seen.outcome), seen.detail, seen.flags, seen.blocked
+        outcome, detail = str(seen.outcome), seen.detail
+        flags, blocked = seen.flags, seen.blocked
     except BrowserFault as fault:
-        outcome, detail, flags, blocked = "machine_fault", str(fault), (), ()
+        outcome, detail = "machine_fault", str(fault)
+        flags, blocked = (), ()
     row = PageRow(
         set=path.parent.name,
         page=path.stem,

@@ -104,7 +104,7 @@ class Job:
         wanted = self.wanted
         newest: Path | None = None
         for about in sorted(self.runs.glob(f"{self.name}-*/run.json")):
-            if same_run(json.loads(about.read_bytes()).get("settings", {}), wanted):
+            if same_run(json.loads(about.read_bytes())["settings"], wanted):
                 newest = about.parent
                 summary = newest / "summary.json"
                 if summary.is_file() and json.loads(summary.read_bytes())["status"] == "finished":

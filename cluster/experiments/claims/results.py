@@ -61,7 +61,7 @@ class Result:
     """Mean reward of the best page after each round, over the episodes of the last LAST_STEPS steps."""
     revised: Revised | None
     """None if no page was revised."""
-    code_version: str = "unknown"
+    code_version: str
 
     @property
     def edit_rounds(self) -> int:
@@ -95,7 +95,7 @@ def read_result(path: Path, variant: str, seed: int) -> Result:
         after=read_exam(store.exam_file(steps)),
         rounds=standing(episodes, int(about["settings"]["episode"]["rounds"])),
         revised=first_revisions(episodes),
-        code_version=str(about.get("code_version", "unknown")),
+        code_version=str(about["code_version"]),
     )
 
 

@@ -252,6 +252,7 @@ def result(seed: int, *gains: float) -> Result:
         after=ExamScores(rewards=after, valid=after),
         rounds=[0.25, 0.5],
         revised=Revised(page=0.5, attempt=0.375, best=0.625, better=0.25, after_zero=None),
+        code_version="c0ffee",
     )
 
 

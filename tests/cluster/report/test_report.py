@@ -379,7 +379,7 @@ def test_self_critique_agreement_of_exams_has_a_chart() -> None:
     page = Reader(render(sample_report(exams=exams))).text
     for words in ("Its own critic", "same page, step 8: 0.62", "another page, step 0: 0.25"):
         assert words in page
-    assert "Its own critic" not in render(sample_report()), "exams of older runs did not ask"
+    assert "Its own critic" not in render(sample_report()), "this run's exams did not ask"
 
 
 def test_run_without_steps_has_a_report() -> None:

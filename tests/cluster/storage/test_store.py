@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from stored_groups import groups
 
@@ -47,33 +45,12 @@ async def test_critiques_and_comparisons_of_several_critics_round_trip(tmp_path:
     assert store.read_groups(1) == [group]
 
 
-async def test_tables_without_comparisons_are_readable(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    played = await groups(store)
-    table = pq.read_table(store.write_groups(1, played))
-    known = [one for one in table.schema.field("critique").type if one.name not in ("scores", "members")]
-    kept = [one for one in table.schema if one.name not in ("critique", "comparison")]
-    older = pa.schema([*kept, pa.field("critique", pa.struct(known))])
-    pq.write_table(pa.Table.from_pylist(table.to_pylist(), schema=older), store.step_file(1))
-    assert store.read_groups(1) == played
-
-
 async def test_equal_groups_stay_separate_and_fully_dropped_groups_are_kept(tmp_path: Path) -> None:
     store, (_, group) = Store(tmp_path), await groups(Store(tmp_path / "played"))
     lost = Group(task=group.task, trajectories=(), dropped=3)
     stored = [group, group, lost, replace(group, dropped=1)]
     store.write_groups(1, stored)
     assert store.read_groups(1) == stored
-
-
-async def test_tables_without_group_numbers_are_readable(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    store = Store(tmp_path)
-    played = await groups(store)
-    path = store.write_groups(1, played)
-    pq.write_table(pq.read_table(path).drop_columns(["group"]), path)
-    assert store.read_groups(1) == played
 
 
 async def test_pending_groups_exclude_groups_already_stored_by_a_step(tmp_path: Path) -> None:

@@ -164,26 +164,6 @@ async def test_on_policy_step_waits_for_its_long_group() -> None:
     assert names(await collecting) == ["1/0", "1/1", "1/2", "1/3"]
 
 
-@pytest.mark.parametrize("swap", ["in_flight", "between_episodes"])
-async def test_weight_swap_happens_in_flight_or_between_episodes(swap: str) -> None:
-    hall = Hall((1, 5))
-    stream = Stream(hall.play, settings(max_staleness=1, in_flight=8, refill=0, swap=swap))
-    await stream.collect(1)
-
-    async def swapped() -> int:
-        async with stream.swap():
-            return len(stream.playing)
-
-    swapping = asyncio.create_task(swapped())
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert swapping.done() == (swap == "in_flight")
-    hall.slow[1, 5].set()
-    assert (await swapping > 0) == (swap == "in_flight")
-    assert len(await stream.collect(2)) == 4, "what waited meanwhile is played afterwards"
-    await stream.close()
-
-
 async def test_losses_above_the_limit_raise_a_machine_error() -> None:
     async def play_group(step: int, place: int) -> Group:
         return await group(f"{step}/{place}", VARIED, num=1, dropped=1)

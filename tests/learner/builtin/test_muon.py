@@ -7,7 +7,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from learner.builtin.muon import Muon, orthogonalize
 from learner.builtin.pretrain import build_optimizers
-from learner.builtin.settings import WarmStartSettings
 
 SHAPES = [(32, 32), (96, 32), (32, 96)]
 
@@ -66,7 +65,7 @@ class Products(TorchDispatchMode):
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_warm_start_multiplies_matrices_in_its_own_precision(precision: str, dtype: torch.dtype) -> None:
     model = torch.nn.ModuleDict({"layers": torch.nn.Linear(8, 8, bias=False), "head": torch.nn.Linear(8, 8)})
-    optimizers = build_optimizers(model, WarmStartSettings(), precision)
+    optimizers = build_optimizers(model, precision)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     with Products() as products:

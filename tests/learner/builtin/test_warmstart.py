@@ -12,7 +12,7 @@ import torch
 
 from actors.browser.renderer import ChromiumRenderer
 from actors.settings import BrowserSettings
-from learner.builtin.corpus import conversations
+from learner.builtin.corpus import BROKEN_SHARE, conversations
 from learner.builtin.flaws import FLAWS
 from learner.builtin.pretrain import encode, pretrain, training_steps
 from learner.builtin.settings import WarmStartSettings
@@ -22,7 +22,7 @@ from reward.designs import FAMILIES, draw
 from rollout.parsing import parse_page
 from rollout.prompts import GET_FEEDBACK, SYSTEM, answer, first
 
-TINY = WarmStartSettings(steps=3, hidden=64, layers=1, vocab=512, batch_tokens=2048, threads=1, precision="fp32")
+TINY = WarmStartSettings(steps=3, hidden=64, layers=1, vocab=512, threads=1, precision="fp32")
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_word_has_the_same_tokens_in_a_brief_and_in_a_page(tokenizer: Any) -> No
 
 def test_only_targets_have_labels_and_no_target_is_cut(tokenizer: Any) -> None:
     settings = TINY.model_copy(update={"vocab": 700})
-    rows = [encode(tokenizer, talk) for talk in islice(conversations(0, settings.broken_share), 300)]
+    rows = [encode(tokenizer, talk) for talk in islice(conversations(0, BROKEN_SHARE), 300)]
     known = {tuple(row.ids[row.prompt :]) for row in rows}
     for ids_BT, labels_BT in next(training_steps(settings, tokenizer)):
         assert ids_BT.shape == labels_BT.shape
@@ -160,5 +160,5 @@ def test_interrupted_warm_start_leaves_no_model_and_a_finished_one_is_kept(tmp_p
 
 
 def test_every_setting_changes_the_recipe_hash() -> None:
-    names = {recipe_hash(TINY.model_copy(update=change)) for change in ({}, {"steps": 4}, {"broken_share": 0.1})}
+    names = {recipe_hash(TINY.model_copy(update=change)) for change in ({}, {"steps": 4}, {"layers": 2})}
     assert len(names) == 3

@@ -44,7 +44,8 @@ class NullObserver:
     """Observer that records the end of each step and the processor load."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.ends, self.busy, self.processors = name, list[float](), list[float](), Processors()
+        self.name, self.processors = name, Processors()
+        self.ends, self.busy = list[float](), list[float]()
 
     def stage(self, text: str) -> None:
         """Does nothing; the benchmark has no display."""
