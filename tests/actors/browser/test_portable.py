@@ -12,7 +12,8 @@ from PIL import Image
 
 from actors.browser.chromium import launch
 from actors.browser.chromium.scripts import EPOCH_S
-from actors.browser.renderer import FREE, ChromiumRenderer, timed
+from actors.browser.engine import FREE
+from actors.browser.renderer import ChromiumRenderer, timed
 from actors.settings import BrowserSettings
 from cluster import doctor
 from cluster.settings import RunSettings
@@ -124,9 +125,9 @@ class TestWhole:
         """The two renders may differ; a page with different renders is marked and not cached."""
         slide = "<style>@keyframes go{to{margin-left:600px}} div{animation:go 3s linear;width:99px}</style>"
         for html, looks, pictures in ((f"{slide}{INK}", 2, 3), (INK, 1, 1)):
-            before = whole._pages
+            before = whole.supervisor.pages
             render = await whole.render(Page(html=html))
-            assert (whole._pages - before, len(set(timed(render)))) == (looks, pictures)
+            assert (whole.supervisor.pages - before, len(set(timed(render)))) == (looks, pictures)
         noise = "new Worker(URL.createObjectURL(new Blob(['setInterval(() => postMessage(Math.random()), 1)'])))"
         restless = (
             f"{INK}<p id=said></p><script>{noise}.onmessage = event => {{ said.textContent = event.data }}</script>"

@@ -1,0 +1,34 @@
+"""The two engines: Chromium with control of its frames, and without; their guarantees and names."""
+
+import hashlib
+from pathlib import Path
+
+from actors.browser.chromium.launch import Process
+
+FRAMES = "frames-8"
+FREE = "free-4"
+"""The two engines' versions, increased when a page may render differently; part of every cache key."""
+GUARANTEES = {
+    FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
+    FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
+    "or scrolling are shown within a frame of it, which may differ between two renders; for pixels that are always the "
+    "same, and an eighth of the cost, install chromium-headless-shell",
+}
+FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
+
+
+def engine_of(browser: Process) -> str:
+    """The engine's version."""
+    return FRAMES if browser.framed else FREE
+
+
+def name_of(browser: Process) -> str:
+    """Engine, browser build and fonts: what the pixels of a page depend on."""
+    return f"{engine_of(browser)}/{browser.version}/{fonts_hash()[:12]}"
+
+
+def fonts_hash() -> str:
+    """Hash of installed fonts' names and sizes; other fonts give other pixels."""
+    files = (path for folder in FONT_FOLDERS for path in Path(folder).rglob("*") if path.is_file())
+    listing = sorted(f"{path} {path.stat().st_size}" for path in files)
+    return hashlib.sha256("\n".join(listing).encode()).hexdigest()
