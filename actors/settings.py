@@ -83,6 +83,11 @@ class BrowserSettings(Settings):
     recycle_pages: int = Field(default=1000, ge=1)
     """Pages after which a browser is restarted."""
 
+    @property
+    def full_page_px(self) -> int:
+        """`full_page_height`, or 0 if it is unset; the settings of a run choose an unset one for the critics."""
+        return self.full_page_height or 0
+
 
 class CriticSettings(Settings):
     """Settings of one critic."""

@@ -114,7 +114,7 @@ class ChromiumRenderer:
         settings = self.settings
         operated = settings.probe_shots, settings.explore
         mirror = () if self.mirror is None else (self.mirror.hash,)
-        size = settings.viewport_width, settings.viewport_height, settings.full_page_height or 0
+        size = settings.viewport_width, settings.viewport_height, settings.full_page_px
         return *size, settings.shots_ms, *operated, *mirror
 
     async def _proven(self, request: RenderRequest) -> Render:

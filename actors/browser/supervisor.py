@@ -124,7 +124,7 @@ class BrowserSupervisor:
         settings = self.settings
         executable = find_executable(settings.executable)
         fences = ISOLATIONS[:1] if settings.sandbox == "required" else ISOLATIONS
-        whole = bool(settings.full_page_height)
+        whole = settings.full_page_px > 0
         faults: list[str] = []
         for fence in (self._fence,) if self._fence else fences:
             try:

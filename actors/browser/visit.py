@@ -77,14 +77,14 @@ class PageVisit:
     def record(self, renderer: str) -> Render:
         """The Render of all observations; probes that did not run do not hold."""
         reading: Any = self.reading or {}
-        kind, detail = self.outcome.kind, self.outcome.detail
+        detail = self.outcome.detail
         missed = (ProbeResult(name=probe.name, held=False, detail=detail) for probe in self.request.probes)
         if self.explorer is not None and self.explorer.at:
             self.explored.append(ControlTrial(control=self.explorer.at, detail=detail))
         render = Render(
             page_sha256=self.request.page.sha256,
-            outcome=kind,
-            detail="" if kind == "ok" else detail,
+            outcome=self.outcome.kind,
+            detail="" if self.outcome.kind == "ok" else detail,
             shots=tuple(self.screenshots.shots),
             viewport=self.request.size,
             console=tuple(self.monitor.console),
@@ -145,10 +145,10 @@ class PageVisit:
 
     async def _take_whole(self, world: IsolatedWorld) -> None:
         """Takes a full-page screenshot of a taller page, unless over half its CPU budget is used."""
-        most = self.settings.full_page_height or 0
+        most = self.settings.full_page_px
         if not most or self.reading is None or self.cpu.cpu_s > self.settings.cpu_budget_s / 2:
             return
-        page = WholePage(self.clock, world, self.request.size, most)
+        page = WholePage(self.clock, world, size=self.request.size, most=most)
         whole = await page.picture(self.screenshots.last, still=is_still(self.request.html))
         if whole is not None:
             png, reach = whole
