@@ -6,8 +6,10 @@ from pathlib import Path
 from actors.browser.chromium.launch import Process
 
 FRAMES = "frames-8"
+"""Version of the engine that draws frames on request: increased when a page may render differently, and part of every
+cache key."""
 FREE = "free-4"
-"""The two engines' versions, increased when a page may render differently; part of every cache key."""
+"""Version of the engine without control of frames, likewise."""
 GUARANTEES = {
     FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
     FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "

@@ -32,7 +32,8 @@ class RenderCache:
 
     def __init__(self, folder: Path | None, largest_mb: int, put: Callable[[bytes], Any]) -> None:
         self.folder = folder if largest_mb > 0 else None
-        self.largest, self.put = largest_mb << 20, put
+        self.largest = largest_mb << 20
+        self.put = put
         self._written = self.largest
         """Bytes written since the last measurement; initially the maximum, so that every start measures the folder."""
 
@@ -113,7 +114,8 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
 
 def code_hash(package: Path, importers: Sequence[Path]) -> str:
     """Hash of the sources of a package's modules that `importers` import, at any depth."""
-    waiting, sources = list[str](), dict[str, bytes]()
+    waiting = list[str]()
+    sources = dict[str, bytes]()
     for importer in importers:
         waiting += _imports(importer.read_bytes(), package.name)
     while waiting:

@@ -24,7 +24,8 @@ class CdpPipe:
     """JSON messages that end in a zero byte; a reader task passes answers to futures, events to handlers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+        self.reader = reader
+        self.writer = writer
         self.lost = False
         self._sent = 0
         self._waiting: dict[int, Answer] = {}
@@ -104,7 +105,8 @@ class CdpSession:
     """The connection, bound to one attached target."""
 
     def __init__(self, pipe: CdpPipe, id: str) -> None:
-        self.pipe, self.id = pipe, id
+        self.pipe = pipe
+        self.id = id
 
     def post(self, method: str, **params: Any) -> Answer:
         """Sends a command to the target and returns the future of its answer."""

@@ -23,8 +23,10 @@ WHOLE = (
     "/opt/google/chrome/chrome",
 )
 """Paths of whole browsers; commands on the PATH are scripts that add options."""
-DOWNLOADED_SHELLS, DOWNLOADED = "chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome"
-"""Playwright's downloads, below `~/.cache/ms-playwright`."""
+DOWNLOADED_SHELLS = "chromium_headless_shell-*/*/*headless*shell"
+"""Playwright's downloads of the headless shell, below `~/.cache/ms-playwright`."""
+DOWNLOADED = "chromium-*/*/chrome"
+"""Playwright's downloads of whole browsers, in the same folder."""
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
@@ -55,7 +57,9 @@ class Process:
     """A running Chromium and its DevTools pipe."""
 
     def __init__(self, pid: int, pipe: CdpPipe, profile: Path | None) -> None:
-        self.pid, self.pipe, self.profile = pid, pipe, profile
+        self.pid = pid
+        self.pipe = pipe
+        self.profile = profile
         self.version = ""
 
     @property
@@ -119,7 +123,7 @@ async def launch(executable: Path, *, memory_mb: int, fence: Isolation, whole: b
     with theirs:
         pid = _spawn(command, theirs)
     pipe = await CdpPipe.open(ours)
-    process = Process(pid, pipe, profile)
+    process = Process(pid=pid, pipe=pipe, profile=profile)
     try:
         answer = await asyncio.wait_for(pipe.post("Browser.getVersion"), START_TIMEOUT_S)
     except (BrowserLost, TimeoutError) as error:

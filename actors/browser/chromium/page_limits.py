@@ -46,7 +46,8 @@ class PageLimits:
 
     async def watch(self, end: Callable[[Outcome, str], None]) -> None:
         """Calls `end` for a page that used up its CPU budget. Raises Stalled on the wall-clock timeout."""
-        budget, wall = self.settings.cpu_budget_s, self.settings.wall_s
+        budget = self.settings.cpu_budget_s
+        wall = self.settings.wall_s
         while (passed := self.seconds) < wall:
             await asyncio.sleep(CHECK_EVERY_S)
             if passed < 0.8 * budget:  # CPU time cannot exceed wall time, except with threads
