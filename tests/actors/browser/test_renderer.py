@@ -7,13 +7,12 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-import pytest_asyncio
 
 from actors.browser.chromium.launch import ISOLATIONS, Isolation
 from actors.browser.chromium.static_page import is_still
@@ -27,6 +26,7 @@ from rollout.records import Page, Render
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+SETTINGS = BrowserSettings(cpu_budget_s=1.5)
 INK = "<h1>Hi</h1><div style='height:99px;background:teal'></div>"
 STILL = """<title>Still</title><body style="background:#123456"><h1 style="color:rgb(250, 10, 20)">Hello</h1>
 <button style="width:300px;height:100px">Go</button>"""
@@ -55,14 +55,6 @@ opening.onsuccess = () => {{
   }};
 }};</script>"""
 """A page that opens a database, writes to it and shows the value it reads."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=1.5))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 @pytest.fixture
