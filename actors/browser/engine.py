@@ -11,10 +11,10 @@ cache key."""
 FREE = "free-4"
 """Version of the engine without control of frames, likewise."""
 GUARANTEES = {
-    FRAMES: "frames and page time are ours: the same page gives the same pixels, byte for byte, in every process",
-    FREE: "a whole Chromium draws when it likes: scripts and timers are on page time, and pages that move by CSS, SVG "
-    "or scrolling are shown within a frame of it, which may differ between two renders; for pixels that are always the "
-    "same, and an eighth of the cost, install chromium-headless-shell",
+    FRAMES: "frames are drawn on request: the same page gives the same pixels, byte for byte, in every process",
+    FREE: "a whole Chromium schedules its own frames: scripts and timers run on page time, and pages that move by CSS, "
+    "SVG or scrolling are shown within a frame of it, which may differ between two renders; for pixels that are always "
+    "the same, at an eighth of the cost, install chromium-headless-shell",
 }
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 

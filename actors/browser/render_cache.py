@@ -49,7 +49,11 @@ class RenderCache:
         except FileNotFoundError:
             return None
         except (OSError, ValidationError, ValueError) as error:
-            logger.warning("%s cannot be read and is rendered anew: %s", path.name, str(error).partition("\n")[0])
+            logger.warning(
+                "cached render %s cannot be read, so the page is rendered again: %s",
+                path.name,
+                str(error).partition("\n")[0],
+            )
             return None
         return replace(render, shots=shots, seconds=0.0, cpu_seconds=0.0)
 
@@ -67,14 +71,14 @@ class RenderCache:
             if self._written >= self.largest * (1 - KEPT_SHARE):
                 self._trim(self.folder)
         except (OSError, StorageFault) as error:
-            logger.warning("page %s is not kept: %s", render.page_sha256[:12], error)
+            logger.warning("the render of page %s is not cached: %s", render.page_sha256[:12], error)
 
     def _picture(self, shot: Shot) -> bytes:
         path = self._png(shot.sha256)
         png = path.read_bytes()
         if hashlib.sha256(png).hexdigest() != shot.sha256:
             path.unlink(missing_ok=True)
-            raise ValueError(f"picture {shot.sha256[:12]} is damaged")
+            raise ValueError(f"the content of picture {shot.sha256[:12]} has another hash")
         os.utime(path)
         return png
 

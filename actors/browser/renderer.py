@@ -74,7 +74,9 @@ class ChromiumRenderer:
         try:
             await asyncio.wait_for(browser.pipe.post("Browser.getVersion"), PING_TIMEOUT_S)
         except (BrowserLost, TimeoutError) as error:
-            raise BrowserFault(f"{self.name} does not answer: {error!r}") from error
+            raise BrowserFault(
+                f"browser {self.name} did not answer a ping within {PING_TIMEOUT_S:g} s: {error!r}"
+            ) from error
         return self.name
 
     def news(self) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ class ChromiumRenderer:
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         """See `rollout.ports.Renderer`. Raises BrowserFault when the browser is lost twice on one page."""
         if page.html is None:
-            raise ValueError("a page without html cannot be rendered")
+            raise ValueError("the page has no html; render only pages with html")
         async with self._turn:
             await self.supervisor.ready()
             depends = self.name, JUDGING, self._looks, page.sha256, tuple(probes), tuple(viewports)
@@ -155,17 +157,17 @@ class ChromiumRenderer:
         except FAULTS as error:
             if isinstance(error, Stalled) and error.heavy:
                 return self._unfinished(request.page, error)
-            logger.warning("page %s is tried again on a fresh browser: %r", name, error)
+            logger.warning("page %s is rendered again in a new browser after %r", name, error)
             if isinstance(error, BrowserLost):
-                self.supervisor.news.append(f"Chromium was lost over page {name}, which another shows")
+                self.supervisor.news.append(f"Chromium was lost on page {name}, which is rendered again in a new one")
         try:
             return await self.supervisor.show(request)
         except Stalled as error:
             if error.idle:
-                raise BrowserFault(f"two browsers stood still over page {name}: {error}") from error
+                raise BrowserFault(f"two browsers stalled on page {name}: {error}") from error
             return self._unfinished(request.page, error)
         except FAULTS as error:
-            raise BrowserFault(f"two browsers were lost over page {name}: {error!r}") from error
+            raise BrowserFault(f"two browsers failed on page {name}, the second with {error!r}") from error
 
     def _unfinished(self, page: Page, error: Stalled) -> Render:
         base = Render(page_sha256=page.sha256, outcome="timeout", detail=str(error), renderer=self.name)

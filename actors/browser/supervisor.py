@@ -38,7 +38,7 @@ class BrowserSupervisor:
         """Hashes of the canary's screenshots; empty before the first."""
         self.news: list[str] = []
         """Messages not yet reported."""
-        self._fence: Isolation | None = None
+        self._isolation: Isolation | None = None
 
     async def stop(self) -> None:
         """Stops the browser; a running render raises BrowserFault, and so does `ready` while `stopped`."""
@@ -51,13 +51,13 @@ class BrowserSupervisor:
         if browser is not None and browser.alive and self.pages < self.settings.recycle_pages:
             return browser
         if browser is not None and not browser.alive:
-            self.news.append("Chromium was lost between two pages; another takes over")
+            self.news.append("Chromium was lost between two pages; a new one is started")
         await self._drop(browser)
         browser = None if self.stopped else await self._launch()
         self.browser = browser
         if browser is None or self.stopped:
             await self._drop(browser)
-            raise BrowserFault("the browser was stopped")
+            raise BrowserFault("the renderer was stopped, and renders no page until it is started")
         self.pages = 0
         self._introduce(browser)
         await self._test(browser)
@@ -107,33 +107,36 @@ class BrowserSupervisor:
         try:
             render = await self._show(browser, RenderRequest(page=CANARY, settings=settings, put=bytes))
         except FAULTS as error:
-            raise BrowserFault(f"{browser.version} cannot render a known page: {error!r}") from error
+            raise BrowserFault(f"{browser.version} did not render the canary page: {error!r}") from error
         seen = "".join(shot.sha256 for shot in render.shots)
         if render.outcome != "ok":
-            fault = f"comes out as {render.outcome!r} ({render.detail}), not 'ok'"
+            fault = f"has the outcome {render.outcome!r} ({render.detail}), wanted 'ok'"
         elif self.canary and seen != self.canary:
-            fault = "has other pixels than before"
+            fault = "has other pixels than before, wanted the same"
         else:
             self.canary = seen
             return
         await self._drop(browser)
-        raise BrowserFault(f"a known page {fault} in {browser.version}: this browser cannot be trusted with scores")
+        raise BrowserFault(
+            f"the canary page {fault}, in {browser.version}; its renders are not used: check that browser and fonts "
+            "are installed correctly and do not change during a run"
+        )
 
     async def _launch(self) -> Process:
         """Launches with the best isolation this machine supports, and reuses that later."""
         settings = self.settings
         executable = find_executable(settings.executable)
-        fences = ISOLATIONS[:1] if settings.sandbox == "required" else ISOLATIONS
+        isolations = ISOLATIONS[:1] if settings.sandbox == "required" else ISOLATIONS
         whole = settings.full_page_px > 0
         faults: list[str] = []
-        for fence in (self._fence,) if self._fence else fences:
+        for isolation in (self._isolation,) if self._isolation else isolations:
             try:
-                browser = await launch(executable, memory_mb=settings.memory_mb, fence=fence, whole=whole)
+                browser = await launch(executable, memory_mb=settings.memory_mb, isolation=isolation, whole=whole)
             except BrowserFault as error:
                 faults.append(str(error))
                 continue
-            if fence != ISOLATIONS[0] and self._fence is None:
-                logger.warning("pages are rendered behind fence %r only: %s", fence.name, "; ".join(faults))
-            self._fence = fence
+            if isolation != ISOLATIONS[0] and self._isolation is None:
+                logger.warning("pages are rendered with isolation %r only: %s", isolation.name, "; ".join(faults))
+            self._isolation = isolation
             return browser
         raise BrowserFault(f"{executable} cannot be started: {'; '.join(faults)}")

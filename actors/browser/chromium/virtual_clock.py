@@ -131,7 +131,7 @@ class VirtualClock:
             )
             if "screenshotData" in answer:
                 return base64.b64decode(answer["screenshotData"])
-        raise NoPicture(f"{MOST_TRIES} frames at {self.now} ms came without a picture")
+        raise NoPicture(f"the browser drew {MOST_TRIES} frames at page time {self.now} ms without a screenshot")
 
     async def run(self, ms: float) -> None:
         """Advances page time by `ms` milliseconds, drawing each step."""

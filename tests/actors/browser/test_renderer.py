@@ -189,11 +189,11 @@ async def test_late_exceptions_are_listed(renderer: ChromiumRenderer) -> None:
     assert [line.splitlines()[0] for line in render.exceptions] == ["ReferenceError: missing is not defined"]
 
 
-@pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
+@pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda isolation: isolation.name)
 async def test_page_cannot_reach_the_network(
-    listener: socket.socket, fence: Isolation, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, isolation: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.browser.supervisor.ISOLATIONS", (fence,))
+    monkeypatch.setattr("actors.browser.supervisor.ISOLATIONS", (isolation,))
     home = f"127.0.0.1:{listener.getsockname()[1]}"
     html = f"""{INK}<link rel=preconnect href="http://{home}"><img src="http://{home}/img">
     <form id=form method=post action="http://{home}/form"></form><script>
@@ -319,7 +319,7 @@ async def test_suspended_browsers_are_a_browser_fault() -> None:
     await renderer.start()
     stopping = asyncio.create_task(stop())
     try:
-        with pytest.raises(BrowserFault, match=r"stood still over page .* 4 s, with 0\.\d s of CPU"):
+        with pytest.raises(BrowserFault, match=r"two browsers stalled on page .* 4 s, with 0\.\d s of CPU"):
             await renderer.render(Page(html=INK + "<script>while (true) {}</script>"))
     finally:
         stopping.cancel()
@@ -358,12 +358,12 @@ async def test_no_process_remains_after_stop() -> None:
     assert not [family[pid] for pid in family if psutil.pid_exists(pid)]
 
 
-@pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
-async def test_browser_dies_with_its_parent_process(fence: Isolation) -> None:
+@pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda isolation: isolation.name)
+async def test_browser_dies_with_its_parent_process(isolation: Isolation) -> None:
     script = f"""import asyncio, pathlib
 from actors.browser.chromium.launch import ISOLATIONS, find_executable, launch
 async def main():
-    process = await launch(find_executable(None), memory_mb=1200, fence=ISOLATIONS[{ISOLATIONS.index(fence)}])
+    process = await launch(find_executable(None), memory_mb=1200, isolation=ISOLATIONS[{ISOLATIONS.index(isolation)}])
     print(process.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())"""
