@@ -87,6 +87,11 @@ class BrowserSettings(Settings):
     recycle_pages: int = Field(default=1000, ge=1)
     """Pages after which a browser is restarted; lower it if the memory of browsers grows."""
 
+    @property
+    def full_page_px(self) -> int:
+        """`full_page_height`, or 0 if it is unset; the settings of a run choose an unset one for the critics."""
+        return self.full_page_height or 0
+
 
 class CriticSettings(Settings):
     """Settings of one critic."""
@@ -125,6 +130,8 @@ class CriticSettings(Settings):
     """`http`: sends each picture in its own message, for servers limited to one per message."""
     picture_format: Literal["png", "jpeg", "webp"] = "png"
     """`http`: picture format; JPEG and WebP make smaller requests."""
+    picture_quality: int = Field(default=90, ge=1, le=100)
+    """`http`: JPEG and WebP quality."""
     picture_side: int = Field(default=8000, ge=64)
     """`http`: maximum pixels of a picture's longer side; larger ones are scaled down. Set it to the server's limit."""
     picture_mb: float = Field(default=5.0, gt=0.0)

@@ -93,7 +93,8 @@ def check_browser(settings: RunSettings) -> CheckResult:
     """Checks that Chromium starts and renders a page."""
 
     async def see() -> str:
-        from actors.browser.renderer import CANARY, ChromiumRenderer
+        from actors.browser.renderer import ChromiumRenderer
+        from actors.browser.supervisor import CANARY
 
         renderer = ChromiumRenderer(settings.renderer)
         try:

@@ -32,7 +32,8 @@ class RenderCache:
 
     def __init__(self, folder: Path | None, largest_mb: int, put: Callable[[bytes], Any]) -> None:
         self.folder = folder if largest_mb > 0 else None
-        self.largest, self.put = largest_mb << 20, put
+        self.largest = largest_mb << 20
+        self.put = put
         self._written = self.largest
         """Bytes written since the last measurement; initially the maximum, so that every start measures the folder."""
 
@@ -48,7 +49,11 @@ class RenderCache:
         except FileNotFoundError:
             return None
         except (OSError, ValidationError, ValueError) as error:
-            logger.warning("%s cannot be read and is rendered anew: %s", path.name, str(error).partition("\n")[0])
+            logger.warning(
+                "cached render %s cannot be read, so the page is rendered again: %s",
+                path.name,
+                str(error).partition("\n")[0],
+            )
             return None
         return replace(render, shots=shots, seconds=0.0, cpu_seconds=0.0)
 
@@ -66,14 +71,14 @@ class RenderCache:
             if self._written >= self.largest * (1 - KEPT_SHARE):
                 self._trim(self.folder)
         except (OSError, StorageFault) as error:
-            logger.warning("page %s is not kept: %s", render.page_sha256[:12], error)
+            logger.warning("the render of page %s is not cached: %s", render.page_sha256[:12], error)
 
     def _picture(self, shot: Shot) -> bytes:
         path = self._png(shot.sha256)
         png = path.read_bytes()
         if hashlib.sha256(png).hexdigest() != shot.sha256:
             path.unlink(missing_ok=True)
-            raise ValueError(f"picture {shot.sha256[:12]} is damaged")
+            raise ValueError(f"the content of picture {shot.sha256[:12]} has another hash")
         os.utime(path)
         return png
 
@@ -113,7 +118,8 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
 
 def code_hash(package: Path, importers: Sequence[Path]) -> str:
     """Hash of the sources of a package's modules that `importers` import, at any depth."""
-    waiting, sources = list[str](), dict[str, bytes]()
+    waiting = list[str]()
+    sources = dict[str, bytes]()
     for importer in importers:
         waiting += _imports(importer.read_bytes(), package.name)
     while waiting:

@@ -29,7 +29,7 @@ from rollout.together import gather_or_cancel
 Fetch = Callable[[Any], bytes]
 ASKED_WITH = (
     *("base_url", "model", "temperature", "judgments", "answer_format", "max_tokens", "omit", "extra_body"),
-    *("max_pictures", "one_picture", "picture_format", "picture_side", "picture_mb", "request_mb"),
+    *("max_pictures", "one_picture", "picture_format", "picture_quality", "picture_side", "picture_mb", "request_mb"),
 )
 """Settings that change the question to a judge: part of the cache key."""
 
@@ -232,7 +232,7 @@ class HttpCriticActor:
         limit = limit_of(settings.picture_mb, settings.request_mb, len(shots))
         urls = {}
         for key, png in fetch_all(task, render, shots, self.fetch).items():
-            form, data = fit(png, settings.picture_format, settings.picture_side, limit)
+            form, data = fit(png, settings.picture_format, settings.picture_quality, settings.picture_side, limit)
             urls[key] = f"data:image/{form};base64,{base64.b64encode(data).decode()}"
         return urls
 

@@ -6,8 +6,6 @@ from typing import Literal
 from PIL import Image
 
 Format = Literal["png", "jpeg", "webp"]
-QUALITY = 90
-"""JPEG and WebP quality."""
 SHRINK = 0.7
 BASE64 = 3 / 4
 """Picture bytes per byte of its data URI."""
@@ -28,7 +26,7 @@ def limit_of(picture_mb: float, request_mb: float, num: int) -> int:
     return int(min(picture_mb, share) * 1_000_000 * BASE64)
 
 
-def fit(png: bytes, form: Format, side: int, limit: int) -> tuple[str, bytes]:
+def fit(png: bytes, form: Format, quality: int, side: int, limit: int) -> tuple[str, bytes]:
     """Format and bytes of a picture that is at most `side` pixels long.
 
     A picture over `limit` bytes is converted to JPEG, then shrunk until it fits.
@@ -42,7 +40,7 @@ def fit(png: bytes, form: Format, side: int, limit: int) -> tuple[str, bytes]:
         size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
         drawn = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
         data = BytesIO()
-        drawn.save(data, form, **({} if form == "png" else {"quality": QUALITY}))
+        drawn.save(data, form, **({} if form == "png" else {"quality": quality}))
         if len(data.getvalue()) <= limit or size == (1, 1):
             return form, data.getvalue()
         scale, form = (scale, "jpeg") if form == "png" else (scale * SHRINK, form)

@@ -137,7 +137,7 @@ def test_there_are_enough_attacks_and_the_server_records_contacts(field: Range) 
 @pytest.mark.browser
 def test_no_process_is_left_behind(field: Range) -> None:
     """Runs last: after all attacks the browser has the processes of a new one, and no zombies."""
-    browser = field.renderer._browser
+    browser = field.renderer.supervisor.browser
     assert browser is not None
     for _ in range(100):  # ended processes are reaped within a moment
         left = descendants(browser.pid)

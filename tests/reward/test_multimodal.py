@@ -250,12 +250,12 @@ def noise(width: int, height: int) -> bytes:
 def test_image_is_fitted_to_its_limits(form: Any) -> None:
     png = noise(600, 400)
     for limit in (400_000, 30_000):
-        kind, data = fit(png, form, 500, limit)
+        kind, data = fit(png, form, 90, 500, limit)
         with Image.open(BytesIO(data)) as picture:
             assert len(data) <= limit
             assert max(picture.size) <= 500
             assert picture.format == kind.upper()
-    assert fit(png, "png", 600, len(png)) == ("png", png)
+    assert fit(png, "png", 90, 600, len(png)) == ("png", png)
     assert 16 * limit_of(5.0, 20.0, 16) / 0.75 < 20_000_000
     assert limit_of(5.0, 20.0, 1) == 3_750_000
 

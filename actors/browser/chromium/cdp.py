@@ -24,7 +24,8 @@ class CdpPipe:
     """JSON messages that end in a zero byte; a reader task passes answers to futures, events to handlers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+        self.reader = reader
+        self.writer = writer
         self.lost = False
         self._sent = 0
         self._waiting: dict[int, Answer] = {}
@@ -41,7 +42,7 @@ class CdpPipe:
         answer: Answer = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_retrieve)
         if self.lost:
-            answer.set_exception(BrowserLost(f"the browser is gone, {method} cannot be sent"))
+            answer.set_exception(BrowserLost(f"cannot send {method}: the connection to the browser is closed"))
             return answer
         self._sent += 1
         self._waiting[self._sent] = answer
@@ -80,9 +81,10 @@ class CdpPipe:
             pass
         finally:
             self.lost = True
-            for method, answer in self._waiting.items():
+            for number, answer in self._waiting.items():
                 if not answer.done():
-                    answer.set_exception(BrowserLost(f"the browser went away before it answered command {method}"))
+                    lost = f"the browser closed the connection before it answered command {number}"
+                    answer.set_exception(BrowserLost(lost))
             self._waiting.clear()
 
     def _deliver(self, message: dict[str, Any]) -> None:
@@ -95,7 +97,7 @@ class CdpPipe:
         if answer is None or answer.done():
             return
         if "error" in message:
-            answer.set_exception(CommandRefused(message["error"].get("message", "no reason given")))
+            answer.set_exception(CommandRefused(message["error"].get("message", "the browser gives no reason")))
         else:
             answer.set_result(message.get("result", {}))
 
@@ -104,7 +106,8 @@ class CdpSession:
     """The connection, bound to one attached target."""
 
     def __init__(self, pipe: CdpPipe, id: str) -> None:
-        self.pipe, self.id = pipe, id
+        self.pipe = pipe
+        self.id = id
 
     def post(self, method: str, **params: Any) -> Answer:
         """Sends a command to the target and returns the future of its answer."""

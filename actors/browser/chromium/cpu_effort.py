@@ -14,8 +14,9 @@ class CpuUse:
 
     def __init__(self, pipe: CdpPipe) -> None:
         self.pipe = pipe
-        self.cpu_s = self.gpu_s = 0.0
-        """CPU seconds in total, and of the GPU process."""
+        self.cpu_s = 0.0
+        self.gpu_s = 0.0
+        """CPU seconds of the GPU process alone."""
         self._before: dict[int, float] = {}
         """CPU seconds of processes before the page."""
 
@@ -30,7 +31,8 @@ class CpuUse:
                 used = {"renderer": 0.0, "GPU": 0.0}
                 for process, (kind, seconds) in (await self._processes()).items():
                     used[kind] += max(0.0, seconds - self._before.get(process, 0.0))
-                self.cpu_s, self.gpu_s = sum(used.values()), used["GPU"]
+                self.cpu_s = sum(used.values())
+                self.gpu_s = used["GPU"]
 
     async def _processes(self) -> dict[int, tuple[str, float]]:
         """Kind and CPU seconds of processes; a whole browser also has renderers for its own windows."""

@@ -88,9 +88,11 @@ class Control(TypedDict):
 class Explorer:
     """Operates a page's controls; `at` is the name of the current one."""
 
-    def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld, witness: PageMonitor) -> None:
-        self.hands, self.clock = hands, clock
-        self.world, self.witness = world, witness
+    def __init__(self, page_input: PageInput, clock: VirtualClock, world: IsolatedWorld, monitor: PageMonitor) -> None:
+        self.page_input = page_input
+        self.clock = clock
+        self.world = world
+        self.monitor = monitor
         self.at = ""
 
     async def explore(self, most: int) -> AsyncIterator[tuple[ControlTrial, bytes]]:
@@ -106,21 +108,22 @@ class Explorer:
         place = json.loads(await self.world(f"{REACH}({number}, {json.dumps(bool(control['key']))})"))
         if place["problem"]:
             return ControlTrial(control=control["name"], detail=place["problem"]), await self.clock.picture()
-        await self.hands.point(place["x"], place["y"])
+        await self.page_input.point(place["x"], place["y"])
         before = await self._settled()
-        thrown, blocked = len(self.witness.exceptions), len(self.witness.blocked)
+        thrown = len(self.monitor.exceptions)
+        blocked = len(self.monitor.blocked)
         if control["key"]:
-            await self.hands.press(control["key"])
+            await self.page_input.press(control["key"])
         else:
-            await self.hands.click(place["x"], place["y"])
+            await self.page_input.click(place["x"], place["y"])
         if control["text"]:
-            await self.hands.type(control["text"])
+            await self.page_input.type(control["text"])
         after = await self._settled()
-        asked = self.witness.blocked[blocked:]
+        asked = self.monitor.blocked[blocked:]
         seen = ControlTrial(
             control=control["name"],
             changed=after != before,
-            thrown=tuple(self.witness.exceptions[thrown:]),
+            thrown=tuple(self.monitor.exceptions[thrown:]),
             detail=f"asks for {asked[0]}" if asked else "",
         )
         return seen, after

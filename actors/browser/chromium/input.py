@@ -31,7 +31,8 @@ class PageInput:
     """One page's mouse and keyboard. Page time is stopped meanwhile."""
 
     def __init__(self, session: CdpSession, clock: VirtualClock) -> None:
-        self.session, self.clock = session, clock
+        self.session = session
+        self.clock = clock
 
     async def point(self, x: float, y: float) -> None:
         """Moves the mouse to a viewport position."""

@@ -10,7 +10,8 @@ class IsolatedWorld:
     """Evaluates scripts with access to the document, not to the page's variables and patches."""
 
     def __init__(self, session: CdpSession, context: int) -> None:
-        self.session, self.context = session, context
+        self.session = session
+        self.context = context
 
     @classmethod
     async def open(cls, session: CdpSession, frame: str) -> "IsolatedWorld":

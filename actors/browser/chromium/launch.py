@@ -23,8 +23,10 @@ WHOLE = (
     "/opt/google/chrome/chrome",
 )
 """Paths of whole browsers; commands on the PATH are scripts that add options."""
-DOWNLOADED_SHELLS, DOWNLOADED = "chromium_headless_shell-*/*/*headless*shell", "chromium-*/*/chrome"
-"""Playwright's downloads, below `~/.cache/ms-playwright`."""
+DOWNLOADED_SHELLS = "chromium_headless_shell-*/*/*headless*shell"
+"""Playwright's downloads of the headless shell, below `~/.cache/ms-playwright`."""
+DOWNLOADED = "chromium-*/*/chrome"
+"""Playwright's downloads of whole browsers, in the same folder."""
 NOBODY = 65534
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 5.0
@@ -55,7 +57,9 @@ class Process:
     """A running Chromium and its DevTools pipe."""
 
     def __init__(self, pid: int, pipe: CdpPipe, profile: Path | None) -> None:
-        self.pid, self.pipe, self.profile = pid, pipe, profile
+        self.pid = pid
+        self.pipe = pipe
+        self.profile = profile
         self.version = ""
 
     @property
@@ -82,7 +86,10 @@ def find_executable(wanted: Path | None) -> Path:
     """The headless shell, else a whole Chromium. Raises BrowserFault with what to install."""
     if wanted is not None:
         if not os.access(wanted, os.X_OK):
-            raise BrowserFault(f"browser.executable is {str(wanted)!r}, which is not an executable file")
+            raise BrowserFault(
+                f"browser.executable is {str(wanted)!r}, which is not an executable file; name a Chromium, or remove "
+                "the setting to use an installed one"
+            )
         return wanted
     installed = (Path(path) for name in SHELLS if (path := shutil.which(name)))
     found = next(installed, None) or _downloaded(DOWNLOADED_SHELLS) or find_whole()
@@ -106,25 +113,25 @@ def _downloaded(pattern: str) -> Path | None:
     return max(Path.home().glob(f".cache/ms-playwright/{pattern}"), default=None)
 
 
-async def launch(executable: Path, *, memory_mb: int, fence: Isolation, whole: bool = False) -> Process:
-    """Starts the browser with isolation `fence`. Raises BrowserFault when it does not start.
+async def launch(executable: Path, *, memory_mb: int, isolation: Isolation, whole: bool = False) -> Process:
+    """Starts the browser with an isolation. Raises BrowserFault when it does not start.
 
     `whole` draws beyond the viewport, for full-page screenshots.
     """
-    profile = None if fence.namespaces else _profile()
-    command = _command(executable, memory_mb, fence, profile)
+    profile = None if isolation.namespaces else _profile()
+    command = _command(executable, memory_mb, isolation, profile)
     command += WHOLE_FLAGS if whole else ()
     _check_installed(command)
     ours, theirs = socket.socketpair()
     with theirs:
         pid = _spawn(command, theirs)
     pipe = await CdpPipe.open(ours)
-    process = Process(pid, pipe, profile)
+    process = Process(pid=pid, pipe=pipe, profile=profile)
     try:
         answer = await asyncio.wait_for(pipe.post("Browser.getVersion"), START_TIMEOUT_S)
     except (BrowserLost, TimeoutError) as error:
         await process.end()
-        raise BrowserFault(f"{executable} did not start behind fence {fence.name!r}: {error!r}") from error
+        raise BrowserFault(f"{executable} did not start with isolation {isolation.name!r}: {error!r}") from error
     except BaseException:
         await process.end()
         raise
@@ -132,18 +139,18 @@ async def launch(executable: Path, *, memory_mb: int, fence: Isolation, whole: b
     return process
 
 
-def _command(executable: Path, memory_mb: int, fence: Isolation, profile: Path | None) -> list[str]:
+def _command(executable: Path, memory_mb: int, isolation: Isolation, profile: Path | None) -> list[str]:
     home = str(profile or "/tmp")
     limits = f"--data={memory_mb << 20}", "--core=0", f"--fsize={LARGEST_FILE}"
     command = ["prlimit", *limits, "--"]
-    if os.getuid() == 0 and (fence.namespaces or fence.sandbox):
+    if os.getuid() == 0 and (isolation.namespaces or isolation.sandbox):
         command += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=KILL"]
     else:
         command += ["setpriv", "--pdeathsig=KILL"]
-    if fence.namespaces:
+    if isolation.namespaces:
         command += _bubblewrap(executable)
     command += [str(executable), *QUIET_FLAGS, *LOOK_FLAGS, *FRAME_FLAGS, *ISOLATION_FLAGS]
-    command += [] if fence.sandbox else ["--no-sandbox"]
+    command += [] if isolation.sandbox else ["--no-sandbox"]
     return [*command, "--remote-debugging-pipe", f"--user-data-dir={home}/profile"]
 
 
@@ -202,7 +209,7 @@ async def _end(pid: int, *, wrapped: bool) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     if not await _gone(pid, END_TIMEOUT_S):
-        raise BrowserFault(f"browser process {pid} does not die")
+        raise BrowserFault(f"browser process {pid} still exists {END_TIMEOUT_S:g} s after SIGKILL")
 
 
 async def _gone(pid: int, patience: float) -> bool:

@@ -33,8 +33,10 @@ class PageMonitor:
     """
 
     def __init__(self, html: str, url: str, end: End, mirror: Mirror | None = None) -> None:
-        self.html, self.url = html, url
-        self.end, self.mirror = end, mirror
+        self.html = html
+        self.url = url
+        self.end = end
+        self.mirror = mirror
         self.console: list[str] = []
         self.exceptions: list[str] = []
         """All uncaught exceptions and rejected promises."""
@@ -51,12 +53,14 @@ class PageMonitor:
         self._open: set[str] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._dialogs = self._noise = 0
+        self._dialogs = 0
+        self._noise = 0
         self._served = False
 
     def attend(self, session: CdpSession, frame: str) -> None:
         """Subscribes to events of the target with main frame `frame`."""
-        self.session, self.frame = session, frame
+        self.session = session
+        self.frame = frame
         for method, handler in (
             ("Fetch.requestPaused", self._request),
             ("Network.requestWillBeSent", self._ask),
@@ -75,7 +79,8 @@ class PageMonitor:
     def _request(self, event: Params) -> None:
         document = event["resourceType"] == "Document"
         own = document and event["frameId"] == self.frame
-        request, url = event["requestId"], event["request"]["url"]
+        request = event["requestId"]
+        url = event["request"]["url"]
         if own and not self._served and url == self.url:
             self._served = True
             headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}

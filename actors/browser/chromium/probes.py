@@ -35,8 +35,10 @@ class Unmet(Exception):
 class Operator:
     """Runs one page's probes."""
 
-    def __init__(self, hands: PageInput, clock: VirtualClock, world: IsolatedWorld) -> None:
-        self.hands, self.clock, self.world = hands, clock, world
+    def __init__(self, page_input: PageInput, clock: VirtualClock, world: IsolatedWorld) -> None:
+        self.page_input = page_input
+        self.clock = clock
+        self.world = world
         self._before = b""
 
     async def perform(self, probe: Probe) -> ProbeResult:
@@ -57,7 +59,7 @@ class Operator:
             if len(step.value) != 1 and step.value not in KEY_CODES:
                 known = f"known are single characters and {', '.join(KEY_CODES)}"
                 raise Unmet(f"no key is called {step.value!r}, {known}")
-            await self.hands.press(step.value)
+            await self.page_input.press(step.value)
             await self.clock.run(STEP_MS)
         elif step.kind in ("click", "type", "hover"):
             await self._point(step)
@@ -70,9 +72,9 @@ class Operator:
         found = await self._find(step, bring=True)
         if found is None or not found["visible"]:
             raise Unmet(f"{step.selector!r} {'matches nothing' if found is None else 'is not visible'}")
-        await (self.hands.point if step.kind == "hover" else self.hands.click)(found["x"], found["y"])
+        await (self.page_input.point if step.kind == "hover" else self.page_input.click)(found["x"], found["y"])
         if step.kind == "type":
-            await self.hands.type(step.value)
+            await self.page_input.type(step.value)
 
     async def _expect(self, step: ProbeStep) -> None:
         reason = await self._missing(step)
@@ -96,7 +98,8 @@ class Operator:
         if step.kind == "expect_visible":
             return "" if found["visible"] else f"{step.selector!r} is not visible"
         if step.kind == "expect_text":
-            shown, wanted = found["text"], " ".join(step.value.split())
+            shown = found["text"]
+            wanted = " ".join(step.value.split())
             return "" if wanted in shown else f"{step.selector!r} shows {shown[:80]!r}, wanted {wanted!r}"
         if found["matches"]:
             return ""

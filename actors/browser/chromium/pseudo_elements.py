@@ -67,8 +67,10 @@ class _Layout:
     """One document of a layout snapshot."""
 
     def __init__(self, strings: list[str], document: dict[str, Any], canvas: tuple[int, int, int]) -> None:
-        self.strings, self.canvas = strings, canvas
-        self.nodes, self.layout = document["nodes"], document["layout"]
+        self.strings = strings
+        self.canvas = canvas
+        self.nodes = document["nodes"]
+        self.layout = document["layout"]
         self.parents: list[int] = self.nodes["parentIndex"]
         kinds = self.nodes["pseudoType"]
         self.pseudo = {node: strings[kind] for node, kind in zip(kinds["index"], kinds["value"], strict=True)}
@@ -87,7 +89,8 @@ class _Layout:
                 continue
             if held is not None:
                 yield held
-            held, owner = Written(block=block, after=self.pseudo[node] == "after"), node
+            held = Written(block=block, after=self.pseudo[node] == "after")
+            owner = node
         if held is not None:
             yield held
 
@@ -99,7 +102,9 @@ class _Layout:
 
     def _block(self, node: int, text: str, bounds: list[float]) -> TextBlock:
         color, _, _, size, weight, visibility = (self.strings[i] for i in self.styles[node])
-        fill, left, at = self._fill(node), float(visibility == "visible"), node
+        fill = self._fill(node)
+        left = float(visibility == "visible")
+        at = node
         while at >= 0:
             left *= float(self.strings[self.styles[at][2]]) if at in self.styles else 1.0
             at = self.parents[at]

@@ -41,7 +41,7 @@ class RealTimeClock(VirtualClock):
                 answer = await self.session.post("Page.captureScreenshot", format="png", optimizeForSpeed=True)
                 return base64.b64decode(answer["data"])
             await asyncio.sleep(RETRY_S)
-        raise NoPicture(f"no picture at {self.now} ms, {MOST_TRIES} times")
+        raise NoPicture(f"the browser took no screenshot at page time {self.now} ms, in {MOST_TRIES} tries")
 
     async def draw(self) -> None:
         """Waits for a frame with page time stopped."""

@@ -9,9 +9,12 @@ import re
 
 EPOCH_S = 1_781_602_887
 """Page time zero in Unix seconds: 16 June 2026, 09:41:27 UTC, a plausible date."""
-FRAMES_PER_S, GL_FRAMES_PER_S, COARSE_FRAMES_PER_S = 60, 10, 1
-"""Animation callbacks per second of page time: normally, with WebGL (slow without a GPU), and for pages too heavy for
-both."""
+FRAMES_PER_S = 60
+"""Animation callbacks per second of page time."""
+GL_FRAMES_PER_S = 10
+"""The same with WebGL, which is slow without a GPU."""
+COARSE_FRAMES_PER_S = 1
+"""The same for pages too heavy for both."""
 ASKED = "relook:asks"
 """First word of the console line of a page that checks for the shims."""
 

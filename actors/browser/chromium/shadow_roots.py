@@ -34,7 +34,8 @@ async def give_closed(session: CdpSession, world: IsolatedWorld) -> None:
 
 def _closed(root: dict[str, Any]) -> list[int]:
     """Backend ids of the closed shadow roots below a node, without those in frames."""
-    found, nodes = [], [root]
+    found: list[int] = []
+    nodes = [root]
     while nodes:
         node = nodes.pop()
         if node.get("shadowRootType") == "closed":

@@ -1,4 +1,4 @@
-"""Detects from a page's source whether it can change, and uses databases or view transitions."""
+"""Detects from a page's source whether it can change, runs in real time, and uses databases or view transitions."""
 
 import re
 
@@ -43,3 +43,22 @@ def has_frames(html: str) -> bool:
 def asks_stores(html: str) -> bool:
     """Whether a page may wait for a database."""
     return bool(STORES.search(html))
+
+
+REAL_TIME = re.compile(
+    r"\bWorker\b|\bSharedWorker\b|\bWorklet\b|webgl|webgpu|\bWebAssembly\b|\bAudioContext\b|<(?:video|audio)\b"
+    r"|getEntries|PerformanceObserver|performance\.(?:timing|memory|toJSON)|\bgenerateKey\b"
+    rf"|{STORES.pattern}",
+    re.IGNORECASE,
+)
+"""Signs of what virtual time does not control: worker threads, GPU emulation, media, databases, the browser's
+measurements of itself, unpredictable keys."""
+FREE_TIME = re.compile(
+    rf"{REAL_TIME.pattern}|animat|transition|smooth|<marquee|<progress|autofocus|toBlob", re.IGNORECASE
+)
+"""Signs of what virtual time does not control either when frames are not controlled."""
+
+
+def runs_in_real_time(html: str, *, framed: bool) -> bool:
+    """Whether a page may do something that virtual time does not control; `framed` is whether frames are controlled."""
+    return bool((REAL_TIME if framed else FREE_TIME).search(html))

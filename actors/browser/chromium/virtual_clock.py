@@ -33,17 +33,21 @@ PATIENCE_S = 0.05
 TICK_MS = 0.001
 """Minimum time between frames in milliseconds; a frame at a repeated time is dropped."""
 SETTLE_MS = 0.01
-SETTLES, MOST_SETTLES = 2, 40
-"""Milliseconds of page time for a page to react to a refusal, steps per refusal (an image's next try takes two turns),
-and maximum steps."""
+"""Page time in milliseconds for a page to react to a refusal."""
+SETTLES = 2
+"""Such steps per refusal; an image's next try takes two turns."""
+MOST_SETTLES = 40
+"""Maximum steps."""
 MOST_TRANSITION_FRAMES = 40
 """Maximum frames for a view transition to begin, all at one moment."""
 MOST_TRIES = 5
 MOST_ANSWERS = 4
 """Maximum chained IndexedDB or Cache answers awaited with page time frozen, before a picture or after a probe's action;
 one per step on the way to a picture."""
-MOST_HEARINGS, HEARINGS = 50, 500
-"""Polls per answer of a store (just over a second), and for all of a page's."""
+MOST_HEARINGS = 50
+"""Maximum polls for one answer of a store, which take just over a second."""
+HEARINGS = 500
+"""Maximum polls for all answers of a page's stores."""
 
 
 class VirtualClock:
@@ -61,8 +65,10 @@ class VirtualClock:
         self.moved = time.monotonic()
         """When page time last advanced."""
         self._hearings = HEARINGS
-        self._settled, self._answers = settled, 0
-        self._base = self._ticks = 0.0
+        self._settled = settled
+        self._answers = 0
+        self._base = 0.0
+        self._ticks = 0.0
         self._expired = asyncio.Event()
 
     async def start(self, session: CdpSession) -> None:
@@ -125,7 +131,7 @@ class VirtualClock:
             )
             if "screenshotData" in answer:
                 return base64.b64decode(answer["screenshotData"])
-        raise NoPicture(f"{MOST_TRIES} frames at {self.now} ms came without a picture")
+        raise NoPicture(f"the browser drew {MOST_TRIES} frames at page time {self.now} ms without a screenshot")
 
     async def run(self, ms: float) -> None:
         """Advances page time by `ms` milliseconds, drawing each step."""
@@ -140,7 +146,8 @@ class VirtualClock:
         for _ in range(MOST_SETTLES):
             answers = await self._settled()
             if answers != self._answers:
-                self._answers, due = answers, SETTLES
+                self._answers = answers
+                due = SETTLES
             if not due:
                 return
             due -= 1

@@ -38,7 +38,9 @@ class WholePage:
     """Captures a page up to `most` pixels from its top; `size` is the viewport in CSS pixels."""
 
     def __init__(self, clock: VirtualClock, world: IsolatedWorld, size: tuple[int, int], most: int) -> None:
-        self.clock, self.world, self.most = clock, world, most
+        self.clock = clock
+        self.world = world
+        self.most = most
         self.width, self.height = size
 
     async def picture(self, first: bytes, *, still: bool) -> tuple[bytes, int] | None:
@@ -95,7 +97,8 @@ def stack(screens: Sequence[bytes], tall: int) -> bytes:
     """Stacks PNGs of one size vertically, cut off after `tall` pixels."""
     from PIL import Image
 
-    whole, top = None, 0
+    whole: Any = None
+    top = 0
     for png in screens:
         with Image.open(io.BytesIO(png)) as screen:
             whole = whole or Image.new("RGB", (screen.width, tall))

@@ -1,9 +1,6 @@
 """Tests of probes: every kind of step, passing and failing, with real input on a real page."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from actors.browser.renderer import ChromiumRenderer
 from actors.settings import BrowserSettings
@@ -11,6 +8,7 @@ from rollout.records import Page, Probe, ProbeResult, ProbeStep, Render, StepKin
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+SETTINGS = BrowserSettings(cpu_budget_s=1.5)
 SHOP = """<style>#bar{width:10px;height:60px;background:teal;transition:width .3s linear}
 #over{width:200px;height:60px;background:#eee} #over:hover{background:#010203}</style>
 <h1>Shop</h1><input id=wish><button id=add>Add</button><ul id=list></ul><p id=keys></p><div id=bar></div>
@@ -27,14 +25,6 @@ document.addEventListener('keydown', event => { if (event.key === 'Escape') note
 far.onclick = () => setTimeout(() => { far.textContent = 'Near'; }, 300);
 loop.onclick = () => { while (true) {} };
 </script>"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=1.5))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 def step(kind: StepKind, selector: str = "", value: str = "", name: str = "") -> ProbeStep:

@@ -1,9 +1,6 @@
 """Tests of the DOM snapshot and of blank pages in real Chromium."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from actors.browser.renderer import ChromiumRenderer
 from actors.critic.critic import VisualCriticActor
@@ -13,6 +10,7 @@ from rollout.records import Page, Render, Task
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+SETTINGS = BrowserSettings(explore=3)
 STYLE = """.card{display:inline-block;background:#1d3557;color:#fff;padding:32px;margin:24px;width:220px}
 button{background:#e63946;color:#fff;border:0;padding:10px 18px}"""
 INSIDE = """<div class=card><h2>{name}</h2><p>{price} a month</p>
@@ -34,14 +32,6 @@ def shadowed(mode: str) -> str:
 LIGHT = f"<!doctype html><style>{STYLE}</style><body>" + "".join(
     f"<div>{INSIDE.format(name=name, price=price)}</div>" for name, price in NAMES
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(explore=3))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 def texts(render: Render) -> list[str]:

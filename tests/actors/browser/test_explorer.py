@@ -1,7 +1,5 @@
 """Tests of the control explorer: which controls are operated, what is recorded, and what a critic is shown."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 import pytest_asyncio
 
@@ -12,6 +10,7 @@ from rollout.records import Page, Probe, ProbeStep, Render, Task
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+SETTINGS = BrowserSettings(cpu_budget_s=1.5, explore=12)
 INK = "<h1>Shop</h1><div style='width:300px;height:60px;background:teal'></div>"
 SHOP = f"""{INK}<style>button:hover{{background:gold;transition:.2s}} #box{{width:99px;height:40px}}</style>
 <button id=dead>Dead</button><button id=red>Red</button><button>Red</button><button disabled>Off</button>
@@ -26,14 +25,6 @@ bad.onclick = () => {{ missing(); }};
 box.addEventListener('click', () => {{ box.textContent = 'Clicked'; gone.remove(); }});
 loop.onclick = () => {{ while (true) {{}} }};
 </script>"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=1.5, explore=12))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -3,16 +3,15 @@
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from PIL import Image
 
 from actors.browser.chromium import launch
 from actors.browser.chromium.scripts import EPOCH_S
-from actors.browser.renderer import FREE, ChromiumRenderer, timed
+from actors.browser.engine import FREE
+from actors.browser.renderer import ChromiumRenderer, timed
 from actors.settings import BrowserSettings
 from cluster import doctor
 from cluster.settings import RunSettings
@@ -20,6 +19,7 @@ from rollout.errors import BrowserFault
 from rollout.records import Page, Probe, ProbeStep
 
 WHOLE = launch.find_whole()
+SETTINGS = BrowserSettings(executable=WHOLE, cpu_budget_s=2.0)
 NEEDS_IT = [
     pytest.mark.browser,
     pytest.mark.skipif(WHOLE is None, reason=f"no whole Chromium is installed; looked for {', '.join(launch.WHOLE)}"),
@@ -32,14 +32,6 @@ setInterval(() => {{ b.style.width = ++ticks * 10 + 'px'; b.textContent = Date.n
 for (const each of [b, c]) each.style.cssText += ';height:50px;background:tomato'</script>"""
 FORM = f"""{INK}<input id=wish><button id=add>Add</button><p id=said></p><script>
 add.onclick = event => {{ if (event.isTrusted) said.textContent = wish.value; }}</script>"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def whole() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(executable=WHOLE, cpu_budget_s=2.0))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 class TestWhole:
@@ -59,9 +51,9 @@ class TestWhole:
             assert [picture.getpixel((9, y)) for y in (0, 899, 900, 1199)] == [(0, 128, 128)] * 2 + [(255, 99, 71)] * 2
 
     async def test_scripts_and_timers_run_on_page_time(
-        self, whole: ChromiumRenderer, caplog: pytest.LogCaptureFixture
+        self, renderer: ChromiumRenderer, caplog: pytest.LogCaptureFixture
     ) -> None:
-        first = await whole.render(Page(html=TICKING))
+        first = await renderer.render(Page(html=TICKING))
         other = ChromiumRenderer(BrowserSettings(executable=WHOLE, recycle_pages=1))
         with caplog.at_level(logging.WARNING):
             try:
@@ -76,7 +68,7 @@ class TestWhole:
         assert timed(first) == timed(second)
         assert first.blocks == second.blocks
         assert [block.text for block in first.blocks] == ["Hi", str(EPOCH_S * 1000 + 2000)]
-        assert first.renderer == second.renderer == await whole.ping()
+        assert first.renderer == second.renderer == await renderer.ping()
         assert first.renderer.startswith(f"{FREE}/Chrome")
         said = [line for line in caplog.messages if FREE in line]
         assert len(said) == 1
@@ -97,13 +89,13 @@ class TestWhole:
         ids=lambda value: None if len(str(value)) > 40 else str(value),
     )
     async def test_page_fault_becomes_an_outcome(
-        self, whole: ChromiumRenderer, html: str, outcome: str, detail: str
+        self, renderer: ChromiumRenderer, html: str, outcome: str, detail: str
     ) -> None:
-        render = await whole.render(Page(html=html))
+        render = await renderer.render(Page(html=html))
         assert (render.outcome, detail in render.detail) == (outcome, True), render.detail
-        assert (await whole.render(Page(html=TICKING))).outcome == "ok"
+        assert (await renderer.render(Page(html=TICKING))).outcome == "ok"
 
-    async def test_probes_operate_the_page(self, whole: ChromiumRenderer) -> None:
+    async def test_probes_operate_the_page(self, renderer: ChromiumRenderer) -> None:
         steps = (
             ProbeStep(kind="type", selector="#wish", value="Tea"),
             ProbeStep(kind="click", selector="#add"),
@@ -111,27 +103,27 @@ class TestWhole:
             ProbeStep(kind="expect_change"),
         )
         still = Probe(name="still", steps=(ProbeStep(kind="expect_change"),))
-        render = await whole.render(Page(html=FORM), (Probe(name="add", steps=steps), still))
+        render = await renderer.render(Page(html=FORM), (Probe(name="add", steps=steps), still))
         assert [(result.name, result.held) for result in render.probes] == [("add", True), ("still", False)]
 
-    async def test_database_answers_arrive_before_the_first_screenshot(self, whole: ChromiumRenderer) -> None:
+    async def test_database_answers_arrive_before_the_first_screenshot(self, renderer: ChromiumRenderer) -> None:
         asks = "indexedDB.databases().then(all => caches.keys()).then(all => { said.textContent = 'none' })"
-        render = await whole.render(Page(html=f"{INK}<p id=said></p><script>{asks}</script>"))
+        render = await renderer.render(Page(html=f"{INK}<p id=said></p><script>{asks}</script>"))
         assert (len(set(timed(render))), render.flags) == (1, ())
         assert "none" in [block.text for block in render.blocks]
 
-    async def test_page_with_frame_animations_is_rendered_twice(self, whole: ChromiumRenderer) -> None:
+    async def test_page_with_frame_animations_is_rendered_twice(self, renderer: ChromiumRenderer) -> None:
         """The two renders may differ; a page with different renders is marked and not cached."""
         slide = "<style>@keyframes go{to{margin-left:600px}} div{animation:go 3s linear;width:99px}</style>"
         for html, looks, pictures in ((f"{slide}{INK}", 2, 3), (INK, 1, 1)):
-            before = whole._pages
-            render = await whole.render(Page(html=html))
-            assert (whole._pages - before, len(set(timed(render)))) == (looks, pictures)
+            before = renderer.supervisor.pages
+            render = await renderer.render(Page(html=html))
+            assert (renderer.supervisor.pages - before, len(set(timed(render)))) == (looks, pictures)
         noise = "new Worker(URL.createObjectURL(new Blob(['setInterval(() => postMessage(Math.random()), 1)'])))"
         restless = (
             f"{INK}<p id=said></p><script>{noise}.onmessage = event => {{ said.textContent = event.data }}</script>"
         )
-        assert "nondeterministic" in (await whole.render(Page(html=restless))).flags
+        assert "nondeterministic" in (await renderer.render(Page(html=restless))).flags
 
     async def test_doctor_accepts_it_and_recommends_the_headless_shell(self) -> None:
         settings = RunSettings(browser=BrowserSettings(executable=WHOLE))

@@ -2,10 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from PIL import Image
 
 from actors.browser.chromium.scripts import EPOCH_S
@@ -16,6 +14,7 @@ from rollout.records import Page, Render
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+SETTINGS = BrowserSettings(cpu_budget_s=1.5, wall_s=120, explore=2)
 BODY = """<body style="background:#246;color:#fff;font:30px sans-serif;padding:50px"><h1>Harbour</h1>
 <div style="width:200px;height:200px;background:#e63"></div>"""
 MOVES = "<style>div { animation: go 3s linear } @keyframes go { to { margin-left: 500px } }</style>"
@@ -43,14 +42,6 @@ gl.enableVertexAttribArray(0); gl.vertexAttribPointer(0, 2, gl.FLOAT, false, 0, 
 TURNS = """<h1 id=h style="background:#ddd">Before</h1><button id=b style="padding:20px">Go</button><script>
 const go = () => document.startViewTransition(() => { h.textContent = 'After'; h.style.background = '#0a0'; });
 """
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=1.5, wall_s=120, explore=2))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 async def _shown(renderer: ChromiumRenderer, html: str) -> Render:

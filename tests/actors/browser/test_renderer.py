@@ -7,17 +7,17 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-import pytest_asyncio
 
 from actors.browser.chromium.launch import ISOLATIONS, Isolation
 from actors.browser.chromium.static_page import is_still
-from actors.browser.renderer import CANARY, ChromiumRenderer, timed
+from actors.browser.renderer import ChromiumRenderer, timed
+from actors.browser.supervisor import CANARY
 from actors.settings import BrowserSettings
 from reward.designs import tasks
 from reward.validity import SENTENCES, complaint
@@ -26,6 +26,7 @@ from rollout.records import Page, Render
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+SETTINGS = BrowserSettings(cpu_budget_s=1.5)
 INK = "<h1>Hi</h1><div style='height:99px;background:teal'></div>"
 STILL = """<title>Still</title><body style="background:#123456"><h1 style="color:rgb(250, 10, 20)">Hello</h1>
 <button style="width:300px;height:100px">Go</button>"""
@@ -54,14 +55,6 @@ opening.onsuccess = () => {{
   }};
 }};</script>"""
 """A page that opens a database, writes to it and shows the value it reads."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(cpu_budget_s=1.5))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 @pytest.fixture
@@ -196,11 +189,11 @@ async def test_late_exceptions_are_listed(renderer: ChromiumRenderer) -> None:
     assert [line.splitlines()[0] for line in render.exceptions] == ["ReferenceError: missing is not defined"]
 
 
-@pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
+@pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda isolation: isolation.name)
 async def test_page_cannot_reach_the_network(
-    listener: socket.socket, fence: Isolation, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, isolation: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.browser.renderer.ISOLATIONS", (fence,))
+    monkeypatch.setattr("actors.browser.supervisor.ISOLATIONS", (isolation,))
     home = f"127.0.0.1:{listener.getsockname()[1]}"
     html = f"""{INK}<link rel=preconnect href="http://{home}"><img src="http://{home}/img">
     <form id=form method=post action="http://{home}/form"></form><script>
@@ -222,10 +215,10 @@ async def test_page_cannot_reach_the_network(
 
 async def test_pages_run_with_all_isolation_of_this_machine(renderer: ChromiumRenderer) -> None:
     await renderer.ping()
-    assert renderer._browser is not None
+    assert renderer.supervisor.browser is not None
     render = asyncio.create_task(renderer.render(Page(html=INK + "<script>/*watched*/ while (true) {}</script>")))
     await asyncio.sleep(0.5)
-    family = filter(works, psutil.Process(renderer._browser.pid).children(recursive=True))
+    family = filter(works, psutil.Process(renderer.supervisor.browser.pid).children(recursive=True))
     pages = [process for process in family if "--type=renderer" in process.cmdline()]
     assert pages
     for process in pages:
@@ -264,14 +257,14 @@ async def test_killed_browser_is_replaced() -> None:
     renderer = ChromiumRenderer(BrowserSettings())
     try:
         await renderer.start()
-        assert renderer._browser is not None
+        assert renderer.supervisor.browser is not None
         busy = INK + "<script>const end = Date.now(); for (let i = 0; i < 1e8; i++) Math.sqrt(i)</script>"
         render = asyncio.create_task(renderer.render(Page(html=busy)))
         await asyncio.sleep(0.1)
-        os.kill(renderer._browser.pid, signal.SIGKILL)
+        os.kill(renderer.supervisor.browser.pid, signal.SIGKILL)
         assert (await render).outcome == "ok"
-        assert renderer._browser is not None
-        os.kill(renderer._browser.pid, signal.SIGKILL)
+        assert renderer.supervisor.browser is not None
+        os.kill(renderer.supervisor.browser.pid, signal.SIGKILL)
         assert (await renderer.render(Page(html=STILL))).outcome == "ok"
         assert await renderer.ping()
     finally:
@@ -285,7 +278,7 @@ async def test_repeated_browser_losses_are_a_browser_fault() -> None:
         render = asyncio.create_task(renderer.render(Page(html=INK + "<script>while (true) {}</script>")))
         killed: set[int] = set()
         while not render.done():
-            browser = renderer._browser
+            browser = renderer.supervisor.browser
             if browser is not None and browser.pid not in killed:
                 killed.add(browser.pid)
                 await asyncio.sleep(0.1)
@@ -317,16 +310,16 @@ async def test_suspended_browsers_are_a_browser_fault() -> None:
 
     async def stop() -> None:
         while True:
-            if renderer._pages == 2 and renderer._browser is not None:
+            if renderer.supervisor.pages == 2 and renderer.supervisor.browser is not None:
                 with suppress(psutil.NoSuchProcess):
-                    for process in psutil.Process(renderer._browser.pid).children(recursive=True):
+                    for process in psutil.Process(renderer.supervisor.browser.pid).children(recursive=True):
                         process.suspend()
             await asyncio.sleep(0.01)
 
     await renderer.start()
     stopping = asyncio.create_task(stop())
     try:
-        with pytest.raises(BrowserFault, match=r"stood still over page .* 4 s, with 0\.\d s of CPU"):
+        with pytest.raises(BrowserFault, match=r"two browsers stalled on page .* 4 s, with 0\.\d s of CPU"):
             await renderer.render(Page(html=INK + "<script>while (true) {}</script>"))
     finally:
         stopping.cancel()
@@ -342,7 +335,7 @@ async def test_static_page_is_captured_once_with_the_same_result(
     assert len(pages) == 5
     assert not any(map(is_still, (MOVING, INK + "<p style='transi\\74ion:1s'>", INK + "<input autofocus>", PIXEL)))
     quick = [await renderer.render(page) for page in pages]
-    monkeypatch.setattr("actors.browser.chromium.visit.is_still", lambda html: False)
+    monkeypatch.setattr("actors.browser.visit.is_still", lambda html: False)
     for render, page in zip(quick, pages, strict=True):
         thorough = await renderer.render(page)
         assert (render.shots, render.blocks, render.boxes) == (thorough.shots, thorough.blocks, thorough.boxes)
@@ -353,8 +346,8 @@ async def test_no_process_remains_after_stop() -> None:
     family: dict[int, str] = {}
     for html in (STILL, MOVING, INK):
         assert (await renderer.render(Page(html=html))).outcome == "ok"
-        assert renderer._browser is not None
-        browser = psutil.Process(renderer._browser.pid)
+        assert renderer.supervisor.browser is not None
+        browser = psutil.Process(renderer.supervisor.browser.pid)
         for process in (browser, *browser.children(recursive=True)):
             # A closing browser ends its helper processes while they are being counted.
             with suppress(psutil.NoSuchProcess):
@@ -365,12 +358,12 @@ async def test_no_process_remains_after_stop() -> None:
     assert not [family[pid] for pid in family if psutil.pid_exists(pid)]
 
 
-@pytest.mark.parametrize("fence", ISOLATIONS, ids=lambda fence: fence.name)
-async def test_browser_dies_with_its_parent_process(fence: Isolation) -> None:
+@pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda isolation: isolation.name)
+async def test_browser_dies_with_its_parent_process(isolation: Isolation) -> None:
     script = f"""import asyncio, pathlib
 from actors.browser.chromium.launch import ISOLATIONS, find_executable, launch
 async def main():
-    process = await launch(find_executable(None), memory_mb=1200, fence=ISOLATIONS[{ISOLATIONS.index(fence)}])
+    process = await launch(find_executable(None), memory_mb=1200, isolation=ISOLATIONS[{ISOLATIONS.index(isolation)}])
     print(process.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())"""
@@ -400,7 +393,7 @@ async def test_stopped_renderer_stays_stopped_until_started() -> None:
     await renderer.stop()
     with pytest.raises(BrowserFault, match="stopped"):
         await render
-    assert renderer._browser is None
+    assert renderer.supervisor.browser is None
     await renderer.start()
     assert (await renderer.render(Page(html=STILL))).outcome == "ok"
     await renderer.stop()
@@ -410,7 +403,7 @@ async def test_changed_canary_is_a_browser_fault() -> None:
     renderer = ChromiumRenderer(BrowserSettings(recycle_pages=1))
     try:
         await renderer.start()
-        renderer._canary = "other pixels"
+        renderer.supervisor.canary = "other pixels"
         with pytest.raises(BrowserFault, match="other pixels than before"):
             await renderer.render(CANARY)
     finally:

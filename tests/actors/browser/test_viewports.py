@@ -1,9 +1,6 @@
 """Tests of several viewports: a page is loaded on each viewport and judged against the reference's render there."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from actors.browser.renderer import ChromiumRenderer
 from actors.critic.critic import VisualCriticActor
@@ -13,20 +10,13 @@ from rollout.records import Page, Probe, ProbeStep, Render, Task, Viewport
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+SETTINGS = BrowserSettings()
 WIDE, PHONE = Viewport.of("800x600"), Viewport.of("mobile")
 NARROW = "@media (max-width: 500px) { body { background: #fed } h1 { font-size: 20px } #card { display: none } }"
 PAGE = """<style>body{background:#def} h1{background:gold} #card{width:500px;height:200px;background:teal} RULES</style>
 <h1>Lamps</h1><div id=card></div><p id=size></p><script>size.textContent = innerWidth + ' wide'</script>"""
 WANTED, STIFF = PAGE.replace("RULES", NARROW), PAGE.replace("RULES", "")
 TASK = Task(id="lamps", brief="Lamps.", reference_html=WANTED, viewports=(WIDE, PHONE))
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings())
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 async def show(renderer: ChromiumRenderer, html: str) -> Render:

@@ -1,10 +1,8 @@
 """Tests of full-page screenshots: content, height limit, and no effect on the page."""
 
 import io
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from PIL import Image
 
 from actors.browser.renderer import ChromiumRenderer, timed
@@ -15,6 +13,7 @@ from rollout.records import WHOLE_PAGE, Page, Probe, ProbeStep, Render, Shot, Ta
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 MOST = 2000
+SETTINGS = BrowserSettings(full_page_height=MOST)
 TALL = """<!doctype html><style>body{margin:0} section{height:700px} p{margin:0;position:relative;z-index:1}</style>
 <body><section style="background:#c00"><p>One</p></section><section style="background:#0c0"><p>Two</p></section>
 <section style="background:#00c;height:HEIGHTpx"><p>Three</p></section>"""
@@ -36,14 +35,6 @@ background:#00c}</style><header></header><div id=hero></div><div id=rest><nav></
 let told = [];
 for (const kind of ['scroll', 'resize']) addEventListener(kind, () => {
   told.push(`${kind} ${innerWidth}x${innerHeight} ${scrollY}`); said.textContent = told.join(', '); });</script>"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def renderer() -> AsyncIterator[ChromiumRenderer]:
-    renderer = ChromiumRenderer(BrowserSettings(full_page_height=MOST))
-    await renderer.start()
-    yield renderer
-    await renderer.stop()
 
 
 def _whole(render: Render) -> tuple[Shot, Image.Image]:
@@ -141,7 +132,7 @@ async def test_full_page_image_is_reproducible_to_the_pixel(renderer: ChromiumRe
     moving = REVEALED.replace(
         "<script>", "<style>section{animation:go 3s linear} @keyframes go{to{margin-left:90px}}</style><script>"
     )
-    other = ChromiumRenderer(BrowserSettings(full_page_height=MOST))
+    other = ChromiumRenderer(SETTINGS)
     try:
         for html in (REVEALED, moving, ENDLESS, HERO):
             seen = [await one.render(Page(html=html)) for one in (renderer, renderer, other)]
