@@ -63,7 +63,7 @@ def draw(seed: int, *, family: str | None = None, split: Split = "train") -> Dra
 def tasks(num: int, seed: int, split: Split = "train") -> list[Task]:
     """Generates `num` tasks, cycling through the families; ids are unique over all seeds and both splits."""
     if not 0 <= num <= TASKS_PER_SEED:
-        raise ValueError(f"num is {num}, wanted 0 to {TASKS_PER_SEED}; use another seed for more tasks")
+        raise ValueError(f"num is {num}, wanted 0 to {TASKS_PER_SEED}: take the rest from another seed")
     first = seed * TASKS_PER_SEED
     return [draw(first + i, family=FAMILIES[i % len(FAMILIES)], split=split).task for i in range(num)]
 
@@ -98,7 +98,7 @@ def vary(draw_: Draw, rng: random.Random, num: int = 1) -> tuple[str, tuple[str,
 
 def _family(name: str) -> DesignFamily:
     if name not in ALL:
-        raise ValueError(f"unknown family {name!r}, wanted one of {', '.join(FAMILIES)}")
+        raise ValueError(f"no family is called {name!r}; there are {', '.join(FAMILIES)}")
     return ALL[name]
 
 

@@ -113,7 +113,7 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         opened, _ = self.stack.pop()
         if opened != tag:
-            raise ValueError(f"a design closes <{tag}>, but <{opened}> is open")
+            raise ValueError(f"a design closes <{tag}> where <{opened}> is open")
 
     def handle_data(self, data: str) -> None:
         style = self.stack[-1][1]

@@ -147,7 +147,7 @@ def test_variation_is_reproducible() -> None:
 
 
 def test_unknown_family_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown family 'hiro'"):
+    with pytest.raises(ValueError, match="no family is called 'hiro'"):
         draw(1, family="hiro")
     with pytest.raises(ValueError, match="num is -1"):
         tasks(-1, 0)
