@@ -198,7 +198,7 @@ def find(
     for seed in sorted(mine.keys() & theirs.keys()):
         ours, other = of(mine[seed]), (than or of)(theirs[seed]) if against else {}
         if against and ours.keys() != other.keys():
-            raise ValueError(f"seed {seed}: {variant} and {against} sat exams of different tasks")
+            raise ValueError(f"seed {seed}: {variant} and {against} have exams with different tasks")
         if ours:
             table.append([ours[name] - other.get(name, 0.0) for name in sorted(ours)])
     if not table:
