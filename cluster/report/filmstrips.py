@@ -66,10 +66,10 @@ class Album:
         png = self.picture(shot.sha256)
         data = embedded(png) if png else None
         if data is None:
-            return el("div", "picture not kept" if png is None else "picture not readable", class_="nopic")
+            return el("div", "screenshot not stored" if png is None else "screenshot not readable", class_="nopic")
         return el("img", class_="shot", src=data, alt=caption, title=caption, loading="lazy", tabindex=0)
 
-    def render(self, render: Render | None, caption: str, missing: str = "nothing to show") -> Html:
+    def render(self, render: Render | None, caption: str, missing: str = "no screenshot") -> Html:
         """The last timed screenshot of a page, and the other ones that differ from it."""
         if render is None or not render.shots:
             return el("div", missing, class_="nopic")

@@ -399,8 +399,8 @@ def test_non_finite_metric_does_not_break_the_report(value: float) -> None:
 
 def test_lost_or_damaged_images_are_marked() -> None:
     damaged = render(sample_report(picture=lambda sha256: b"\x89PNG torn"))
-    assert "picture not readable" in damaged
-    assert "picture not kept" in render(sample_report(picture=lambda sha256: None))
+    assert "screenshot not readable" in damaged
+    assert "screenshot not stored" in render(sample_report(picture=lambda sha256: None))
 
 
 def test_diff_is_escaped_and_bounded() -> None:
