@@ -1,4 +1,4 @@
-# What a person or a CI does here; every target sets up what it needs first, and a second set-up takes no time.
+# Targets for users and CI. Every target runs the set-up first; a second set-up takes no time.
 # PYTHON=/path/to/python chooses the Python of .venv; otherwise the set-up keeps .venv's or finds one.
 BIN := .venv/bin
 
@@ -19,13 +19,13 @@ SET_UP = set_up() { \
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-setup: ## make .venv from the lock, find or install Chromium, prove that every engine loads
+setup: ## make .venv from the lock, find or install Chromium, import every engine
 	@$(SET_UP) $(if $(PYTHON),--python "$(PYTHON)")
 
 demo: setup ## train the built-in policy on this machine; ARGS="--set steps=8" overrides settings
 	@$(BIN)/python -m cluster.train deploy/runs/demo.toml $(ARGS)
 
-test: setup ## pass all tests, those of the real engines too; ARGS="-m 'not engine'" for the fast ones
+test: setup ## run all tests, also those of the real engines; ARGS="-m 'not engine'" runs the fast ones
 ifneq ($(strip $(ARGS)),)
 	@$(BIN)/python -m pytest $(ARGS)
 else
@@ -37,32 +37,32 @@ else
 	exit $$failed
 endif
 
-check: setup ## formatting, lint, types, the rooms' contracts, the house rules
+check: setup ## check formatting, lint, types, import contracts and house rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
 
-kills: setup ## kill every component of a real run, and write what came of it into runs/kills.md (half an hour)
+kills: setup ## kill every component of a real run, and write the results to runs/kills.md (half an hour)
 	@PYTHONPATH=.:tests/support $(BIN)/python tests/faults/matrix.py $(ARGS)
 
-resumes: setup ## kill a real run ten times, and compare it with an undisturbed one in runs/resumes.md (a quarter of an hour)
+resumes: setup ## kill and resume a real run ten times, and write a comparison to runs/resumes.md (a quarter of an hour)
 	@PYTHONPATH=.:tests/support $(BIN)/python tests/faults/resumes.py $(ARGS)
 
-bench: setup ## measure this machine into runs/bench.json; ONLY=render runs one part
+bench: setup ## benchmark this machine, and write runs/bench.json; ONLY=render runs one part
 	@$(BIN)/python -m cluster.bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-reproduce: setup ## train all variants and write which claims hold into docs/claims.md (hours); ARGS=--quick for minutes
+reproduce: setup ## train all variants, test the claims and write docs/claims.md (hours); ARGS=--quick for a smoke test
 	@$(BIN)/python -m cluster.reproduce $(ARGS)
 
-doctor: setup ## say what this machine or cluster lacks; ARGS=deploy/runs/demo.toml for one run's needs
+doctor: setup ## check this machine or cluster; ARGS=deploy/runs/demo.toml checks for one run
 	@$(BIN)/python -m cluster.doctor $(ARGS)
 
-lock: setup ## resolve requirements/cpu.lock anew from pyproject.toml
+lock: setup ## resolve requirements/cpu.lock again from pyproject.toml
 	@$(SET_UP) --lock
 
-clean: ## remove caches; runs/ and .venv stay
+clean: ## remove caches; keep runs/ and .venv
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	rm -f .venv/setup-stamp

@@ -15,8 +15,8 @@ def check_model(gap: float, max_gap: float, *, model: str, kind: str) -> None:
     if not gap <= max_gap:
         raise ModelError(
             f"{model}: learner (transformers) and engine (vLLM) differ on this {kind} model by {gap:.2g} nats before "
-            f"any update, wanted at most {max_gap:.0e}: the two implement it differently, and no sync can mend that; "
-            "take another model, or raise cluster.max_logprob_gap where they compute in bfloat16"
+            f"any update, wanted at most {max_gap:.0e}: their implementations differ, which no weight sync can fix; "
+            "use another model, or raise cluster.max_logprob_gap if they compute in bfloat16"
         )
 
 
@@ -25,5 +25,5 @@ def check_sync(gap: float, max_gap: float, *, rank: int, version: int) -> None:
     if not gap <= max_gap:
         raise SyncError(
             f"policy-{rank} does not hold the learner's weights: after sync {version} its log-probs on the canary "
-            f"sequence are {gap:.2e} apart, wanted at most {max_gap:.0e}; the run stops here"
+            f"sequence differ by {gap:.2e} nats, wanted at most {max_gap:.0e}; the run stops"
         )

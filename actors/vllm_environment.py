@@ -59,7 +59,7 @@ def shared_file(blob: bytes, rank: int) -> Iterator[Path]:
         path.write_bytes(blob)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise StorageFault(f"{len(blob)} bytes of weights do not fit in {folder}: {error}") from error
+        raise StorageFault(f"{len(blob)} bytes of weights do not fit in {folder}: {error}; free space there") from error
     try:
         yield path
     finally:

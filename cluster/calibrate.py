@@ -131,7 +131,7 @@ def show(figures: dict[str, Any]) -> str:
         f"pair accuracy    {figures['pair_accuracy']:.1%} of pairs of pages in the right order",
     ]
     pairs = figures["pairs"]
-    lines.append(f"comparing        {pairs['accuracy']:.1%} right both ways, {pairs['consistency']:.1%} consistent")
+    lines.append(f"comparisons      {pairs['accuracy']:.1%} right both ways, {pairs['consistency']:.1%} consistent")
     lines.append(f"position bias    {pairs['bias']:+.3f} towards the page that is shown first")
     for name, trust in figures["members"].items():
         lines.append(f"{name:<16} SD {trust['retest_sd']:.4f}, rank agreement {trust['rank_agreement']:.3f}")
@@ -155,15 +155,15 @@ async def _compared(ladder: Ladder, critic: Critic) -> list[tuple[Better, Better
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("calibrate"), description="Measures a judge.")
-    parser.add_argument("settings", nargs="?", type=Path, help="a TOML file whose critic is measured; else the default")
+    parser = argparse.ArgumentParser(prog=program("calibrate"), description="Measures a critic's noise and ranking.")
+    parser.add_argument("settings", nargs="?", type=Path, help="TOML settings file of the critic")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
-    parser.add_argument("--tasks", type=int, default=8, help="ladders of five pages")
-    parser.add_argument("--repeats", type=int, default=3, help="judgments of each page, at least 2")
+    parser.add_argument("--tasks", type=int, default=8, help="number of ladders of five pages")
+    parser.add_argument("--repeats", type=int, default=3, help="number of judgments per page, at least 2")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     if options.tasks < 1 or options.repeats < 2:
-        parser.error(f"wanted at least 1 task and 2 repeats, got {options.tasks} and {options.repeats}")
+        parser.error(f"got --tasks {options.tasks} and --repeats {options.repeats}, wanted at least 1 and 2")
     return options
 
 

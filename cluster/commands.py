@@ -6,15 +6,15 @@ from pathlib import Path
 COMMANDS = {
     "train": ("cluster.train", "train a policy, or resume a run"),
     "evaluate": ("cluster.evaluate", "score a champion on held-out tasks"),
-    "generate": ("cluster.generate", "write a page for a brief"),
-    "calibrate": ("cluster.calibrate", "measure a critic: its noise, its order, the margin it needs"),
-    "replay": ("cluster.replay", "learn again from stored trajectories, or judge them again"),
+    "generate": ("cluster.generate", "generate a page for a brief"),
+    "calibrate": ("cluster.calibrate", "measure a critic's noise and ranking, and propose a margin"),
+    "replay": ("cluster.replay", "train again on stored trajectories, or judge their pages again"),
     "tasks": ("cluster.tasks", "check a task file and its reference pages"),
     "mirror": ("cluster.mirror", "build the folder of libraries that pages may load"),
     "doctor": ("cluster.doctor", "check machine, browser, engines, Ray and MLflow"),
-    "plan": ("cluster.plan", "predict the time of a step, and pool sizes that balance it"),
+    "plan": ("cluster.plan", "predict the time of a step and balanced pool sizes"),
     "bench": ("cluster.experiments.bench.__main__", "measure this machine"),
-    "reproduce": ("cluster.reproduce", "train all variants and write which claims hold"),
+    "reproduce": ("cluster.reproduce", "train all variants and test the claims"),
 }
 """Command name → (module, description), in the order of `relook --help`."""
 

@@ -31,8 +31,8 @@ START_TIMEOUT_S = 120
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command. Returns its exit code."""
-    parser = argparse.ArgumentParser(prog=program("doctor"), description="Says what this machine lacks.")
-    parser.add_argument("settings", nargs="?", type=Path, help="a TOML file whose needs are checked; else the defaults")
+    parser = argparse.ArgumentParser(prog=program("doctor"), description="Checks this machine or cluster.")
+    parser.add_argument("settings", nargs="?", type=Path, help="TOML settings file of the run to check for")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     for finding in examine(settings):
         print(finding, flush=True)
         counted[finding.status] += 1
-    print(f"{counted['ok']} ok, {counted['warn']} to know about, {counted['FAIL']} to mend")
+    print(f"{counted['ok']} ok, {counted['warn']} warnings, {counted['FAIL']} failed")
     return 2 if counted["FAIL"] else 0
 
 
@@ -102,18 +102,20 @@ def check_browser(settings: RunSettings) -> CheckResult:
             render = await renderer.render(CANARY)
         finally:
             await renderer.stop()
-        problem = "" if render.valid and render.shots else f"a plain page came out as {render.outcome}: {render.detail}"
+        problem = "" if render.valid and render.shots else f"test page: {render.outcome}: {render.detail}"
         return problem or f"ok {render.renderer}, {len(render.shots)} pictures in {render.seconds:.2f} s"
 
-    mend = "apt-get install chromium-headless-shell, or name one in browser.executable"
+    fix = "apt-get install chromium-headless-shell, or set browser.executable to one"
     try:
         seen = asyncio.run(asyncio.wait_for(see(), START_TIMEOUT_S))
     except (BrowserFault, TimeoutError) as error:
-        return CheckResult(what="browser", status="FAIL", detail=str(error) or "it does not answer", mend=mend)
+        return CheckResult(
+            what="browser", status="FAIL", detail=str(error) or f"no answer within {START_TIMEOUT_S} s", fix=fix
+        )
     if not seen.startswith("ok "):
-        return CheckResult(what="browser", status="FAIL", detail=seen, mend=mend)
+        return CheckResult(what="browser", status="FAIL", detail=seen, fix=fix)
     if seen.startswith("ok free-"):
-        return CheckResult(what="browser", status="warn", detail=f"{seen[3:]}; frames are not ours there", mend=mend)
+        return CheckResult(what="browser", status="warn", detail=f"{seen[3:]}, without frame control", fix=fix)
     return CheckResult(what="browser", status="ok", detail=seen.removeprefix("ok "))
 
 
@@ -124,13 +126,13 @@ def check_judge(settings: RunSettings) -> CheckResult:
         return _check_weights(Path(judge.model), judge.count, judge.tensor_parallel)
     asked = [one.base_url for one in critic.members.values() if one.kind == "http"]
     if not asked:
-        return CheckResult(what="judge", status="ok", detail=f"none: the {critic.kind} critic asks no model")
+        return CheckResult(what="judge", status="ok", detail=f"none: the {critic.kind} critic uses no model")
 
     try:
         check_judges(settings)
     except (CriticFault, BadInput) as error:
-        mend = "" if isinstance(error, BadInput) else "start the server, or correct critic.base_url"
-        return CheckResult(what="judge", status="FAIL", detail=str(error), mend=mend)
+        fix = "" if isinstance(error, BadInput) else "start the server, or correct critic.base_url"
+        return CheckResult(what="judge", status="FAIL", detail=str(error), fix=fix)
     return CheckResult(what="judge", status="ok", detail=f"{', '.join(asked)} judged a test page")
 
 
@@ -143,24 +145,22 @@ def check_model(settings: RunSettings) -> CheckResult:
     try:
         proof = asyncio.run(prove_model(settings, resolve_path(settings.model)))
     except BadInput as error:
-        return CheckResult(what="model", status="FAIL", detail=str(error), mend="see docs/models.md")
+        return CheckResult(what="model", status="FAIL", detail=str(error), fix="see docs/models.md")
     if proof.packed:
         return CheckResult(what="model", status="ok", detail=str(proof))
-    return CheckResult(what="model", status="warn", detail=str(proof), mend="nothing: see docs/models.md")
+    return CheckResult(what="model", status="warn", detail=str(proof), fix="nothing: see docs/models.md")
 
 
 def _check_weights(model: Path, servers: int, gpus: int) -> CheckResult:
     """Checks a judge's model directory on this machine."""
-    mend = "put a vision-language model there, or name another directory in judge.model"
+    fix = "put a vision-language model there, or set judge.model to another directory"
     if not (model / "config.json").is_file():
         status: Literal["warn", "FAIL"] = "warn" if "RAY_ADDRESS" in os.environ else "FAIL"
-        return CheckResult(
-            what="judge", status=status, detail=f"{model} holds no config.json on this machine", mend=mend
-        )
+        return CheckResult(what="judge", status=status, detail=f"{model} has no config.json on this machine", fix=fix)
     gib = sum(path.stat().st_size for path in model.glob("*.safetensors")) / machine.GIB
     if not gib:
-        return CheckResult(what="judge", status="FAIL", detail=f"{model} holds no weights (*.safetensors)", mend=mend)
-    detail = f"{servers} of {model.name}: {gib:.3g} GiB of weights, {gib / gpus:.3g} on each of {gpus} devices"
+        return CheckResult(what="judge", status="FAIL", detail=f"{model} has no weights (*.safetensors)", fix=fix)
+    detail = f"{servers} × {model.name}: {gib:.3g} GiB of weights, {gib / gpus:.3g} GiB on each of {gpus} devices"
     return CheckResult(what="judge", status="ok", detail=detail)
 
 
@@ -175,8 +175,8 @@ def check_engines(names: tuple[str, ...]) -> CheckResult:
     with ThreadPoolExecutor(max_workers=2) as pool:
         problems = [found for found in pool.map(problem, names) if found]
     if problems:
-        mend = "make setup; if that does not help, remove .venv and call it again"
-        return CheckResult(what="engines", status="FAIL", detail="; ".join(problems), mend=mend)
+        fix = "run make setup; if the error persists, remove .venv and run it again"
+        return CheckResult(what="engines", status="FAIL", detail="; ".join(problems), fix=fix)
     return CheckResult(what="engines", status="ok", detail=f"{', '.join(names)} import")
 
 
@@ -190,8 +190,8 @@ def check_ray(settings: RunSettings) -> CheckResult:
         connection = connect()
         has = ray.cluster_resources()
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        mend = "unset RAY_ADDRESS to run on this machine" if "RAY_ADDRESS" in os.environ else "ray stop, and try again"
-        return CheckResult(what="ray", status="FAIL", detail=f"{where}: {str(error).splitlines()[0]}", mend=mend)
+        fix = "unset RAY_ADDRESS to run on this machine" if "RAY_ADDRESS" in os.environ else "ray stop, and try again"
+        return CheckResult(what="ray", status="FAIL", detail=f"{where}: {str(error).splitlines()[0]}", fix=fix)
     finally:
         if connection is not None:
             connection.leave()
@@ -204,10 +204,10 @@ def compare(asked: dict[str, float], has: dict[str, float], where: str) -> Check
         f"{amount:g} {name} (has {has.get(name, 0):g})" for name, amount in asked.items() if amount > has.get(name, 0)
     ]
     if short:
-        mend = "ask for less in [cluster], or add nodes"
-        return CheckResult(what="ray", status="FAIL", detail=f"{where} lacks {', '.join(short)}", mend=mend)
+        fix = "request less in [cluster], or add nodes"
+        return CheckResult(what="ray", status="FAIL", detail=f"{where} lacks {', '.join(short)}", fix=fix)
     wanted = ", ".join(f"{amount:g} of {has[name]:g} {name}" for name, amount in asked.items())
-    return CheckResult(what="ray", status="ok", detail=f"{where}: a run takes {wanted}")
+    return CheckResult(what="ray", status="ok", detail=f"{where}: a run uses {wanted}")
 
 
 def ask(settings: RunSettings) -> dict[str, float]:

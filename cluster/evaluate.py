@@ -73,14 +73,12 @@ def show(table: dict[str, dict[str, float]]) -> str:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("evaluate"), description="Examines a champion.")
-    parser.add_argument("--run", help="the run whose champion is examined; the newest by default")
+    parser = argparse.ArgumentParser(prog=program("evaluate"), description="Evaluates a champion on held-out tasks.")
+    parser.add_argument("--run", help="run whose champion is evaluated (default: the newest)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument("--model", type=Path, help="another model directory, with the run's settings")
-    parser.add_argument(
-        "--tasks", type=Path, help="Parquet or JSONL file of tasks; the run's held-out tasks by default"
-    )
-    parser.add_argument("--num", type=int, default=64, help="tasks")
+    parser.add_argument("--model", type=Path, help="another model to evaluate with the run's settings")
+    parser.add_argument("--tasks", type=Path, help="Parquet or JSONL file of tasks (default: the run's held-out tasks)")
+    parser.add_argument("--num", type=int, default=64, help="number of tasks")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(argv)
 

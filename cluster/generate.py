@@ -49,7 +49,7 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
     for draft in drafts:
         print(f"round {draft.round}: {say(draft)}")
         for sentence in draft.feedback:
-            print(f"    its own review: {sentence}")
+            print(f"    self-critique: {sentence}")
     last = drafts[-1]
     if last.page.html is None:
         why = complaint(last.page, last.render)
@@ -65,17 +65,17 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
 def say(draft: Draft) -> str:
     """Describes a draft in one line."""
     outcome = "ok" if draft.valid else complaint(draft.page, draft.render).rstrip(".")
-    kept = "" if draft.kept else ", revision refused: it does not render"
+    kept = "" if draft.kept else ", revision rejected: it does not render"
     return f"{outcome}, {draft.tokens} tokens so far, {draft.seconds:.1f} s{kept}"
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("generate"), description="Writes a page for a brief.")
-    parser.add_argument("brief", help="what the page should be, in plain English")
-    parser.add_argument("--run", help="the run whose champion writes; the newest by default")
+    parser = argparse.ArgumentParser(prog=program("generate"), description="Generates a page for a brief.")
+    parser.add_argument("brief", help="description of the page, in plain English")
+    parser.add_argument("--run", help="run whose champion generates (default: the newest)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
     parser.add_argument("--rounds", type=int, default=3, choices=range(4), help="rounds of self-edit")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another page")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
     parser.add_argument("--out", type=Path, help="folder for the page and its screenshots")
     return parser.parse_args(argv)
 

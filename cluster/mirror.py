@@ -50,10 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command. Returns its exit code."""
     parser = argparse.ArgumentParser(prog=program("mirror"), description="Builds the library mirror.")
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="fetch every package of the list into a folder; what is there stays")
-    build.add_argument("folder", nargs="?", type=Path, default=Path("mirror"), help="the mirror (default: mirror)")
+    build = commands.add_parser("build", help="download the missing packages of the list into a folder")
+    build.add_argument("folder", nargs="?", type=Path, default=Path("mirror"), help="mirror folder (default: mirror)")
     build.add_argument("--list", type=Path, default=LIST, help="TOML file of packages (default: deploy/libraries.toml)")
-    pin = commands.add_parser("pin", help="print the list's lines of packages, with their hashes")
+    pin = commands.add_parser("pin", help="print list entries for packages, with their hashes")
     pin.add_argument("packages", nargs="+", metavar="NAME@VERSION")
     options = parser.parse_args(argv)
     try:
@@ -78,7 +78,7 @@ def read_list(path: Path) -> list[Package]:
         ]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise SettingsError(
-            f"{path} is no list of packages: {error!r}; wanted [packages.NAME] with keep = [patterns], and "
+            f"{path} is not a list of packages: {error!r}; wanted [packages.NAME] with keep = [patterns], and "
             '[packages.NAME.versions] with "1.2.3" = "sha512-…", as `python -m cluster.mirror pin NAME@1.2.3` prints it'
         ) from error
 
@@ -88,7 +88,7 @@ def build_mirror(folder: Path, packages: list[Package]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"{folder} cannot be made: {error.strerror}; name another folder") from error
+        raise SettingsError(f"cannot create {folder}: {error.strerror}; choose another folder") from error
     for number, package in enumerate(packages, start=1):
         home = folder / str(package)
         if not _is_whole(home, package):
@@ -127,8 +127,8 @@ def _install(package: Package, home: Path) -> None:
         found = _integrity(tarball)
         if found != package.integrity:
             raise SettingsError(
-                f"{package} has the hash {found}, the list says {package.integrity}; it is not what was pinned: "
-                "look at who changed it, then pin it again"
+                f"{package} has the hash {found}, wanted {package.integrity} from the list; find out "
+                "why the package changed, then pin it again"
             )
         shutil.rmtree(aside, ignore_errors=True)
         _unpack(tarball, aside, package.keep)
@@ -145,20 +145,18 @@ def _download(name: str, folder: Path) -> Path:
     """Downloads the tarball of `NAME@VERSION` with npm. Raises SettingsError."""
     npm = shutil.which("npm")
     if npm is None:
-        raise SettingsError(
-            "npm is not on the PATH; install it (apt-get install npm), only building the mirror needs it"
-        )
+        raise SettingsError("npm is not on the PATH; install it (apt-get install npm); only this command needs it")
     command = [npm, "pack", name, "--json", "--ignore-scripts", "--pack-destination", str(folder)]
     try:
         shown = subprocess.run(
             command, capture_output=True, text=True, cwd=folder, timeout=NPM_TIMEOUT_S, check=False, encoding="utf-8"
         )
     except subprocess.TimeoutExpired as error:
-        raise SettingsError(f"npm did not fetch {name} within {NPM_TIMEOUT_S} s; is its registry reachable?") from error
+        raise SettingsError(f"npm did not fetch {name} within {NPM_TIMEOUT_S} s; check its registry") from error
     tarballs = list(folder.glob("*.tgz"))
     if shown.returncode != 0 or len(tarballs) != 1:
         words = " ".join(line for line in shown.stderr.split("\n") if line.strip())[:300]
-        raise SettingsError(f"npm cannot fetch {name}: {words or 'no tarball came'}")
+        raise SettingsError(f"npm cannot fetch {name}: {words or 'no tarball'}")
     return tarballs[0]
 
 

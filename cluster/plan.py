@@ -96,7 +96,7 @@ def from_bench(path: Path, settings: RunSettings) -> tuple[Costs, str]:
         bench = json.loads(path.read_text(encoding="utf-8"))
         rates = _bench_rates(bench)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(f"{path}: no costs there ({error!r}); make bench, or name a run with --from RUN") from None
+        raise SettingsError(f"{path}: no costs ({error!r}); run make bench, or give --from RUN") from None
     episodes = settings.groups * settings.group_size
     judged, sampled, kept = (episodes * num for num in attempts(settings.episode, ASSUMED_ACCEPT_RATE))
     tokens = settings.episode.max_tokens / 2
@@ -127,7 +127,7 @@ def _history(store: Store) -> list[dict[str, float]]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable ({error}); costs come from a run that finished a step") from None
+        raise CheckpointError(f"{path}: not readable ({error}); give a run that finished a step") from None
 
 
 def _told(costs: Costs, settings: RunSettings, origin: str) -> list[str]:
@@ -138,14 +138,14 @@ def _told(costs: Costs, settings: RunSettings, origin: str) -> list[str]:
     lines = [
         f"costs from {origin}",
         f"a step: {now.step_s:.1f} s (play {now.play_s:.1f}, learn {now.learn_s:.1f}, sync {now.sync_s:.1f}); "
-        f"{settings.steps} steps: {settings.steps * now.step_s / 60:.0f} min, and the exams",
-        f"{'pool':<14}{'have':>6}{'idle':>7}{'in balance':>12}{'idle':>7}",
+        f"{settings.steps} steps: {settings.steps * now.step_s / 60:.0f} min, without exams",
+        f"{'pool':<14}{'have':>6}{'idle':>7}{'balanced':>12}{'idle':>7}",
     ]
     for name, noun in NOUNS.items():
         row = (sizes[name], _idle(costs, now, sizes, name), better[name], _idle(costs, balanced, better, name))
         lines.append(f"{noun:<14}{row[0]:>6}{row[1]:>7.0%}{row[2]:>12}{row[3]:>7.0%}")
     lines.append(
-        f"in balance a step takes {balanced.step_s:.1f} s" if better != sizes else "these sizes are in balance"
+        f"with balanced sizes a step takes {balanced.step_s:.1f} s" if better != sizes else "these sizes are balanced"
     )
     return [*lines, advise(costs, sizes, stale)]
 
@@ -156,14 +156,14 @@ def _idle(costs: Costs, step: Forecast, sizes: Mapping[str, int], name: str) -> 
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("plan"), description="Predicts a step's time.")
-    parser.add_argument("settings", type=Path, help="a TOML file such as deploy/runs/demo.toml")
+    parser = argparse.ArgumentParser(prog=program("plan"), description="Predicts step time and balanced pool sizes.")
+    parser.add_argument("settings", type=Path, help="TOML settings file, such as deploy/runs/demo.toml")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     parser.add_argument(
-        "--from", dest="source", metavar="RUN", help="the run that costs are from; else runs/bench.json"
+        "--from", dest="source", metavar="RUN", help="run that provides the costs (default: runs/bench.json)"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --from")
-    parser.add_argument("--cores", type=int, help="processors of the machine RUN was made on; else this machine's")
+    parser.add_argument("--cores", type=int, help="cores of the machine of RUN (default: this machine's)")
     return parser.parse_args(argv)
 
 

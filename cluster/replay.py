@@ -34,7 +34,7 @@ from rollout.seeds import seed_of
 
 FOREIGN_GAP = 0.1
 """Mean log-prob gap of the first update, in nats, above which another policy than the learner's wrote the pages."""
-FOREIGN = "another policy wrote these pages than the one that learns; give --model the one that the run began with"
+FOREIGN = "another policy than the learner's wrote these pages; set --model to the model that the run began with"
 
 
 class TrainableModel(Protocol):
@@ -82,7 +82,7 @@ async def retrain(store: Store, settings: RunSettings, learner: TrainableModel) 
         if groups is None:
             if step == 1:
                 raise CheckpointError(
-                    f"{store.trajectories}: no trajectories of step 1, so nothing to learn again from"
+                    f"{store.trajectories}: no trajectories of step 1 to train on; give a run that stored them"
                 )
             return
         seed = seed_of(settings.seed, "batch", step)
@@ -134,7 +134,7 @@ def changed_settings(store: Store, overrides: Sequence[str], rooms: Sequence[str
     values = store.read_json("run.json")["settings"]
     for override in overrides:
         if override.partition("=")[0].partition(".")[0] not in rooms:
-            raise SettingsError(f"--set {override}: the pages are written already; here it may set {', '.join(rooms)}")
+            raise SettingsError(f"--set {override}: a replay can change only {', '.join(rooms)}")
         apply_override(values, override)
     return check_settings(values, str(store.path / "run.json"))
 
@@ -173,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2 if isinstance(error, BadInput) else 1
     print(f"{folder}")
     if not options.judge:
-        print(f"examine it: python -m cluster.evaluate --run {store.path} --model {folder / 'weights'}")
+        print(f"evaluate it: python -m cluster.evaluate --run {store.path} --model {folder / 'weights'}")
     return 0
 
 
@@ -186,13 +186,15 @@ async def _learn(store: Store, settings: RunSettings, model: Path | None, folder
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("replay"), description="Learns, or judges, a run again.")
-    parser.add_argument("run", help="the run, by its id or path")
+    parser = argparse.ArgumentParser(
+        prog=program("replay"), description="Trains on a run's trajectories or judges its pages again."
+    )
+    parser.add_argument("run", help="id or path of the run")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs")
-    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="what is to be different")
-    parser.add_argument("--model", type=Path, help="the policy to begin with; by default the run's own")
-    parser.add_argument("--judge", action="store_true", help="judge the stored pages again instead")
-    parser.add_argument("--num", type=int, default=256, help="pages to judge again, chosen by the run's seed")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    parser.add_argument("--model", type=Path, help="model to begin with (default: that of the run)")
+    parser.add_argument("--judge", action="store_true", help="judge the stored pages again, without training")
+    parser.add_argument("--num", type=int, default=256, help="number of pages to judge, sampled by the run's seed")
     return parser.parse_args(argv)
 
 

@@ -65,7 +65,7 @@ def describe(tasks: list[Task]) -> str:
         "reference pages": sum(task.reference_html is not None for task in tasks),
         "with probes": sum(bool(task.probes) for task in tasks),
         "with a checklist": sum(bool(task.checklist) for task in tasks),
-        "briefs that others have too": len(tasks) - len(briefs),
+        "duplicate briefs": len(tasks) - len(briefs),
     }
     return ", ".join([f"{len(tasks)} tasks", *(f"{num} {what}" for what, num in counts.items() if num)])
 
@@ -90,8 +90,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program("tasks"), description="Checks task files.")
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="read every row and render every reference page of a file")
-    check.add_argument("file", type=Path, help="a .parquet, .jsonl or .json file of tasks")
-    check.add_argument("--settings", type=Path, help="a TOML file whose [browser] renders; else the defaults")
+    check.add_argument("file", type=Path, help=".parquet, .jsonl or .json file of tasks")
+    check.add_argument("--settings", type=Path, help="TOML settings file with [browser] (default: the defaults)")
     check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     sets = "\n".join(f"  {name:16} {one.holds}; SOURCE: {one.files} ({one.licence})" for name, one in SETS.items())
     convert = commands.add_parser(

@@ -25,7 +25,7 @@ def find(wanted: str = "", kept: str = "") -> str:
         version, base = ask(wanted)
         if version in SUPPORTED:
             return base
-        got = f"Python {version}" if version else "nothing that starts"
+        got = f"Python {version}" if version else "no Python that starts"
         raise SetupError(f"PYTHON={wanted} is {got}; wanted a path or version of Python {named()}")
     if kept and ask(kept)[0] in versions and os.access(ask(kept)[1], os.X_OK):
         return ask(kept)[1]
@@ -59,16 +59,16 @@ def candidates(versions: tuple[str, ...]) -> Iterator[str]:
 def fetched(versions: tuple[str, ...]) -> str:
     """Fetches an interpreter with uv. Raises SetupError if uv is missing or fails."""
     asked = versions[0] if len(versions) == 1 else PREFERRED
-    missing = f"Python {named(versions)} is wanted, got {'.'.join(map(str, sys.version_info[:3]))}"
-    mend = f"install it: apt-get install python{asked}-venv, pyenv install {asked}, or uv python install {asked}"
+    missing = f"Python {named(versions)} is required, got {'.'.join(map(str, sys.version_info[:3]))}"
+    fix = f"install it: apt-get install python{asked}-venv, pyenv install {asked}, or uv python install {asked}"
     uv = shutil.which("uv")
     if not uv:
-        raise SetupError(f"{missing}; {mend}")
-    print(f"setup: uv fetches Python {asked}", flush=True)
+        raise SetupError(f"{missing}; {fix}")
+    print(f"setup: installing Python {asked} with uv", flush=True)
     problem = run(uv, "python", "install", asked)
     found = output(uv, "python", "find", "--no-python-downloads", asked)
     if not found:
-        raise SetupError(f"{missing}, and uv cannot fetch it: {problem}; {mend}")
+        raise SetupError(f"{missing}, and uv cannot install it: {problem}; {fix}")
     return found
 
 

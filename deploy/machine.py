@@ -47,16 +47,16 @@ def install_system() -> None:
     if not find_chromium():
         raise SetupError(
             "no Chromium, and its headless shell cannot be installed: as root, apt-get install "
-            "chromium-headless-shell; or, where the network allows it, "
+            "chromium-headless-shell; or, if the network allows it, "
             f"{PYTHON} -m playwright install --with-deps chromium-headless-shell (see {LOG})"
         )
     if not find_shell():
-        print(f"\n  {find_chromium()} renders until there is chromium-headless-shell: slower, and pages that "
+        print(f"\n  using {find_chromium()}, as chromium-headless-shell is missing: slower, and pages that "
               "move may differ by a frame; ", end="", flush=True)  # fmt: skip
     missing = missing_company()
     if missing:
-        print(f"\n  {' '.join(missing)} cannot be installed here: pages render, but less shut in or with other "
-              "fonts, and what wants two hosts is not tested; install them as root; ", end="", flush=True)  # fmt: skip
+        print(f"\n  {' '.join(missing)} cannot be installed: pages render with a weaker sandbox or other fonts, and "
+              "tests with two hosts are skipped; install them as root; ", end="", flush=True)  # fmt: skip
 
 
 def missing_company() -> list[str]:
@@ -114,7 +114,7 @@ def run(*command: str, **variables: str) -> str:
     if shown.returncode == 0:
         return ""
     lines = shown.stdout.strip().splitlines() or [f"exit code {shown.returncode}"]
-    return f"{lines[-1].strip()[:300]} (all of it: {LOG.relative_to(ROOT)})"
+    return f"{lines[-1].strip()[:300]} (full output: {LOG.relative_to(ROOT)})"
 
 
 def output(*command: str) -> str:

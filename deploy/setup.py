@@ -54,10 +54,10 @@ ENGINES = ("vllm.v1.engine.async_llm", "torch", "transformers", "ray", "deepspee
 
 def main() -> int:
     """Completes the set-up. Returns 0, 2 if a dependency is missing, 130 if it was interrupted."""
-    parser = argparse.ArgumentParser(prog="deploy/setup.py", description="Makes this checkout ready to run.")
+    parser = argparse.ArgumentParser(prog="deploy/setup.py", description="Sets up this checkout.")
     parser.add_argument("--python", default="", help="path or version of the Python for .venv")
-    parser.add_argument("--lock", action="store_true", help="resolve requirements/cpu.lock anew instead")
-    parser.add_argument("--versions", action="store_true", help="list the supported Pythons of this machine instead")
+    parser.add_argument("--lock", action="store_true", help="only resolve requirements/cpu.lock again")
+    parser.add_argument("--versions", action="store_true", help="only list the supported Pythons of this machine")
     options = parser.parse_args()
     if options.versions:
         print(*sorted(interpreter.available(), key=SUPPORTED.index))
@@ -76,7 +76,7 @@ def main() -> int:
         print(f"setup: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nsetup: interrupted; the next call goes on from here", file=sys.stderr)
+        print("\nsetup: interrupted; run it again to continue", file=sys.stderr)
         return 130
     print(f"setup: ready after {time.monotonic() - started:.0f} s")
     return 0
@@ -145,7 +145,7 @@ def install_packages() -> None:
     if missing:
         UNFINISHED.touch()
         if run(PYTHON, "-m", "pip", "install", "--quiet", UV):
-            print("(uv cannot be had, pip takes longer) ", end="", flush=True)
+            print("(uv is not available, using pip, which is slower) ", end="", flush=True)
         torch = [pin for pin in missing if pin.startswith("torch==")]
         install_torch(torch)
         if problem := install([pin for pin in missing if pin not in torch]):
@@ -168,7 +168,7 @@ def install_torch(pins: list[str]) -> None:
     """Installs PyTorch's CPU build, or its CUDA build, which also runs without a GPU. Raises SetupError."""
     if not install(pins) or not install(pins, "--index-url", TORCH_INDEX):
         return
-    print("(PyTorch's CPU build is not to be had, its CUDA build takes 3 GB more) ", end="", flush=True)
+    print("(PyTorch's CPU build is not available, its CUDA build takes 3 GB more) ", end="", flush=True)
     general = [pin.partition("+")[0] for pin in pins]
     gpu = read_lock(GPU_LOCK)
     libraries = [f"{name}=={version}" for name, version in gpu.items() if name in CUDA_LIBRARIES]
@@ -226,7 +226,7 @@ def read_lock(lock: Path = LOCK) -> dict[str, str]:
     )
     pins = dict(line.split() for line in output(PYTHON, "-c", code, str(lock)).splitlines())
     if not pins:
-        raise SetupError(f"{lock.relative_to(ROOT)} cannot be read by {PYTHON}; remove .venv and call again")
+        raise SetupError(f"{lock.relative_to(ROOT)} cannot be read by {PYTHON}; remove .venv and run make setup again")
     return pins
 
 
@@ -287,7 +287,7 @@ def prove() -> None:
 def try_import(name: str) -> None:
     """Imports one engine. Raises SetupError."""
     if problem := run(PYTHON, "-c", f"import {name}"):
-        raise SetupError(f"{name} cannot be imported: {problem}; remove .venv and call again")
+        raise SetupError(f"{name} cannot be imported: {problem}; remove .venv and run make setup again")
 
 
 @contextlib.contextmanager

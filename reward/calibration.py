@@ -22,7 +22,7 @@ def retest_sd(repeats: Sequence[Sequence[float]]) -> float:
     Raises ValueError without pages, or for a page with fewer than two judgments.
     """
     if not repeats or any(len(scores) < 2 for scores in repeats):
-        raise ValueError(f"a retest wants two judgments of every page, got {[len(scores) for scores in repeats]}")
+        raise ValueError(f"a retest needs at least two judgments per page, got {[len(scores) for scores in repeats]}")
     return sqrt(fmean(variance(scores) for scores in repeats))
 
 
@@ -70,6 +70,6 @@ def propose_margin(sd: float, score: ScoreSettings) -> float:
     weight. Raises ValueError for a negative or NaN `sd`.
     """
     if isnan(sd) or sd < 0:
-        raise ValueError(f"a standard deviation is 0 or more, got {sd}")
+        raise ValueError(f"a standard deviation must be at least 0, got {sd}")
     weight = score.visual / (score.visual + score.format)  # tasks without probes give the critic the largest weight
     return min(0.995, ceil(EVEN_CHANCE * sqrt(2.0) * sd * weight / STEP - 1e-9) * STEP)

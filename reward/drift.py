@@ -28,5 +28,5 @@ def drift(first: Mapping[str, float], now: Mapping[str, float]) -> float:
     Raises ValueError when the pages differ.
     """
     if first.keys() != now.keys() or not first:
-        raise ValueError(f"a judge is compared on the same pages, got {sorted(first)} and {sorted(now)}")
+        raise ValueError(f"both judgments must be of the same pages, got {sorted(first)} and {sorted(now)}")
     return fmean(abs(now[name] - first[name]) for name in first)

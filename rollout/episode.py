@@ -138,7 +138,7 @@ class Episode:
         """Renders a previously valid page again. Raises BrowserFault when it is no longer valid."""
         render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
         if not render.valid:
-            raise BrowserFault(f"page {page.sha256[:12]} rendered before, now it is {render.outcome!r}")
+            raise BrowserFault(f"page {page.sha256[:12]} rendered before, but now has outcome {render.outcome!r}")
         return page, render
 
     def unused(self, completion: Completion, round_: int, index: int) -> Attempt:

@@ -62,9 +62,9 @@ def text_of(where: str, row: Row, name: str) -> str:
     """Returns a text field. Raises TaskFileError if it is missing, empty or has a lone surrogate."""
     value = row.get(name)
     if value is None:
-        raise TaskFileError(f"{where}: `{name}` is missing, wanted a text")
+        raise TaskFileError(f"{where}: `{name}` is missing, wanted text")
     if not isinstance(value, str) or not value.strip():
-        raise TaskFileError(f"{where}: `{name}` is {show(value)}, wanted a text that is not empty")
+        raise TaskFileError(f"{where}: `{name}` is {show(value)}, wanted text that is not empty")
     if SURROGATE.search(value):
         raise TaskFileError(f"{where}: `{name}` holds half a character (a lone surrogate), wanted text; remove it")
     return value

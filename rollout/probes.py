@@ -64,7 +64,7 @@ def _step(where: str, value: Any) -> ProbeStep:
     texts = {name: row[name] for name in ("selector", "value", "name") if row.get(name) is not None}
     for name, text in texts.items():
         if not isinstance(text, str):
-            raise TaskFileError(f"{where}: `{name}` is {show(text)}, wanted a text; put it in quotes")
+            raise TaskFileError(f"{where}: `{name}` is {show(text)}, wanted text; put it in quotes")
     for name in NEEDS[kind]:
         if not texts.get(name):
             raise TaskFileError(f"{where}: a step of kind {kind!r} needs `{name}`, got {show(texts.get(name))}")

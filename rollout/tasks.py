@@ -43,7 +43,7 @@ def read_tasks(path: Path) -> list[Task]:
             raise TaskFileError(f"{path}, {where}: id {show(task.id)} is taken by an earlier row; ids must differ")
         tasks[task.id] = task
     if not tasks:
-        raise TaskFileError(f"{path}: the file holds no task; wanted at least one row")
+        raise TaskFileError(f"{path}: the file has no tasks, wanted at least one row")
     return list(tasks.values())
 
 
@@ -101,7 +101,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TaskFileError(
-            f"{path}: cannot be read as Parquet ({reason}); it may be cut short: write it anew"
+            f"{path}: cannot be read as Parquet ({reason}); the file may be truncated; write it again"
         ) from error
     return ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 
@@ -135,6 +135,6 @@ def _viewports(where: str, row: dict[str, Any]) -> tuple[Viewport, ...]:
         except ValueError as error:
             raise TaskFileError(f"{where}: `{name}`: {error}") from None
         if viewport in viewports:
-            raise TaskFileError(f"{where}: `{name}` is {viewport} like an earlier one; name each screen once")
+            raise TaskFileError(f"{where}: `{name}` is {viewport}, like an earlier one; list each viewport once")
         viewports.append(viewport)
     return tuple(viewports)

@@ -46,7 +46,7 @@ class VisualCriticActor:
     ) -> Critique:
         """See `rollout.ports.Critic`. Raises CriticFault when the task has no reference page that renders."""
         if reference is None or not reference.valid:
-            got = "none" if reference is None else f"one that ends in {reference.outcome!r} ({reference.detail})"
+            got = "none" if reference is None else f"one with outcome {reference.outcome!r} ({reference.detail})"
             raise CriticFault(f"task {task.id}: the visual critic needs a reference page that renders, got {got}")
         return await asyncio.to_thread(self._judge, task, page, render, reference)
 
@@ -245,7 +245,7 @@ class HttpCriticActor:
 def fetch_all(task: Task, render: Render, shots: Sequence[Shot], fetch: Fetch) -> dict[str, bytes]:
     """PNGs of shots by content hash, each fetched once. Raises CriticFault for pictures not kept."""
     if any(shot.picture is None for shot in shots):
-        raise CriticFault(f"task {task.id}: the pictures of page {render.page_sha256[:12]} were not kept")
+        raise CriticFault(f"task {task.id}: the screenshots of page {render.page_sha256[:12]} are not stored")
     fetched: dict[str, bytes] = {}
     for shot in shots:
         if shot.sha256 not in fetched:

@@ -47,7 +47,7 @@ class JudgmentCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logger.warning("judgment %s is asked for again, its file cannot be read: %r", key[:12], error)
+            logger.warning("cannot read cached judgment %s, requesting it again: %r", key[:12], error)
             return None
 
     def _write(self, key: str, row: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ class JudgmentCache:
         try:
             atomic_write(self._path(key), json.dumps(row).encode(), durable=False)
         except StorageFault as error:
-            logger.warning("judgment %s is not kept: %r", key[:12], error)
+            logger.warning("cannot store judgment %s in the cache: %r", key[:12], error)
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

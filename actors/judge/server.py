@@ -67,7 +67,7 @@ class VLLMJudge:
         """The server's address and key; starts it if needed. Raises CriticFault while it is down."""
         self._keep()
         if self._child is None or not self._child.alive:
-            raise CriticFault(f"the server of {self.name} is being started")
+            raise CriticFault(f"the server of {self.name} is starting")
         return self._address
 
     async def ping(self) -> str:
@@ -104,9 +104,9 @@ class VLLMJudge:
             try:
                 if self._child is None:
                     await self._up()
-                    self._news.append("the server judges again")
+                    self._news.append("the server is available again")
             except (CriticFault, SettingsError) as fault:
-                self._news.append(f"{fault}; tried again in {rest:.0f} s")
+                self._news.append(f"{fault}; retrying in {rest:.0f} s")
                 await asyncio.sleep(rest)
                 rest = min(2.0 * rest, LONGEST_REST_S)
                 continue
@@ -115,7 +115,7 @@ class VLLMJudge:
             assert child is not None
             hung = await self._loss(child)
             await self._down()
-            self._news.append(f"the server was lost ({hung or child.reason()}); another is started")
+            self._news.append(f"the server was lost ({hung or child.reason()}); starting another")
 
     async def _loss(self, child: ServerProcess) -> str:
         """Waits for the server's loss. Returns the reason if health checks failed."""
@@ -126,7 +126,7 @@ class VLLMJudge:
             if await self._healthy(self._address):
                 well = loop.time()
             elif loop.time() - well > patience:
-                return f"no sign of health in {patience:g} s"
+                return f"no successful health check in {patience:g} s"
         return ""
 
     async def _up(self) -> None:
@@ -179,14 +179,14 @@ class VLLMJudge:
             url, timeout_s = f"{address.url}/chat/completions", self.settings.start_timeout_s
             response = await self._client.post(url, json=body, headers=address.headers, timeout=timeout_s)
         except httpx.HTTPError as error:
-            raise CriticFault(f"the server of {self.name} fails over its first picture: {child.reason()}") from error
+            raise CriticFault(f"the server of {self.name} failed on its test picture: {child.reason()}") from error
         said = " ".join(response.text.split())[:SHOWN]
         if 400 <= response.status_code < 500:
             raise SettingsError(
-                f"judge.model {self.settings.model!r} does not take pictures, wanted a vision-language model: {said}"
+                f"judge.model {self.settings.model!r} does not accept pictures; give a vision-language model: {said}"
             )
         if response.status_code != 200:
-            raise CriticFault(f"the server of {self.name} fails over its first picture: {child.reason()}")
+            raise CriticFault(f"the server of {self.name} failed on its test picture: {child.reason()}")
 
     def _command(self, address: Address) -> list[str]:
         settings, cpu = self.settings, _on_cpu()

@@ -69,7 +69,7 @@ class ServerProcess:
         """
         lines = [line.strip() for line in self.lines.copy() if line.strip()]
         errors = (match[1] for line in lines if (match := ERROR.search(line)) and not FIRST_OF_MORE.search(line))
-        said = next(errors, lines[-1] if lines else "it said nothing")
+        said = next(errors, lines[-1] if lines else "no output")
         code = self._process.poll()
         return said[:SHOWN] if code is None else f"{said[:SHOWN]} (exit code {code})"
 

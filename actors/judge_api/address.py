@@ -16,8 +16,8 @@ def normal(base_url: str) -> str:
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     if unknown := [name for name in names if name != VERSION]:
         raise ValueError(
-            f"critic.base_url may have the query {VERSION!r} only, got {unknown[0]!r}; a key belongs in the variable "
-            "that critic.key_env names"
+            f"critic.base_url may have only the query parameter {VERSION!r}, got {unknown[0]!r}; put a key into the "
+            "variable that critic.key_env names"
         )
     path = parts.path.rstrip("/")
     for end in PATHS:

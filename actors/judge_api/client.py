@@ -107,16 +107,16 @@ class JudgeClient:
         """Raises SettingsError for a missing or rejected key, CriticFault when the server cannot be reached."""
         address = await self._where()
         if self.settings.key_env and not address.key:
-            raise SettingsError(f"critic.key_env: the environment of this node has no {self.settings.key_env}")
+            raise SettingsError(f"critic.key_env: {self.settings.key_env} is not set in this node's environment")
         try:
             response = await self._ready().get(address.at("/models"), headers=address.headers)
         except httpx.HTTPError as error:
             self._forget()
             raise CriticFault(f"{self.name} cannot be reached: {error!r}{proxy_words(address.url)}") from error
         if response.status_code in REFUSED:
+            key = f"the key of {self.settings.key_env}" if self.settings.key_env else "requests without a key"
             raise SettingsError(
-                f"critic.key_env: {self.name} refuses the key of {self.settings.key_env or 'nobody'} "
-                f"with status {response.status_code}"
+                f"critic.key_env: {self.name} rejects {key} with status {response.status_code}; set the correct key"
             )
 
     async def ask(self, body: dict[str, Any], read: Callable[[str], Read]) -> tuple[Read, int]:
@@ -149,8 +149,8 @@ class JudgeClient:
                     self.cost["retries"] += 1
         except TimeoutError:
             raise CriticFault(
-                f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s, the last of {tries} "
-                f"failures: {last}"
+                f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s ({tries} failures, the "
+                f"last: {last})"
             ) from last
 
     async def close(self) -> None:
@@ -205,7 +205,7 @@ class JudgeClient:
         self._silent += 1
         self._silent_since = self._silent_since if self._silent > 1 else self.gate.now()
         if self._silent == AWAY:
-            self.news.append(f"{self.name} does not answer ({why}); judgments wait for it")
+            self.news.append(f"{self.name} does not answer ({why}); judgments wait until it does")
 
     def _heard(self) -> None:
         if self._silent >= AWAY:
@@ -224,7 +224,7 @@ class JudgeClient:
         if status in REFUSED and self._find is not None:
             turn.end("down")
             self._forget()
-            raise Unanswered(f"status {status}: somebody else is at its address")
+            raise Unanswered(f"status {status}: another server uses its address")
         wait = response.headers.get("retry-after", "")
         if is_spent(status, said, bool(wait)):
             turn.end("answered")
@@ -252,8 +252,8 @@ class JudgeClient:
             turn.end("answered")
             if response.headers.get("content-type", "").startswith("text/html"):
                 page = f"{self.name} answers with a web page instead of JSON: {self._plain(response.text)}"
-                wanted = "set critic.base_url to the address of its API"
-                raise self._refused(SettingsError(f"critic.base_url: {page}; {wanted}")) from error
+                fix = "set critic.base_url to the address of its API"
+                raise self._refused(SettingsError(f"critic.base_url: {page}; {fix}")) from error
             raise AnswerFault(f"the response is not JSON: {self._plain(response.text)}") from error
 
     def _refused(self, error: RelookError) -> RelookError:
@@ -271,8 +271,8 @@ class JudgeClient:
         most, spent = self.settings.max_total_tokens, self.cost["tokens"]
         if most is not None and spent >= most / self.copies:
             raise BudgetSpent(
-                f"critic.max_total_tokens: {self.settings.model} has cost a critic {spent} tokens, whose share of "
-                f"{most} is {most / self.copies:g}; a run goes on with --resume once its run.json allows more"
+                f"critic.max_total_tokens: {self.settings.model} has used {spent} tokens in one critic, whose share of "
+                f"{most} is {most / self.copies:g}; raise the limit in run.json, then --resume"
             )
 
     def _patience(self) -> float | None:
@@ -292,7 +292,7 @@ class JudgeClient:
     async def _where(self) -> Address:
         """The server's address. Raises CriticFault while it has none."""
         if self._address is None:
-            assert self._find is not None, "without a base_url somebody says where the server is"
+            assert self._find is not None, "a client without a base_url has a `find` function"
             self._address = await self._find()
             self._key = self._address.key
         return self._address

@@ -12,7 +12,7 @@ UNSUPPORTED = re.compile(
 )
 PARAMETERS = {
     "max_tokens": 'set critic.tokens_field = "max_completion_tokens", or critic.omit = ["max_tokens"]',
-    "temperature": 'set critic.omit = ["temperature"], or critic.temperature to what it takes',
+    "temperature": 'set critic.omit = ["temperature"], or critic.temperature to an accepted value',
     "seed": 'set critic.omit = ["seed"]',
     "response_format": 'set critic.answer_format = "json_object" or "text"',
     "json_schema": 'set critic.answer_format = "json_object" or "text"',
@@ -41,10 +41,10 @@ def refusal(status: int, said: str, location: str, name: str, model: str) -> Rel
 
     SettingsError if every request is affected, CriticFault if maybe only this one.
     """
-    head = f"{model} does not take this request, status {status}: {said}"
+    head = f"{model} rejects this request with status {status}: {said}"
     if 300 <= status < 400:
         return SettingsError(
-            f"critic.base_url: {name} sends requests on to {location or 'nowhere'} (status {status}); "
+            f"critic.base_url: {name} redirects requests to {location or 'an unknown address'} (status {status}); "
             f"set critic.base_url to that address without /chat/completions"
         )
     if status in (401, 403):
@@ -63,7 +63,7 @@ def refusal(status: int, said: str, location: str, name: str, model: str) -> Rel
 
 def spent(status: int, said: str, model: str) -> BudgetSpent:
     """The error for a quota that is used up."""
-    return BudgetSpent(f"{model}: the quota at its server is used up, status {status}: {said}; raise it, then --resume")
+    return BudgetSpent(f"{model}: its server's quota is used up (status {status}: {said}); raise it, then --resume")
 
 
 def error_within(answer: Any) -> tuple[int, str] | None:

@@ -51,7 +51,7 @@ async def ask_judge(settings: CriticSettings) -> None:
             raise
         url = request_url(settings.base_url, "/chat/completions")
         advice = await advise(settings, str(fault))
-        raise SettingsError(f"critic: {fault} (asked POST {url}); {advice}") from fault
+        raise SettingsError(f"critic: {fault} (request: POST {url}); {advice}") from fault
     finally:
         await critic.stop()
 
@@ -65,10 +65,10 @@ async def advise(settings: CriticSettings, fault: str) -> str:
     if status in (404, 405):
         return await _whereabouts(settings)
     if status == 400 or status == 422:
-        return "change what the message names: critic.model, critic.answer_format or what a request holds"
+        return "change what the message names: critic.model, critic.answer_format or another setting of requests"
     if status:
-        return "mend the server, or choose another one in critic.base_url"
-    return "choose a model that sees pictures and answers in JSON, or another critic.answer_format"
+        return "fix the server, or set critic.base_url to another one"
+    return "choose a model that accepts pictures and answers in JSON, or another critic.answer_format"
 
 
 async def _whereabouts(settings: CriticSettings) -> str:
@@ -76,9 +76,9 @@ async def _whereabouts(settings: CriticSettings) -> str:
     models = await _models(settings, settings.base_url)
     if models:
         if settings.model in models:
-            return f"the server lists {settings.model!r}, but takes no chat request there"
+            return f"the server lists {settings.model!r}, but accepts no chat requests for it; check critic.base_url"
         named = ", ".join(map(repr, models[:SHOWN_MODELS]))
-        return f"set critic.model to one that the server has: {named}"
+        return f"set critic.model to a model of the server: {named}"
     parts = urlsplit(settings.base_url)
     versioned = urlunsplit((parts.scheme, parts.netloc, "/v1", "", ""))
     if versioned != settings.base_url and await _models(settings, versioned) is not None:

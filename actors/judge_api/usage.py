@@ -38,7 +38,7 @@ class UsageLedger:
             try:
                 atomic_write(self.path, json.dumps(row).encode(), durable=False)
             except StorageFault as error:
-                logger.warning("what the critics cost is not written down: %r", error)
+                logger.warning("cannot save the critics' usage counters: %r", error)
 
 
 def read(path: Path) -> dict[str, Counter[str]]:

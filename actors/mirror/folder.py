@@ -169,14 +169,14 @@ def _read_index(folder: Path) -> dict[str, list[str]]:
         names = [str(name) for name in index["packages"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"browser.mirror is {str(folder)!r}, which holds no readable {INDEX} ({error}); "
+            f"browser.mirror is {str(folder)!r}, which has no readable {INDEX} ({error}); "
             "wanted a folder that `python -m cluster.mirror build` made"
         ) from error
     missing = [name for name in names if not (folder / name).is_dir()]
     if missing:
         raise SettingsError(
-            f"browser.mirror {str(folder)!r} lacks {len(missing)} of its {len(names)} packages, {missing[0]} among "
-            "them; run `python -m cluster.mirror build` again"
+            f"browser.mirror {str(folder)!r} lacks {len(missing)} of its {len(names)} packages, such as "
+            f"{missing[0]}; run `python -m cluster.mirror build` again"
         )
     versions: dict[str, list[str]] = defaultdict(list)
     for name in names:

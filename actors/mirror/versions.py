@@ -37,6 +37,6 @@ def parse(text: str) -> Version:
     """`1.4.2` as numbers, without a suffix such as `-beta`. Raises ValueError otherwise."""
     found = PLAIN.match(text)
     if found is None:
-        raise ValueError(f"{text!r} is not a version; wanted numbers such as 1.4.2")
+        raise ValueError(f"{text!r} is not a version, wanted numbers such as 1.4.2")
     major, minor, patch = (int(part or 0) for part in found.groups())
     return major, minor, patch

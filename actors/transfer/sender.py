@@ -209,7 +209,7 @@ class Sender:
         except TimeoutError:
             if done.done():  # raised by the work itself
                 raise
-        raise LearnerFault(f"learner-rank-{self.rank}: a weight transfer has hung for {self.patience_s:g} s")
+        raise LearnerFault(f"learner-rank-{self.rank}: a weight transfer did not finish in {self.patience_s:g} s")
 
 
 @dataclass

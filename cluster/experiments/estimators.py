@@ -210,14 +210,15 @@ CORRECTIONS: dict[str, dict[str, Any]] = {
     "no cap, token": {"rollout_cap": 1e9, "rollout_level": "token"},
     "no cap, sequence": {"rollout_cap": 1e9, "rollout_level": "sequence"},
 }
-KL_LOSSES = {"k1, differentiated as it stands": "estimate", "k1": "k1", "k2": "k2", "k3": "k3"}
-TEXT = """# What the estimators get wrong
+KL_LOSSES = {"k1, differentiated directly": "estimate", "k1": "k1", "k2": "k2", "k3": "k3"}
+TEXT = """# Errors of the estimators
 
-Written by `python -m cluster.experiments.estimators`, which lists every outcome of small worlds with its probability:
-nothing is sampled, nothing is typed by hand, and a bias of 0 is exactly 0. The estimators are the learner's own.
+Written by `python -m cluster.experiments.estimators`, which enumerates every outcome of small worlds with its
+probability: nothing is sampled, all numbers are computed, and a bias of 0 is exactly 0. The code of the estimators is
+the learner's.
 
-- **scale**: length of the mean estimate along the true gradient; an optimizer like AdamW does not see it.
-- **bias**: its length across the true gradient, as a share of that: the tangent of the angle between them.
+- **scale**: length of the mean estimate along the true gradient; optimizers such as AdamW are invariant to it.
+- **bias**: its length across the true gradient, divided by its length along it: the tangent of the angle between them.
 - **noise**: standard deviation over the length of the mean, of one group, round or page.
 
 ## Baselines: {group} pages written for one task (`learner.baseline`, `learner.normalize_std`)
@@ -226,26 +227,26 @@ nothing is sampled, nothing is typed by hand, and a bias of 0 is exactly 0. The 
 
 ## Averages: the same groups, pages of {shortest} to {longest} tokens (`learner.loss`), leave_one_out
 
-The tokens that `dapo` divides by are those of one group here; those of a whole batch vary less, and bias it less.
+Here `dapo` divides by the tokens of one group; the tokens of a whole batch vary less and cause less bias.
 
 {averages}
 
 ## Rounds: up to {group} attempts, ended by the first that improves (`learner.credit = "siblings"`)
 
-How long a round lasts depends on its attempts, and so does the mean that they are compared with. What came before an
-attempt does not depend on it.
+The length of a round depends on its attempts, and so does the mean that they are compared with. Earlier attempts do
+not depend on a later one.
 
 {rounds}
 
-## Weights: an engine that does not agree with the learner (`learner.rollout_correction`, `rollout_level`), cap 2
+## Weights: an engine that differs from the learner (`learner.rollout_correction`, `rollout_level`), cap 2
 
 {corrections}
 
-## KL as a loss, here one page of one token (`learner.kl_estimator`)
+## KL as a loss, for one page of one token (`learner.kl_estimator`)
 
 {kl_losses}
 
-The true KL is {true_kl:.4f}. As estimates of it:
+The true KL is {true_kl:.4f}. Estimates of it:
 
 {kl_values}
 """

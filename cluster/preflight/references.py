@@ -104,8 +104,8 @@ def check_rendered(faults: dict[str, str], source: str, num: int) -> None:
     named = "; ".join(f"task {show(name)}: {fault}" for name, fault in list(faults.items())[:NAMED])
     more = f"; and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
     raise TaskFileError(
-        f"{source}: {len(faults)} of {num} reference pages do not render: {named}{more}; mend or remove these tasks; "
-        f"`python -m cluster.tasks check {source}` lists all"
+        f"{source}: {len(faults)} of {num} reference pages do not render: {named}{more}; fix or remove these tasks; "
+        f"`python -m cluster.tasks check {source}` lists all of them"
     )
 
 

@@ -81,7 +81,7 @@ def _figure(title: str, words: str, chart: Html) -> Html:
 def _valid(history: History, exams: History) -> Html:
     exam = Series(name="held out", points=column(exams, "valid"), tone="amber", marks=True)
     chart = lines([_series(history, "valid_render_rate", "training", "green"), exam], show=percent, low=0.0, high=1.0)
-    words = "Share of first pages that render: no exception, no blank or missing page. Everything else earns zero."
+    words = "Share of first pages that render validly: no exception, not blank, not missing. All others earn zero."
     return _figure("Pages that render", words, chart)
 
 
@@ -89,7 +89,7 @@ def _reward(history: History) -> Html:
     first = _series(history, "reward_first", "first page", "blue")
     best = _series(history, "reward_best", "best page", "green")
     chart = lines([first, best], show=share, low=0.0, fill=True)
-    return _figure("Reward", "Mean over a step's episodes. The shaded part is what the revisions add.", chart)
+    return _figure("Reward", "Mean over a step's episodes. The shaded area is the gain from revisions.", chart)
 
 
 def _exam(exams: History) -> Html | None:
@@ -129,7 +129,7 @@ def _outcomes(history: History) -> Html | None:
     }
     if not layers:
         return None
-    words = "What became of the first pages of each step. Only “ok” may earn a reward."
+    words = "Outcomes of the first pages of each step. Only “ok” can earn a reward."
     return _figure("Outcomes", words, bars(_steps(history), layers, show=percent))
 
 
@@ -141,7 +141,7 @@ def _signal(history: History) -> Html | None:
     }
     if not any(row.get(name) for row in history for name in SIGNALS if name != "signal_groups"):
         return None
-    words = "Groups of each step. Only those whose siblings earn differently teach the policy anything."
+    words = "Groups of each step. Only groups whose episodes earn different rewards train the policy."
     return _figure("Groups with a signal", words, bars(_steps(history), layers))
 
 
@@ -152,22 +152,22 @@ def _time(history: History) -> Html:
         if any(f"seconds_{name}" in row for row in history)
     }
     words = (
-        "Wall seconds of each step. Writing, rendering, judging and waiting for a free browser or critic overlap; "
-        "their bars divide the time they share."
+        "Wall seconds of each step. Generation, rendering, judging and waiting for a free browser or critic overlap; "
+        "the bars split the shared time between them."
     )
-    return _figure("Where the time goes", words, bars(_steps(history), layers, show=lambda value: f"{number(value)} s"))
+    return _figure("Time by stage", words, bars(_steps(history), layers, show=lambda value: f"{number(value)} s"))
 
 
 def _idle(history: History) -> Html | None:
     series = [_series(history, f"idle_{name}", label, tone) for name, (label, tone) in POOLS.items()]
     if not any(one.points for one in series):
         return None
-    words = "Share of each step in which a pool had nothing to do. The pool that is hardly ever idle sets the pace."
+    words = "Share of each step in which a pool was idle. The pool with the least idle time is the bottleneck."
     return _figure("Idle pools", words, lines(series, show=percent, low=0.0, high=1.0))
 
 
 def _entropy(history: History) -> Html:
-    words = "How undecided the policy is, in nats a token. A fall to zero means that it has stopped exploring."
+    words = "Entropy of the policy in nats a token. At zero, the policy no longer explores."
     return _figure("Entropy", words, lines([_series(history, "entropy", "entropy", "blue")], low=0.0))
 
 
@@ -175,14 +175,14 @@ def _gap(history: History) -> Html:
     after_sync = _series(history, "sync_gap", "after sync", "green")
     training = _series(history, "logprob_gap_max", "in training", "amber")
     words = (
-        "Largest difference between the log-probs of the two engines, the one that writes and the one that learns, "
-        "on a logarithmic scale. After a sync it proves that the weights arrived."
+        "Largest log-prob difference between the inference engine and the learner, on a logarithmic scale. "
+        "A small difference after a sync proves that the engine has the learner's weights."
     )
     return _figure("Log-prob gap", words, lines([after_sync, training], log=True))
 
 
 def _speed(history: History) -> Html:
-    words = "Pages rendered and judged in a second of play."
+    words = "Pages rendered and judged per second of rollout."
     return _figure("Throughput", words, lines([_series(history, "pages_per_s", "pages/s", "teal")], low=0.0))
 
 
@@ -190,7 +190,7 @@ def _distill(history: History) -> Html | None:
     loss = _series(history, "distill_loss", "loss", "pink")
     if not loss.points:
         return None
-    words = "How badly the policy predicts the critic's words, in nats a token: what self-edit lives on."
+    words = "Loss of predicting the critic's feedback, in nats a token. Self-edit depends on this prediction."
     return _figure("Feedback distillation", words, lines([loss], low=0.0))
 
 
@@ -198,16 +198,16 @@ def _costs(history: History) -> Html | None:
     tokens = _series(history, "critic_tokens", "tokens", "amber")
     if not tokens.points:
         return None
-    words = "Tokens that the critics' servers charged in each step: exams, lost episodes and retries included."
-    return _figure("Cost of judging", words, lines([tokens], low=0.0))
+    words = "Tokens used by the critics' servers in each step, including exams, lost episodes and retries."
+    return _figure("Critic tokens", words, lines([tokens], low=0.0))
 
 
 def _drift(history: History) -> Html | None:
     drift = _series(history, "judge_drift", "apart", "red")
     if not drift.points:
         return None
-    words = "How far the judge's scores of a fixed set of pages are from its first ones, on average."
-    return _figure("Drift of the judge", words, lines([drift], show=share, low=0.0))
+    words = "Mean absolute difference between the judge's scores of a fixed set of pages and its first scores of them."
+    return _figure("Judge drift", words, lines([drift], show=share, low=0.0))
 
 
 def _agreement(exams: History) -> Html | None:
@@ -219,10 +219,10 @@ def _agreement(exams: History) -> Html | None:
         Series(name="another page", points=chance, tone="grey", marks=True),
     ]
     words = (
-        "How well the policy's own critique of its exam pages agrees with the critic's (1: the same complaints). The "
-        "grey line compares it with the critic's words about other pages: only what is above it was seen on the page."
+        "Agreement of the policy's critique of its exam pages with the critic's (1: the same complaints). The grey "
+        "line is the agreement with critiques of other pages: only agreement above it is specific to the page."
     )
-    return _figure("Its own critic", words, lines(series, show=share, low=0.0, high=1.0))
+    return _figure("Self-critique", words, lines(series, show=share, low=0.0, high=1.0))
 
 
 def _steps(history: History) -> list[float]:

@@ -66,10 +66,10 @@ class Album:
         png = self.picture(shot.sha256)
         data = embedded(png) if png else None
         if data is None:
-            return el("div", "picture not kept" if png is None else "picture not readable", class_="nopic")
+            return el("div", "screenshot not stored" if png is None else "screenshot not readable", class_="nopic")
         return el("img", class_="shot", src=data, alt=caption, title=caption, loading="lazy", tabindex=0)
 
-    def render(self, render: Render | None, caption: str, missing: str = "nothing to show") -> Html:
+    def render(self, render: Render | None, caption: str, missing: str = "no screenshot") -> Html:
         """The last timed screenshot of a page, and the other ones that differ from it."""
         if render is None or not render.shots:
             return el("div", missing, class_="nopic")
@@ -145,9 +145,9 @@ def _round_title(turn: Turn) -> Iterator[object]:
     unused = len(turn.attempts) - judged
     yield "First page" if turn.round == 0 else f"Revision {turn.round}"
     if turn.round > 0 and turn.accepted is None:
-        yield el("small", "none accepted: the episode keeps its best")
+        yield el("small", "none accepted: the best page so far remains")
     if unused:
-        words = f"{unused} more sampled past the accepted one, never judged"
+        words = f"{unused} more sampled after the accepted one, not judged"
         yield el("small", f"+ {unused} unused", title=words)
 
 
@@ -155,7 +155,7 @@ def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
     accepted = attempt.verdict == "accepted"
     css = "start" if attempt.round == 0 else "accepted" if accepted else "rejected"
     refused = "✕ not preferred" if attempt.verdict == "not_preferred" else "✕ not better"
-    label = {"start": "where it starts", "accepted": "✓ accepted", "rejected": refused}[css]
+    label = {"start": "start", "accepted": "✓ accepted", "rejected": refused}[css]
     against = f"best so far was {share(best.total)}" if best is not None else None
     return el(
         "div",
@@ -234,7 +234,7 @@ def _comparison(attempt: Attempt) -> Html | None:
         f"{name}: {PREFERRED[one.answers[1]]} when shown first, {PREFERRED[one.answers[0]]} when shown second"
         for name, one in said
     ]
-    return el("p", f"Beside the best so far, {'; '.join(lines)}.", class_="compared")
+    return el("p", f"Compared with the best so far: {'; '.join(lines)}.", class_="compared")
 
 
 def _meter(name: str, value: float, css: str) -> Html:
@@ -252,9 +252,9 @@ def _sources(attempt: Attempt, best: Attempt | None) -> Iterator[Html]:
     if attempt.page.thought:
         yield _fold("thought", el("p", attempt.page.thought[:MAX_SOURCE_CHARS], class_="thought"))
     source = attempt.page.html if attempt.page.html is not None else attempt.completion.text
-    yield _fold("page source" if attempt.page.html is not None else "what it wrote", _source(source))
+    yield _fold("page source" if attempt.page.html is not None else "answer", _source(source))
     if best is not None and best.page.html is not None and attempt.page.html is not None:
-        yield _fold("changes against the best so far", diff(best.page.html, attempt.page.html))
+        yield _fold("diff to the best so far", diff(best.page.html, attempt.page.html))
 
 
 def _fold(name: str, body: Html) -> Html:
@@ -273,7 +273,7 @@ def diff(old: str, new: str) -> Html:
     rows = [el("span", line, class_=tones.get(line[:1], "same")) for line in changed[:MAX_DIFF_LINES]]
     if len(changed) > MAX_DIFF_LINES:
         rows.append(el("span", f"… {len(changed) - MAX_DIFF_LINES} more lines", class_="at"))
-    return el("pre", *rows, class_="diff") if rows else el("p", "The same source.", class_="empty")
+    return el("pre", *rows, class_="diff") if rows else el("p", "No difference.", class_="empty")
 
 
 def _lines(source: str) -> list[str]:

@@ -14,15 +14,15 @@ def lead(summary: Mapping[str, Any], exams: History) -> str:
     valid, held, steps = _part(summary, "valid_render_rate"), _part(summary, "held_out"), summary.get("steps") or 0
     if not steps:
         return "No training step is finished yet."
-    text = f"A policy that writes web pages, trained for {steps} {'step' if steps == 1 else 'steps'} on how they look."
+    text = f"A policy that writes web pages, trained for {steps} {'step' if steps == 1 else 'steps'} on rendered pages."
     if valid.get("first") is not None and valid.get("last") is not None:
         from_to = f"from {percent(valid['first'])} to {percent(valid['last'])}"
-        text += f" The share of its first pages that render went {from_to}."
+        text += f" The share of first pages that render changed {from_to}."
     before, after = held.get("reward_before"), held.get("reward_after")
     if before is not None and after is not None and len(exams) > 1:
         moved = "rose" if after > before else "fell" if after < before else "stayed"
         from_to = f"from {before:.3f} to {after:.3f}" if moved != "stayed" else f"at {after:.3f}"
-        text += f" On {held.get('tasks', 0)} tasks it never trained on, its reward {moved} {from_to}."
+        text += f" On {held.get('tasks', 0)} held-out tasks, the reward {moved} {from_to}."
     return text
 
 
@@ -74,9 +74,9 @@ def _held_out(summary: Mapping[str, Any], exams: History) -> Html:
     value = _change(f"{before:.3f}", f"{after:.3f}")
     row = next((row for row in reversed(exams) if row.get("mean") == after and "low" in row), None)
     if row is None:
-        return _tile("Held-out reward", value, f"{held.get('tasks', 0)} tasks; nothing has beaten the first exam yet")
+        return _tile("Held-out reward", value, f"{held.get('tasks', 0)} tasks; no exam has beaten the first one yet")
     low, high = row["low"], row["high"]
-    proven = "" if low > 0 else ": zero is within it"
+    proven = "" if low > 0 else ", which contains zero"
     words = f"{after - before:+.3f} on {held.get('tasks', 0)} tasks, 95% interval {low:+.3f} to {high:+.3f}{proven}"
     return _tile("Held-out reward", value, words, line=spark(_values(exams, "mean"), "amber"))
 

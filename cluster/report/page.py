@@ -26,9 +26,9 @@ MAX_BYTES = 15_000_000
 UNFOLDED_FILMS = 4
 SHOWN_PAIRS = 6
 INFERENCE = {
-    "base": ("base decode", "the first page, as it is"),
-    "self_edit": ("self-edit", "the policy reviews and revises its own page; no critic is called"),
-    "with_critic": ("full loop", "the critic's feedback, and only improving revisions"),
+    "base": ("base decode", "the first page, without revision"),
+    "self_edit": ("self-edit", "the policy critiques and revises its own page; no critic"),
+    "with_critic": ("full loop", "the critic's feedback; only improving revisions are accepted"),
 }
 
 
@@ -79,21 +79,21 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
     album = Album(report.picture)
     parts = [
         _section(
-            "How training went",
-            "Thin lines are single steps, bold ones their moving mean.",
+            "Training",
+            "Thin lines show single steps, bold lines the moving mean.",
             join(
                 report.advice and el("p", f"Speed: {report.advice}.", class_="words"),
                 curves(report.history, report.exams),
             ),
         ),
-        _section("Writing without the critic", *_inference(report.inference)),
-        _section("What happened", "Faults, exams and other events, oldest first.", _events(report.events)),
-        _section("Settings", "What this run was told.", _settings(report.settings)),
+        _section("Inference without the critic", *_inference(report.inference)),
+        _section("Events", "Faults, exams and other events, oldest first.", _events(report.events)),
+        _section("Settings", "All settings of this run.", _settings(report.settings)),
     ]
     top = join(
         _masthead(report), alarm(report.alarm, report.remedy), headline(report.summary, report.history, report.exams)
     )
-    found = _section("Why pages earn nothing", WORDS, reasons(report.findings))
+    found = _section("Why pages earn no reward", WORDS, reasons(report.findings))
     left = max_bytes - sum(map(_size, [top, found, *parts])) - 30_000
     pairs, left = _fitting((pair_card(pair, album) for pair in report.pairs), left)
     order = sorted(range(len(report.films)), key=lambda place: -report.films[place].step)
@@ -159,12 +159,12 @@ def _masthead(report: Report) -> Html:
 
 def _pairs(cards: Sequence[Html], total: int) -> Html:
     if not total:
-        words = "Pairs appear here when an exam has been beaten by a later one."
+        words = "Pairs appear here once an exam is better than the first one."
         return _section("Before and after", words, Html(""))
-    shown = f" {total - len(cards)} more would not fit in this file." if len(cards) < total else ""
+    shown = f" {total - len(cards)} more are omitted to limit the file's size." if len(cards) < total else ""
     words = (
-        "Held-out tasks that no training step saw: the first page the policy wrote before training and the one the "
-        f"trained champion writes, same seed, no revision. In the exam's order, not picked; click to enlarge.{shown}"
+        "Held-out tasks: the first page of the policy before training and that of the trained champion, with the "
+        f"same seed and without revision. All in the exam's order; click to enlarge.{shown}"
     )
     more = cards[SHOWN_PAIRS:]
     folded = el("details", el("summary", f"{len(more)} more"), el("div", *more, class_="pairs"), class_="more")
@@ -175,11 +175,11 @@ def _pairs(cards: Sequence[Html], total: int) -> Html:
 
 def _films(cards: Sequence[Html], total: int) -> Html:
     if not total:
-        return _section("Episodes", "No episode's pictures were kept yet.", Html(""))
-    left_out = f" The {total - len(cards)} oldest were left out to keep this file small." if len(cards) < total else ""
+        return _section("Episodes", "No screenshots of episodes are stored yet.", Html(""))
+    left_out = f" The {total - len(cards)} oldest are omitted to limit the file's size." if len(cards) < total else ""
     words = (
-        "Forced Optimization at work, newest first. Each revision must beat the best page so far, or it is thrown "
-        f"away and sampled again; the accepted rewards of an episode therefore rise strictly.{left_out}"
+        "Episodes with Forced Optimization, newest first. A revision is accepted only if it beats the best page so "
+        f"far, otherwise another is sampled; accepted rewards therefore rise strictly within an episode.{left_out}"
     )
     return _section("Episodes", words, el("div", *cards, class_="films"))
 
@@ -187,10 +187,8 @@ def _films(cards: Sequence[Html], total: int) -> Html:
 def _inference(table: Mapping[str, Mapping[str, float]]) -> tuple[str, Html]:
     rows = {name: table[name] for name in INFERENCE if table.get(name)}
     if not rows:
-        return "The comparison is made at the end of the run.", Html("")
-    words = (
-        "The trained policy on held-out tasks, three ways. Self-edit costs no critic; the full loop asks it each round."
-    )
+        return "The comparison is measured at the end of the run.", Html("")
+    words = "The trained policy on held-out tasks in three modes. Self-edit needs no critic, the full loop uses one."
     base = rows.get("base", {}).get("reward")
     head = el(
         "tr", *(el("th", name) for name in ("", "reward", "against base", "renders", "tokens a task", "seconds a task"))
@@ -218,7 +216,7 @@ def _cell(value: float | None, show: Callable[[float], str]) -> str:
 
 def _events(events: Sequence[str]) -> Html:
     if not events:
-        return el("p", "Nothing out of the ordinary.", class_="empty")
+        return el("p", "No events.", class_="empty")
     return el("ol", *(el("li", event) for event in events), class_="card events")
 
 

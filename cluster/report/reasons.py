@@ -10,8 +10,8 @@ from cluster.report.html import Html, el
 from cluster.training.diagnosis import Finding, words_of
 
 WORDS = (
-    "Each reason in the last finished step, most frequent first, with what the browser said most often and one answer "
-    "of the policy as it was written."
+    "Each reason in the last finished step, most frequent first, with the browser's most frequent message and one "
+    "unmodified answer of the policy."
 )
 
 
@@ -40,7 +40,7 @@ def _card(finding: Finding) -> Html:
         ),
         el("i", el("i", style=f"width:{100 * share:.0f}%"), class_="bar", title=percent(share)),
         finding.detail and el("p", finding.detail, class_="problem"),
-        finding.brief and el("p", el("b", "Asked: "), finding.brief, class_="asked"),
+        finding.brief and el("p", el("b", "Brief: "), finding.brief, class_="asked"),
         el("pre", finding.text) if finding.text else el("p", "The answer is empty.", class_="empty"),
         class_="card why",
     )

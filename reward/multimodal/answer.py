@@ -58,7 +58,7 @@ def content(body: object) -> str:
         raise _fault(f"the judge called a tool ({finish}), wanted an answer", "Call no tool; answer in text.")
     if finish in CUT and not _is_object(text):
         raise _fault(
-            f"the answer ended by {finish!r}: it was cut, raise critic.max_tokens: {_cut(said)}",
+            f"the answer was truncated (finish reason {finish!r}); raise critic.max_tokens: {_cut(said)}",
             "It was cut: be brief.",
         )
     if not text.strip():
@@ -104,15 +104,15 @@ def read_object(text: str, key: str) -> dict[str, Any]:
     thought = THOUGHT.match(text)
     said = text[thought.end() :] if thought else text
     if OPEN_THOUGHT.match(said):
-        raise AnswerFault(f"the answer is a thought that does not end: {_cut(text)}")
+        raise AnswerFault(f"the answer contains only unfinished thinking: {_cut(text)}")
     try:
         found = [one for one in _objects(TRAILING_COMMA.sub(lambda match: match[1] or "", said)) if key in one]
     except RecursionError as error:
         raise AnswerFault(f"the answer is not JSON ({error}): {_cut(text)}") from error
     if not found:
-        raise AnswerFault(f"the answer holds no JSON object with {key!r}: {_cut(text)}")
+        raise AnswerFault(f"the answer contains no JSON object with {key!r}: {_cut(text)}")
     if any(one != found[0] for one in found):
-        raise AnswerFault(f"the answer holds {len(found)} JSON objects that differ: {_cut(text)}")
+        raise AnswerFault(f"the answer contains {len(found)} JSON objects that differ: {_cut(text)}")
     return found[0]
 
 

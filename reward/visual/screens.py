@@ -33,7 +33,7 @@ def same_screens(render: Render, reference: Render) -> list[tuple[Render, Render
     """Pairs the renders of a page and its reference by screen. Raises ValueError when their views differ."""
     found, wanted = ([str(view.viewport) for view in shown.views] for shown in (render, reference))
     if found != wanted:
-        raise ValueError(f"page {render.page_sha256[:12]} has views {found}, its reference {wanted}; show both alike")
+        raise ValueError(f"page {render.page_sha256[:12]} has views {found}, its reference {wanted}")
     return list(zip(screens(render), screens(reference), strict=True))
 
 

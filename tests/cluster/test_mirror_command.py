@@ -76,7 +76,7 @@ def test_tarball_with_another_hash_is_refused_and_not_kept(
     assert mirror.main(["build", str(tmp_path / "mirror"), "--list", str(listed)]) == 2
     shown = capsys.readouterr().err
     assert "lib@1.0.0 has the hash sha512-" in shown
-    assert "the list says sha512-other" in shown
+    assert "wanted sha512-other" in shown
     assert not (tmp_path / "mirror" / "lib@1.0.0").exists()
 
 
@@ -108,7 +108,7 @@ def test_pins_are_printed_in_the_format_of_the_list(npm: Path, capsys: pytest.Ca
 def test_malformed_package_list_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "list.toml"
     path.write_text(text)
-    with pytest.raises(SettingsError, match=r"list\.toml is no list of packages"):
+    with pytest.raises(SettingsError, match=r"list\.toml is not a list of packages"):
         mirror.read_list(path)
 
 

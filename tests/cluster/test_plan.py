@@ -73,7 +73,7 @@ def test_forecast_from_a_bench_file(tmp_path: Path) -> None:
     assert costs.busy == pytest.approx({"browser": 40 / 5, "critic": 40 * 0.05, "policy": 40 * 200 / 1000})
     assert (costs.busy_learner, costs.sync_s) == pytest.approx((40 * 200 / 2000, 0.5))
     path.write_text(json.dumps(BENCH | {"rollout": {}}))
-    with pytest.raises(SettingsError, match="no costs there .*tokens_per_s.*--from RUN"):
+    with pytest.raises(SettingsError, match="no costs .*tokens_per_s.*--from RUN"):
         from_bench(path, settings)
 
 

@@ -200,5 +200,5 @@ def test_replay_command_trains_again_on_the_real_engine(
         assert json.loads((folder / "replay.json").read_text())["replay_of"] == "run"
     assert weights[0] == weights[1] != weights[2]
     said = capsys.readouterr()
-    assert "examine it: python -m cluster.evaluate" in said.out
-    assert "another policy wrote these pages" in said.err, "made-up log-probs are not this model's"
+    assert "evaluate it: python -m cluster.evaluate" in said.out
+    assert "another policy than the learner's wrote these pages" in said.err, "made-up log-probs are not this model's"

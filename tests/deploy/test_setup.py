@@ -82,7 +82,7 @@ def test_python_is_chosen_by_version_or_path(interpreters: Callable[..., None], 
     assert name_of(interpreter.find(wanted)) == "python3.12"
 
 
-@pytest.mark.parametrize(("wanted", "got"), [("python3", "Python 3.9"), ("gone", "nothing that starts")])
+@pytest.mark.parametrize(("wanted", "got"), [("python3", "Python 3.9"), ("gone", "no Python that starts")])
 def test_unusable_python_is_refused_in_one_line(interpreters: Callable[..., None], wanted: str, got: str) -> None:
     interpreters(python3="3.9")
     with pytest.raises(
@@ -95,7 +95,7 @@ def test_machine_without_a_supported_python_gets_one_line(interpreters: Callable
     interpreters(python3="3.9")
     with pytest.raises(machine.SetupError) as refused:
         interpreter.find()
-    assert re.fullmatch(r"Python 3.11, 3.12 or 3.13 is wanted, got 3.\d+.\d+; install it: .*", str(refused.value))
+    assert re.fullmatch(r"Python 3.11, 3.12 or 3.13 is required, got 3.\d+.\d+; install it: .*", str(refused.value))
 
 
 def test_make_reports_a_missing_python(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_proposed_margin_passes_one_equal_page_in_twenty() -> None:
     assert margin >= sd
     assert propose_margin(0.0, score) == 0.0
     assert propose_margin(9.0, score) < 1.0
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="at least 0"):
         propose_margin(float("nan"), score)
 
 

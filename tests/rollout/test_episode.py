@@ -74,7 +74,7 @@ async def test_too_long_first_prompt_is_raised_as_an_error() -> None:
 
 async def test_invalid_reference_page_is_a_task_file_error() -> None:
     bad = task(reference_html="<p>level 0</p>")
-    with pytest.raises(TaskFileError, match="task t: its reference page must render, but it is 'exception'"):
+    with pytest.raises(TaskFileError, match="task t: its reference page must render, got 'exception'"):
         await play(bad, cast(policy=PaperPolicy([0, 0, 0, 0, 99.0])), SETTINGS, seed=1)
 
 

@@ -84,7 +84,7 @@ PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
         ({"id": "", "brief": "x"}, "line 2: `id` is ''"),
         ({"id": 7.5, "brief": "x"}, "line 2: `id` is 7.5"),
         ({"id": True, "brief": "x"}, "line 2: `id` is True"),
-        ('{"id": "x", "brief": "one", "brief": "two"}', "line 2: `brief` is there twice in one object"),
+        ('{"id": "x", "brief": "one", "brief": "two"}', "line 2: `brief` appears twice in one object"),
         ({"id": "x"}, "line 2: `brief` is missing"),
         ({"id": "one", "brief": "x"}, "line 2: id 'one' is taken"),
         ({"id": "x", "brief": "x", "color": "red"}, "line 2: unknown column 'color'"),
@@ -115,7 +115,7 @@ PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
             "line 2: `viewports[1]`: got 'phone', wanted desktop, tablet, mobile, or a size from 64x64",
         ),
         ({"id": "x", "brief": "x", "viewports": ["390x8440"]}, "line 2: `viewports[0]`: got '390x8440'"),
-        ({"id": "x", "brief": "x", "viewports": [[390, 844]]}, "line 2: `viewports[0]` is [390, 844], wanted a text"),
+        ({"id": "x", "brief": "x", "viewports": [[390, 844]]}, "line 2: `viewports[0]` is [390, 844], wanted text"),
         ({"id": "x", "brief": "x", "viewports": ["mobile", "390x844"]}, "`viewports[1]` is 390x844 like an earlier"),
         (r'{"id": "x", "brief": "\ud800"}', "line 2: `brief` holds half a character"),
         ({"id": "x" * 400, "brief": ["y" * 4000]}, "line 2: `brief` is ['yyy"),
@@ -211,6 +211,6 @@ def test_task_digest_does_not_depend_on_the_file_format(tmp_path: Path) -> None:
 def test_empty_and_binary_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text("\n\n")
-    assert "holds no task" in refusal(path)
+    assert "has no tasks" in refusal(path)
     path.write_bytes(b"\xff\xfe\x00")
     assert "not UTF-8" in refusal(path)

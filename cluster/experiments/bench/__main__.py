@@ -75,9 +75,9 @@ def main(argv: list[str] | None = None) -> int:
             results["render"]["identical_share"] = results["identity"]["identical_share"]
         atomic_write(path, json.dumps(results, indent=1).encode())
     if failed:
-        print(f"relook: not measured: {', '.join(failed)}; the other figures are in {path}", file=sys.stderr)
+        print(f"relook: not measured: {', '.join(failed)}; the other results are in {path}", file=sys.stderr)
         return 1
-    print(f"figures are in {path}")
+    print(f"results are in {path}")
     return 0
 
 

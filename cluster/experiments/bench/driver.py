@@ -188,7 +188,7 @@ async def _measure(
             begun = time.perf_counter(), await players.pool.ask_all("cpu")
             routed = await router.__ray_call__.remote(_cpu)
             first = len(ledger.rows) - 1
-    assert begun is not None, "there is a step that ends the warm-up"
+    assert begun is not None, "some step ends the warm-up"
     wall_s, spent = time.perf_counter() - begun[0], await players.pool.ask_all("cpu")
     routed_s = await router.__ray_call__.remote(_cpu) - routed
     await stream.close()

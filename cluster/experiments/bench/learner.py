@@ -40,7 +40,7 @@ def bench_learner() -> Figures:
         from cluster.experiments.bench.shapes import bench_shapes
 
         return figures | bench_shapes()
-    print("learner: no GPU here, so models of 0.5 B and 7 B are not measured", file=sys.stderr)
+    print("learner: no GPU, models of 0.5 B and 7 B are not measured", file=sys.stderr)
     return figures
 
 

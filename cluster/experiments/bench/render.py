@@ -36,8 +36,7 @@ def bench_render() -> Figures:
     full = full_chromium() is not None
     if not full:
         print(
-            "no whole Chromium is installed (apt-get install chromium): the two other ways are measured with the "
-            "headless shell … ",
+            "no full Chromium is installed (apt-get install chromium): the two baselines use the headless shell … ",
             end="",
             file=sys.stderr,
             flush=True,

@@ -76,13 +76,13 @@ def bench_shapes() -> Figures:
     gpu = torch.cuda.get_device_properties(0)
     peak = next((peak for name, peak in PEAKS.items() if name in gpu.name), None)
     if peak is None:
-        print(f"learner: the peak of {gpu.name} is not known, so no utilisation is given", file=sys.stderr)
+        print(f"learner: the peak of {gpu.name} is unknown, utilisation is not reported", file=sys.stderr)
     figures: Figures = {}
     for case in CASES:
         have = gpu.total_memory // GIB, psutil.virtual_memory().available // GIB
         if have[0] < case.gpu_gib or have[1] < case.ram_gib:
-            wants = f"{case.gpu_gib} GiB on the GPU and {case.ram_gib} GiB beside it"
-            print(f"learner: {case.name} wants {wants}, here are {have[0]} and {have[1]}: skipped", file=sys.stderr)
+            wants = f"{case.gpu_gib} GiB of GPU memory and {case.ram_gib} GiB of RAM"
+            print(f"learner: {case.name} needs {wants}, got {have[0]} and {have[1]}; skipped", file=sys.stderr)
             continue
         shown = subprocess.run(
             [sys.executable, "-m", __name__, case.name], stdout=subprocess.PIPE, text=True, check=True

@@ -94,14 +94,14 @@ CLAIMS = (
         text="Training raises the share of pages that render validly",
         variant="relook",
         of=_valid_gain,
-        what="valid share, after less before",
+        what="valid share, after minus before",
     ),
-    Claim(text="ReLook beats the base policy", variant="relook", of=reward_gain, what="reward, after less before"),
+    Claim(text="ReLook beats the base policy", variant="relook", of=reward_gain, what="reward, after minus before"),
     Claim(
         text="Vision-reward RL beats the base policy",
         variant="vision_only",
         of=reward_gain,
-        what="reward, after less before",
+        what="reward, after minus before",
     ),
     Claim(text="ReLook beats vision-reward RL", variant="relook", against="vision_only", of=rewards),
     Claim(
@@ -117,13 +117,13 @@ CLAIMS = (
         variant="relook",
         against="no_forcing",
         of=_round_gain,
-        what="reward of the last round less the first page's, in training",
+        what="reward of the last round minus the first page's, in training",
     ),
     Claim(
         text="A revision is better than its page before any is selected",
         variant="relook",
         of=_revision_gain,
-        what="reward of the first attempt less its first page's, in training",
+        what="reward of the first attempt minus its first page's, in training",
     ),
     Claim(text="Forced Optimization makes a better policy", variant="relook", against="no_forcing", of=rewards),
     Claim(
@@ -138,31 +138,31 @@ CLAIMS = (
         variant="relook",
         against="no_distillation",
         of=_edit_gain,
-        what="reward of self-edit less base decode's",
+        what="reward of self-edit minus base decode's",
     ),
     Claim(
         text="Self-edit keeps more than half of what the full loop gains",
         variant="relook",
         of=_kept,
-        what="reward of self-edit less half-way to the full loop",
+        what="reward of self-edit minus the midpoint to the full loop",
     ),
     Claim(
-        text="One round of self-edit keeps more than half of it",
+        text="One round of self-edit keeps more than half of that gain",
         variant="relook",
         of=_kept_at_once,
-        what="reward of one round less half-way to the full loop",
+        what="reward of one round minus the midpoint to the full loop",
     ),
     Claim(
         text="One round of self-edit takes less than 2.5 times the base decode's time",
         variant="relook",
         of=_quick,
-        what="seconds, 2.5 times the base decode's less one round's",
+        what="seconds, 2.5 times the base decode's minus one round's",
     ),
     Claim(
         text="Self-edit takes less than half of the full loop's time",
         variant="relook",
         of=_faster,
-        what="seconds, half of the full loop's less self-edit's",
+        what="seconds, half of the full loop's minus self-edit's",
     ),
 )
 
@@ -198,7 +198,7 @@ def find(
     for seed in sorted(mine.keys() & theirs.keys()):
         ours, other = of(mine[seed]), (than or of)(theirs[seed]) if against else {}
         if against and ours.keys() != other.keys():
-            raise ValueError(f"seed {seed}: {variant} and {against} sat exams of different tasks")
+            raise ValueError(f"seed {seed}: {variant} and {against} have exams with different tasks")
         if ours:
             table.append([ours[name] - other.get(name, 0.0) for name in sorted(ours)])
     if not table:

@@ -28,11 +28,11 @@ WRITERS = ("relook", "vision_only", "no_distillation")
 WIDER = 700
 """Width of a standalone chart; variants have longer names than lines of a report."""
 READING = f"""A claim holds where the interval of its difference lies above 0, with at least {FEWEST_SEEDS} seeds. Runs
-are paired by seed, exams by task too. What is measured by task has a bootstrap over seeds and tasks at once
-(`learner/promotion.py`), which with few seeds is too narrow rather than too wide; what has one value a run has
-Student's interval over seeds. None is corrected for the number of claims. Held-out rewards are those of first pages
-after the last step, not of the champion, and under the zero rule whatever a variant was paid by; the inference table
-alone is in each variant's own pay."""
+are paired by seed, exams also by task. Quantities by task have a bootstrap interval over seeds and tasks
+(`learner/promotion.py`), which is rather too narrow than too wide with few seeds; quantities with one value per run
+have Student's interval over seeds. No interval is corrected for the number of claims. Held-out rewards are those of
+first pages after the last step, not of the champion, and follow the zero rule for all variants; only the inference
+table uses each variant's own reward."""
 
 
 def write_claims(out: Path, results: Results, titles: Mapping[str, str]) -> None:
@@ -64,8 +64,8 @@ def picture(chart: Html) -> str:
 def _page(results: Results, titles: Mapping[str, str], links: Mapping[str, str]) -> Iterator[str]:
     found = [(claim, find(results, claim.variant, claim.against, claim.of, claim.than)) for claim in CLAIMS]
     proven = sum(finding is not None and finding.low > 0 for _, finding in found)
-    yield from ("# What this system shows on its own", "")
-    yield "Written by `python -m cluster.reproduce` from finished runs; no figure is typed by hand."
+    yield from ("# Results of this system", "")
+    yield "Written by `python -m cluster.reproduce` from finished runs; all numbers are computed."
     yield from _scale(results)
     yield from ("", f"**{proven} of {len(found)} claims hold at this scale.**", "")
     yield from _rows(["claim", "difference", "mean", "95 % interval", "seeds", "verdict"], map(_claim_row, found))
@@ -73,10 +73,10 @@ def _page(results: Results, titles: Mapping[str, str], links: Mapping[str, str])
     yield from _held_out(results, titles)
     yield from ("", "## First pages that render, in training", "", links.get("valid", ""), "")
     yield from _training(results, titles)
-    yield from ("", "## Reward of the page that stands after each round, last steps of training", "")
+    yield from ("", "## Reward of the best page after each round, last steps of training", "")
     yield from (links.get("rounds", ""), "")
     yield from _rounds(results, titles)
-    yield from ("", "## First revisions before any is selected, last steps of training", "")
+    yield from ("", "## First revisions before selection, last steps of training", "")
     yield from _revisions(results, titles)
     yield from ("", "## Inference, with the trained policy", "")
     yield from _inference(results, titles)
@@ -92,8 +92,8 @@ def _scale(results: Results) -> Iterator[str]:
     versions = ", ".join(sorted({run.code_version[:12] for run in runs}))
     faults = sum(run.summary["episodes"]["machine_faults"] for run in runs)
     yield (
-        f"{len(runs)} runs of {' or '.join(map(str, steps))} steps, {minutes:.0f} minutes in all, "
-        f"{len(runs[0].after.rewards)} held-out tasks, {faults} machine faults survived, code {versions}."
+        f"{len(runs)} runs of {' or '.join(map(str, steps))} steps, {minutes:.0f} minutes in total, "
+        f"{len(runs[0].after.rewards)} held-out tasks, {faults} recovered machine faults, code {versions}."
     )
 
 
@@ -115,7 +115,7 @@ def _held_out(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
             reward, valid = _mean(mine, lambda run: run.after.rewards), _mean(mine, lambda run: run.after.valid)
             row = [title, str(gain.seeds), f"{reward:.3f}", _found(gain), percent(valid), _found(less)]
             rows.append(row)
-    yield from _rows(["variant", "seeds", "reward", "gain on the base", "valid", "less ReLook's reward"], rows)
+    yield from _rows(["variant", "seeds", "reward", "gain over the base", "valid", "minus ReLook's reward"], rows)
 
 
 def _base_row(runs: Sequence[Result]) -> list[str]:
@@ -160,8 +160,8 @@ def _revisions(results: Results, titles: Mapping[str, str]) -> Iterator[str]:
             columns = [[getattr(one, name) for one in found] for name in ("page", "attempt", "best")]
             means = [f"{fmean(values):.3f}" if values else "–" for values in [*columns, after_zero]]
             rows.append([title, *means, percent(fmean(one.better for one in found))])
-    head = ["variant", "first page", "first attempt", "best attempt", "first attempt where the page earned 0"]
-    yield from _rows([*head, "first attempts that are better"], rows)
+    head = ["variant", "first page", "first attempt", "best attempt", "first attempt for pages that earned 0"]
+    yield from _rows([*head, "share of better first attempts"], rows)
 
 
 def _inference(results: Results, titles: Mapping[str, str]) -> Iterator[str]:

@@ -75,7 +75,7 @@ class Table(Settings):
     def _quick_ones_exist(self) -> "Table":
         unknown = sorted(set(self.quick.variants) - self.variants.keys())
         if unknown:
-            raise ValueError(f"quick.variants must be variants, got {', '.join(unknown)}")
+            raise ValueError(f"quick.variants must name variants of the table, got {', '.join(unknown)}")
         return self
 
 
@@ -153,20 +153,20 @@ def reproduce(jobs: Sequence[Job], train: Train, kept: KeptResults) -> int:
     failed = []
     for place, job in enumerate(jobs, start=1):
         if find_result(job, kept) is not None:
-            print(f"[{place}/{len(jobs)}] {job.name}: finished before", flush=True)
+            print(f"[{place}/{len(jobs)}] {job.name}: already finished", flush=True)
             continue
         print(f"[{place}/{len(jobs)}] {job.name}", flush=True)
         code = train(job.arguments())
         if code == STOPPED:
             return STOPPED
         if code == BAD_INPUT:
-            raise SettingsError(f"{job.name} was refused, see above; mend {job.settings} or the table of variants")
+            raise SettingsError(f"the settings of {job.name} are invalid, see above; fix {job.settings} or the table")
         if code:
             failed.append(job.name)
         else:
             find_result(job, kept)
     if failed:
-        print(f"relook: these runs failed, and go on when this is called again: {', '.join(failed)}", file=sys.stderr)
+        print(f"relook: these runs failed: {', '.join(failed)}; run the command again to resume them", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -182,7 +182,7 @@ def alone_in(runs: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SettingsError(
-                f"{runs} is in use by another `cluster.reproduce`; wait for it, or give --runs"
+                f"{runs} is in use by another `cluster.reproduce`; wait until it ends, or set --runs"
             ) from None
         yield
 
@@ -246,16 +246,12 @@ def main(argv: list[str] | None = None, train: Train = run_training) -> int:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=program("reproduce"), description="Trains all variants and says which claims hold."
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="a few minutes: does it run? Says nothing about the claims"
-    )
-    parser.add_argument("--report", action="store_true", help="write the page from the runs that are finished")
-    parser.add_argument("--table", type=Path, default=TABLE, help="the variants")
-    parser.add_argument("--runs", type=Path, help="folder of these runs")
-    parser.add_argument("--out", type=Path, help="the page; docs/claims.md, or beside the runs with --quick")
+    parser = argparse.ArgumentParser(prog=program("reproduce"), description="Trains all variants and tests the claims.")
+    parser.add_argument("--quick", action="store_true", help="smoke test of a few minutes; no evidence for the claims")
+    parser.add_argument("--report", action="store_true", help="only write the page, from finished runs")
+    parser.add_argument("--table", type=Path, default=TABLE, help="TOML file of variants")
+    parser.add_argument("--runs", type=Path, help="folder of the runs")
+    parser.add_argument("--out", type=Path, help="page to write (default: docs/claims.md, with --quick RUNS/claims.md)")
     return parser.parse_args(argv)
 
 

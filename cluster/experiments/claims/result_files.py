@@ -39,9 +39,7 @@ class KeptResults:
             settings, result = kept["settings"], RESULT.validate_python(kept["result"])
         except (OSError, ValueError, KeyError) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            raise CheckpointError(
-                f"{path} is damaged ({reason}); restore or remove it, its run is then done again"
-            ) from None
+            raise CheckpointError(f"{path} is damaged ({reason}); restore it, or remove it to repeat the run") from None
         return result if same_run(settings, wanted) else None
 
     def _file(self, variant: str, seed: int) -> Path:

@@ -129,7 +129,7 @@ class TestWhole:
         settings = RunSettings(browser=BrowserSettings(executable=WHOLE))
         finding = await asyncio.to_thread(doctor.check_browser, settings)
         assert finding.status == "warn"
-        assert "chromium-headless-shell" in finding.mend
+        assert "chromium-headless-shell" in finding.fix
 
 
 def test_headless_shell_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ async def test_task_without_a_valid_reference_render_is_a_critic_fault(reference
 async def test_missing_images_are_a_critic_fault() -> None:
     gone = render(SHOP)
     gone = replace(gone, shots=tuple(replace(shot, picture=None) for shot in gone.shots))
-    with pytest.raises(CriticFault, match="were not kept"):
+    with pytest.raises(CriticFault, match="are not stored"):
         await VisualCriticActor().judge(TASK, PAGE, gone, render(SHOP))
 
 

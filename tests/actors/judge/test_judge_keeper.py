@@ -79,8 +79,8 @@ async def test_killed_or_hung_server_is_restarted_while_critics_wait(kept: KeptJ
     await critic.stop()
     lost, back, hang, again = kept.news()
     assert lost.startswith("the server was lost (")
-    assert "no sign of health in 3 s" in hang
-    assert back == again == "the server judges again"
+    assert "no successful health check in 3 s" in hang
+    assert back == again == "the server is available again"
     assert kept.news() == ()
 
 
@@ -148,7 +148,7 @@ SAYINGS = [
     ("lib.ValidationError: 1 validation error for C\\n  Value error, len is 9\\n  Visit us", "Value error, len is 9"),
     ("(Worker pid=9) ERROR 11-24 RuntimeError: no head\\nEngineError: it is gone", "RuntimeError: no head"),
     ("api_server.py: error: unrecognized arguments: --x", "api_server.py: error: unrecognized arguments: --x"),
-    ("", "it said nothing"),
+    ("", "no output"),
 ]
 
 

@@ -213,7 +213,7 @@ async def test_token_budget_ends_judging() -> None:
         critic = HttpCriticActor(settings(server, max_total_tokens=250))
         for number in range(3):
             await judge(critic, number)
-        with pytest.raises(BudgetSpent, match="max_total_tokens: judge-1 has cost a critic 300 tokens"):
+        with pytest.raises(BudgetSpent, match="max_total_tokens: judge-1 has used 300 tokens"):
             await judge(critic, 4)
         await critic.stop()
     assert critic.endpoint.cost == {"judgments": 3, "requests": 3, "tokens": 300}
@@ -349,7 +349,7 @@ async def test_server_with_a_new_address_is_found_again() -> None:
     async def find() -> Address:
         place = places.pop(0) if len(places) > 1 else places[0]
         if place is None:
-            raise CriticFault("it is being started")
+            raise CriticFault("it is starting")
         return place
 
     moving = CriticSettings(kind="http", model="judge-1", deadline_s=30.0, retries=0)

@@ -156,7 +156,7 @@ def test_hung_transfer_is_a_learner_fault() -> None:
 
     sender = Sender("gloo", Source(tensors), Deaf(0), rank=0, host="127.0.0.1", workers=1, patience_s=0.2)
     try:
-        with pytest.raises(LearnerFault, match=r"learner-rank-0: a weight transfer has hung for 0\.2 s"):
+        with pytest.raises(LearnerFault, match=r"learner-rank-0: a weight transfer did not finish in 0\.2 s"):
             sender.send(1)
     finally:
         release.set()

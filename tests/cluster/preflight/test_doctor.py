@@ -35,7 +35,7 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
 
 
 def test_check_result_is_one_line_with_its_remedy() -> None:
-    finding = machine.CheckResult(what="shm", status="FAIL", detail="0.06 GiB free", mend="docker run --shm-size=8g")
+    finding = machine.CheckResult(what="shm", status="FAIL", detail="0.06 GiB free", fix="docker run --shm-size=8g")
     assert str(finding) == "FAIL  shm         0.06 GiB free; docker run --shm-size=8g"
 
 
@@ -88,7 +88,7 @@ def test_small_shared_memory_fails(tmp_path: Path) -> None:
     with tmpfs(tmp_path, "64m") as folder:
         finding = machine.check_shm(folder)
     assert finding.status == "FAIL"
-    assert "--shm-size" in finding.mend
+    assert "--shm-size" in finding.fix
 
 
 def test_missing_shared_memory_fails(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_runs_path_that_is_a_file_fails(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
     finding = machine.check_disk(tmp_path / "runs")
     assert finding.status == "FAIL"
-    assert "runs=" in finding.mend
+    assert "runs=" in finding.fix
 
 
 def test_container_with_little_memory_gives_a_warning(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_judge_model_without_weights_fails_and_weights_are_sized(
     finding = doctor.check_judge(judged(tmp_path))
     assert (finding.status, finding.detail.partition(": ")[2]) == (
         "ok",
-        "0.000977 GiB of weights, 0.000488 on each of 2 devices",
+        "0.000977 GiB of weights, 0.000488 GiB on each of 2 devices",
     )
 
 

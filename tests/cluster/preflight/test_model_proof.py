@@ -34,7 +34,7 @@ async def test_unusable_model_is_refused_in_one_line(tmp_path: Path) -> None:
 async def test_crash_of_the_proof_process_is_reported_with_its_exit_code(tmp_path: Path) -> None:
     run, model = settings_of(tmp_path, "llama")
     (model / "tokenizer.json").write_text("{")
-    with pytest.raises(ModelError, match=r"this model cannot be used: its proof ended with exit code 1 \(.+\)"):
+    with pytest.raises(ModelError, match=r"cannot use this model: its proof failed with exit code 1 \(.+\)"):
         await prove_model(run, model)
 
 

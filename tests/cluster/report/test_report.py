@@ -278,7 +278,7 @@ def test_report_shows_the_comparisons_of_each_critic() -> None:
     page = Reader(render(sample_report(films=[Film(step=1, trajectory=episode, reference=None)], history=rows)))
     for words in ("✕ not preferred", "visual: better when shown first, better when shown second",
                   "http: better when shown first, no better when shown second",
-                  "Cost of judging", "Drift of the judge"):  # fmt: skip
+                  "Critic tokens", "Judge drift"):  # fmt: skip
         assert words in page.text
     assert len([attributes for attributes in page.all("div") if attributes.get("class") == "meter sub of"]) == 1
 
@@ -370,16 +370,16 @@ def test_size_limit_drops_the_oldest_episodes_and_says_so() -> None:
     shown = [step for step in (24, 20, 10, 5, 1) if f">step {step}<" in small]
     assert 0 < len(shown) < 5
     assert shown == [24, 20, 10, 5, 1][: len(shown)], "the newest stay"
-    assert f"The {5 - len(shown)} oldest were left out" in small
+    assert f"The {5 - len(shown)} oldest are omitted" in small
 
 
 def test_self_critique_agreement_of_exams_has_a_chart() -> None:
     agreed = {"agreement": 0.625, "agreement_by_chance": 0.25}
     exams = [{"step": 0, "mean": 0.25, "valid": 0.4, **agreed}, {"step": 8, "mean": 0.3, "valid": 0.5, **agreed}]
     page = Reader(render(sample_report(exams=exams))).text
-    for words in ("Its own critic", "same page, step 8: 0.62", "another page, step 0: 0.25"):
+    for words in ("Self-critique", "same page, step 8: 0.62", "another page, step 0: 0.25"):
         assert words in page
-    assert "Its own critic" not in render(sample_report()), "this run's exams did not ask"
+    assert "Self-critique" not in render(sample_report()), "this run's exams did not request one"
 
 
 def test_run_without_steps_has_a_report() -> None:
@@ -399,14 +399,14 @@ def test_non_finite_metric_does_not_break_the_report(value: float) -> None:
 
 def test_lost_or_damaged_images_are_marked() -> None:
     damaged = render(sample_report(picture=lambda sha256: b"\x89PNG torn"))
-    assert "picture not readable" in damaged
-    assert "picture not kept" in render(sample_report(picture=lambda sha256: None))
+    assert "screenshot not readable" in damaged
+    assert "screenshot not stored" in render(sample_report(picture=lambda sha256: None))
 
 
 def test_diff_is_escaped_and_bounded() -> None:
     assert 'class="plus">+&lt;b&gt;' in diff("<a>\n" * 5, "<a>\n" * 5 + "<b>")
     assert "more lines" in diff("", "\n".join(map(str, range(790))))
-    assert "The same source." in diff("<p>", "<p>")
+    assert "No difference." in diff("<p>", "<p>")
 
 
 def test_only_markup_objects_are_not_escaped() -> None:

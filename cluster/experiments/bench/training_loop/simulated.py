@@ -114,5 +114,5 @@ async def _run(settings: RunSettings, times: Times, folder: Path, name: str) -> 
     busy["learner"] += sum(row["seconds_sync"] for row in rows)
     told = ", ".join(f"{pool} {seconds / wall_s:.0%}" for pool, seconds in busy.items())
     lost = sum(row["groups_given_up"] for row in rows) / len(rows)
-    print(f"{name}: {told}; {wall_s:.0f} s, {lost:.1f} groups given up a step", file=sys.stderr, flush=True)
+    print(f"{name}: {told}; {wall_s:.0f} s, {lost:.1f} groups given up per step", file=sys.stderr, flush=True)
     return max(busy.values()) / wall_s

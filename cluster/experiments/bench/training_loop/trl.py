@@ -119,7 +119,7 @@ class PlaywrightReward:
 def bench_trl() -> Figures:
     """Samples a second of both (medians over rounds) and their ratio; empty without TRL, a developer extra."""
     if importlib.util.find_spec("trl") is None:
-        print("TRL is not installed (it comes with the extra `dev`): not compared", file=sys.stderr)
+        print("TRL is not installed (extra `dev`); not compared", file=sys.stderr)
         return {}
     with tempfile.TemporaryDirectory() as folder:
         quick = ("episode.rounds=0", "refill=0", "browser.cache_mb=0", "report.films=0", "learner.distill_weight=0")
