@@ -90,7 +90,7 @@ async def test_failed_restart_is_retried_until_it_succeeds(kept: KeptJudge, tmp_
     while not any("retrying in" in why for why in kept.news()):
         await asyncio.sleep(0.01)
     for ask in (kept.address, kept.ping):
-        with pytest.raises(CriticFault, match="being started"):
+        with pytest.raises(CriticFault, match="is starting"):
             await ask()
     (tmp_path / "away.json").rename(tmp_path / "config.json")
     while True:
