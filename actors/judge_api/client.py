@@ -271,7 +271,7 @@ class JudgeClient:
         most, spent = self.settings.max_total_tokens, self.cost["tokens"]
         if most is not None and spent >= most / self.copies:
             raise BudgetSpent(
-                f"critic.max_total_tokens: {self.settings.model} has used {spent} tokens in one critic, whose share of "
+                f"critic.max_total_tokens: {self.settings.model} has used {spent} tokens, this critic's share of "
                 f"{most} is {most / self.copies:g}; raise the limit in run.json, then --resume"
             )
 

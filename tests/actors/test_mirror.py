@@ -229,7 +229,7 @@ def test_mirror_with_a_missing_package_is_refused(mirror: Mirror) -> None:
     for path in sorted((mirror.folder / "lib@1.2.0").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (mirror.folder / "lib@1.2.0").rmdir()
-    with pytest.raises(SettingsError, match=r"lacks 1 of its 4 packages, lib@1\.2\.0"):
+    with pytest.raises(SettingsError, match=r"lacks 1 of its 4 packages, such as lib@1\.2\.0"):
         Mirror(mirror.folder)
 
 

@@ -66,4 +66,4 @@ async def test_calibration_detects_noise_and_position_bias_of_a_judge() -> None:
 def test_calibration_refuses_fewer_than_two_repeats(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--repeats", "1"])
-    assert "2 repeats, got 8 and 1" in capsys.readouterr().err
+    assert "--repeats 1, wanted at least" in capsys.readouterr().err

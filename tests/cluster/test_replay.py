@@ -90,7 +90,7 @@ async def test_replay_with_another_credit_gives_another_policy(tmp_path: Path) -
 
 async def test_replay_refuses_unsupported_settings_and_missing_steps(tmp_path: Path) -> None:
     run = await finished_run(tmp_path / "run")
-    with pytest.raises(SettingsError, match="pages are written already; here it may set learner, steps"):
+    with pytest.raises(SettingsError, match="a replay can change only learner, steps"):
         changed_settings(run.store, ["episode.rounds=3"], ("learner", "steps"))
     with pytest.raises(SettingsError, match="unknown setting 'learner.credits'"):
         changed_settings(run.store, ["learner.credits=turn"], ("learner", "steps"))

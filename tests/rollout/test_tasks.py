@@ -116,7 +116,7 @@ PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
         ),
         ({"id": "x", "brief": "x", "viewports": ["390x8440"]}, "line 2: `viewports[0]`: got '390x8440'"),
         ({"id": "x", "brief": "x", "viewports": [[390, 844]]}, "line 2: `viewports[0]` is [390, 844], wanted text"),
-        ({"id": "x", "brief": "x", "viewports": ["mobile", "390x844"]}, "`viewports[1]` is 390x844 like an earlier"),
+        ({"id": "x", "brief": "x", "viewports": ["mobile", "390x844"]}, "`viewports[1]` is 390x844, like an earlier"),
         (r'{"id": "x", "brief": "\ud800"}', "line 2: `brief` holds half a character"),
         ({"id": "x" * 400, "brief": ["y" * 4000]}, "line 2: `brief` is ['yyy"),
     ],

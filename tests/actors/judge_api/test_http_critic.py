@@ -70,7 +70,7 @@ async def test_api_key_comes_from_the_environment_and_is_never_shown(
     caplog.set_level(logging.DEBUG)
     async with JudgeServer(lambda number, body: "status 400") as server:
         monkeypatch.delenv("JUDGE_KEY", raising=False)
-        with pytest.raises(SettingsError, match="no JUDGE_KEY"):
+        with pytest.raises(SettingsError, match="JUDGE_KEY is not set"):
             await HttpCriticActor(settings(server, key_env="JUDGE_KEY")).ping()
         monkeypatch.setenv("JUDGE_KEY", "sk-very-secret")
         critic = HttpCriticActor(settings(server, key_env="JUDGE_KEY"))
@@ -228,7 +228,7 @@ async def test_spent_tokens_are_counted_across_restarts(tmp_path: Path) -> None:
             await critic.judge(task(number), PAGE, *seen)
             await critic.stop()
         critic = CriticActor(chosen, ledger=tmp_path / "critic-0.json")
-        with pytest.raises(BudgetSpent, match="300 tokens, whose share of 450 is 225"):
+        with pytest.raises(BudgetSpent, match="300 tokens, this critic's share of 450 is 225"):
             await critic.judge(task(4), PAGE, *seen)
         other = CriticActor(chosen, ledger=tmp_path / "critic-1.json")
         await other.judge(task(4), PAGE, *seen)

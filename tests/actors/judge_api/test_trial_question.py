@@ -104,7 +104,7 @@ async def test_error_for_an_address_without_a_version_names_the_right_one() -> N
     assert f"set critic.base_url = '{host}/v1'" in str(caught.value)
 
 
-@pytest.mark.parametrize(("how", "said"), [("status 400", "status 400"), ("say A nice page.", "sees pictures")])
+@pytest.mark.parametrize(("how", "said"), [("status 400", "status 400"), ("say A nice page.", "accepts pictures")])
 async def test_judge_without_a_judgment_is_refused_with_advice(how: str, said: str) -> None:
     async with JudgeServer(lambda number, body: how) as server:
         with pytest.raises(SettingsError, match=said):

@@ -257,7 +257,7 @@ class Reader(HTMLParser):
 def test_report_of_a_finished_run_has_figures_curves_pairs_and_episodes(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", sample_report())
     page = Reader((tmp_path / "report.html").read_text("utf-8"))
-    for words in ("went from 41% to 83%", "rose from 0.251 to 0.473", "95% interval +0.160 to +0.280", "+0.048",
+    for words in ("changed from 41% to 83%", "rose from 0.251 to 0.473", "95% interval +0.160 to +0.280", "+0.048",
                   "✓ accepted", "✕ not better", "+ 1 unused", "best so far was 0.30",
                   "ReferenceError: plans is not defined", "+1 s", "Make the headline bigger", "warm.up"):  # fmt: skip
         assert words in page.text
