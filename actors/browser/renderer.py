@@ -47,7 +47,7 @@ class ChromiumRenderer:
         self.put = put
         self.mirror = Mirror(settings.mirror) if settings.mirror is not None else None
         self.supervisor = BrowserSupervisor(settings, self.mirror)
-        self._cache = RenderCache(cache, settings.cache_mb, put)
+        self._cache = RenderCache(folder=cache, largest_mb=settings.cache_mb, put=put)
         self._turn = asyncio.Lock()
 
     @property

@@ -40,7 +40,7 @@ class PageVisit:
         self.request = request
         self.settings = request.settings
         self.outcome = PageOutcome()
-        self.monitor = PageMonitor(request.html, request.url, self.outcome.end, mirror)
+        self.monitor = PageMonitor(html=request.html, url=request.url, end=self.outcome.end, mirror=mirror)
         self.clock = (VirtualClock if browser.framed else RealTimeClock)(self.monitor.settled)
         self.target = PageTarget(browser, request.size)
         self.cpu = CpuUse(browser.pipe)

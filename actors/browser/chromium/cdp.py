@@ -35,7 +35,8 @@ class CdpPipe:
     @classmethod
     async def open(cls, end: socket.socket) -> "CdpPipe":
         """Takes one end of a socket pair; the browser has the other as descriptors 3 and 4."""
-        return cls(*await asyncio.open_connection(sock=end, limit=LARGEST_MESSAGE))
+        reader, writer = await asyncio.open_connection(sock=end, limit=LARGEST_MESSAGE)
+        return cls(reader=reader, writer=writer)
 
     def post(self, method: str, params: dict[str, Any] | None = None, session: str = "") -> Answer:
         """Sends a command; its future raises CommandRefused or BrowserLost, and need not be awaited."""
