@@ -103,7 +103,7 @@ async def test_stop_string_inside_a_thought_does_not_end_the_completion(
     policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The template opens a thought that a random model never closes, so all text belongs to the thought."""
-    tokenizer = policy._alive().get_tokenizer()
+    tokenizer = policy.engine.running().get_tokenizer()
     opened, ids_of = tokenizer.encode("<think>", add_special_tokens=False), policy.prompt_ids
     monkeypatch.setattr(policy, "prompt_ids", lambda messages: [*ids_of(messages), *opened])
     request = ask(max_tokens=200, num=8)
@@ -219,7 +219,7 @@ async def test_engine_that_fails_the_weight_check_serves_no_request(
 async def test_engine_that_failed_a_health_check_serves_again_after_a_sync(
     policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy, "settings", policy.settings.model_copy(update={"call_timeout_s": 1e-9}))
+    monkeypatch.setattr(policy.engine, "settings", policy.settings.model_copy(update={"call_timeout_s": 1e-9}))
     with pytest.raises(EngineFault, match="more than 1e-09 s on a ping"):
         await policy.ping()
     monkeypatch.undo()

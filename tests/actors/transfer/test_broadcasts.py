@@ -145,7 +145,7 @@ async def test_incomplete_model_is_refused_by_all_engines(world: World) -> None:
 async def test_failure_of_one_engine_fails_the_sync_until_the_next_one(world: World) -> None:
     def forget(method: str) -> None:
         if method == "receive_weights":
-            world.engines[1]._ticket = "another"
+            world.engines[1].updates._ticket = "another"
 
     moved(world.model, 5)
     world.line.before = forget
