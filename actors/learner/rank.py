@@ -21,6 +21,7 @@ class LearnerRank:
         self,
         model: str,
         settings: LearnerSettings,
+        *,
         rank: int,
         world_size: int,
         init_method: str,

@@ -26,8 +26,8 @@ async def main():
     agency = ActorLauncher(settings)
     engine, rank = agency.bundle("policy", 0.2, 0.4), agency.bundle("learner", 0.2, 0.5)
     pairs = await agency.place_pairs(engine)
-    engines = await agency.hire("policy", Seated, [(), ()], engine, group=pairs)
-    ranks = await agency.hire("learner-rank", Seated, [(), ()], rank, group=pairs)
+    engines = await agency.hire("policy", Seated, [{}, {}], engine, group=pairs)
+    ranks = await agency.hire("learner-rank", Seated, [{}, {}], rank, group=pairs)
     print(json.dumps([await asyncio.gather(*(one.gpus.remote() for one in those)) for those in (engines, ranks)]))
     await agency.close()
 
