@@ -25,8 +25,9 @@ from learner.checkpoint import aside, verify, writing
 from learner.checkpoint_names import as_saved, grouped
 from learner.interfaces import choose_interface
 from learner.lora import adapt, base_alone, weights_of
+from learner.losses.batch_counts import BatchCounts
 from learner.losses.logprobs import likelihood
-from learner.losses.row_loss import SUMS, BatchCounts, metrics_of, share, temperatures
+from learner.losses.row_loss import SUMS, metrics_of, row_loss, temperatures
 from learner.model import fingerprint, logits_of, logprobs_of, read_model, read_tokenizer, to_update_mode
 from learner.packing import PackedRow, PrefixGroup, TokenSequence, alone, families, pack_tensors, sequence_of
 from learner.settings import LearnerSettings
@@ -293,7 +294,7 @@ class Engine:
         for item in work:
             if self.settings.kl_weight and item.reference_T is None:
                 item.reference_T = self._under_reference(item.row)
-            found = share(
+            found = row_loss(
                 logits_of(self.engine, item.row),
                 item.row,
                 scale,
