@@ -29,7 +29,8 @@ def writing(path: Path) -> Iterator[Path]:
 
     Raises StorageFault when the disk is full or refuses the write. No temporary files remain after an error.
     """
-    filling, old = aside(path), path.with_name(f".old-{path.name}")
+    filling = aside(path)
+    old = path.with_name(f".old-{path.name}")
     try:
         for stale in (filling, old):
             shutil.rmtree(stale, ignore_errors=True)

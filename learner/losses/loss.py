@@ -81,7 +81,8 @@ def policy_loss(tokens: Tokens, counts: BatchCounts, settings: LearnerSettings) 
     kl = gap_T.new_zeros(())
     if tokens.reference_logprobs_T is not None:
         kl_T, penalties_T = kl_terms(tokens.logprobs_T, tokens.reference_logprobs_T, settings.kl_estimator)
-        gains_T, kl = gains_T - settings.kl_weight * penalties_T, kl_T.sum()
+        gains_T = gains_T - settings.kl_weight * penalties_T
+        kl = kl_T.sum()
     return PolicyLoss(
         loss=-average(weights_T * gains_T, tokens.sample_T, counts, settings),
         clipped=clipped_T.sum(),
