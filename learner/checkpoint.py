@@ -60,9 +60,9 @@ def verify(path: Path) -> None:
     problem = _problem(path)
     if problem:
         sound = _newest_sound(path.parent, before=path.name)
-        advice = "there is no sound one before it"
+        advice = "no older checkpoint is intact"
         if sound:
-            advice = f"remove {path}* to go on from {sound.name}, the newest sound one before it"
+            advice = f"remove {path}* to continue from {sound.name}, the newest intact older checkpoint"
         raise CheckpointError(f"{path}: {problem}; {advice}")
 
 

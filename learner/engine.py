@@ -167,8 +167,8 @@ class Engine:
         mark = state.get("reference", self.reference_mark)
         if self.reference_mark and mark != self.reference_mark:
             raise CheckpointError(
-                f"{path}: was begun with the model {mark}, but this run with {self.reference_mark}; "
-                "resume with the model the run began with"
+                f"{path}: was written by a run of the initial model {mark}, but this run has {self.reference_mark}; "
+                "resume with the initial model of that run"
             )
         self.engine.load_checkpoint(str(path), tag=TAG, load_module_strict=not self.settings.lora_rank)
         self.version = int(state["version"])

@@ -47,7 +47,7 @@ def read_whole(model_dir: Path, config: Any) -> Any:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{model_dir}: transformers cannot load it as a causal language model: {_one_line(error)}; "
-            "take a text model, whole and of a type that the installed transformers knows"
+            "use a complete text model of a type that the installed transformers supports"
         ) from error
     if missing := sorted(loading["missing_keys"]):
         raise ModelError(

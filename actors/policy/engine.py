@@ -30,9 +30,9 @@ class VLLMPolicy:
         """
         self.model_dir = model_dir
         self.settings = settings
-        self.rank = rank
         self.follows = follows
-        self.admission = Admission(f"policy {rank}")
+        self.name = f"policy-{rank}"
+        self.admission = Admission(self.name)
         self.engine = VLLMEngine(model_dir, settings, seed=seed, rank=rank, admission=self.admission)
         self.updates = WeightUpdates(self.engine)
         self._chat: Chat | None = None
@@ -41,7 +41,7 @@ class VLLMPolicy:
     async def start(self) -> None:
         """Starts the processes and generates one token. Raises SettingsError, ModelError or EngineFault."""
         if not (Path(self.model_dir) / "config.json").is_file():
-            raise SettingsError(f"the policy's model {self.model_dir!r} holds no config.json; give a model directory")
+            raise SettingsError(f"the policy's model {self.model_dir!r} has no config.json; give a model directory")
         try:
             async with asyncio.timeout(self.settings.start_timeout_s):
                 await asyncio.to_thread(self.engine.build)
@@ -54,13 +54,15 @@ class VLLMPolicy:
                     self.admission.shut("has not been synced yet")
         except TimeoutError:
             await self.stop()
-            raise EngineFault(f"policy {self.rank} did not start in {self.settings.start_timeout_s:g} s") from None
+            raise EngineFault(
+                f"{self.name} did not start within policy.start_timeout_s = {self.settings.start_timeout_s:g} s"
+            ) from None
         except ValueError as error:
             await self.stop()
             raise SettingsError(f"vLLM refuses the policy settings: {one_line(error)}") from error
         except (RuntimeError, EngineFault) as error:
             await self.stop()
-            raise EngineFault(f"policy {self.rank} cannot start: {one_line(error)}") from error
+            raise EngineFault(f"{self.name} cannot start: {one_line(error)}") from error
 
     async def stop(self) -> None:
         """Stops the processes. Safe to call twice, and on an engine that died."""
@@ -104,7 +106,9 @@ class VLLMPolicy:
         Raises EngineFault; requests are then refused until a proven sync.
         """
         try:
-            await self.engine.within(self.engine.write([0], "ping", sampling_parameters(max_tokens=1)), "a ping")
+            await self.engine.within(
+                self.engine.write([0], "ping", sampling_parameters(max_tokens=1)), "the health check"
+            )
         except EngineFault as fault:
             if not self.admission.why:
                 self.admission.shut(f"failed its health check and has not been synced since ({fault})")
@@ -154,7 +158,10 @@ class VLLMPolicy:
         token_ids = tuple(token for output in outputs for token in output.token_ids)
         logprobs = tuple(score for output in outputs for score in output.logprobs.logprobs)
         if len(logprobs) != len(token_ids) or not math.isfinite(sum(logprobs)):
-            raise EngineFault(f"policy {self.rank} gave {len(logprobs)} log-probs, or NaN, for {len(token_ids)} tokens")
+            raise EngineFault(
+                f"{self.name} returned {len(logprobs)} log-probs, or NaN, for {len(token_ids)} tokens; "
+                "wanted a finite one for each token"
+            )
         return Completion(
             prompt_ids=tuple(prompt),
             token_ids=token_ids,

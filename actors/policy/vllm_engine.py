@@ -22,6 +22,7 @@ class VLLMEngine:
         self.settings = settings
         self.seed = seed
         self.rank = rank
+        self.name = admission.name
         self.admission = admission
         self._vllm: Any = None
         self._calls = 0
@@ -51,9 +52,9 @@ class VLLMEngine:
     def running(self) -> Any:
         """vLLM's `AsyncLLM`. Raises EngineFault when there is none, or its process died."""
         if self._vllm is None:
-            raise EngineFault(f"policy {self.rank} {self.admission.why}")
+            raise EngineFault(f"{self.name} {self.admission.why}")
         if self._vllm.errored:
-            raise EngineFault(f"policy {self.rank} lost its engine")
+            raise EngineFault(f"{self.name} lost its engine")
         return self._vllm
 
     async def within(self, call: Coroutine[Any, Any, T], what: str) -> T:
@@ -67,7 +68,7 @@ class VLLMEngine:
         finally:
             task.cancel()
         self.running()
-        raise EngineFault(f"policy {self.rank} spent more than {seconds:g} s on {what}")
+        raise EngineFault(f"{self.name}: {what} took more than policy.call_timeout_s = {seconds:g} s")
 
     async def write(
         self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False, admitted: bool = False
@@ -87,22 +88,25 @@ class VLLMEngine:
         try:
             outputs = [output async for output in vllm.generate({"prompt_token_ids": prompt}, sampling, name)]
         except (EngineDeadError, EngineGenerateError) as error:
-            raise EngineFault(f"policy {self.rank} lost its engine: {one_line(error)}") from error
+            raise EngineFault(f"{self.name} lost its engine: {one_line(error)}") from error
         if proven:
             await self.admission.passed(self.settings.call_timeout_s)
         if losses != self.admission.losses:  # even if not aborted: it may have started after the others were
-            raise EngineFault(f"policy {self.rank} dropped a request when a sync failed")
+            raise EngineFault(f"{self.name} dropped a request because a weight sync failed")
         if not outputs or (reason := outputs[-1].outputs[0].finish_reason) not in ("stop", "length"):
-            raise EngineFault(f"policy {self.rank} ended a request with {reason if outputs else 'no output'}")
+            ended = repr(reason) if outputs else "no output"
+            raise EngineFault(f"{self.name}: a request ended with {ended}, wanted 'stop' or 'length'")
         return outputs[-1]
 
     async def score(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
         """[T-1] log-probs of the tokens of a sequence after the first, without the prefix cache or admission."""
         sampling = sampling_parameters(max_tokens=1, prompt_logprobs=0, skip_reading_prefix_cache=True)
-        output = await self.within(self.write(list(token_ids), "canary", sampling, admitted=True), "a canary")
+        output = await self.within(self.write(list(token_ids), "canary", sampling, admitted=True), "the canary check")
         scores = output.prompt_logprobs.logprobs
         if len(scores) != len(token_ids) - 1:
-            raise EngineFault(f"policy {self.rank} scored {len(scores)} of {len(token_ids) - 1} canary tokens")
+            raise EngineFault(
+                f"{self.name} returned {len(scores)} log-probs of the canary sequence, wanted {len(token_ids) - 1}"
+            )
         return tuple(scores)
 
 

@@ -25,7 +25,7 @@ class WeightUpdates:
     def __init__(self, engine: VLLMEngine) -> None:
         self.engine = engine
         self.admission = engine.admission
-        self.rank = engine.rank
+        self.name = engine.name
         self._as_loaded = True
         self._ticket = ""
         self._updating = False
@@ -44,7 +44,7 @@ class WeightUpdates:
         `prove`. Raises EngineFault when the engine rejects the weights: completions are dropped and requests refused
         until a proven sync.
         """
-        with shared_file(blob, self.rank) as path:
+        with shared_file(blob, self.engine.rank) as path:
             async with self._syncing:
                 if self._ticket != SHARED_MEMORY:
                     await self.connect(SHARED_MEMORY, {})
@@ -66,13 +66,13 @@ class WeightUpdates:
             self._ticket = ""
             try:
                 if self._updating:  # The learner that opened it is gone; close it before disconnecting.
-                    await self.engine.within(vllm.finish_weight_update(), "giving up an update")
+                    await self.engine.within(vllm.finish_weight_update(), "closing an unfinished update")
                     self._updating = False
                 if former:
-                    await self.engine.within(vllm.shutdown_weight_transfer_engine(), "hanging up")
-                await self.engine.within(vllm.init_weight_transfer_engine(request), "connecting")
+                    await self.engine.within(vllm.shutdown_weight_transfer_engine(), "disconnecting from the learner")
+                await self.engine.within(vllm.init_weight_transfer_engine(request), "connecting to the learner")
             except Exception as error:
-                raise EngineFault(f"policy {self.rank} cannot join the learner: {one_line(error)}") from error
+                raise EngineFault(f"{self.name} cannot connect to the learner: {one_line(error)}") from error
             self._ticket = ticket
 
     async def open_update(self, ticket: str, version: int) -> None:
@@ -80,7 +80,7 @@ class WeightUpdates:
         async with self._stage(ticket, version) as vllm:
             self.admission.hold()
             self._as_loaded = False
-            await self.engine.within(vllm.pause_generation(mode="keep", clear_cache=True), "pausing")
+            await self.engine.within(vllm.pause_generation(mode="keep", clear_cache=True), "pausing generation")
             await self.engine.within(vllm.start_weight_update(), "opening the update")
             self._updating = True
 
@@ -90,7 +90,7 @@ class WeightUpdates:
 
         async with self._stage(ticket) as vllm:
             self._updating = False  # vLLM closes an update that fails.
-            await self.engine.within(vllm.update_weights(WeightTransferUpdateRequest(update_info)), "taking weights")
+            await self.engine.within(vllm.update_weights(WeightTransferUpdateRequest(update_info)), "loading weights")
             self._updating = True
 
     async def close_update(self, ticket: str, version: int) -> None:
@@ -98,7 +98,7 @@ class WeightUpdates:
         async with self._stage(ticket, version) as vllm:
             await self.engine.within(vllm.finish_weight_update(weight_version=str(version)), "closing the update")
             self._updating = False
-            await self.engine.within(vllm.resume_generation(), "resuming")
+            await self.engine.within(vllm.resume_generation(), "resuming generation")
 
     async def prove_model(self, token_ids: tuple[int, ...], wanted: tuple[float, ...], max_gap: float) -> float:
         """Compares engine and learner on weights that both loaded from the same directory.
@@ -121,14 +121,14 @@ class WeightUpdates:
         exceeds `max_gap` or the version differs: requests are then refused and completions dropped.
         """
         try:
-            held = await self.engine.within(self.engine.running().get_weight_version(), "its version")
+            held = await self.engine.within(self.engine.running().get_weight_version(), "reading the weight version")
             if held != str(version):
                 raise SyncError(
-                    f"policy-{self.rank} holds the weights of version {held}, wanted {version}; the run stops here"
+                    f"{self.name} holds the weights of version {held}, wanted {version}; the run stops here"
                 )
             self.admission.check()
             gap = gap_of(await self.engine.score(token_ids), wanted)
-            check_sync(gap, max_gap, rank=self.rank, version=version)
+            check_sync(gap, max_gap, rank=self.engine.rank, version=version)
         except BaseException:
             await self._drop(f"has not proven version {version}")
             raise
@@ -142,7 +142,7 @@ class WeightUpdates:
         async with self._staging:
             vllm = self.engine.running()
             if ticket != self._ticket:
-                raise EngineFault(f"policy {self.rank} was asked to go on with a sync that has been given up")
+                raise EngineFault(f"{self.name} refused a call of an earlier sync; another sync has connected since")
             try:
                 yield vllm
             except BaseException as error:
@@ -150,7 +150,7 @@ class WeightUpdates:
                     f"is stale: the sync of {'weights' if version is None else f'version {version}'} failed"
                 )
                 if isinstance(error, Exception):
-                    raise EngineFault(f"policy {self.rank} {self.admission.why}: {one_line(error)}") from error
+                    raise EngineFault(f"{self.name} {self.admission.why}: {one_line(error)}") from error
                 raise
 
     async def _drop(self, why: str) -> None:
@@ -158,4 +158,4 @@ class WeightUpdates:
         self.admission.shut(why)
         vllm = self.engine.running()
         await self.engine.within(vllm.pause_generation(mode="abort"), "dropping its completions")
-        await self.engine.within(vllm.resume_generation(), "resuming")
+        await self.engine.within(vllm.resume_generation(), "resuming generation")

@@ -149,7 +149,7 @@ async def test_failure_of_one_engine_fails_the_sync_until_the_next_one(world: Wo
 
     moved(world.model, 5)
     world.line.before = forget
-    with pytest.raises(EngineFault, match="policy 1 was asked to go on with a sync that has been given up"):
+    with pytest.raises(EngineFault, match="policy-1 refused a call of an earlier sync"):
         await world.send(5)
     world.line.before = lambda method: None
     await world.send(5)
