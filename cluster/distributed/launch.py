@@ -10,16 +10,17 @@ import inspect
 import json
 import logging
 import os
-import random
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.canary import canary_sequence
 from actors.settings import CriticsSettings
+from cluster.distributed.bundle import Bundle
 from cluster.distributed.clients import CriticClient, LearnerClient, PolicyClient, RendererClient, RolloutClient
 from cluster.distributed.health import monitor_actors
 from cluster.distributed.pool import Pool, answer
@@ -34,9 +35,6 @@ from rollout.ports import EpisodeServices
 from rollout.seeds import seed_of
 
 logger = logging.getLogger(__name__)
-CANARY_TOKENS = 48
-SMALLEST_VOCABULARY = 256
-"""Token ids below this exist in every model; used when a configuration does not state `vocab_size`."""
 STOP_TIMEOUT_S = 10.0
 CALLS = 1024
 """Maximum calls queued in one asynchronous actor; Ray is allowed twice as many, so that pings are never blocked."""
@@ -116,21 +114,6 @@ async def _hire(agency: "ActorLauncher", settings: RunSettings, model: Path, sto
     )
 
 
-@dataclass(kw_only=True)
-class Bundle:
-    """Resources requested by one actor of a pool."""
-
-    cpus: float
-    gpus: float = 0.0
-    resources: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def request(self) -> dict[str, float]:
-        """The nonzero resources, as a Ray placement group expects them."""
-        asked = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
-        return {name: amount for name, amount in asked.items() if amount > 0}
-
-
 class ActorLauncher:
     """Places, starts and stops all actors of a run."""
 
@@ -171,12 +154,9 @@ class ActorLauncher:
         workers = await self.hire("worker", RayEpisodeWorker, seats, bundle, restarts=-1, group=group)
         if num == 1:
             return workers, []
-        seat = {
-            "find": partial(find_actor, self.namespace),
-            "workers": num,
-            "pools": shared_pools(self.settings),
-            "timeout_s": self.settings.cluster.call_timeout_s,
-        }
+        pools = shared_pools(self.settings)
+        patience = self.settings.cluster.call_timeout_s
+        seat = {"find": partial(find_actor, self.namespace), "workers": num, "pools": pools, "timeout_s": patience}
         return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
 
     async def hire_learner(self, model: Path) -> LearnerClient:
@@ -195,7 +175,7 @@ class ActorLauncher:
         return LearnerClient(
             ranks,
             engines,
-            canary=canary(model),
+            canary=canary_sequence(model),
             max_gap=cluster.max_logprob_gap,
             timeout_s=cluster.call_timeout_s,
             policy=policy,
@@ -214,19 +194,18 @@ class ActorLauncher:
         """Launches the learner ranks, which rendezvous at an address on rank 0's node."""
         from actors.learner.rank import LearnerRank
 
-        settings = self.settings
-        num = settings.learner.ranks
+        num = self.settings.learner.ranks
         bundle = self._rank_bundle()
         group = await self._place("learner-rank", num, bundle) if group is None else group
         host, port = await self._meeting_point(group)
         same = {
             "model": str(model),
-            "settings": settings.learner,
+            "settings": self.settings.learner,
             "world_size": num,
             "init_method": f"tcp://{host}:{port}",
-            "temperature": settings.episode.temperature,
+            "temperature": self.settings.episode.temperature,
             "packed": self.packed,
-            "template_arguments": settings.policy.template_arguments,
+            "template_arguments": self.settings.policy.template_arguments,
         }
         seats = [same | {"rank": rank} for rank in range(num)]
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
@@ -418,14 +397,6 @@ def fetch(picture: Any) -> bytes:
         return bytes(ray.get(picture, timeout=60))
     except (ObjectLostError, OwnerDiedError, GetTimeoutError) as error:
         raise PictureLost(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
-
-
-def canary(model: Path) -> tuple[int, ...]:
-    """The fixed token sequence that proves a weight sync; the ids are arbitrary but must never change."""
-    config = json.loads((model / "config.json").read_text())
-    vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size", SMALLEST_VOCABULARY)
-    draw = random.Random(0)
-    return tuple(draw.randrange(vocabulary) for _ in range(CANARY_TOKENS))
 
 
 def _is_asynchronous(kind: type) -> bool:
