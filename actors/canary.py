@@ -1,8 +1,15 @@
 """Canary checks: compare an engine's log-probs of a fixed token sequence with the learner's."""
 
+import json
+import random
 from collections.abc import Sequence
+from pathlib import Path
 
 from rollout.errors import ModelError, SyncError
+
+CANARY_TOKENS = 48
+SMALLEST_VOCABULARY = 256
+"""Token ids below this exist in every model; used when a configuration does not state `vocab_size`."""
 
 
 def gap_of(found: Sequence[float], wanted: Sequence[float]) -> float:
@@ -27,3 +34,11 @@ def check_sync(gap: float, max_gap: float, *, rank: int, version: int) -> None:
             f"policy-{rank} does not hold the learner's weights: after sync {version} its log-probs on the canary "
             f"sequence differ by {gap:.2e} nats, wanted at most {max_gap:.0e}; the run stops"
         )
+
+
+def canary_sequence(model: Path) -> tuple[int, ...]:
+    """The fixed token sequence that proves a weight sync; the ids are arbitrary but must never change."""
+    config = json.loads((model / "config.json").read_text())
+    vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size", SMALLEST_VOCABULARY)
+    draw = random.Random(0)
+    return tuple(draw.randrange(vocabulary) for _ in range(CANARY_TOKENS))

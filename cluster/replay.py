@@ -57,9 +57,16 @@ class OneRank:
         with socket.socket() as door:
             door.bind(("127.0.0.1", 0))
             place = f"tcp://127.0.0.1:{door.getsockname()[1]}"
-        arguments = settings.policy.template_arguments
-        alone = settings.learner.model_copy(update={"ranks": 1})
-        self.rank = LearnerRank(str(model), alone, 0, 1, place, settings.episode.temperature, packed, arguments)
+        self.rank = LearnerRank(
+            str(model),
+            settings.learner.model_copy(update={"ranks": 1}),
+            rank=0,
+            world_size=1,
+            init_method=place,
+            temperature=settings.episode.temperature,
+            packed=packed,
+            template_arguments=settings.policy.template_arguments,
+        )
 
     async def update(self, batch: Batch) -> Update:
         """See `rollout.ports.Learner`."""

@@ -66,7 +66,9 @@ def packed_attention(
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
     """torch's fused attention; the queries are the last positions of the keys."""
-    gqa, queries, keys = query.shape[1] != key.shape[1], query.shape[2], key.shape[2]
+    queries = query.shape[2]
+    keys = key.shape[2]
+    gqa = query.shape[1] != key.shape[1]
     whole = window is None and queries == keys
     mask = (
         None if whole else _seen(queries, keys, window, query.device) if window else causal_lower_right(queries, keys)
@@ -87,7 +89,9 @@ def _spelt_out(
 ) -> Tensor:
     """Unfused attention with softcap and sinks: softmax over c·tanh(q·k/c) and a sink, which takes probability and adds
     no value. All scores are held in memory."""
-    groups, queries, keys = query.shape[1] // key.shape[1], query.shape[2], key.shape[2]
+    queries = query.shape[2]
+    keys = key.shape[2]
+    groups = query.shape[1] // key.shape[1]
     key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
     scores = query @ key.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
     if softcap is not None:

@@ -29,7 +29,8 @@ def writing(path: Path) -> Iterator[Path]:
 
     Raises StorageFault when the disk is full or refuses the write. No temporary files remain after an error.
     """
-    filling, old = aside(path), path.with_name(f".old-{path.name}")
+    filling = aside(path)
+    old = path.with_name(f".old-{path.name}")
     try:
         for stale in (filling, old):
             shutil.rmtree(stale, ignore_errors=True)
@@ -59,9 +60,9 @@ def verify(path: Path) -> None:
     problem = _problem(path)
     if problem:
         sound = _newest_sound(path.parent, before=path.name)
-        advice = "there is no sound one before it"
+        advice = "no older checkpoint is intact"
         if sound:
-            advice = f"remove {path}* to go on from {sound.name}, the newest sound one before it"
+            advice = f"remove {path}* to continue from {sound.name}, the newest intact older checkpoint"
         raise CheckpointError(f"{path}: {problem}; {advice}")
 
 

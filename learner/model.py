@@ -1,7 +1,8 @@
-"""Loads the trained model and its tokenizer, and computes logits, log-probs and fingerprints."""
+"""Loads and writes the trained model and its tokenizer, and computes logits, log-probs and fingerprints."""
 
 import hashlib
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -16,6 +17,7 @@ from learner.packing import PackedRow, TokenSequence, alone, pack_tensors
 from learner.processor import has_bfloat16_units
 from learner.settings import LearnerSettings
 
+GENERATION = "generation_config.json"
 MARKED = 256
 """Values of each weight that enter a fingerprint."""
 
@@ -71,6 +73,21 @@ def read_tokenizer(model_dir: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model_dir)
+
+
+def write_model(folder: Path, model: Any, tensors: Mapping[str, Tensor], tokenizer: Any, model_dir: Path) -> None:
+    """Writes weights (`tensors`), configuration and tokenizer as a Hugging Face directory.
+
+    `model_dir` is the directory that the model was loaded from.
+    """
+    defaults = model_dir / GENERATION
+    if defaults.is_file():
+        # transformers refuses to save some generation configs that it can load, so the original file is copied.
+        model.generation_config = type(model.generation_config)()
+    model.save_pretrained(folder, state_dict=tensors, save_original_format=False)
+    if defaults.is_file():
+        shutil.copyfile(defaults, folder / GENERATION)
+    tokenizer.save_pretrained(folder)
 
 
 def logits_of(model: Any, row: PackedRow) -> Tensor:

@@ -11,9 +11,10 @@ from rollout.errors import ModelError
 
 WHOLE = 50_000_000
 """Largest number of parameters for which a proof uses all layers."""
-WINDOW, CHANGE = 64, 128
-"""Sliding window, and length from which rotary factors change, in a proof: its sequences exceed them, as pages exceed
-the model's own values."""
+WINDOW = 64
+"""Sliding window in a proof, in tokens: its sequences exceed it, as pages exceed the model's own."""
+CHANGE = 128
+"""Length from which rotary factors change in a proof, in tokens, for the same reason."""
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 BY_LENGTH = ("dynamic", "longrope")
 """Rotary scaling types whose factors depend on the sequence length."""
@@ -46,7 +47,7 @@ def read_whole(model_dir: Path, config: Any) -> Any:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{model_dir}: transformers cannot load it as a causal language model: {_one_line(error)}; "
-            "take a text model, whole and of a type that the installed transformers knows"
+            "use a complete text model of a type that the installed transformers supports"
         ) from error
     if missing := sorted(loading["missing_keys"]):
         raise ModelError(

@@ -120,7 +120,8 @@ def pack_tensors(families: Sequence[PrefixGroup], device: str) -> PackedRow:
         positions += range(len(prompt))
         fork = len(ids) - 1
         for piece in family.pieces:
-            start, num = len(ids), len(piece.token_ids) - 1
+            start = len(ids)
+            num = len(piece.token_ids) - 1
             ids += piece.token_ids[:-1]
             positions += range(len(prompt), len(prompt) + num)
             reading += [fork, *range(start, start + num)]

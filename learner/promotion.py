@@ -56,7 +56,8 @@ def crossed_bootstrap(
         raise ValueError(
             f"a table needs rows of one length, at least 1, got lengths {[len(row) for row in differences]}"
         )
-    draw, columns = random.Random(seed), range(len(differences[0]))
+    draw = random.Random(seed)
+    columns = range(len(differences[0]))
     means = sorted(
         fmean(fmean(map(row.__getitem__, picked)) for row in draw.choices(differences, k=len(differences)))
         for picked in (draw.choices(columns, k=len(columns)) for _ in range(num))

@@ -42,7 +42,7 @@ def count(model: str, prompts: list[list[list[str]]]) -> list[int]:
             for prompt in prompts
         ]
     except TemplateError as error:
-        raise ValueError(f"its chat template takes no such conversation: {error}") from error
+        raise ValueError(f"the model's chat template refuses a conversation: {error}") from error
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 

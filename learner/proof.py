@@ -85,9 +85,9 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
     found = packed if packed.exact else compare(model_dir, settings, small, pieces, wanted, packed=False)
     if not found.exact:
         raise ModelError(
-            f"{model_dir}: the learner does not compute what this {config.model_type} model does: with one sample a "
-            f"row its log-probs are {found.nats:.2g} nats and its gradient {found.gradient:.2%} from transformers' "
-            f"own, wanted at most {BOUND:g}; {_advice(config.get_text_config(), settings)}"
+            f"{model_dir}: the learner and transformers differ on this {config.model_type} model: with one sample per "
+            f"row, log-probs by {found.nats:.2g} nats and the gradient by {found.gradient:.2%}, wanted at most "
+            f"{BOUND:g}; {_advice(config.get_text_config(), settings)}"
         )
     return Proof(
         model_type=config.model_type,
@@ -187,8 +187,8 @@ def _advice(text: Any, settings: LearnerSettings) -> str:
     if change := length_of_rotary_change(text):
         return f"its rotary factors depend on the length beyond {change} tokens: set policy.max_model_len = {change}"
     if settings.recompute:
-        return "set learner.recompute = false, or take another model"
-    return "take another model"
+        return "set learner.recompute = false, or use another model"
+    return "use another model"
 
 
 def main(argv: list[str] | None = None) -> int:

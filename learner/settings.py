@@ -115,7 +115,7 @@ class LearnerSettings(Settings):
     def _schedule_ends(self) -> "LearnerSettings":
         if self.schedule != "constant" and self.decay_steps <= self.warmup_steps:
             raise ValueError(
-                f"decay_steps must exceed warmup_steps ({self.warmup_steps}) where schedule is "
+                f"decay_steps must exceed warmup_steps ({self.warmup_steps}) when schedule is "
                 f"{self.schedule!r}, got {self.decay_steps}"
             )
         return self
@@ -125,7 +125,9 @@ class LearnerSettings(Settings):
         if self.offload == "all" and self.zero_stage < 3:
             raise ValueError(f"offload = 'all' needs zero_stage = 3, got {self.zero_stage}; or offload the optimizer")
         if self.lora_targets and not self.lora_rank:
-            raise ValueError(f"lora_targets = {list(self.lora_targets)} needs lora_rank, got 0; set it to 16 or so")
+            raise ValueError(
+                f"lora_targets = {list(self.lora_targets)} needs lora_rank, got 0; set it to 16, for example"
+            )
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ class LearnerRank:
         self,
         model: str,
         settings: LearnerSettings,
+        *,
         rank: int,
         world_size: int,
         init_method: str,
@@ -38,7 +39,8 @@ class LearnerRank:
         # Ray sets OMP_NUM_THREADS to the actor's reserved CPUs, not to the threads it may use.
         torch.set_num_threads(settings.threads)
         self.size = 0
-        self.rank, self.host = rank, urlsplit(init_method).hostname or "127.0.0.1"
+        self.rank = rank
+        self.host = urlsplit(init_method).hostname or "127.0.0.1"
         self._source: Any = None
         self._sender: Any = None
         self.engine = Engine(

@@ -59,5 +59,5 @@ class Admission:
                 while self.held:
                     await self._settled.wait()
         except TimeoutError:
-            raise EngineFault(f"{self.name} has waited {patience_s:g} s for its new weights to be proven") from None
+            raise EngineFault(f"{self.name}: the new weights were not proven within {patience_s:g} s") from None
         self.check()

@@ -13,7 +13,8 @@ class BusyTimer:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._served = 0
-        self._share, self._at = 0.0, clock()
+        self._share = 0.0
+        self._at = clock()
 
     def enter(self) -> float:
         """Starts a request. Returns the token for `leave`."""

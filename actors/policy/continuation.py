@@ -25,11 +25,12 @@ def spans_of(outputs: Sequence[Any]) -> tuple[VersionSpan, ...]:
     written = 0
     for output in outputs:
         for span in output.weight_versions:
-            version, start, end = int(span.version), written + span.start, written + span.end
+            version = int(span.version)
+            end = written + span.end
             if spans and spans[-1].version == version:
                 spans[-1] = replace(spans[-1], end=end)
             else:
-                spans.append(VersionSpan(version=version, start=start, end=end))
+                spans.append(VersionSpan(version=version, start=written + span.start, end=end))
         written += len(output.token_ids)
     return tuple(spans)
 
@@ -39,10 +40,13 @@ class Continuation:
 
     def __init__(self, tokenizer: Any, prompt: list[int], limit: int, sampling: Any) -> None:
         """`limit` is the maximum tokens of prompt and answer; `sampling` are the parameters of the first piece."""
-        self.tokenizer, self.limit, self.sampling = tokenizer, limit, sampling
+        self.tokenizer = tokenizer
+        self.limit = limit
+        self.sampling = sampling
         self.thinking = str(tokenizer.decode(prompt[-TAIL:])).rstrip().endswith("<think>")
         self.outputs: list[Any] = []
-        self.written, self.left = list(prompt), sampling.max_tokens
+        self.written = list(prompt)
+        self.left = sampling.max_tokens
         self.text = ""
         """Text of all pieces but the last, or of all when the answer was `cut`."""
         self.over = self.cut = False

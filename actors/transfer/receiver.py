@@ -1,6 +1,6 @@
 """Weight receivers: an engine's back ends for vLLM's weight-transfer protocol.
 
-Each follows the stages of `VLLMPolicy`: open a layerwise reload, load weights, close it. They differ in transport: a
+Each follows the stages of `WeightUpdates`: open a layerwise reload, load weights, close it. They differ in transport: a
 file in shared memory, broadcasts from the learner (`nccl` between GPUs, `gloo` between CPUs), or handles of the
 learner's memory on the same GPU (`ipc`). `actors.transfer.sender` is the sender of the last three.
 

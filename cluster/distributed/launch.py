@@ -10,16 +10,17 @@ import inspect
 import json
 import logging
 import os
-import random
 import secrets
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.canary import canary_sequence
 from actors.settings import CriticsSettings
+from cluster.distributed.bundle import Bundle
 from cluster.distributed.clients import CriticClient, LearnerClient, PolicyClient, RendererClient, RolloutClient
 from cluster.distributed.health import monitor_actors
 from cluster.distributed.pool import Pool, answer
@@ -34,9 +35,6 @@ from rollout.ports import EpisodeServices
 from rollout.seeds import seed_of
 
 logger = logging.getLogger(__name__)
-CANARY_TOKENS = 48
-SMALLEST_VOCABULARY = 256
-"""Token ids below this exist in every model; used when a configuration does not state `vocab_size`."""
 STOP_TIMEOUT_S = 10.0
 CALLS = 1024
 """Maximum calls queued in one asynchronous actor; Ray is allowed twice as many, so that pings are never blocked."""
@@ -85,7 +83,7 @@ async def _hire(agency: "ActorLauncher", settings: RunSettings, model: Path, sto
 
     cluster = settings.cluster
     browser_bundle = agency.bundle("browser", cluster.browser_cpus)
-    screen = (settings.renderer, put, resolve_path(settings.cache) / "renders")
+    screen = {"settings": settings.renderer, "put": put, "cache": resolve_path(settings.cache) / "renders"}
     browsers = await agency.hire(
         "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
     )
@@ -116,21 +114,6 @@ async def _hire(agency: "ActorLauncher", settings: RunSettings, model: Path, sto
     )
 
 
-@dataclass(kw_only=True)
-class Bundle:
-    """Resources requested by one actor of a pool."""
-
-    cpus: float
-    gpus: float = 0.0
-    resources: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def request(self) -> dict[str, float]:
-        """The nonzero resources, as a Ray placement group expects them."""
-        asked = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
-        return {name: amount for name, amount in asked.items() if amount > 0}
-
-
 class ActorLauncher:
     """Places, starts and stops all actors of a run."""
 
@@ -149,13 +132,13 @@ class ActorLauncher:
         self,
         name: str,
         kind: type,
-        seats: Sequence[tuple[Any, ...]],
+        seats: Sequence[Mapping[str, Any]],
         bundle: Bundle,
         *,
         restarts: int = 0,
         group: Any = None,
     ) -> list[Any]:
-        """Launches one actor per entry of `seats` (its constructor arguments), named `name-0`, `name-1`, …
+        """Launches one actor per entry of `seats` (its keyword arguments), named `name-0`, `name-1`, …
 
         `restarts` is how often Ray may restart a dead actor, -1 for no limit; use it for actors whose constructor
         restores all of their state. The actors get a placement group of their own unless `group` is given.
@@ -167,27 +150,36 @@ class ActorLauncher:
         """Launches the episode workers, which write to the folder `path`, and the router if there are several."""
         num = self.settings.cluster.workers
         group = await self._place("worker", num, bundle)
-        seats = [(self.namespace, self.settings, path)] * num
+        seats = [{"namespace": self.namespace, "settings": self.settings, "path": path}] * num
         workers = await self.hire("worker", RayEpisodeWorker, seats, bundle, restarts=-1, group=group)
         if num == 1:
             return workers, []
-        find, patience = partial(find_actor, self.namespace), self.settings.cluster.call_timeout_s
-        seat = (find, num, shared_pools(self.settings), patience)
+        pools = shared_pools(self.settings)
+        patience = self.settings.cluster.call_timeout_s
+        seat = {"find": partial(find_actor, self.namespace), "workers": num, "pools": pools, "timeout_s": patience}
         return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
 
     async def hire_learner(self, model: Path) -> LearnerClient:
         """Launches the learner ranks and the policy engines; neither is started yet."""
         from actors.policy.engine import VLLMPolicy
 
-        settings, cluster = self.settings, self.settings.cluster
+        settings = self.settings
+        cluster = settings.cluster
         policy = settings.policy.model_copy(update={"transfer": settings.transfer})
-        seed, bundle = seed_of(settings.seed, "engine"), self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
-        seats = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
+        bundle = self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
+        same = {"model_dir": str(model), "settings": policy, "seed": seed_of(settings.seed, "engine"), "follows": True}
+        seats = [same | {"rank": rank} for rank in range(policy.engines)]
         pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
         engines = await self.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
         ranks = await self.hire_ranks(model, group=pairs)
-        sequence, gap, patience = canary(model), cluster.max_logprob_gap, cluster.call_timeout_s
-        return LearnerClient(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
+        return LearnerClient(
+            ranks,
+            engines,
+            canary=canary_sequence(model),
+            max_gap=cluster.max_logprob_gap,
+            timeout_s=cluster.call_timeout_s,
+            policy=policy,
+        )
 
     async def place_pairs(self, engine: Bundle) -> Any:
         """Placement group in which engine i and learner rank i share a whole GPU."""
@@ -202,11 +194,20 @@ class ActorLauncher:
         """Launches the learner ranks, which rendezvous at an address on rank 0's node."""
         from actors.learner.rank import LearnerRank
 
-        settings, num, bundle = self.settings, self.settings.learner.ranks, self._rank_bundle()
+        num = self.settings.learner.ranks
+        bundle = self._rank_bundle()
         group = await self._place("learner-rank", num, bundle) if group is None else group
         host, port = await self._meeting_point(group)
-        how = (settings.episode.temperature, self.packed, settings.policy.template_arguments)
-        seats = [(str(model), settings.learner, rank, num, f"tcp://{host}:{port}", *how) for rank in range(num)]
+        same = {
+            "model": str(model),
+            "settings": self.settings.learner,
+            "world_size": num,
+            "init_method": f"tcp://{host}:{port}",
+            "temperature": self.settings.episode.temperature,
+            "packed": self.packed,
+            "template_arguments": self.settings.policy.template_arguments,
+        }
+        seats = [same | {"rank": rank} for rank in range(num)]
         return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
 
     async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
@@ -217,8 +218,9 @@ class ActorLauncher:
         served = self.settings.served_judge
         if served.model:  # The served name does not identify the model.
             cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
+        same = {"settings": critic, "fetch": fetch, "cache": cache}
         seats = [
-            (critic, fetch, cache, costs / f"critic-{place}.json", self._judge_of(place))
+            same | {"ledger": costs / f"critic-{place}.json", "find": self._judge_of(place)}
             for place in range(critic.count)
         ]
         return await self.hire("critic", CriticActor, seats, bundle, restarts=-1)
@@ -232,7 +234,7 @@ class ActorLauncher:
             return []
         bundle = self.bundle("judge", cluster.judge_cpus, cluster.judge_gpus)
         logs = [folder / f"judge-{place}.log" for place in range(judge.count)]
-        seats = [(judge, settings.critic.served_as, log) for log in logs]
+        seats = [{"settings": judge, "name": settings.critic.served_as, "log": log} for log in logs]
         return await self.hire("judge", RayJudge, seats, bundle, restarts=-1)
 
     def _judge_of(self, place: int) -> Any:
@@ -280,14 +282,14 @@ class ActorLauncher:
         return group
 
     def _seat(
-        self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, group: Any, restarts: int
+        self, name: str, kind: type, seats: Sequence[Mapping[str, Any]], bundle: Bundle, group: Any, restarts: int
     ) -> list[Any]:
         hired = [self._actor(f"{name}-{i}", i, kind, seat, bundle, group, restarts) for i, seat in enumerate(seats)]
         self.handles += hired
         return hired
 
     def _actor(
-        self, name: str, place: int, kind: type, seat: tuple[Any, ...], bundle: Bundle, group: Any, restarts: int
+        self, name: str, place: int, kind: type, seat: Mapping[str, Any], bundle: Bundle, group: Any, restarts: int
     ) -> Any:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -304,7 +306,7 @@ class ActorLauncher:
                 max_restarts=restarts,
                 max_concurrency=2 * CALLS if _is_asynchronous(kind) else None,
             )
-            .remote(*seat)
+            .remote(**seat)
         )
 
     async def _meeting_point(self, group: Any) -> tuple[str, int]:
@@ -395,14 +397,6 @@ def fetch(picture: Any) -> bytes:
         return bytes(ray.get(picture, timeout=60))
     except (ObjectLostError, OwnerDiedError, GetTimeoutError) as error:
         raise PictureLost(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
-
-
-def canary(model: Path) -> tuple[int, ...]:
-    """The fixed token sequence that proves a weight sync; the ids are arbitrary but must never change."""
-    config = json.loads((model / "config.json").read_text())
-    vocabulary = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size", SMALLEST_VOCABULARY)
-    draw = random.Random(0)
-    return tuple(draw.randrange(vocabulary) for _ in range(CANARY_TOKENS))
 
 
 def _is_asynchronous(kind: type) -> bool:

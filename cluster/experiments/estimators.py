@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from learner.losses import advantage
+from learner.losses.batch_counts import BatchCounts
 from learner.losses.kl import kl_terms
 from learner.losses.loss import Tokens, policy_loss
 from learner.settings import LearnerSettings
@@ -106,7 +107,7 @@ def correction_outcomes(**kind: Any) -> Iterator[Outcome]:
             advantages_T=torch.full((2,), _grid()[page].item() - _grid().mean().item(), dtype=torch.float64),
             sample_T=torch.zeros(2, dtype=torch.long),
         )
-        loss = policy_loss(tokens, settings, num_tokens=1, num_sequences=1).loss
+        loss = policy_loss(tokens, BatchCounts(tokens=1, sequences=1), settings).loss
         yield engine_AB[page].exp().item(), -torch.autograd.grad(loss, logits)[0]
 
 
@@ -154,7 +155,7 @@ def _estimate(pages: Sequence[int], advantages: Sequence[float] | None, **kind: 
     )
     whole: dict[str, Any] = {"loss": "dr_grpo", "length_limit": 1}
     settings = LearnerSettings(**(whole | kind))
-    loss = policy_loss(tokens, settings, num_tokens=len(sample_T), num_sequences=GROUP).loss
+    loss = policy_loss(tokens, BatchCounts(tokens=len(sample_T), sequences=GROUP), settings).loss
     return -torch.autograd.grad(loss, logits)[0]
 
 

@@ -27,7 +27,7 @@ async def tools(settings: RunSettings, model: Path) -> AsyncIterator[Tools]:
     from actors.browser.renderer import ChromiumRenderer
     from actors.policy.engine import VLLMPolicy
 
-    policy = VLLMPolicy(str(model), settings.policy, settings.seed, 0)
+    policy = VLLMPolicy(str(model), settings.policy, seed=settings.seed)
     renderer = ChromiumRenderer(settings.renderer, cache=resolve_path(settings.cache) / "renders")
     try:
         await asyncio.gather(policy.start(), renderer.start())

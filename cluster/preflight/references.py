@@ -169,7 +169,7 @@ async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSe
     if not num:
         return
     agency, at_once = ActorLauncher(settings), min(num, settings.browser.count)
-    seat = (settings.renderer, without_pixels, resolve_path(settings.cache) / "renders")
+    seat = {"settings": settings.renderer, "put": without_pixels, "cache": resolve_path(settings.cache) / "renders"}
     try:
         bundle = agency.bundle("browser", settings.cluster.browser_cpus)
         handles = await agency.hire("browser", ChromiumRenderer, [seat] * at_once, bundle, restarts=-1)

@@ -104,7 +104,9 @@ def _overheard(design: Draw, rng: random.Random) -> str:
     if expected and rng.random() < 0.6:
         name, number, step = rng.choice(expected)
         return sentences.failed_probe(name, f"step {number}, {step.kind}: {_unmet(step, design, rng)}")
-    tag, x, y = rng.choice(("div", "input", "button")), rng.randrange(100), rng.randrange(100)
+    tag = rng.choice(("div", "input", "button"))
+    x = rng.randrange(100)
+    y = rng.randrange(100)
     found, wanted = ((rng.randrange(20, 760), rng.randrange(2, 500)) for _ in range(2))
     return rng.choice(
         (

@@ -156,7 +156,8 @@ def encode(tokenizer: Any, talk: Conversation) -> CorpusRow:
 
 def _micro_batches(pool: list[CorpusRow], tokens: int, pad: int) -> Iterator[tuple[Tensor, Tensor]]:
     for width, group in groupby(pool, key=lambda row: -(-(len(row.ids) - 1) // WIDTH) * WIDTH):
-        rows, most = list(group), max(1, tokens // width)
+        rows = list(group)
+        most = max(1, tokens // width)
         for start in range(0, len(rows), most):
             yield _pad(rows[start : start + most], width, pad)
 

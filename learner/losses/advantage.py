@@ -22,7 +22,8 @@ def outcome(rewards: Sequence[float], *, normalize_std: bool, baseline: Baseline
     spread = pstdev(rewards)
     if spread < FLAT:
         return None
-    mean, scale = fmean(rewards), spread if normalize_std else 1.0
+    mean = fmean(rewards)
+    scale = spread if normalize_std else 1.0
     if baseline == "leave_one_out":
         scale *= (len(rewards) - 1) / len(rewards)
     return [(reward - mean) / scale for reward in rewards]

@@ -93,7 +93,8 @@ def _unordered(settings: LearnerSettings) -> advantage.Baseline:
 
 def _gains(trajectory: Trajectory, settings: LearnerSettings) -> list[float]:
     """Gain of each round: the first page's value, then the increase, 0 if nothing was accepted."""
-    gains, best = [], 0.0
+    gains: list[float] = []
+    best = 0.0
     for turn in trajectory.turns:
         level = worth(turn.accepted, settings) if turn.accepted is not None else best
         gains.append(level - best)

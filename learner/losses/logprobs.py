@@ -31,7 +31,9 @@ class _Likelihood(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_TV: Tensor, targets_T: Tensor, temperature_T: Tensor) -> tuple[Tensor, Tensor]:
-        logprobs, entropies, norms = [], [], []
+        logprobs: list[Tensor] = []
+        entropies: list[Tensor] = []
+        norms: list[Tensor] = []
         for x_SV, y_S, tau_S in _slices(logits_TV, targets_T, temperature_T):
             x_SV = x_SV.float() / tau_S[:, None]
             top_S = x_SV.amax(-1)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from learner.losses.batch_counts import BatchCounts
 from learner.losses.importance_weights import rollout_weights, total_of_sample
 from learner.losses.kl import kl_terms
 from learner.settings import LearnerSettings
@@ -57,8 +58,8 @@ class PolicyLoss:
     """Sum of the tokens' estimated KL to the reference; 0 without a reference."""
 
 
-def policy_loss(tokens: Tokens, settings: LearnerSettings, *, num_tokens: int, num_sequences: int) -> PolicyLoss:
-    """A row's part of `settings.loss`; the counts are those of the whole batch on all ranks.
+def policy_loss(tokens: Tokens, counts: BatchCounts, settings: LearnerSettings) -> PolicyLoss:
+    """A row's part of `settings.loss`, averaged over the whole batch.
 
         L = −average_t w_t · (gain_t − β · kl_t)
 
@@ -80,10 +81,10 @@ def policy_loss(tokens: Tokens, settings: LearnerSettings, *, num_tokens: int, n
     kl = gap_T.new_zeros(())
     if tokens.reference_logprobs_T is not None:
         kl_T, penalties_T = kl_terms(tokens.logprobs_T, tokens.reference_logprobs_T, settings.kl_estimator)
-        gains_T, kl = gains_T - settings.kl_weight * penalties_T, kl_T.sum()
-    scale = LossDivisors(tokens=num_tokens, sequences=num_sequences, constant=settings.length_limit or 0)
+        gains_T = gains_T - settings.kl_weight * penalties_T
+        kl = kl_T.sum()
     return PolicyLoss(
-        loss=-average(weights_T * gains_T, tokens.sample_T, scale),
+        loss=-average(weights_T * gains_T, tokens.sample_T, counts, settings),
         clipped=clipped_T.sum(),
         gap_sum=gap_T.abs().sum(),
         gap_max=gap_max,
@@ -133,29 +134,22 @@ def _clip(log_ratio_T: Tensor, advantages_T: Tensor, low: float, high: float) ->
     return torch.minimum(ratio_T * advantages_T, bounded_T * advantages_T), clipped_T
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossDivisors:
-    """Divisors of sums over tokens, equal on all rows and ranks."""
-
-    tokens: int
-    sequences: int
-    constant: int
-    """Maximum tokens of a completion; 0 for losses that do not use it."""
-
-
-def token_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
+def token_mean(values_T: Tensor, sample_T: Tensor, counts: BatchCounts, settings: LearnerSettings) -> Tensor:
     """1/N Σ_i Σ_t x_it: equal weight per token, so long pages count more (DAPO, arXiv 2503.14476)."""
-    return values_T.sum() / by.tokens
+    return values_T.sum() / max(1, counts.tokens)
 
 
-def sequence_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
+def sequence_mean(values_T: Tensor, sample_T: Tensor, counts: BatchCounts, settings: LearnerSettings) -> Tensor:
     """1/S Σ_i 1/|y_i| Σ_t x_it: equal weight per page, so tokens of long pages count less (GRPO, arXiv 2402.03300)."""
-    return (values_T / _lengths(sample_T)).sum() / by.sequences
+    return (values_T / _lengths(sample_T)).sum() / max(1, counts.sequences)
 
 
-def constant_mean(values_T: Tensor, sample_T: Tensor, by: LossDivisors) -> Tensor:
-    """1/(S·C) Σ_i Σ_t x_it: the policy gradient's direction, independent of lengths (Dr. GRPO, arXiv 2503.20783)."""
-    return values_T.sum() / (by.sequences * by.constant)
+def constant_mean(values_T: Tensor, sample_T: Tensor, counts: BatchCounts, settings: LearnerSettings) -> Tensor:
+    """1/(S·C) Σ_i Σ_t x_it: the policy gradient's direction, independent of lengths (Dr. GRPO, arXiv 2503.20783).
+
+    C is `settings.length_limit`, in tokens.
+    """
+    return values_T.sum() / (max(1, counts.sequences) * (settings.length_limit or 0))
 
 
 def _lengths(sample_T: Tensor) -> Tensor:
@@ -164,7 +158,7 @@ def _lengths(sample_T: Tensor) -> Tensor:
 
 
 Gain = Callable[[Tokens, float, float], tuple[Tensor, Tensor]]
-Average = Callable[[Tensor, Tensor, LossDivisors], Tensor]
+Average = Callable[[Tensor, Tensor, BatchCounts, LearnerSettings], Tensor]
 LOSSES: dict[str, tuple[Gain, Average]] = {
     "dapo": (clip_tokens, token_mean),
     "grpo": (clip_tokens, sequence_mean),

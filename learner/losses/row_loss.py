@@ -1,38 +1,19 @@
 """Loss and metric sums of one packed row; the sums of all rows add up to the batch's."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from learner.losses.batch_counts import BatchCounts
 from learner.losses.distill import distill_loss, hindsight_loss
 from learner.losses.logprobs import likelihood
 from learner.losses.loss import Tokens, policy_loss
-from learner.packing import PackedRow, TokenSequence
+from learner.packing import PackedRow
 from learner.settings import LearnerSettings
 
 SUMS = ("loss", "distill", "entropy", "clipped", "gap", "tail", "kl", "agreed", "computed", "empty")
 """Sums over the rows of all ranks; the largest log-prob gap is kept separately."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchCounts:
-    """Normalisers of an update's losses: counts over the whole batch, on all ranks."""
-
-    tokens: int
-    sequences: int
-    distill_tokens: int
-    distill_weight: float
-
-    @classmethod
-    def of(
-        cls, samples: Sequence[TokenSequence], lessons: Sequence[TokenSequence], distill_weight: float
-    ) -> "BatchCounts":
-        """Counts the tokens and sequences of an update."""
-        tokens, distill_tokens = (sum(len(piece.token_ids) for piece in pieces) for pieces in (samples, lessons))
-        return cls(tokens=tokens, sequences=len(samples), distill_tokens=distill_tokens, distill_weight=distill_weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +30,10 @@ class RowLoss:
     """
 
 
-def share(
+def row_loss(
     logits_TV: Tensor,
     row: PackedRow,
-    scale: BatchCounts,
+    counts: BatchCounts,
     settings: LearnerSettings,
     temperature: float,
     *,
@@ -69,13 +50,11 @@ def share(
     logprobs_T, entropies_T = likelihood(logits_TV, row.targets_T, temperatures(row, temperature))
     sampled_T = ~row.lesson_T
     tokens = _tokens(row, logprobs_T, logprobs_T.detach() if old_T is None else old_T, reference_T)
-    counts = {"num_tokens": max(1, scale.tokens), "num_sequences": max(1, scale.sequences)}
-    policy = policy_loss(tokens, settings, **counts)
-    counted: dict[str, Any] = {"weight": scale.distill_weight, "num_tokens": max(1, scale.distill_tokens)}
+    policy = policy_loss(tokens, counts, settings)
     if teacher_TV is None:
-        distill = distill_loss(logprobs_T[row.lesson_T], **counted)
+        distill = distill_loss(logprobs_T[row.lesson_T], counts)
     else:
-        distill = hindsight_loss(logits_TV[row.lesson_T].float().log_softmax(-1), teacher_TV, **counted)
+        distill = hindsight_loss(logits_TV[row.lesson_T].float().log_softmax(-1), teacher_TV, counts)
     with torch.no_grad():
         entropy = entropies_T[sampled_T].sum()
         agreed = (logits_TV[row.lesson_T].argmax(-1) == row.targets_T[row.lesson_T]).sum()
@@ -104,20 +83,20 @@ def temperatures(row: PackedRow, temperature: float) -> Tensor:
     return torch.where(row.lesson_T, 1.0, temperature)
 
 
-def metrics_of(sums: dict[str, float], scale: BatchCounts, settings: LearnerSettings) -> dict[str, float]:
+def metrics_of(sums: dict[str, float], counts: BatchCounts, settings: LearnerSettings) -> dict[str, float]:
     """Metrics of an update from the SUMS of all its rows."""
-    tokens = max(1, scale.tokens)
+    tokens = max(1, counts.tokens)
     kl = {"kl": sums["kl"] / tokens} if settings.kl_weight else {}
     return kl | {
         "loss": sums["loss"],
-        "distill_loss": sums["distill"] / scale.distill_weight if scale.distill_weight else 0.0,
-        "distill_tokens": scale.distill_tokens,
-        "distill_match": sums["agreed"] / max(1, scale.distill_tokens),
+        "distill_loss": sums["distill"] / counts.distill_weight if counts.distill_weight else 0.0,
+        "distill_tokens": counts.distill_tokens,
+        "distill_match": sums["agreed"] / max(1, counts.distill_tokens),
         "entropy": sums["entropy"] / tokens,
         "clip_share": sums["clipped"] / tokens,
         "logprob_gap_mean": sums["gap"] / tokens,
         "ratio_tail": sums["tail"] / tokens,
-        "tokens": scale.tokens,
+        "tokens": counts.tokens,
         "computed_tokens": sums["computed"],
         "padding_waste": sums["empty"] / max(1.0, sums["computed"]),
     }

@@ -32,7 +32,8 @@ def rank(folder: Path) -> LearnerRank:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
-    return LearnerRank(str(folder), LearnerSettings(lr=1e-3, threads=1), 0, 1, f"tcp://127.0.0.1:{port}")
+    settings = LearnerSettings(lr=1e-3, threads=1)
+    return LearnerRank(str(folder), settings, rank=0, world_size=1, init_method=f"tcp://127.0.0.1:{port}")
 
 
 def test_thread_count_follows_the_settings(rank: LearnerRank) -> None:

@@ -45,13 +45,13 @@ def test_damaged_checkpoint_is_refused_and_the_last_valid_one_is_named(
     for step in (1, 2, 3):
         write(tmp_path / f"step-{step}")
     damage(tmp_path / "step-2")  # type: ignore[operator]
-    with pytest.raises(CheckpointError, match=f"step-2: .*{says}.*step-2\\* to go on from step-1"):
+    with pytest.raises(CheckpointError, match=f"step-2: .*{says}.*step-2\\* to continue from step-1"):
         verify(tmp_path / "step-2")
     damage(tmp_path / "step-3")  # type: ignore[operator]
-    with pytest.raises(CheckpointError, match="to go on from step-1,"):
+    with pytest.raises(CheckpointError, match="to continue from step-1,"):
         verify(tmp_path / "step-3")
     damage(tmp_path / "step-1")  # type: ignore[operator]
-    with pytest.raises(CheckpointError, match="there is no sound one before it"):
+    with pytest.raises(CheckpointError, match="no older checkpoint is intact"):
         verify(tmp_path / "step-1")
 
 

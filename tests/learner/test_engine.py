@@ -332,5 +332,5 @@ def test_kl_is_measured_against_the_first_weights_and_limits_the_policy(
     resumed.load(tmp_path / "step-5")
     assert resumed.update(batch).metrics["kl"] == free.update(batch).metrics["kl"] > seen[1][-1] / 2
     free.export(tmp_path / "later")
-    with pytest.raises(CheckpointError, match="resume with the model the run began with"):
+    with pytest.raises(CheckpointError, match="resume with the initial model of that run"):
         start(tmp_path / "later", meeting, kl_weight=1e-9, **kind).load(tmp_path / "step-5")

@@ -148,5 +148,5 @@ def test_unknown_targets_and_incompatible_checkpoints_are_refused(model: Path, m
     with pytest.raises(CheckpointError, match="but this run has None"):
         start(model, meeting, lora_rank=0).load(tmp_path / "step-1")
     engine.export(tmp_path / "later")
-    with pytest.raises(CheckpointError, match="resume with the model the run began with"):
+    with pytest.raises(CheckpointError, match="resume with the initial model of that run"):
         start(tmp_path / "later", meeting).load(tmp_path / "step-1")

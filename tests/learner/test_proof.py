@@ -49,7 +49,7 @@ def test_longrope_is_packed_if_its_factors_cannot_change_in_the_run(tmp_path: Pa
 
 def test_dynamic_rope_is_refused_with_the_length_that_avoids_it(tmp_path: Path) -> None:
     tiny_family(tmp_path, "dynamic")
-    with pytest.raises(ModelError, match=r"does not compute .*set policy.max_model_len = 512"):
+    with pytest.raises(ModelError, match=r"learner and transformers differ .*set policy.max_model_len = 512"):
         prove(tmp_path, SETTINGS, 1024, {})
     assert prove(tmp_path, SETTINGS, 512, {}).packed
 

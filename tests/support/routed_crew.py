@@ -92,11 +92,11 @@ class RoutedActors:
         self.agency = agency
         self.hired: dict[str, list[Any]] = {}
 
-    async def hire(self, browser: type, seat: tuple[Any, ...], folder: Path) -> None:
+    async def hire(self, browser: type, seat: dict[str, Any], folder: Path) -> None:
         small, hire = self.agency.bundle("", 0.01), partial(self.agency.hire, restarts=-1)
         self.hired["browser"] = await hire("browser", browser, [seat] * 4, small)
-        self.hired["policy"] = await hire("policy", Engine, [()] * 2, small)
-        self.hired["critic"] = await hire("critic", Critic, [()] * 2, small)
+        self.hired["policy"] = await hire("policy", Engine, [{}] * 2, small)
+        self.hired["critic"] = await hire("critic", Critic, [{}] * 2, small)
         self.hired["worker"], self.hired["router"] = await self.agency.hire_workers(small, folder)
         for name, handles in self.hired.items():
             await self.agency.begin(name, handles, "start" if hasattr(handles[0], "start") else "ping")
@@ -203,7 +203,7 @@ async def work(settings: RunSettings, folder: Path, browser: type, scenario: Cal
     agency = launch.ActorLauncher(settings)
     try:
         hired = RoutedActors(agency)
-        await hired.hire(browser, (settings.browser,) if browser is CountingChromium else (), folder)
+        await hired.hire(browser, {"settings": settings.browser} if browser is CountingChromium else {}, folder)
         return await scenario(hired)
     finally:
         await agency.close()

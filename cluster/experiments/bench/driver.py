@@ -130,12 +130,15 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
     agency = launch.ActorLauncher(settings)
     small = agency.bundle("", settings.cluster.small_cpus)
     try:
-        workers = await agency.hire("worker", SleepingWorker, [(settings, times, folder)] * WORKERS, small)
-        seats = [(times, place, settings.policy.max_num_seqs) for place in range(STAND_INS)]
+        worker = {"settings": settings, "times": times, "path": folder}
+        workers = await agency.hire("worker", SleepingWorker, [worker] * WORKERS, small)
         find, pools = partial(launch.find_actor, agency.namespace), launch.shared_pools(settings)
-        (router,) = await agency.hire("router", Router, [(find, WORKERS, pools, 600)], small)
+        seat = {"find": find, "workers": WORKERS, "pools": pools, "timeout_s": 600}
+        (router,) = await agency.hire("router", Router, [seat], small)
+        at_once = settings.policy.max_num_seqs
+        seats = [{"times": times, "place": place, "at_once": at_once} for place in range(STAND_INS)]
         others = await agency.hire("sleeper", SleepingEngine, seats, small)
-        ranks = await agency.hire("learner-rank", SleepingRank, [(times, 0)], small)
+        ranks = await agency.hire("learner-rank", SleepingRank, [{"times": times, "place": 0}], small)
         players = RolloutClient(workers, timeout_s=600, limit=launch.CALLS)
         engines = [others[place % STAND_INS] for place in range(settings.policy.engines)]
         learner = LearnerClient(ranks, engines, canary=CANARY, max_gap=1e-3, timeout_s=600)

@@ -34,7 +34,7 @@ async def _rollout() -> Figures:
         Request(messages=first(task), max_tokens=400, seed=index, stop=PAGE_STOP)
         for index, task in enumerate(tasks(COMPLETIONS, seed=0, split="train"))
     ]
-    policy = VLLMPolicy(str(model), settings, 0)
+    policy = VLLMPolicy(str(model), settings, seed=0)
     started = time.perf_counter()
     await policy.start()
     start = time.perf_counter() - started

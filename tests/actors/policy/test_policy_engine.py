@@ -103,7 +103,7 @@ async def test_stop_string_inside_a_thought_does_not_end_the_completion(
     policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The template opens a thought that a random model never closes, so all text belongs to the thought."""
-    tokenizer = policy._alive().get_tokenizer()
+    tokenizer = policy.engine.running().get_tokenizer()
     opened, ids_of = tokenizer.encode("<think>", add_special_tokens=False), policy.prompt_ids
     monkeypatch.setattr(policy, "prompt_ids", lambda messages: [*ids_of(messages), *opened])
     request = ask(max_tokens=200, num=8)
@@ -219,8 +219,8 @@ async def test_engine_that_fails_the_weight_check_serves_no_request(
 async def test_engine_that_failed_a_health_check_serves_again_after_a_sync(
     policy: VLLMPolicy, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy, "settings", policy.settings.model_copy(update={"call_timeout_s": 1e-9}))
-    with pytest.raises(EngineFault, match="more than 1e-09 s on a ping"):
+    monkeypatch.setattr(policy.engine, "settings", policy.settings.model_copy(update={"call_timeout_s": 1e-9}))
+    with pytest.raises(EngineFault, match="policy-0: the health check took more than policy.call_timeout_s = 1e-09 s"):
         await policy.ping()
     monkeypatch.undo()
     for call in (policy.complete(ask()), policy.ping()):
@@ -235,7 +235,7 @@ async def test_unfinished_update_is_dropped_by_the_next_one(policy: VLLMPolicy, 
     await policy.connect("first", {})
     await policy.open_update("first", 105)
     await policy.connect("second", {})
-    with pytest.raises(EngineFault, match="a sync that has been given up"):
+    with pytest.raises(EngineFault, match="policy-0 refused a call of an earlier sync"):
         await policy.close_update("first", 105)
     await synced(policy, model, 106)
     assert await policy.complete(ask())
@@ -260,7 +260,7 @@ async def test_killed_engine_is_a_fault_and_leaves_no_process_or_file(policy: VL
 
 
 async def test_invalid_engine_settings_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no config\.json"):
+    with pytest.raises(SettingsError, match=r"has no config\.json"):
         await VLLMPolicy(str(tmp_path), PolicySettings(), seed=0).start()
     with pytest.raises(SettingsError, match="max_model_len"):
         await VLLMPolicy(str(folder), PolicySettings(max_model_len=100_000), seed=0).start()

@@ -145,11 +145,11 @@ async def test_incomplete_model_is_refused_by_all_engines(world: World) -> None:
 async def test_failure_of_one_engine_fails_the_sync_until_the_next_one(world: World) -> None:
     def forget(method: str) -> None:
         if method == "receive_weights":
-            world.engines[1]._ticket = "another"
+            world.engines[1].updates._ticket = "another"
 
     moved(world.model, 5)
     world.line.before = forget
-    with pytest.raises(EngineFault, match="policy 1 was asked to go on with a sync that has been given up"):
+    with pytest.raises(EngineFault, match="policy-1 refused a call of an earlier sync"):
         await world.send(5)
     world.line.before = lambda method: None
     await world.send(5)

@@ -10,7 +10,7 @@ import pytest
 DRIVER = """
 import asyncio, json
 import ray
-from cluster.distributed.launch import ActorLauncher, Bundle
+from cluster.distributed.launch import ActorLauncher
 from cluster.settings import check_settings
 
 ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
@@ -26,8 +26,8 @@ async def main():
     agency = ActorLauncher(settings)
     engine, rank = agency.bundle("policy", 0.2, 0.4), agency.bundle("learner", 0.2, 0.5)
     pairs = await agency.place_pairs(engine)
-    engines = await agency.hire("policy", Seated, [(), ()], engine, group=pairs)
-    ranks = await agency.hire("learner-rank", Seated, [(), ()], rank, group=pairs)
+    engines = await agency.hire("policy", Seated, [{}, {}], engine, group=pairs)
+    ranks = await agency.hire("learner-rank", Seated, [{}, {}], rank, group=pairs)
     print(json.dumps([await asyncio.gather(*(one.gpus.remote() for one in those)) for those in (engines, ranks)]))
     await agency.close()
 

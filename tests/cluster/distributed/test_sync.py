@@ -45,7 +45,7 @@ class Engine(Actor):
         self.log.append(f"swap {self.place}")
         if self.faults:
             self.faults -= 1
-            raise EngineFault(f"policy {self.place} is stale")
+            raise EngineFault(f"policy-{self.place} is stale")
         self.weights, self.version = weights + self.bend, version
 
     async def _update_weights(self, blob: bytes, version: int) -> None:
@@ -134,7 +134,7 @@ async def test_failure_of_one_engine_repeats_the_sync_on_all(transfer: str) -> N
     assert world.serving == [True, True]
     assert world.log.count("swap 0") == 2
     world.engines[1].faults = 2
-    with pytest.raises(EngineFault, match="policy 1 is stale"):
+    with pytest.raises(EngineFault, match="policy-1 is stale"):
         await world.learner.sync()
     assert world.serving == [False, False]
 
@@ -163,5 +163,5 @@ def test_broadcast_calls_every_actor_with_its_own_arguments() -> None:
     line.ask_all("take", [(float(place), place) for place in range(3)])
     assert [engine.weights for engine in engines] == [0.0, 1.0, 2.0]
     engines[2].faults = 1
-    with pytest.raises(EngineFault, match="policy 2 is stale"):
+    with pytest.raises(EngineFault, match="policy-2 is stale"):
         line.ask_all("take", [(4.0, 1)] * 3)

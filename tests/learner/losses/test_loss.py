@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from learner.losses.batch_counts import BatchCounts
 from learner.losses.distill import distill_loss, hindsight_loss
 from learner.losses.loss import LOSSES, PolicyLoss, Tokens, policy_loss
 from learner.settings import LearnerSettings
@@ -86,7 +87,7 @@ def record(values: dict[str, Values], logprobs_T: Tensor, *, kl: bool = False) -
 
 
 def whole(row: Tokens, settings: LearnerSettings) -> PolicyLoss:
-    return policy_loss(row, settings, num_tokens=sum(LENGTHS), num_sequences=len(LENGTHS))
+    return policy_loss(row, BatchCounts(tokens=sum(LENGTHS), sequences=len(LENGTHS)), settings)
 
 
 CORRECTIONS = list(itertools.product(("truncate", "mask"), ("token", "sequence")))
@@ -151,7 +152,7 @@ def test_on_policy_gradient_is_the_plain_policy_gradient(loss: str) -> None:
         advantages_T=torch.tensor([1.0, -3.0, -3.0, -3.0]),
         sample_T=torch.tensor([0, 1, 1, 1]),
     )
-    found = policy_loss(row, settings, num_tokens=4, num_sequences=2)
+    found = policy_loss(row, BatchCounts(tokens=4, sequences=2), settings)
     found.loss.backward()
     assert logprobs_T.grad is not None
     wanted = {"dapo": [-0.25, 0.75], "cispo": [-0.25, 0.75], "dr_grpo": [-1 / 24, 3 / 24]}.get(loss, [-0.5, 0.5])
@@ -184,7 +185,7 @@ def test_masked_importance_weight_may_be_infinite() -> None:
 
 
 def test_distillation_loss_is_cross_entropy() -> None:
-    assert distill_loss(torch.tensor([-1.0, -3.0]), weight=0.5, num_tokens=4).item() == 0.5
+    assert distill_loss(torch.tensor([-1.0, -3.0]), BatchCounts(distill_tokens=4, distill_weight=0.5)).item() == 0.5
 
 
 def test_hindsight_loss_is_the_kl_divergence_from_the_teacher() -> None:
@@ -193,8 +194,9 @@ def test_hindsight_loss_is_the_kl_divergence_from_the_teacher() -> None:
     wanted = sum(
         math.exp(q) * (q - p) for p, q in zip(student.flatten().tolist(), teacher.flatten().tolist(), strict=True)
     )
-    assert hindsight_loss(student, teacher, weight=0.5, num_tokens=4).item() == pytest.approx(0.5 * wanted / 4)
+    counts = BatchCounts(distill_tokens=4, distill_weight=0.5)
+    assert hindsight_loss(student, teacher, counts).item() == pytest.approx(0.5 * wanted / 4)
     logits = teacher.clone().requires_grad_()
-    hindsight_loss(logits.log_softmax(-1), teacher, weight=1.0, num_tokens=5).backward()
+    hindsight_loss(logits.log_softmax(-1), teacher, counts).backward()
     assert logits.grad is not None
     assert logits.grad.abs().max().item() == pytest.approx(0, abs=1e-15)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from learner.losses.batch_counts import BatchCounts
 from learner.losses.loss import Tokens, policy_loss
 from learner.settings import LearnerSettings
 
@@ -100,6 +101,7 @@ def ours(values: dict[str, Tensor], settings: LearnerSettings) -> Tensor:
     """The same samples packed in another order in two rows."""
     order = random.Random(1).sample(range(len(LENGTHS)), len(LENGTHS))
     total = torch.zeros((), dtype=torch.float64)
+    counts = BatchCounts(tokens=sum(LENGTHS), sequences=len(LENGTHS))
     for row in (order[:4], order[4:]):
         fields = {name: torch.cat([values[name][i, : LENGTHS[i]] for i in row]) for name in NAMES}
         tokens = Tokens(
@@ -110,7 +112,7 @@ def ours(values: dict[str, Tensor], settings: LearnerSettings) -> Tensor:
             sample_T=torch.tensor([place for place, i in enumerate(row) for _ in range(LENGTHS[i])]),
             reference_logprobs_T=fields["reference"] if settings.kl_weight else None,
         )
-        total = total + policy_loss(tokens, settings, num_tokens=sum(LENGTHS), num_sequences=len(LENGTHS)).loss
+        total = total + policy_loss(tokens, counts, settings).loss
     return total
 
 

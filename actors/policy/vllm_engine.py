@@ -1,0 +1,132 @@
+"""A vLLM engine with its processes: requests under admission control, and calls with a deadline."""
+
+import asyncio
+import multiprocessing
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from actors.policy.admission import Admission
+from actors.policy.engine_arguments import engine_arguments
+from actors.settings import PolicySettings
+from actors.vllm_environment import environment, variables
+from rollout.errors import EngineFault
+
+T = TypeVar("T")
+
+
+class VLLMEngine:
+    """vLLM's asynchronous engine: every method raises EngineFault when the engine died or was not started."""
+
+    def __init__(self, model_dir: str, settings: PolicySettings, *, seed: int, rank: int, admission: Admission) -> None:
+        self.model_dir = model_dir
+        self.settings = settings
+        self.seed = seed
+        self.rank = rank
+        self.name = admission.name
+        self.admission = admission
+        self._vllm: Any = None
+        self._calls = 0
+
+    def build(self) -> None:
+        """Starts vLLM's processes; blocks meanwhile. Raises the errors of vLLM."""
+        with environment(variables(self.settings)):
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            config = AsyncEngineArgs(
+                **engine_arguments(self.model_dir, self.seed, self.settings)
+            ).create_engine_config()
+            if self.settings.tensor_parallel == 1:
+                # vLLM on CPU would start a separate worker process, which polls and occupies a core.
+                config.parallel_config.distributed_executor_backend = "uni"
+            self._vllm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+
+    def shutdown(self) -> None:
+        """Stops the processes. Safe to call twice, and on an engine that died."""
+        vllm = self._vllm
+        self._vllm = None
+        if vllm is not None:
+            vllm.shutdown(timeout=5.0)
+            multiprocessing.active_children()  # called for its side effect: reaps child processes that have ended
+
+    def running(self) -> Any:
+        """vLLM's `AsyncLLM`. Raises EngineFault when there is none, or its process died."""
+        if self._vllm is None:
+            raise EngineFault(f"{self.name} {self.admission.why}")
+        if self._vllm.errored:
+            raise EngineFault(f"{self.name} lost its engine")
+        return self._vllm
+
+    async def within(self, call: Coroutine[Any, Any, T], what: str) -> T:
+        """Result of `call`. Raises EngineFault on a timeout or when the engine dies; vLLM would keep waiting."""
+        task = asyncio.ensure_future(call)
+        seconds = self.settings.call_timeout_s
+        try:
+            await asyncio.wait({task, self.running().output_handler}, timeout=seconds, return_when="FIRST_COMPLETED")
+            if task.done():
+                return task.result()
+        finally:
+            task.cancel()
+        self.running()
+        raise EngineFault(f"{self.name}: {what} took more than policy.call_timeout_s = {seconds:g} s")
+
+    async def write(
+        self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False, admitted: bool = False
+    ) -> Any:
+        """Final output of one request; with `proven`, after the weights are proven.
+
+        Raises EngineFault when the engine refuses, died, or dropped the request.
+        """
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        if not admitted:
+            self.admission.check()
+        vllm = self.running()
+        self._calls += 1
+        name = f"{what}-{self._calls}"
+        losses = self.admission.losses
+        try:
+            outputs = [output async for output in vllm.generate({"prompt_token_ids": prompt}, sampling, name)]
+        except (EngineDeadError, EngineGenerateError) as error:
+            raise EngineFault(f"{self.name} lost its engine: {one_line(error)}") from error
+        if proven:
+            await self.admission.passed(self.settings.call_timeout_s)
+        if losses != self.admission.losses:  # even if not aborted: it may have started after the others were
+            raise EngineFault(f"{self.name} dropped a request because a weight sync failed")
+        if not outputs or (reason := outputs[-1].outputs[0].finish_reason) not in ("stop", "length"):
+            ended = repr(reason) if outputs else "no output"
+            raise EngineFault(f"{self.name}: a request ended with {ended}, wanted 'stop' or 'length'")
+        return outputs[-1]
+
+    async def score(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+        """[T-1] log-probs of the tokens of a sequence after the first, without the prefix cache or admission."""
+        sampling = sampling_parameters(max_tokens=1, prompt_logprobs=0, skip_reading_prefix_cache=True)
+        output = await self.within(self.write(list(token_ids), "canary", sampling, admitted=True), "the canary check")
+        scores = output.prompt_logprobs.logprobs
+        if len(scores) != len(token_ids) - 1:
+            raise EngineFault(
+                f"{self.name} returned {len(scores)} log-probs of the canary sequence, wanted {len(token_ids) - 1}"
+            )
+        return tuple(scores)
+
+
+def sampling_parameters(**options: Any) -> Any:
+    """vLLM's `SamplingParams`; no top-p or top-k truncation, which would bias every importance ratio."""
+    from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+    return SamplingParams(
+        top_p=1.0,
+        top_k=-1,
+        logprobs=0,
+        flat_logprobs=True,
+        include_stop_str_in_output=True,
+        skip_special_tokens=False,
+        spaces_between_special_tokens=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        **options,
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line, at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
