@@ -5,16 +5,12 @@ Machine faults are retried; when the retries are used up, `MachineError` is rais
 machine fault never becomes a reward.
 """
 
-import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from rollout import prompts
 from rollout.acceptance import improves
-from rollout.errors import BrowserFault, MachineError, PromptTooLong, fault_line
+from rollout.errors import BrowserFault, PromptTooLong, fault_line
 from rollout.parsing import parse_page
 from rollout.ports import EpisodeServices, RenderedPage
 from rollout.records import (
@@ -32,11 +28,10 @@ from rollout.records import (
     Verdict,
 )
 from rollout.reference import render_reference
+from rollout.retry import Retries
 from rollout.seeds import seed_of
 from rollout.settings import EpisodeSettings
 
-logger = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 BACKOFF_S = 0.5
 
 
@@ -65,8 +60,8 @@ async def play(
         task=task,
         turns=tuple(turns),
         seconds=time.monotonic() - started,
-        retries=len(episode.faults),
-        faults=tuple(episode.faults),
+        retries=len(episode.retries.faults),
+        faults=tuple(map(fault_line, episode.retries.faults)),
         context_full=context_full,
     )
 
@@ -79,7 +74,11 @@ class Episode:
     cast: EpisodeServices
     settings: EpisodeSettings
     seed: int
-    faults: list[str] = field(default_factory=list, init=False)
+    retries: Retries = field(init=False)
+    """Retries left to all calls of the episode together, and the faults so far."""
+
+    def __post_init__(self) -> None:
+        self.retries = Retries(f"task {self.task.id}", self.settings.retries, backoff_s=BACKOFF_S)
 
     async def first_turn(self) -> Turn:
         """Round 0: its single attempt is accepted whatever its reward, as the baseline of later rounds."""
@@ -121,7 +120,7 @@ class Episode:
         if attempt.outcome != "ok":
             return replace(attempt, verdict="not_preferred")
         seconds = dict(attempt.seconds)
-        compared = await self.with_retries(lambda: self.compare(best.page, attempt.page, seconds))
+        compared = await self.retries.call(lambda: self.compare(best.page, attempt.page, seconds))
         verdict: Verdict = "accepted" if compared.won else "not_preferred"
         return replace(attempt, verdict=verdict, comparison=compared, seconds=seconds)
 
@@ -157,7 +156,7 @@ class Episode:
             seed=seed,
             stop=prompts.PAGE_STOP,
         )
-        return await self.with_retries(lambda: self.cast.policy.complete(request))
+        return await self.retries.call(lambda: self.cast.policy.complete(request))
 
     async def assess(self, completion: Completion, *, round_: int, index: int) -> Attempt:
         """Parses, renders and judges one completion. The initial verdict is `not_better`."""
@@ -165,7 +164,7 @@ class Episode:
         seconds = {"generate": completion.seconds}
         render = critique = None
         if page.html is not None:
-            render, critique = await self.with_retries(lambda: self.look(page, seconds))
+            render, critique = await self.retries.call(lambda: self.look(page, seconds))
         return Attempt(
             round=round_,
             index=index,
@@ -190,15 +189,3 @@ class Episode:
         critique = await self.cast.critic.judge(self.task, page, render, reference)
         seconds["judge"] = time.monotonic() - started
         return render, critique
-
-    async def with_retries(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Calls `ask` and retries it after machine faults, up to `retries` times an episode."""
-        while True:
-            try:
-                return await ask()
-            except MachineError as fault:
-                if len(self.faults) >= self.settings.retries:
-                    raise
-                self.faults.append(fault_line(fault))
-                logger.warning("task %s: retry %d after %r", self.task.id, len(self.faults), fault)
-                await asyncio.sleep(BACKOFF_S * len(self.faults))

@@ -37,12 +37,15 @@ from rollout.records import (
     Update,
     Viewport,
 )
+from rollout.retry import Retries
 
 logger = logging.getLogger(__name__)
 SHARED = 2
 """Number of leading messages that all prompts of one task share: system message and brief."""
-GROUP_TRIES = 3
-"""Times a group is played when its worker fails, before its episodes count as dropped."""
+GROUP_RETRIES = 2
+"""Times a group is played again after its worker fails; then its episodes count as dropped."""
+SYNC_RETRIES = 1
+"""Times a failed weight transfer is repeated."""
 Content = tuple[str, tuple[Probe, ...], tuple[Viewport, ...]]
 """Key of the render cache: the page's SHA-256, its probes and viewports."""
 
@@ -166,18 +169,18 @@ class RolloutClient:
 
         Raises StorageFault when screenshots cannot be stored; every worker would fail.
         """
-        faults: list[str] = []
-        for _ in range(GROUP_TRIES):
-            try:
-                group: Group = await self.pool.ask("play_group", task, num=num, seed=seed, rounds=rounds, keep=keep)
-            except StorageFault:
-                raise
-            except MachineError as fault:
-                logger.warning("a worker was lost over a group of task %s: %r", task.id, fault)
-                faults.append(fault_line(fault))
-                continue
-            return group
-        return Group(task=task, trajectories=(), dropped=num, faults=tuple(faults))
+        retries = Retries(f"group of task {task.id}", GROUP_RETRIES)
+        try:
+            group: Group = await retries.call(
+                lambda: self.pool.ask("play_group", task, num=num, seed=seed, rounds=rounds, keep=keep)
+            )
+        except StorageFault:
+            raise
+        except MachineError as fault:
+            logger.warning("dropped a group of task %s: %r", task.id, fault)
+            faults = tuple(map(fault_line, (*retries.faults, fault)))
+            return Group(task=task, trajectories=(), dropped=num, faults=faults)
+        return group
 
     async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
         """See `cluster.distributed.worker.EpisodeWorker`."""
@@ -240,13 +243,10 @@ class LearnerClient:
         wanted = (await self.ranks.ask_all("logprobs", self.canary))[0]
         if version == 0:
             await self.engines.ask_all("prove_model", self.canary, wanted, self.max_gap)
-        try:
-            size = await self._carry(version)
-        except EngineFault as fault:
-            # Some engines may hold the new weights and others not, or the process group is broken: repeat the whole
-            # transfer.
-            logger.warning("a sync is made again: %s", fault)
-            size = await self._carry(version)
+        # After a fault some engines may hold the new weights and others not, or the process group is broken: repeat the
+        # whole transfer.
+        retries = Retries("weight sync", SYNC_RETRIES, fault=EngineFault)
+        size = await retries.call(lambda: self._carry(version))
         gaps = await self.engines.ask_all("prove", version, self.canary, wanted, self.max_gap)
         return Sync(version=version, gap=max(gaps), bytes=size, seconds=loop.time() - started)
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from rollout.fields import show
 from rollout.ports import Renderer
 from rollout.records import Page, Probe, Render, Task, Viewport
 from rollout.reference import reference_fault
+from rollout.retry import Retries
 from rollout.together import gather_or_cancel
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ RULES = "1"
 """Version of the validity rules; increase it when a change may alter the validity of a page."""
 LOOKS = {"viewport_width", "viewport_height", "shots_ms", "cpu_budget_s", "wall_s", "memory_mb"}
 """Browser settings that affect the validity of a page."""
-TRIES = 3
+RETRIES = 2
 NAMED = 3
 """Tasks named in the error; further ones are counted."""
 Tell = Callable[[int, int], None]
@@ -68,7 +69,7 @@ async def broken_references(
 ) -> dict[str, str]:
     """Problems of references that do not render, by task id, in the order of `tasks`.
 
-    Renders `at_once` pages concurrently. Raises BrowserFault when a page's browser fails TRIES times.
+    Renders `at_once` pages concurrently. Raises BrowserFault when the browser of a page fails after RETRIES retries.
     """
     waiting = {proven.key(task): task for task in tasks if task.reference_html is not None and task not in proven}
     left, total, faults = list(reversed(waiting.items())), len(waiting), dict[str, str]()
@@ -91,10 +92,8 @@ async def broken_references(
 
 
 async def _fault(task: Task, renderer: Renderer) -> str:
-    for _ in range(TRIES - 1):
-        with suppress(BrowserFault):
-            return await reference_fault(task, renderer)
-    return await reference_fault(task, renderer)
+    retries = Retries(f"reference page of task {task.id}", RETRIES, fault=BrowserFault)
+    return await retries.call(lambda: reference_fault(task, renderer))
 
 
 def check_rendered(faults: dict[str, str], source: str, num: int) -> None:

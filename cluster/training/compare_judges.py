@@ -15,10 +15,11 @@ from rollout.errors import CheckpointError, MachineError
 from rollout.ports import Critic, Renderer
 from rollout.records import Attempt, Outcome, Task
 from rollout.reference import render_reference
+from rollout.retry import Retries
 
 IN_FLIGHT = 8
 """Pages judged concurrently."""
-TRIES = 3
+RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +69,11 @@ async def judge_again(
 
     async def one(task: Task, attempt: Attempt) -> StoredJudgment | None:
         async with room:
-            for _ in range(TRIES):
-                try:
-                    return await _judge(task, attempt, renderer, critic)
-                except MachineError:
-                    continue
-        return None
+            try:
+                retries = Retries(f"page {attempt.page.sha256[:12]}", RETRIES)
+                return await retries.call(lambda: _judge(task, attempt, renderer, critic))
+            except MachineError:
+                return None
 
     judgments = await asyncio.gather(*(one(task, attempt) for task, attempt in pages))
     kept = [judgment for judgment in judgments if judgment is not None]

@@ -7,8 +7,9 @@ from cluster.training.run import Run
 from reward.drift import canaries, drift
 from rollout.errors import MachineError
 from rollout.records import Critique, Page, Task
+from rollout.retry import Retries
 
-TRIES = 3
+RETRIES = 2
 Scores = dict[str, dict[str, float]]
 """Scores of the fixed pages: critic name → task id → score."""
 
@@ -50,9 +51,5 @@ async def look(run: Run) -> Scores:
 
 
 async def _judge(run: Run, task: Task, page: Page) -> Critique:
-    for _ in range(TRIES - 1):
-        try:
-            return await run.players.judge_anew(task, page)
-        except MachineError:
-            continue
-    return await run.players.judge_anew(task, page)
+    retries = Retries(f"drift check on page {task.id}", RETRIES)
+    return await retries.call(lambda: run.players.judge_anew(task, page))

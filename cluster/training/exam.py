@@ -10,11 +10,12 @@ from cluster.training.metrics import mean
 from reward.agreement import Pair, by_chance, on_page
 from rollout.errors import EngineFault, MachineError, StorageFault, fault_line
 from rollout.records import Critique, Group, Page, Task, Trajectory
+from rollout.retry import Retries
 from rollout.seeds import seed_of
 from rollout.together import gather_or_cancel
 
 T = TypeVar("T")
-TRIES = 3
+RETRIES = 2
 REVIEWED = 16
 """Number of exam pages that the policy also critiques: the first ones judged by the critic."""
 
@@ -93,7 +94,7 @@ async def _review(players: RolloutWorkers, played: Sequence[Trajectory], seed: i
     judged = [(task, one.page, one.critique.feedback) for task, one in first if one.critique is not None][:REVIEWED]
 
     async def ask(task: Task, page: Page) -> tuple[str, ...]:
-        return await _surviving(task, lambda: players.review(task, page, seed=seed_of(seed, task.id, "review")))
+        return await _with_retries(task, lambda: players.review(task, page, seed=seed_of(seed, task.id, "review")))
 
     said = await gather_or_cancel(*(ask(task, page) for task, page, _ in judged))
     return {task.id: (own, theirs) for (task, _, theirs), own in zip(judged, said, strict=True)}
@@ -142,28 +143,25 @@ def _tokens(trajectory: Trajectory) -> int:
 
 
 async def _once(players: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
-    last = "no fault was recorded"
-    for _ in range(TRIES):
+    async def play() -> Trajectory:
         group = await players.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
-        if group.trajectories:
-            return group.trajectories[0]
-        last = next(reversed(group.faults), last)
-    raise EngineFault(f"held-out task {task.id} was lost to machine faults {TRIES} times, the last time to {last}")
+        if not group.trajectories:
+            raise MachineError(f"the episode was dropped: {next(reversed(group.faults), 'no fault was recorded')}")
+        return group.trajectories[0]
+
+    return await _with_retries(task, play)
 
 
 async def _edit(players: RolloutWorkers, task: Task, rounds: int, seed: int) -> SelfEditResult:
-    return await _surviving(task, lambda: players.edit(task, rounds=rounds, seed=seed))
+    return await _with_retries(task, lambda: players.edit(task, rounds=rounds, seed=seed))
 
 
-async def _surviving(task: Task, ask: Callable[[], Awaitable[T]]) -> T:
-    last = MachineError("no fault was recorded")
-    for _ in range(TRIES):
-        try:
-            return await ask()
-        except StorageFault:
-            raise
-        except MachineError as error:
-            last = error
-    raise EngineFault(
-        f"held-out task {task.id} was lost to machine faults {TRIES} times, the last time to {fault_line(last)}"
-    ) from last
+async def _with_retries(task: Task, ask: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await Retries(f"held-out task {task.id}", RETRIES).call(ask)
+    except StorageFault:
+        raise
+    except MachineError as fault:
+        raise EngineFault(
+            f"held-out task {task.id} failed {RETRIES + 1} times; the last fault: {fault_line(fault)}"
+        ) from fault
