@@ -26,10 +26,10 @@ from cluster.preflight.requests import Plan, plan_resume
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store
-from cluster.train import TrainingSession
 from cluster.training.loop import train
 from cluster.training.metrics import batch_id
 from cluster.training.run import Run
+from cluster.training.session import TrainingSession
 from cluster.training.state import RunState
 
 KILLS = 10
@@ -76,7 +76,7 @@ def live(runs: Path, staleness: int, observed: bool, strike: int | None, touches
     with Display(io.StringIO()) as display:
         session = TrainingSession(plan, display)
         if observed:
-            session.observer = session._observe()
+            session.observer = session._open_observer()
         else:
             session.observer = Notebook()
             plan.store.write_json("run.json", {"run_id": "paper", "settings": plan.settings.model_dump(mode="json")})

@@ -13,8 +13,8 @@ from cluster.monitoring.observer import Observer, Processors
 from cluster.preflight.requests import Plan
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
-from cluster.train import TrainingSession
 from cluster.training.exam import Exam
+from cluster.training.session import TrainingSession
 from cluster.training.state import RunState
 
 STEP = {"step": 1, "seconds_play": 20.0, "seconds_learn": 8.0, "seconds_sync": 2.0, "seconds_step": 30.0}

@@ -25,13 +25,14 @@ from doubles import (
 from cluster.generate import say
 from cluster.monitoring.display import Display
 from cluster.monitoring.observer import Observer
+from cluster.preflight.requests import Plan
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
-from cluster.train import Plan, TrainingSession
 from cluster.train import run as run_plan
 from cluster.training.diagnosis import SILENT_STEPS, Finding, explain, silent_steps
 from cluster.training.loop import train
 from cluster.training.run import Run
+from cluster.training.session import TrainingSession
 from cluster.training.state import RunState
 from rollout.errors import BrowserFault, MachineError
 from rollout.prompts import answer
