@@ -179,8 +179,7 @@ class ActorLauncher:
         """Launches the learner ranks and the policy engines; neither is started yet."""
         from actors.policy.engine import VLLMPolicy
 
-        settings, cluster = self.settings, self.settings.cluster
-        policy = settings.policy.model_copy(update={"transfer": settings.transfer})
+        settings, cluster, policy = self.settings, self.settings.cluster, self.settings.engine
         seed, bundle = seed_of(settings.seed, "engine"), self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
         seats = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
         pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
