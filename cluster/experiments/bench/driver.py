@@ -192,7 +192,7 @@ async def _measure(
     wall_s, spent = time.perf_counter() - begun[0], await players.pool.ask_all("cpu")
     routed_s = await router.__ray_call__.remote(_cpu) - routed
     await stream.close()
-    ledger.clerk.shutdown(wait=True)
+    ledger.background.finish()
     return _figures(ledger.rows[first:], wall_s, sum(spent) - sum(begun[1]), routed_s) | _load(run)
 
 

@@ -187,7 +187,7 @@ async def test_first_report_is_written_before_the_fifth_step(tmp_path: Path) -> 
     run = Watched(tmp_path, Rambler(), {}, {"steps": 1})
     run.observer.finish = lambda status: {}  # type: ignore[method-assign]
     await train(run.run)
-    run.observer.clerk.shutdown(wait=True)
+    run.observer.background.finish()
     assert "No signal: 24 of 24" in run.report
 
 

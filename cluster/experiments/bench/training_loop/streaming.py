@@ -19,7 +19,7 @@ from typing import Any
 
 from cluster.experiments.bench.part import Figures, warm_policy
 from cluster.experiments.bench.training_loop.stage_by_stage import in_lockstep
-from cluster.monitoring.observer import Processors
+from cluster.monitoring.processor_load import ProcessorLoad
 from cluster.settings import RunSettings, load_settings
 from cluster.storage.store import Store
 from cluster.training.curriculum import Curriculum
@@ -44,7 +44,7 @@ class NullObserver:
     """Observer that records the end of each step and the processor load."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.ends, self.busy, self.processors = name, list[float](), list[float](), Processors()
+        self.name, self.ends, self.busy, self.processors = name, list[float](), list[float](), ProcessorLoad()
 
     def stage(self, text: str) -> None:
         """Does nothing; the benchmark has no display."""
