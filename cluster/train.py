@@ -93,7 +93,7 @@ def print_results(plan: Plan, status: str, seconds: float) -> None:
     print(f"  summary  {where(store, 'summary.json')}")
     print(f"  MLflow   mlflow ui --backend-store-uri sqlite:///{where(store, '..').resolve()}/mlflow.db")
     if status != "finished":
-        print(f"  go on    python -m cluster.train --resume {plan.run_id}")
+        print(f"  resume   python -m cluster.train --resume {plan.run_id}")
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

@@ -126,14 +126,14 @@ class Episode:
 
     async def compare(self, old: Page, new: Page, seconds: dict[str, float]) -> Comparison:
         """Compares two pages. Renders come from the cache; a page with a lost screenshot is rendered again."""
-        before, after = await self.again(old), await self.again(new)
+        before, after = await self.render_again(old), await self.render_again(new)
         reference = await render_reference(self.task, self.cast.renderer)
         started = time.monotonic()
         compared = await self.cast.critic.compare(self.task, before, after, reference)
         seconds["judge"] = seconds.get("judge", 0.0) + time.monotonic() - started
         return compared
 
-    async def again(self, page: Page) -> RenderedPage:
+    async def render_again(self, page: Page) -> RenderedPage:
         """Renders a previously valid page again. Raises BrowserFault when it is no longer valid."""
         render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
         if not render.valid:
@@ -164,7 +164,7 @@ class Episode:
         seconds = {"generate": completion.seconds}
         render = critique = None
         if page.html is not None:
-            render, critique = await self.retries.call(lambda: self.look(page, seconds))
+            render, critique = await self.retries.call(lambda: self.render_and_judge(page, seconds))
         return Attempt(
             round=round_,
             index=index,
@@ -177,7 +177,7 @@ class Episode:
             seconds=seconds,
         )
 
-    async def look(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
+    async def render_and_judge(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
         """Renders and critiques a page in one retried step: a screenshot lost before judging is taken again."""
         started = time.monotonic()
         render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)

@@ -89,5 +89,5 @@ def _object(pairs: list[tuple[str, Any]]) -> Row:
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RepeatedKey(f"`{twice}` is there twice in one object; keep one of them")
+        raise RepeatedKey(f"`{twice}` appears twice in one object; keep one of them")
     return row

@@ -13,7 +13,7 @@ async def render_reference(task: Task, renderer: Renderer) -> Render | None:
     render = await _render(task, renderer)
     if render is not None and not render.valid:
         raise TaskFileError(
-            f"task {task.id}: its reference page must render, but it is {_why(render)}; mend or remove the task"
+            f"task {task.id}: its reference page must render, but it is {_why(render)}; fix or remove the task"
         )
     return render
 

@@ -101,7 +101,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TaskFileError(
-            f"{path}: cannot be read as Parquet ({reason}); it may be cut short: write it anew"
+            f"{path}: cannot be read as Parquet ({reason}); it may be truncated; write it again"
         ) from error
     return ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 

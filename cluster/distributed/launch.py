@@ -46,72 +46,72 @@ CALLS = 1024
 class RunActors:
     """The actors of a run and the clients that call them."""
 
-    players: RolloutClient
+    workers: RolloutClient
     learner: LearnerClient
-    agency: "ActorLauncher"
+    launcher: "ActorLauncher"
     helpers: list[Pool]
     """Browsers, judges, critics and the router: called by episode workers, only monitored from here."""
 
-    async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
+    async def monitor(self, note: Callable[[str], None], report: Callable[[str, int, int], None]) -> None:
         """Monitors all actors until cancelled; see `cluster.distributed.health`.
 
         Raises MachineError when an irreplaceable actor is lost.
         """
         learner = self.learner
-        await monitor_actors([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note, tell)
+        await monitor_actors([learner.ranks, learner.engines], [self.workers.pool, *self.helpers], note, report)
 
     async def close(self) -> None:
         """Stops all actors and the recovery of failed ones."""
         # A call to an actor after Ray is shut down would silently join a cluster again.
-        self.players.pool.close()
-        await self.agency.close()
+        self.workers.pool.close()
+        await self.launcher.close()
 
 
-async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> RunActors:
+async def launch_actors(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> RunActors:
     """Launches and starts all actors of a run; `packed` is the result of the model proof.
 
     Raises CapacityError when a pool cannot be placed, MachineError when an actor cannot start.
     """
-    agency = ActorLauncher(settings, packed=packed)
+    launcher = ActorLauncher(settings, packed=packed)
     try:
-        return await _hire(agency, settings, model, store)
+        return await _launch_actors(launcher, settings, model, store)
     except BaseException:
-        await agency.close()
+        await launcher.close()
         raise
 
 
-async def _hire(agency: "ActorLauncher", settings: RunSettings, model: Path, store: Store) -> RunActors:
+async def _launch_actors(launcher: "ActorLauncher", settings: RunSettings, model: Path, store: Store) -> RunActors:
     from actors.browser.renderer import ChromiumRenderer
 
     cluster = settings.cluster
-    browser_bundle = agency.bundle("browser", cluster.browser_cpus)
-    screen = (settings.renderer, put, resolve_path(settings.cache) / "renders")
-    browsers = await agency.hire(
-        "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
+    browser_bundle = launcher.bundle("browser", cluster.browser_cpus)
+    arguments = (settings.renderer, put, resolve_path(settings.cache) / "renders")
+    browsers = await launcher.launch(
+        "browser", ChromiumRenderer, [arguments] * settings.browser.count, browser_bundle, restarts=-1
     )
-    small = agency.bundle("", cluster.small_cpus)
-    judges = await agency.hire_judges(store.path)
-    critics = await agency.hire_critics(small, store.costs)
-    learner = await agency.hire_learner(model)
-    workers, routers = await agency.hire_workers(small, store.path)
+    small = launcher.bundle("", cluster.small_cpus)
+    judges = await launcher.launch_judges(store.path)
+    critics = await launcher.launch_critics(small, store.costs)
+    learner = await launcher.launch_learner(model)
+    workers, routers = await launcher.launch_workers(small, store.path)
     await asyncio.gather(
-        agency.begin("browser", browsers, "start"),
-        agency.begin("policy", learner.engines.handles, "start"),
-        agency.begin("learner-rank", learner.ranks.handles, "ping"),
-        agency.begin_in_turn(("judge", judges, "start"), ("critic", critics, "ping")),
-        agency.begin("worker", workers, "ping"),
-        agency.begin("router", routers, "ping"),
+        launcher.start("browser", browsers, "start"),
+        launcher.start("policy", learner.engines.handles, "start"),
+        launcher.start("learner-rank", learner.ranks.handles, "ping"),
+        launcher.start_in_order(("judge", judges, "start"), ("critic", critics, "ping")),
+        launcher.start("worker", workers, "ping"),
+        launcher.start("router", routers, "ping"),
     )
-    patience = cluster.call_timeout_s
+    timeout_s = cluster.call_timeout_s
     return RunActors(
-        players=RolloutClient(workers, timeout_s=patience, limit=CALLS),
+        workers=RolloutClient(workers, timeout_s=timeout_s, limit=CALLS),
         learner=learner,
-        agency=agency,
+        launcher=launcher,
         helpers=[
-            Pool("browser", browsers, fault=BrowserFault, timeout_s=patience),
-            Pool("judge", judges, fault=CriticFault, timeout_s=patience),
-            Pool("critic", critics, fault=CriticFault, timeout_s=patience),
-            Pool("router", routers, fault=MachineError, timeout_s=patience),
+            Pool("browser", browsers, fault=BrowserFault, timeout_s=timeout_s),
+            Pool("judge", judges, fault=CriticFault, timeout_s=timeout_s),
+            Pool("critic", critics, fault=CriticFault, timeout_s=timeout_s),
+            Pool("router", routers, fault=MachineError, timeout_s=timeout_s),
         ],
     )
 
@@ -145,48 +145,54 @@ class ActorLauncher:
         resources = {role: 1.0} if role and self.settings.cluster.roles else {}
         return Bundle(cpus=cpus, gpus=gpus, resources=resources)
 
-    async def hire(
+    async def launch(
         self,
         name: str,
         kind: type,
-        seats: Sequence[tuple[Any, ...]],
+        arguments: Sequence[tuple[Any, ...]],
         bundle: Bundle,
         *,
         restarts: int = 0,
         group: Any = None,
     ) -> list[Any]:
-        """Launches one actor per entry of `seats` (its constructor arguments), named `name-0`, `name-1`, …
+        """Launches one actor per entry of `arguments` (its constructor arguments), named `name-0`, `name-1`, …
 
         `restarts` is how often Ray may restart a dead actor, -1 for no limit; use it for actors whose constructor
         restores all of their state. The actors get a placement group of their own unless `group` is given.
         """
-        group = await self._place(name, len(seats), bundle) if group is None else group
-        return self._seat(name, kind, seats, bundle, group, restarts)
+        group = await self._place(name, len(arguments), bundle) if group is None else group
+        return self._launch_in(name, kind, arguments, bundle, group, restarts)
 
-    async def hire_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
+    async def launch_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
         """Launches the episode workers, which write to the folder `path`, and the router if there are several."""
         num = self.settings.cluster.workers
         group = await self._place("worker", num, bundle)
-        seats = [(self.namespace, self.settings, path)] * num
-        workers = await self.hire("worker", RayEpisodeWorker, seats, bundle, restarts=-1, group=group)
+        arguments = [(self.namespace, self.settings, path)] * num
+        workers = await self.launch("worker", RayEpisodeWorker, arguments, bundle, restarts=-1, group=group)
         if num == 1:
             return workers, []
-        find, patience = partial(find_actor, self.namespace), self.settings.cluster.call_timeout_s
-        seat = (find, num, shared_pools(self.settings), patience)
-        return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
+        find = partial(find_actor, self.namespace)
+        router = (find, num, shared_pools(self.settings), self.settings.cluster.call_timeout_s)
+        return workers, await self.launch("router", Router, [router], Bundle(cpus=0), restarts=-1, group=group)
 
-    async def hire_learner(self, model: Path) -> LearnerClient:
+    async def launch_learner(self, model: Path) -> LearnerClient:
         """Launches the learner ranks and the policy engines; neither is started yet."""
         from actors.policy.engine import VLLMPolicy
 
         settings, cluster, policy = self.settings, self.settings.cluster, self.settings.engine
         seed, bundle = seed_of(settings.seed, "engine"), self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
-        seats = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
+        arguments = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
         pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
-        engines = await self.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
-        ranks = await self.hire_ranks(model, group=pairs)
-        sequence, gap, patience = canary(model), cluster.max_logprob_gap, cluster.call_timeout_s
-        return LearnerClient(ranks, engines, canary=sequence, max_gap=gap, timeout_s=patience, policy=policy)
+        engines = await self.launch("policy", VLLMPolicy, arguments, bundle, group=pairs)
+        ranks = await self.launch_ranks(model, group=pairs)
+        return LearnerClient(
+            ranks,
+            engines,
+            canary=canary(model),
+            max_gap=cluster.max_logprob_gap,
+            timeout_s=cluster.call_timeout_s,
+            policy=policy,
+        )
 
     async def place_pairs(self, engine: Bundle) -> Any:
         """Placement group in which engine i and learner rank i share a whole GPU."""
@@ -197,18 +203,18 @@ class ActorLauncher:
     def _rank_bundle(self) -> Bundle:
         return self.bundle("learner", self.settings.cluster.learner_cpus, self.settings.cluster.learner_gpus)
 
-    async def hire_ranks(self, model: Path, group: Any = None) -> list[Any]:
+    async def launch_ranks(self, model: Path, group: Any = None) -> list[Any]:
         """Launches the learner ranks, which rendezvous at an address on rank 0's node."""
         from actors.learner.rank import LearnerRank
 
         settings, num, bundle = self.settings, self.settings.learner.ranks, self._rank_bundle()
         group = await self._place("learner-rank", num, bundle) if group is None else group
-        host, port = await self._meeting_point(group)
-        how = (settings.episode.temperature, self.packed, settings.policy.template_arguments)
-        seats = [(str(model), settings.learner, rank, num, f"tcp://{host}:{port}", *how) for rank in range(num)]
-        return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
+        host, port = await self._rendezvous(group)
+        options = (settings.episode.temperature, self.packed, settings.policy.template_arguments)
+        arguments = [(str(model), settings.learner, rank, num, f"tcp://{host}:{port}", *options) for rank in range(num)]
+        return self._launch_in("learner-rank", LearnerRank, arguments, bundle, group, 0)
 
-    async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
+    async def launch_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
         """Launches the critics; caches model answers under `settings.cache`, records their costs in `costs`."""
         from actors.critic.ensemble import CriticActor
 
@@ -216,13 +222,13 @@ class ActorLauncher:
         served = self.settings.served_judge
         if served.model:  # The served name does not identify the model.
             cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
-        seats = [
-            (critic, fetch, cache, costs / f"critic-{place}.json", self._judge_of(place))
+        arguments = [
+            (critic, fetch, cache, costs / f"critic-{place}.json", self._judge_finder(place))
             for place in range(critic.count)
         ]
-        return await self.hire("critic", CriticActor, seats, bundle, restarts=-1)
+        return await self.launch("critic", CriticActor, arguments, bundle, restarts=-1)
 
-    async def hire_judges(self, folder: Path) -> list[Any]:
+    async def launch_judges(self, folder: Path) -> list[Any]:
         """Launches the judge servers, if the run has any; their logs are in `folder`."""
         from cluster.distributed.judge_servers import RayJudge
 
@@ -231,25 +237,25 @@ class ActorLauncher:
             return []
         bundle = self.bundle("judge", cluster.judge_cpus, cluster.judge_gpus)
         logs = [folder / f"judge-{place}.log" for place in range(judge.count)]
-        seats = [(judge, settings.critic.served_as, log) for log in logs]
-        return await self.hire("judge", RayJudge, seats, bundle, restarts=-1)
+        arguments = [(judge, settings.critic.served_as, log) for log in logs]
+        return await self.launch("judge", RayJudge, arguments, bundle, restarts=-1)
 
-    def _judge_of(self, place: int) -> Any:
+    def _judge_finder(self, place: int) -> Any:
         """A function that finds a critic's judge by name, as a judge may move; None when the run serves no judge."""
         from cluster.distributed.judge_servers import find_judge
 
         judge = self.settings.judge
         return partial(find_judge, f"judge-{place % judge.count}", self.namespace) if judge.model else None
 
-    async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
+    async def start(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of one pool concurrently. Raises MachineError when one cannot start."""
         pool = Pool(name, handles, fault=MachineError, timeout_s=self.settings.cluster.start_timeout_s, limit=1)
         await pool.ask_all(method)
 
-    async def begin_in_turn(self, *pools: tuple[str, Sequence[Any], str]) -> None:
+    async def start_in_order(self, *pools: tuple[str, Sequence[Any], str]) -> None:
         """Starts pools one after another, each needing the one before."""
         for name, handles, method in pools:
-            await self.begin(name, handles, method)
+            await self.start(name, handles, method)
 
     async def close(self) -> None:
         """Calls `stop` on every actor that has it, then kills all actors and removes their placement groups."""
@@ -278,15 +284,17 @@ class ActorLauncher:
             )
         return group
 
-    def _seat(
-        self, name: str, kind: type, seats: Sequence[tuple[Any, ...]], bundle: Bundle, group: Any, restarts: int
+    def _launch_in(
+        self, name: str, kind: type, arguments: Sequence[tuple[Any, ...]], bundle: Bundle, group: Any, restarts: int
     ) -> list[Any]:
-        hired = [self._actor(f"{name}-{i}", i, kind, seat, bundle, group, restarts) for i, seat in enumerate(seats)]
-        self.handles += hired
-        return hired
+        handles = [
+            self._actor(f"{name}-{i}", i, kind, args, bundle, group, restarts) for i, args in enumerate(arguments)
+        ]
+        self.handles += handles
+        return handles
 
     def _actor(
-        self, name: str, place: int, kind: type, seat: tuple[Any, ...], bundle: Bundle, group: Any, restarts: int
+        self, name: str, place: int, kind: type, args: tuple[Any, ...], bundle: Bundle, group: Any, restarts: int
     ) -> Any:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -303,10 +311,10 @@ class ActorLauncher:
                 max_restarts=restarts,
                 max_concurrency=2 * CALLS if _is_asynchronous(kind) else None,
             )
-            .remote(*seat)
+            .remote(*args)
         )
 
-    async def _meeting_point(self, group: Any) -> tuple[str, int]:
+    async def _rendezvous(self, group: Any) -> tuple[str, int]:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -323,13 +331,14 @@ class RayEpisodeWorker(EpisodeWorker):
 
     def __init__(self, namespace: str, settings: RunSettings, path: Path) -> None:
         """Finds the other actors by name: handles passed as arguments would not survive a restart of this actor."""
-        find, patience = partial(find_actor, namespace), settings.cluster.call_timeout_s
-        self.router = RouterClient(patience) if settings.cluster.workers > 1 else None
+        find = partial(find_actor, namespace)
+        timeout_s = settings.cluster.call_timeout_s
+        self.router = RouterClient(timeout_s) if settings.cluster.workers > 1 else None
 
         def pool(name: str) -> dict[str, Any]:
             num, _ = shared_pools(settings)[name]
             permits = RoutedPermits(self.router, name) if self.router else None
-            return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": patience}
+            return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": timeout_s}
 
         renderer = RendererClient(**pool("browser"), find_worker=lambda number: find(f"worker-{number}"))
         cast = EpisodeServices(
@@ -367,7 +376,7 @@ def find_actor(namespace: str, name: str) -> Any:
     try:
         return ray.get_actor(name, namespace)
     except ValueError as error:
-        raise MachineError(f"{name} is not there: {str(error).partition('.')[0]}") from error
+        raise MachineError(f"there is no actor {name}: {str(error).partition('.')[0]}") from error
 
 
 def critics_at_once(settings: CriticsSettings) -> int:
@@ -393,7 +402,7 @@ def fetch(picture: Any) -> bytes:
     try:
         return bytes(ray.get(picture, timeout=60))
     except (ObjectLostError, OwnerDiedError, GetTimeoutError) as error:
-        raise PictureLost(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
+        raise PictureLost(f"a screenshot was lost with its browser: {type(error).__name__}") from error
 
 
 def canary(model: Path) -> tuple[int, ...]:
@@ -411,6 +420,6 @@ def _is_asynchronous(kind: type) -> bool:
 def _free_port() -> tuple[str, int]:
     import ray
 
-    with socket.socket() as door:
-        door.bind(("", 0))
-        return ray.util.get_node_ip_address(), door.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return ray.util.get_node_ip_address(), listener.getsockname()[1]

@@ -109,7 +109,7 @@ class Permits:
                 await asyncio.wait([turn], timeout=self.timeout_s)
                 if not turn.done() and self.loads.least() is None:
                     num, seconds = len(self.loads), self.timeout_s
-                    raise MachineError(f"none of {num} {self.name} actors was well for {seconds:.0f} s")
+                    raise MachineError(f"none of {num} {self.name} actors answered for {seconds:.0f} s")
             return turn.result()
         except BaseException:
             if turn.done():
@@ -170,7 +170,7 @@ class Permits:
             try:
                 await self.ping(place)
             except MachineError as fault:
-                logger.warning("%s-%d is not well: %s", self.name, place, fault)
+                logger.warning("%s-%d does not answer: %s", self.name, place, fault)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             else:

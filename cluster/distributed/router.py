@@ -279,7 +279,7 @@ class RoutedPermits:
             while not turn.done():
                 await asyncio.wait([turn], timeout=client.timeout_s)
                 if not turn.done() and loop.time() - client.polled_at >= client.timeout_s:
-                    raise MachineError(f"the router did not ask for {client.timeout_s:.0f} s what is wanted")
+                    raise MachineError(f"the router has not polled this worker for {client.timeout_s:.0f} s")
             return turn.result()
         except BaseException:
             client.cancel(number)

@@ -134,6 +134,6 @@ class EpisodeWorker:
                 try:
                     png = self.fetch(shot.picture)
                 except PictureLost as fault:
-                    logger.warning("the report goes without a picture of page %s: %s", render.page_sha256[:12], fault)
+                    logger.warning("the report has no screenshot of page %s: %s", render.page_sha256[:12], fault)
                 else:
                     self.store.keep(replace(shot, picture=None), png)

@@ -29,11 +29,11 @@ LOOKS = {"viewport_width", "viewport_height", "shots_ms", "cpu_budget_s", "wall_
 RETRIES = 2
 NAMED = 3
 """Tasks named in the error; further ones are counted."""
-Tell = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Progress callback: pages rendered, total."""
 
 
-def nobody(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Progress callback that does nothing."""
 
 
@@ -65,7 +65,7 @@ class Proven:
 
 
 async def broken_references(
-    tasks: Sequence[Task], renderer: Renderer, proven: Proven, *, at_once: int, tell: Tell = nobody
+    tasks: Sequence[Task], renderer: Renderer, proven: Proven, *, at_once: int, progress: Progress = no_progress
 ) -> dict[str, str]:
     """Problems of references that do not render, by task id, in the order of `tasks`.
 
@@ -85,7 +85,7 @@ async def broken_references(
             else:
                 await asyncio.to_thread(proven.add, task)
             done += 1
-            tell(done, total)
+            progress(done, total)
 
     await gather_or_cancel(*(work() for _ in range(min(at_once, total))))
     return {task.id: faults[key] for task in tasks if (key := proven.key(task)) in faults}
@@ -145,17 +145,21 @@ def proven_at(settings: RunSettings, renderer: str) -> Proven:
     return Proven(resolve_path(settings.cache) / "references.txt", renderer, settings.browser)
 
 
-async def check_here(tasks: Sequence[Task], settings: RunSettings, source: str, tell: Tell = nobody) -> None:
+async def check_here(
+    tasks: Sequence[Task], settings: RunSettings, source: str, progress: Progress = no_progress
+) -> None:
     """Checks references with browsers of this process. Raises TaskFileError in one line, or BrowserFault."""
     if all(task.reference_html is None for task in tasks):
         return
     async with browsers(settings, len(tasks)) as several:
         proven = proven_at(settings, several.all[0].name)
-        faults = await broken_references(tasks, several, proven, at_once=len(several.all), tell=tell)
+        faults = await broken_references(tasks, several, proven, at_once=len(several.all), progress=progress)
     check_rendered(faults, source, len(tasks))
 
 
-async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSettings, tell: Tell = nobody) -> None:
+async def check_with_actors(
+    files: Mapping[str, Sequence[Task]], settings: RunSettings, progress: Progress = no_progress
+) -> None:
     """Checks the references of several files with browser actors on the cluster, which are stopped afterwards.
 
     Raises TaskFileError in one line, and MachineError or CapacityError when browsers cannot start.
@@ -167,20 +171,21 @@ async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSe
     num = sum(task.reference_html is not None for tasks in files.values() for task in tasks)
     if not num:
         return
-    agency, at_once = ActorLauncher(settings), min(num, settings.browser.count)
-    seat = (settings.renderer, without_pixels, resolve_path(settings.cache) / "renders")
+    launcher = ActorLauncher(settings)
+    at_once = min(num, settings.browser.count)
+    arguments = (settings.renderer, without_pixels, resolve_path(settings.cache) / "renders")
     try:
-        bundle = agency.bundle("browser", settings.cluster.browser_cpus)
-        handles = await agency.hire("browser", ChromiumRenderer, [seat] * at_once, bundle, restarts=-1)
-        await agency.begin("browser", handles, "start")
+        bundle = launcher.bundle("browser", settings.cluster.browser_cpus)
+        handles = await launcher.launch("browser", ChromiumRenderer, [arguments] * at_once, bundle, restarts=-1)
+        await launcher.start("browser", handles, "start")
         pool = Pool("browser", handles, fault=BrowserFault, timeout_s=settings.cluster.call_timeout_s, limit=1)
         proven = proven_at(settings, await pool.ask("ping"))
         for source, tasks in files.items():
-            faults = await broken_references(tasks, _Asked(pool), proven, at_once=at_once, tell=tell)
+            faults = await broken_references(tasks, _Asked(pool), proven, at_once=at_once, progress=progress)
             check_rendered(faults, source, len(tasks))
         pool.close()
     finally:
-        await agency.close()
+        await launcher.close()
 
 
 def without_pixels(png: bytes) -> None:

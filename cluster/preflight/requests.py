@@ -87,7 +87,7 @@ def _same_tasks(store: Store, now: dict[str, dict[str, str]], may_change: bool) 
         checks.check_unchanged(str(store.path), before, now)
     changed = checks.changes(before, now)
     store.write_json(TASKS, now)
-    return (f"the run goes on with other tasks: {changed}",) if changed else ()
+    return (f"the run continues with changed tasks: {changed}",) if changed else ()
 
 
 def saved_state(store: Store, step: int) -> RunState:

@@ -71,9 +71,7 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
     """
     rows = [row for row in history if "busy_browser" in row][-LAST_STEPS:]
     if not rows:
-        raise ValueError(
-            f"none of {len(history)} steps says what its pools did (busy_browser); costs need one that does"
-        )
+        raise ValueError(f"none of {len(history)} steps has pool metrics (busy_browser); costs need at least one")
     sizes = pool_sizes(settings)
     play_s, learn_s, sync_s = (_mean(rows, f"seconds_{name}") for name in ("play", "learn", "sync"))
     busy = {name: _mean(rows, f"busy_{name}") for name in ("browser", "policy", "critic")}

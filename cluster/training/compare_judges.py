@@ -56,7 +56,7 @@ def judged_pages(store: Store, num: int, *, seed: int) -> list[tuple[Task, Attem
                         if attempt.critique is not None:
                             found.setdefault((group.task.id, attempt.page.sha256), (group.task, attempt))
     if not found:
-        raise CheckpointError(f"{store.trajectories}: no page that a critic judged")
+        raise CheckpointError(f"{store.trajectories}: no page was judged by a critic")
     keys = sorted(found)
     return [found[key] for key in sorted(random.Random(seed).sample(keys, min(num, len(keys))))]
 

@@ -24,14 +24,14 @@ async def watch_judge(run: Run, step: int) -> dict[str, float]:
     if not settings.drift_every or (first and step % settings.drift_every):
         return {}
     try:
-        now = await look(run)
+        now = await score_pages(run)
     except MachineError as fault:
-        run.watcher.note(f"step {step}: whether a critic has drifted is not known: {fault}")
+        run.observer.note(f"step {step}: the drift check of the critics failed: {fault}")
         return {}
     apart = {name: drift(first.setdefault(name, scores), scores) for name, scores in now.items()}
     for name, far in apart.items():
         if far > settings.drift_limit:
-            run.watcher.note(
+            run.observer.note(
                 f"step {step}: the critic {name!r} has drifted: its scores of {len(now[name])} fixed pages are on "
                 f"average {far:.3f} from its first ones, wanted at most {settings.drift_limit:g} "
                 "(critic.drift_limit); rewards from before and after cannot be compared"
@@ -39,7 +39,7 @@ async def watch_judge(run: Run, step: int) -> dict[str, float]:
     return {"judge_drift": max(apart.values())}
 
 
-async def look(run: Run) -> Scores:
+async def score_pages(run: Run) -> Scores:
     """Scores the fixed pages with all critics. Raises MachineError."""
     found: Scores = defaultdict(dict)
     pages = list(canaries())
@@ -52,4 +52,4 @@ async def look(run: Run) -> Scores:
 
 async def _judge(run: Run, task: Task, page: Page) -> Critique:
     retries = Retries(f"drift check on page {task.id}", RETRIES)
-    return await retries.call(lambda: run.players.judge_anew(task, page))
+    return await retries.call(lambda: run.workers.judge_anew(task, page))

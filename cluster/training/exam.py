@@ -65,7 +65,7 @@ class Exam:
         return mean(list(self.rewards.values()))
 
 
-async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
+async def sit(workers: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
     """Runs an exam: one page per task without revision, then the policy's critique of some pages. Both are stored.
 
     Results that were already stored before a run was killed are reused. Raises EngineFault when a task cannot be
@@ -73,11 +73,11 @@ async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, s
     """
     played = store.read_exam(step)
     if played is None:
-        played = await gather_or_cancel(*(_once(players, task, seed, rounds=0, keep=True) for task in tasks))
+        played = await gather_or_cancel(*(_once(workers, task, seed, rounds=0, keep=True) for task in tasks))
         store.write_exam(step, played)
     pairs = store.read_reviews(step)
     if pairs is None:
-        pairs = await _review(players, played, seed)
+        pairs = await _review(workers, played, seed)
         store.write_reviews(step, pairs)
     return Exam(
         step=step,
@@ -88,28 +88,28 @@ async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, s
     )
 
 
-async def _review(players: RolloutWorkers, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
+async def _review(workers: RolloutWorkers, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
     """The policy's and the critic's feedback on the same pages, by task."""
     first = [(trajectory.task, trajectory.turns[0].attempts[0]) for trajectory in played]
     judged = [(task, one.page, one.critique.feedback) for task, one in first if one.critique is not None][:REVIEWED]
 
     async def ask(task: Task, page: Page) -> tuple[str, ...]:
-        return await _with_retries(task, lambda: players.review(task, page, seed=seed_of(seed, task.id, "review")))
+        return await _with_retries(task, lambda: workers.review(task, page, seed=seed_of(seed, task.id, "review")))
 
     said = await gather_or_cancel(*(ask(task, page) for task, page, _ in judged))
     return {task.id: (own, theirs) for (task, _, theirs), own in zip(judged, said, strict=True)}
 
 
 async def inference_table(
-    players: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int
+    workers: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """Compares base decode, self-edit and the full loop with the critic on the same tasks.
 
     Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` per task; `self_edit` also has the
     values after each round, as `reward_1` and so on.
     """
-    edited = await gather_or_cancel(*(_edit(players, task, rounds, seed) for task in tasks))
-    judged = await gather_or_cancel(*(_once(players, task, seed, rounds=None, keep=False) for task in tasks))
+    edited = await gather_or_cancel(*(_edit(workers, task, rounds, seed) for task in tasks))
+    judged = await gather_or_cancel(*(_once(workers, task, seed, rounds=None, keep=False) for task in tasks))
     return {
         "base": _edited_row(edited, 0),
         "self_edit": {
@@ -142,9 +142,9 @@ def _tokens(trajectory: Trajectory) -> int:
     return sum(len(attempt.completion.token_ids) for turn in trajectory.turns for attempt in turn.attempts)
 
 
-async def _once(players: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
+async def _once(workers: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
     async def play() -> Trajectory:
-        group = await players.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
+        group = await workers.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
         if not group.trajectories:
             raise MachineError(f"the episode was dropped: {next(reversed(group.faults), 'no fault was recorded')}")
         return group.trajectories[0]
@@ -152,8 +152,8 @@ async def _once(players: RolloutWorkers, task: Task, seed: int, *, rounds: int |
     return await _with_retries(task, play)
 
 
-async def _edit(players: RolloutWorkers, task: Task, rounds: int, seed: int) -> SelfEditResult:
-    return await _with_retries(task, lambda: players.edit(task, rounds=rounds, seed=seed))
+async def _edit(workers: RolloutWorkers, task: Task, rounds: int, seed: int) -> SelfEditResult:
+    return await _with_retries(task, lambda: workers.edit(task, rounds=rounds, seed=seed))
 
 
 async def _with_retries(task: Task, ask: Callable[[], Awaitable[T]]) -> T:

@@ -71,7 +71,7 @@ class TrainingSession:
                 self.actors = actors = await self._launch(setup)
                 self.run = run = await self._load(setup, actors)
                 with self.clock("train"):
-                    await run_monitored(train(run), actors.guard(observer.note, observer.gauges.health))
+                    await run_monitored(train(run), actors.monitor(observer.note, observer.gauges.health))
                 return
             except MachineError as fault:
                 lost_at[state.step] += 1
@@ -105,7 +105,7 @@ class TrainingSession:
             return True
         finally:
             if self.actors is not None:
-                self.display.stage("ending the actors")
+                self.display.stage("stopping the actors")
                 await self.actors.close()
             if self.connection is not None:
                 await asyncio.to_thread(self.connection.leave)
@@ -126,7 +126,7 @@ class TrainingSession:
         curriculum = plan.curriculum or Curriculum(settings)
         if settings.model == "builtin":
             await asyncio.to_thread(checks.check_model, settings, model, curriculum)
-        self.display.stage("proving that the learner computes what the model does")
+        self.display.stage("proving that the learner computes the model's log-probs")
         with self.clock("setup"):
             proof = await prove_model(settings, model)
         observer.note(str(proof))
@@ -184,7 +184,9 @@ class TrainingSession:
         from cluster.distributed import launch
 
         with self.clock("setup"):
-            return await launch.hire(self.plan.settings, setup.model, self.plan.store, packed=setup.proof.packed)
+            return await launch.launch_actors(
+                self.plan.settings, setup.model, self.plan.store, packed=setup.proof.packed
+            )
 
     async def _load(self, setup: Setup, actors: "RunActors") -> "Run":
         """Loads the current checkpoint into the actors."""
@@ -199,9 +201,9 @@ class TrainingSession:
             settings=plan.settings,
             curriculum=setup.curriculum,
             store=plan.store,
-            players=actors.players,
+            workers=actors.workers,
             learner=actors.learner,
-            watcher=setup.observer,
+            observer=setup.observer,
             state=plan.state,
         )
 
@@ -212,7 +214,7 @@ class TrainingSession:
             await self.actors.close()
         saved = plan.store.saved_steps()
         plan.state.rewind(saved_state(plan.store, saved[-1]) if saved else RunState())
-        self.note(f"lost {fault}; a new crew goes on after step {plan.state.step}")
+        self.note(f"lost {fault}; restarting all actors after step {plan.state.step}")
         self.display.stage("starting browsers, engines and learner again")
 
 

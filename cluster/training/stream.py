@@ -131,5 +131,5 @@ def check_losses(groups: Sequence[Group], max_fault_share: float) -> None:
         faults = [fault for group in groups for fault in group.faults]
         raise MachineError(
             f"{lost} of {total} episodes of a step were lost to machine faults; wanted at most a share of "
-            f"{max_fault_share} (max_fault_share); {fault_summary(faults)}; mend it and resume"
+            f"{max_fault_share} (max_fault_share); {fault_summary(faults)}; fix the cause and resume"
         )

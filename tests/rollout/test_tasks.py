@@ -84,7 +84,7 @@ PROBE = {"name": "p", "steps": [{"kind": "click", "selector": "a"}]}
         ({"id": "", "brief": "x"}, "line 2: `id` is ''"),
         ({"id": 7.5, "brief": "x"}, "line 2: `id` is 7.5"),
         ({"id": True, "brief": "x"}, "line 2: `id` is True"),
-        ('{"id": "x", "brief": "one", "brief": "two"}', "line 2: `brief` is there twice in one object"),
+        ('{"id": "x", "brief": "one", "brief": "two"}', "line 2: `brief` appears twice in one object"),
         ({"id": "x"}, "line 2: `brief` is missing"),
         ({"id": "one", "brief": "x"}, "line 2: id 'one' is taken"),
         ({"id": "x", "brief": "x", "color": "red"}, "line 2: unknown column 'color'"),

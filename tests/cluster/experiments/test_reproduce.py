@@ -89,9 +89,9 @@ class PaperTraining:
             settings=settings,
             curriculum=PaperCurriculum(),  # type: ignore[arg-type]
             store=store,
-            players=worker(cast(policy=policy), settings.episode, store),
+            workers=worker(cast(policy=policy), settings.episode, store),
             learner=PaperLearner(policy, lr=2.0),
-            watcher=Notebook(),
+            observer=Notebook(),
             state=RunState(),
         )
         await train(run)

@@ -153,7 +153,7 @@ def test_changed_task_file_is_refused_on_resume_unless_allowed(run: Path, capsys
     for words in ("task.source: 1 tasks changed, 1 tasks added, 1 tasks removed", "--changed-tasks"):
         assert words in said
     (note,) = plan_resume(stopped, runs, changed_tasks=True).notes
-    assert "the run goes on with other tasks: task.source: 1 tasks changed" in note
+    assert "the run continues with changed tasks: task.source: 1 tasks changed" in note
     assert plan_resume(stopped, runs).notes == (), "what was allowed once is what the run goes on with"
 
 

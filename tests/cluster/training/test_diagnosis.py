@@ -109,9 +109,9 @@ class Watched:
             settings=self.settings,
             curriculum=PaperCurriculum(),  # type: ignore[arg-type]
             store=store,
-            players=worker(cast(policy=policy, **members), self.settings.episode, store),
+            workers=worker(cast(policy=policy, **members), self.settings.episode, store),
             learner=PaperLearner(policy),
-            watcher=observer,
+            observer=observer,
             state=self.state,
         )
 

@@ -211,15 +211,15 @@ class Cluster:
     def of(cls, settings: RunSettings, times: Times) -> "Cluster":
         """Creates the pools in the sizes of the settings."""
 
-        def hired(kind: Callable[[Times, int], Sleeper], num: int) -> list[Handle]:
+        def created(kind: Callable[[Times, int], Sleeper], num: int) -> list[Handle]:
             return [Handle(kind(times, place)) for place in range(num)]
 
         engine = partial(SleepingEngine, at_once=settings.policy.max_num_seqs)
         return cls(
-            engines=hired(engine, settings.policy.engines),
-            browsers=hired(SleepingBrowser, settings.browser.count),
-            critics=hired(SleepingCritic, settings.critic.count),
-            ranks=hired(SleepingRank, settings.learner.ranks),
+            engines=created(engine, settings.policy.engines),
+            browsers=created(SleepingBrowser, settings.browser.count),
+            critics=created(SleepingCritic, settings.critic.count),
+            ranks=created(SleepingRank, settings.learner.ranks),
         )
 
     def learner(self) -> LearnerClient:
