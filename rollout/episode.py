@@ -45,7 +45,8 @@ async def play(
     """
     started = time.monotonic()
     episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
-    turns, context_full = [await episode.first_turn()], False
+    turns = [await episode.first_turn()]
+    context_full = False
     for number in range(1, settings.rounds + 1):
         best = turns[-1].accepted
         if best is None or best.total >= 1.0:
@@ -126,7 +127,8 @@ class Episode:
 
     async def compare(self, old: Page, new: Page, seconds: dict[str, float]) -> Comparison:
         """Compares two pages. Renders come from the cache; a page with a lost screenshot is rendered again."""
-        before, after = await self.render_again(old), await self.render_again(new)
+        before = await self.render_again(old)
+        after = await self.render_again(new)
         reference = await render_reference(self.task, self.cast.renderer)
         started = time.monotonic()
         compared = await self.cast.critic.compare(self.task, before, after, reference)

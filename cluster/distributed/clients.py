@@ -219,7 +219,9 @@ class LearnerClient:
         self.ranks = Pool("learner-rank", ranks, fault=LearnerFault, timeout_s=timeout_s, limit=1)
         self.engines = Pool("policy", engines, fault=EngineFault, timeout_s=timeout_s, limit=1)
         self.broadcast = EngineBroadcast("policy", engines, fault=EngineFault, timeout_s=timeout_s)
-        self.canary, self.max_gap, self.policy = canary, max_gap, policy or PolicySettings()
+        self.canary = canary
+        self.max_gap = max_gap
+        self.policy = policy or PolicySettings()
 
     async def update(self, batch: Batch) -> Update:
         """See `rollout.ports.Learner`."""

@@ -24,7 +24,9 @@ class PoolHealth:
     """Lost actors of one pool; calls `report(pool name, num healthy, num lost)` at the start and on each change."""
 
     def __init__(self, pool: Pool, report: Report) -> None:
-        self.pool, self.report, self.lost = pool, report, set[int]()
+        self.pool = pool
+        self.report = report
+        self.lost = set[int]()
         self._report()
 
     def record(self, place: int, *, healthy: bool) -> None:

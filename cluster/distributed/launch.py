@@ -179,8 +179,10 @@ class ActorLauncher:
         """Launches the learner ranks and the policy engines; neither is started yet."""
         from actors.policy.engine import VLLMPolicy
 
-        settings, cluster, policy = self.settings, self.settings.cluster, self.settings.engine
-        seed, bundle = seed_of(settings.seed, "engine"), self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
+        settings, cluster = self.settings, self.settings.cluster
+        policy = settings.engine
+        seed = seed_of(settings.seed, "engine")
+        bundle = self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
         arguments = [(str(model), policy, seed, rank, True) for rank in range(policy.engines)]
         pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
         engines = await self.launch("policy", VLLMPolicy, arguments, bundle, group=pairs)
@@ -207,7 +209,9 @@ class ActorLauncher:
         """Launches the learner ranks, which rendezvous at an address on rank 0's node."""
         from actors.learner.rank import LearnerRank
 
-        settings, num, bundle = self.settings, self.settings.learner.ranks, self._rank_bundle()
+        settings = self.settings
+        num = settings.learner.ranks
+        bundle = self._rank_bundle()
         group = await self._place("learner-rank", num, bundle) if group is None else group
         host, port = await self._rendezvous(group)
         options = (settings.episode.temperature, self.packed, settings.policy.template_arguments)
@@ -218,7 +222,8 @@ class ActorLauncher:
         """Launches the critics; caches model answers under `settings.cache`, records their costs in `costs`."""
         from actors.critic.ensemble import CriticActor
 
-        critic, cache = self.settings.critic, resolve_path(self.settings.cache) / "judgments"
+        critic = self.settings.critic
+        cache = resolve_path(self.settings.cache) / "judgments"
         served = self.settings.served_judge
         if served.model:  # The served name does not identify the model.
             cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
@@ -232,7 +237,8 @@ class ActorLauncher:
         """Launches the judge servers, if the run has any; their logs are in `folder`."""
         from cluster.distributed.judge_servers import RayJudge
 
-        settings, cluster, judge = self.settings, self.settings.cluster, self.settings.served_judge
+        settings, cluster = self.settings, self.settings.cluster
+        judge = settings.served_judge
         if not judge.model:
             return []
         bundle = self.bundle("judge", cluster.judge_cpus, cluster.judge_gpus)
@@ -268,7 +274,8 @@ class ActorLauncher:
             ray.kill(handle)
         for group in self.groups:
             ray.util.remove_placement_group(group)
-        self.handles, self.groups = [], []
+        self.handles = []
+        self.groups = []
 
     async def _place(self, name: str, num: int, bundle: Bundle) -> Any:
         import ray
@@ -277,7 +284,8 @@ class ActorLauncher:
         self.groups.append(group)
         timeout_s = self.settings.cluster.placement_timeout_s
         if not await asyncio.to_thread(group.wait, timeout_s):
-            asked, has = json.dumps(bundle.request), json.dumps(ray.cluster_resources())
+            asked = json.dumps(bundle.request)
+            has = json.dumps(ray.cluster_resources())
             raise CapacityError(
                 f"{num} × {asked} for {name!r} cannot be placed within {timeout_s:.0f} s; the cluster has {has}, "
                 f"of which free {json.dumps(ray.available_resources())}; ask for less in [cluster], or add nodes"

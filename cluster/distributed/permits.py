@@ -108,7 +108,8 @@ class Permits:
             while not turn.done():
                 await asyncio.wait([turn], timeout=self.timeout_s)
                 if not turn.done() and self.loads.least() is None:
-                    num, seconds = len(self.loads), self.timeout_s
+                    num = len(self.loads)
+                    seconds = self.timeout_s
                     raise MachineError(f"none of {num} {self.name} actors answered for {seconds:.0f} s")
             return turn.result()
         except BaseException:
@@ -142,7 +143,8 @@ class Permits:
 
         The affinity moves to the least loaded actor when its actor has failed, is full or is clearly more loaded.
         """
-        home, counts = self.homes.pop(near, least), self.loads.counts
+        home = self.homes.pop(near, least)
+        counts = self.loads.counts
         most = min(self.limit - 1, counts[least] + max(SLACK, counts[least] // 2))
         if home in self.recovering or counts[home] > most:
             home = least

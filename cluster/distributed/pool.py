@@ -31,7 +31,10 @@ class Pool:
         limit: int = 1,
         permits: PermitSource | None = None,
     ) -> None:
-        self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
+        self.name = name
+        self.handles = list(handles)
+        self.fault = fault
+        self.timeout_s = timeout_s
         self.permits = permits or Permits(name, len(self.handles), limit=limit, timeout_s=timeout_s, ping=self._ping)
         self.closed = False
 
@@ -94,7 +97,10 @@ class EngineBroadcast:
     """Blocking calls from one actor to all actors of a pool; `Pool` is the asynchronous counterpart."""
 
     def __init__(self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float) -> None:
-        self.name, self.handles, self.fault, self.timeout_s = name, list(handles), fault, timeout_s
+        self.name = name
+        self.handles = list(handles)
+        self.fault = fault
+        self.timeout_s = timeout_s
         self.num = len(self.handles)
 
     def ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:

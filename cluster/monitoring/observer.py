@@ -169,7 +169,8 @@ class Observer:
 
     def _spent(self) -> dict[str, float]:
         """Critic cost since the last call, and the total tokens so far; empty if no critic is paid."""
-        before, self.costs = self.costs, self._costs()
+        before = self.costs
+        self.costs = self._costs()
         if not self.costs:
             return {}
         spent = {f"critic_{name}": float(self.costs[name] - before[name]) for name in usage.COUNTED}

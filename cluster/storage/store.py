@@ -107,7 +107,8 @@ class Store:
         state, problem = self._state(step)
         if problem:
             older = (old for old in reversed(self.saved_steps()) if old < step and not self._state(old)[1])
-            before, here = next(older, None), f"remove {self.checkpoint(step)}*"
+            before = next(older, None)
+            here = f"remove {self.checkpoint(step)}*"
             advice = f"no earlier checkpoint is intact; {here} to learn from the stored steps again"
             if before is not None:
                 advice = f"{here} to continue from {self.checkpoint(before).name}, the newest intact one before it"
@@ -249,7 +250,8 @@ def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
     import pyarrow.parquet as pq
 
     rows = [row for place, group in enumerate(groups) for row in group_rows(group, step, place)]
-    table, sink = pa.Table.from_pylist(rows, schema=schema()), pa.BufferOutputStream()
+    table = pa.Table.from_pylist(rows, schema=schema())
+    sink = pa.BufferOutputStream()
     if path.suffix == TEMPORARY_SUFFIX:
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)

@@ -98,7 +98,8 @@ def forecast(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> Fore
     """Predicts a step with pools of these sizes."""
     needs = {name: busy / sizes[name] for name, busy in costs.busy.items()} | {CORES: costs.cores_play_s}
     learn_s = max(costs.busy_learner / sizes["learner"], costs.cores_learn_s)
-    play_s, update_s = max(needs.values()) + costs.fill_s, learn_s + costs.sync_s
+    play_s = max(needs.values()) + costs.fill_s
+    update_s = learn_s + costs.sync_s
     shared_s = costs.cores_play_s + costs.cores_learn_s + costs.sync_s
     step_s = max(play_s, update_s, shared_s) if max_staleness else play_s + update_s
     return Forecast(play_s=play_s, learn_s=learn_s, sync_s=costs.sync_s, step_s=step_s, needs=needs)

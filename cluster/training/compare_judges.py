@@ -82,7 +82,8 @@ async def judge_again(
 
 async def _judge(task: Task, attempt: Attempt, renderer: Renderer, critic: Critic) -> StoredJudgment:
     assert attempt.critique is not None, "only judged pages are judged again"
-    then, sha = attempt.critique.score, attempt.page.sha256
+    then = attempt.critique.score
+    sha = attempt.page.sha256
     render = await renderer.render(attempt.page, task.probes, task.viewports)
     if not render.valid:
         return StoredJudgment(task=task.id, page_sha256=sha, then=then, now=None, outcome=render.outcome)

@@ -20,7 +20,8 @@ async def watch_judge(run: Run, step: int) -> dict[str, float]:
     Scores are compared with the critic's first ones, also after a resume; members of an ensemble separately, because a
     mean would hide a drift. A check that fails with a machine fault is skipped.
     """
-    settings, first = run.settings.critic, run.state.canaries
+    settings = run.settings.critic
+    first = run.state.canaries
     if not settings.drift_every or (first and step % settings.drift_every):
         return {}
     try:

@@ -42,8 +42,11 @@ async def train(run: Run) -> None:
 
 async def between_steps(run: Run, stream: Stream) -> None:
     """Work between two steps, when due: exam, return to the champion, checkpoint."""
-    settings, state, changed = run.settings, run.state, False
-    last, step, reverts = state.step == settings.steps, state.step, settings.exam.on_regression == "revert"
+    settings, state = run.settings, run.state
+    step = state.step
+    last = step == settings.steps
+    changed = False
+    reverts = settings.exam.on_regression == "revert"
     if (last or step % settings.exam.every == 0) and (not state.exams or state.exams[-1].step < step):
         await examine(run)
         changed = True
@@ -59,7 +62,9 @@ async def between_steps(run: Run, stream: Stream) -> None:
 
 async def one_step(run: Run, stream: Stream) -> None:
     """One step: plays groups, updates the learner, syncs verified weights."""
-    settings, state, step, clock = run.settings, run.state, run.state.step + 1, StageClock()
+    settings, state = run.settings, run.state
+    step = state.step + 1
+    clock = StageClock()
     run.observer.stage(f"step {step} of {settings.steps}")
     with clock("play"):
         groups = run.store.read_groups(step)
@@ -86,11 +91,13 @@ async def one_step(run: Run, stream: Stream) -> None:
 
 async def play_group(run: Run, step: int, place: int) -> Group:
     """Plays or loads the group of a step and place, which alone determine its task and seed."""
-    pending, begun = run.pending, (step, place)
+    pending = run.pending
+    begun = (step, place)
     group = pending.take(begun)
     if group is None:
         pending.begin(begun)
-        task, keep = run.curriculum.task(step, place), place < run.settings.report.films
+        task = run.curriculum.task(step, place)
+        keep = place < run.settings.report.films
         group = await run.workers.play_group(task, num=run.settings.group_size, seed=pending.seed_of(begun), keep=keep)
         pending.put(begun, group)
     return group
@@ -98,11 +105,11 @@ async def play_group(run: Run, step: int, place: int) -> Group:
 
 async def examine(run: Run) -> None:
     """Runs the exam; the champion is replaced only by a strictly better policy."""
-    state, tasks = run.state, run.curriculum.held_out(run.settings.exam.tasks)
+    state = run.state
+    tasks = run.curriculum.held_out(run.settings.exam.tasks)
     run.observer.stage(f"exam on {len(tasks)} held-out tasks")
     exam = await sit(run.workers, run.store, tasks, step=state.step, seed=EXAM_SEED)
-    first = not state.exams
-    better = first or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
+    better = not state.exams or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
     state.exams.append(exam)
     if better:
         state.champion_step, state.champion_version = exam.step, state.version
@@ -112,7 +119,8 @@ async def examine(run: Run) -> None:
 
 def lost_ground(run: Run) -> bool:
     """Whether this step's exam regressed from the champion's while the learner does not hold the champion."""
-    state, exam = run.state, run.state.exams[-1]
+    state = run.state
+    exam = state.exams[-1]
     fresh = exam.step == state.step and state.version != state.champion_version
     return fresh and regressed(exam.rewards, state.champion.rewards, run.settings.exam.margin)
 
@@ -123,9 +131,8 @@ async def go_back(run: Run) -> None:
     await run.learner.load(run.store.checkpoint(state.champion_step))
     await run.learner.sync()
     state.version = state.champion_version
-    run.observer.note(
-        f"the exam after step {state.step} regressed: restored the champion of step {state.champion_step}"
-    )
+    champion = state.champion_step
+    run.observer.note(f"the exam after step {state.step} regressed: restored the champion of step {champion}")
 
 
 async def compare_inference(run: Run) -> None:

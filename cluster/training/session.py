@@ -63,8 +63,10 @@ class TrainingSession:
         """Sets up and trains; retries a step up to RECOVERIES times after machine faults, except StorageFault."""
         from cluster.training.loop import train
 
-        setup, state = await self._set_up(), self.plan.state
-        observer, lost_at = setup.observer, Counter[int]()
+        setup = await self._set_up()
+        state = self.plan.state
+        observer = setup.observer
+        lost_at = Counter[int]()
         self.display.stage("starting browsers, engines and learner")
         while True:
             try:
@@ -117,7 +119,8 @@ class TrainingSession:
         from cluster.preflight.references import check_with_actors
         from cluster.training.curriculum import Curriculum
 
-        plan, settings = self.plan, self.plan.settings
+        plan = self.plan
+        settings = self.plan.settings
         self.display.stage("opening MLflow")
         self.observer = observer = await asyncio.to_thread(self._open_observer)
         for note in plan.notes:
@@ -142,7 +145,8 @@ class TrainingSession:
         from cluster.monitoring.mlflow_tracker import Tracker, code_version
         from cluster.monitoring.observer import Observer
 
-        plan, runs = self.plan, self.plan.store.path.parent
+        plan = self.plan
+        runs = self.plan.store.path.parent
         tracker = Tracker(plan.settings, runs, plan.run_id, plan.mlflow_run, self.note)
         plan.store.write_json(
             "run.json",

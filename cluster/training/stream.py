@@ -25,7 +25,8 @@ class Stream:
 
     def __init__(self, play: PlayGroup, settings: RunSettings, begun: Iterable[tuple[int, int]] = ()) -> None:
         """`begun` are the places of unfinished groups of an interrupted run; they are started again."""
-        self.settings, self.pace = settings, ConcurrencyTuner(settings)
+        self.settings = settings
+        self.pace = ConcurrencyTuner(settings)
         self.tasks = GroupTasks(play, self._finished)
         self.begun = set(begun)
         self.given_up = 0
@@ -48,7 +49,8 @@ class Stream:
         settings = self.settings
         self._begin(step)
         taken: list[tuple[GroupTask, Group]] = []
-        wanted, most = settings.groups, settings.groups + math.floor(settings.groups * settings.refill)
+        wanted = settings.groups
+        most = settings.groups + math.floor(settings.groups * settings.refill)
         while len(taken) < wanted:
             started = await self.tasks.take()
             group = started.task.result()
@@ -79,7 +81,8 @@ class Stream:
 
     def metrics(self) -> dict[str, float]:
         """Target number of concurrent episodes, and groups discarded since the last call."""
-        given_up, self.given_up = self.given_up, 0
+        given_up = self.given_up
+        self.given_up = 0
         return {"in_flight": self.pace.groups() * self.settings.group_size, "groups_given_up": given_up}
 
     async def close(self) -> None:
