@@ -36,7 +36,7 @@ BACKOFF_S = 0.5
 
 
 async def play(
-    task: Task, cast: EpisodeServices, settings: EpisodeSettings, *, seed: int, sibling: int = 0
+    task: Task, services: EpisodeServices, settings: EpisodeSettings, *, seed: int, sibling: int = 0
 ) -> Trajectory:
     """Runs one episode of a task; equal arguments and services give an equal trajectory.
 
@@ -44,7 +44,7 @@ async def play(
     PromptTooLong for the task's own prompt.
     """
     started = time.monotonic()
-    episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
+    episode = Episode(task=task, services=services, settings=settings, seed=seed_of(seed, task.id, sibling))
     turns = [await episode.first_turn()]
     context_full = False
     for number in range(1, settings.rounds + 1):
@@ -72,7 +72,7 @@ class Episode:
     """The steps of one episode, and its retried machine faults."""
 
     task: Task
-    cast: EpisodeServices
+    services: EpisodeServices
     settings: EpisodeSettings
     seed: int
     retries: Retries = field(init=False)
@@ -129,15 +129,15 @@ class Episode:
         """Compares two pages. Renders come from the cache; a page with a lost screenshot is rendered again."""
         before = await self.render_again(old)
         after = await self.render_again(new)
-        reference = await render_reference(self.task, self.cast.renderer)
+        reference = await render_reference(self.task, self.services.renderer)
         started = time.monotonic()
-        compared = await self.cast.critic.compare(self.task, before, after, reference)
+        compared = await self.services.critic.compare(self.task, before, after, reference)
         seconds["judge"] = seconds.get("judge", 0.0) + time.monotonic() - started
         return compared
 
     async def render_again(self, page: Page) -> RenderedPage:
         """Renders a previously valid page again. Raises BrowserFault when it is no longer valid."""
-        render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
+        render = await self.services.renderer.render(page, self.task.probes, self.task.viewports)
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} rendered before, now it is {render.outcome!r}")
         return page, render
@@ -158,7 +158,7 @@ class Episode:
             seed=seed,
             stop=prompts.PAGE_STOP,
         )
-        return await self.retries.call(lambda: self.cast.policy.complete(request))
+        return await self.retries.call(lambda: self.services.policy.complete(request))
 
     async def assess(self, completion: Completion, *, round_: int, index: int) -> Attempt:
         """Parses, renders and judges one completion. The initial verdict is `not_better`."""
@@ -173,7 +173,7 @@ class Episode:
             completion=completion,
             page=page,
             verdict="not_better",
-            reward=self.cast.score(page, render, critique, self.task),
+            reward=self.services.score(page, render, critique, self.task),
             render=render,
             critique=critique,
             seconds=seconds,
@@ -182,12 +182,12 @@ class Episode:
     async def render_and_judge(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
         """Renders and critiques a page in one retried step: a screenshot lost before judging is taken again."""
         started = time.monotonic()
-        render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
+        render = await self.services.renderer.render(page, self.task.probes, self.task.viewports)
         seconds["render"] = time.monotonic() - started
         if not render.valid:
             return render, None
-        reference = await render_reference(self.task, self.cast.renderer)
+        reference = await render_reference(self.task, self.services.renderer)
         started = time.monotonic()
-        critique = await self.cast.critic.judge(self.task, page, render, reference)
+        critique = await self.services.critic.judge(self.task, page, render, reference)
         seconds["judge"] = time.monotonic() - started
         return render, critique

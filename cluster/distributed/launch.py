@@ -349,13 +349,13 @@ class RayEpisodeWorker(EpisodeWorker):
             return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": timeout_s}
 
         renderer = RendererClient(**pool("browser"), find_worker=lambda number: find(f"worker-{number}"))
-        cast = EpisodeServices(
+        services = EpisodeServices(
             policy=PolicyClient(**pool("policy"), limit=CALLS),
             renderer=renderer,
             critic=CriticClient(**pool("critic"), limit=critics_at_once(settings.critic), lost=renderer.forget),
             score=partial(score, settings=settings.score),
         )
-        super().__init__(cast, settings.episode, Store(path), fetch)
+        super().__init__(services, settings.episode, Store(path), fetch)
 
     async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
         """See `cluster.distributed.router.RouterClient`."""

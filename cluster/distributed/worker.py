@@ -39,12 +39,12 @@ class EpisodeWorker:
 
     def __init__(
         self,
-        cast: EpisodeServices,
+        services: EpisodeServices,
         settings: EpisodeSettings,
         store: Store,
         fetch: Callable[[Any], bytes] = lambda png: png,
     ) -> None:
-        self.cast, self.settings, self.store, self.fetch = cast, settings, store, fetch
+        self.services, self.settings, self.store, self.fetch = services, settings, store, fetch
 
     async def play_group(
         self, task: Task, *, num: int, seed: int, rounds: int | None = None, keep: bool = False
@@ -62,7 +62,12 @@ class EpisodeWorker:
     async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
         """Critic-free self-edit of one task; its drafts are scored afterwards, only for the result table."""
         drafts = await self_edit(
-            task, self.cast.policy, self.cast.renderer, self.settings, rounds=rounds, seed=seed_of(seed, task.id, 0)
+            task,
+            self.services.policy,
+            self.services.renderer,
+            self.settings,
+            rounds=rounds,
+            seed=seed_of(seed, task.id, 0),
         )
         rewards = [await self._judge(task, draft) for draft in drafts]
         return SelfEditResult(
@@ -78,22 +83,22 @@ class EpisodeWorker:
 
         Raises MachineError, also when the page does not render validly: callers pass pages that did.
         """
-        render = await self.cast.renderer.render(page, task.probes, task.viewports)
+        render = await self.services.renderer.render(page, task.probes, task.viewports)
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} should render, but it is {render.outcome!r} ({render.detail})")
-        return await self.cast.critic.judge(task, page, render, await self._reference(task), fresh=True)
+        return await self.services.critic.judge(task, page, render, await self._reference(task), fresh=True)
 
     async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
         """The policy's own feedback on a page; empty when the page exceeds its context. Raises MachineError."""
         try:
-            (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
+            (written,) = await self.services.policy.complete(review_request(task, page, self.settings, seed=seed))
         except PromptTooLong:
             return ()
         return parse_feedback(written.text)
 
     async def render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
         """Renders a page for another worker that requests the same one. Raises BrowserFault."""
-        return await self.cast.renderer.render(page, probes, viewports)
+        return await self.services.renderer.render(page, probes, viewports)
 
     async def ping(self) -> str:
         """Health check."""
@@ -102,7 +107,7 @@ class EpisodeWorker:
     async def _play(self, task: Task, settings: EpisodeSettings, seed: int, sibling: int) -> Trajectory | str:
         """Plays one episode; returns one line about the fault when it was dropped."""
         try:
-            return await play(task, self.cast, settings, seed=seed, sibling=sibling)
+            return await play(task, self.services, settings, seed=seed, sibling=sibling)
         except MachineError as fault:
             logger.warning("dropped episode %d of task %s: %r", sibling, task.id, fault)
             return fault_line(fault)
@@ -110,15 +115,15 @@ class EpisodeWorker:
     async def _judge(self, task: Task, draft: Draft) -> Reward:
         render = draft.render
         if render is None or not render.valid:
-            return self.cast.score(draft.page, render, None, task)
-        probed = await self.cast.renderer.render(draft.page, task.probes, task.viewports)
+            return self.services.score(draft.page, render, None, task)
+        probed = await self.services.renderer.render(draft.page, task.probes, task.viewports)
         if not probed.valid:
-            return self.cast.score(draft.page, probed, None, task)
-        critique = await self.cast.critic.judge(task, draft.page, probed, await self._reference(task))
-        return self.cast.score(draft.page, probed, critique, task)
+            return self.services.score(draft.page, probed, None, task)
+        critique = await self.services.critic.judge(task, draft.page, probed, await self._reference(task))
+        return self.services.score(draft.page, probed, critique, task)
 
     async def _reference(self, task: Task) -> Render | None:
-        return await render_reference(task, self.cast.renderer)
+        return await render_reference(task, self.services.renderer)
 
     async def _keep(self, trajectory: Trajectory) -> None:
         renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]

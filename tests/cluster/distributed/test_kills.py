@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, services, worker
 from exact import differences
 
 from cluster.monitoring.display import Display
@@ -93,7 +93,7 @@ async def go_on(plan: Plan, observer: Any) -> None:
         settings=plan.settings,
         curriculum=PaperCurriculum(),  # type: ignore[arg-type]
         store=plan.store,
-        workers=worker(cast(policy=policy), plan.settings.episode, plan.store),
+        workers=worker(services(policy=policy), plan.settings.episode, plan.store),
         learner=PaperLearner(policy, lr=2.0),
         observer=observer,
         state=plan.state,

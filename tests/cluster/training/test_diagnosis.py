@@ -17,7 +17,7 @@ from doubles import (
     PaperPolicy,
     PaperRenderer,
     PaperTracker,
-    cast,
+    services,
     task,
     worker,
 )
@@ -109,7 +109,7 @@ class Watched:
             settings=self.settings,
             curriculum=PaperCurriculum(),  # type: ignore[arg-type]
             store=store,
-            workers=worker(cast(policy=policy, **members), self.settings.episode, store),
+            workers=worker(services(policy=policy, **members), self.settings.episode, store),
             learner=PaperLearner(policy),
             observer=observer,
             state=self.state,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, services, worker
 
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
@@ -33,7 +33,7 @@ def make_run(path: Path, chosen: RunSettings, lr: float, state: RunState | None 
         settings=chosen,
         curriculum=PaperCurriculum(),  # type: ignore[arg-type]
         store=store,
-        workers=worker(cast(policy=policy), chosen.episode, store),
+        workers=worker(services(policy=policy), chosen.episode, store),
         learner=PaperLearner(policy, lr=lr),
         observer=Notebook(),
         state=state or RunState(),
@@ -58,7 +58,7 @@ async def test_learner_reverts_to_the_champion_after_a_worse_exam(tmp_path: Path
     assert run.state.champion_step == 0
     assert [exam.step for exam in run.state.exams] == [0, 3, 6, 9]
     assert all(exam.mean < run.state.exams[0].mean for exam in run.state.exams[1:])
-    assert run.learner.logits == run.workers.cast.policy.logits == PaperPolicy().logits  # type: ignore[attr-defined]
+    assert run.learner.logits == run.workers.services.policy.logits == PaperPolicy().logits  # type: ignore[attr-defined]
     assert (run.state.step, run.state.version) == (9, 0)
     assert run.observer.notes[0] == "the exam after step 3 regressed: restored the champion of step 0"  # type: ignore[attr-defined]
 

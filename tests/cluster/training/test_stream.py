@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from doubles import PaperPolicy, PaperRenderer, cast, task
+from doubles import PaperPolicy, PaperRenderer, services, task
 
 from cluster.settings import RunSettings, check_settings
 from cluster.training.stream import Stream
@@ -23,7 +23,7 @@ def settings(**values: Any) -> RunSettings:
 
 async def group(name: str, logits: list[float], num: int = 2, dropped: int = 0) -> Group:
     episode = EpisodeSettings(rounds=0, max_tokens=16)
-    actors = cast(policy=PaperPolicy(logits), renderer=PaperRenderer())
+    actors = services(policy=PaperPolicy(logits), renderer=PaperRenderer())
     played = [await play(task(name), actors, episode, seed=1, sibling=i) for i in range(num)]
     return Group(task=task(name), trajectories=tuple(played), dropped=dropped)
 

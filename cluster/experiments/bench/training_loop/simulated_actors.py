@@ -234,10 +234,10 @@ class Cluster:
 
         renderer = RendererClient(self.browsers, timeout_s=600, permits=permits("browser"))
         at_once, lost = critics_at_once(settings.critic), renderer.forget
-        cast = EpisodeServices(
+        services = EpisodeServices(
             policy=PolicyClient(self.engines, timeout_s=600, limit=CALLS, permits=permits("policy")),
             renderer=renderer,
             critic=CriticClient(self.critics, timeout_s=600, limit=at_once, lost=lost, permits=permits("critic")),
             score=partial(score, settings=settings.score),
         )
-        return EpisodeWorker(cast, settings.episode, Store(path))
+        return EpisodeWorker(services, settings.episode, Store(path))

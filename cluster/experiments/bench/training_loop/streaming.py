@@ -119,7 +119,7 @@ def _lockstep(settings: RunSettings, actors: Any, path: Path) -> Any:
     from cluster.distributed.launch import RayEpisodeWorker
 
     worker = RayEpisodeWorker(actors.launcher.namespace, settings, path)
-    worker.cast = in_lockstep(worker.cast)
+    worker.services = in_lockstep(worker.services)
     return worker
 
 
