@@ -85,13 +85,13 @@ def cancel_on_signal(work: asyncio.Task[None]) -> None:
 
 def print_results(plan: Plan, status: str, seconds: float) -> None:
     """Prints the paths of the results and the command to resume."""
-    from cluster.monitoring.observer import where
+    from cluster.monitoring.observer import display_path
 
     store = plan.store
     print(f"\n{plan.run_id}: {status} after {seconds:.0f} s")
-    print(f"  report   {where(store, 'report.html')}")
-    print(f"  summary  {where(store, 'summary.json')}")
-    print(f"  MLflow   mlflow ui --backend-store-uri sqlite:///{where(store, '..').resolve()}/mlflow.db")
+    print(f"  report   {display_path(store, 'report.html')}")
+    print(f"  summary  {display_path(store, 'summary.json')}")
+    print(f"  MLflow   mlflow ui --backend-store-uri sqlite:///{display_path(store, '..').resolve()}/mlflow.db")
     if status != "finished":
         print(f"  resume   python -m cluster.train --resume {plan.run_id}")
 

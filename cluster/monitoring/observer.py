@@ -97,21 +97,21 @@ class Observer:
             )
         state.findings = diagnose(groups, self.settings.learner)
         self.display.step(row, self.settings.steps, explain(state.findings, row))
-        self._help(state)
+        self._note_remedy(state)
         self.background.submit(self.tracker.metrics, list(state.history))
         self.background.submit(self.gauges.show, dict(row))
         if step == 1 or step % self.settings.report.every == 0:
             self.background.submit(self.tracker.file, self.store.step_file(step), "trajectories")
             self.background.submit(self.publish, "running", RunState.from_json(state.to_json()))
 
-    def _help(self, state: RunState) -> None:
+    def _note_remedy(self, state: RunState) -> None:
         """After several steps without a signal, notes the usual remedy, once for each reason."""
         if not is_silent(state):
             return
-        helps = remedy(state.findings[0], self.settings)
-        if not any(event.endswith(helps) for event in state.events):
+        advice = remedy(state.findings[0], self.settings)
+        if not any(event.endswith(advice) for event in state.events):
             steps = silent_steps(state.history)
-            self.note(f"no signal for {steps} steps: {main_reasons(state.findings)}. What usually helps: {helps}")
+            self.note(f"no signal for {steps} steps: {main_reasons(state.findings)}. What usually helps: {advice}")
 
     def exam(self, exam: Exam, state: RunState) -> None:
         """Reports and delivers an exam, and the champion if it changed or its delivery is pending."""
@@ -182,7 +182,7 @@ def _exam_metrics(exam: Exam, exams: Sequence[Exam]) -> dict[str, float]:
     return {EXAM_METRICS.get(name, name): value for name, value in exam_row(exam, exams).items()}
 
 
-def where(store: Store, path: str) -> Path:
+def display_path(store: Store, path: str) -> Path:
     """Path of a file of the run, relative to the working directory if inside it."""
     full = store.path / path
     try:

@@ -65,7 +65,7 @@ class Exam:
         return mean(list(self.rewards.values()))
 
 
-async def sit(workers: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
+async def run_exam(workers: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
     """Runs an exam: one page per task without revision, then the policy's critique of some pages. Both are stored.
 
     Results that were already stored before a run was killed are reused. Raises EngineFault when a task cannot be
@@ -73,7 +73,7 @@ async def sit(workers: RolloutWorkers, store: Store, tasks: Sequence[Task], *, s
     """
     played = store.read_exam(step)
     if played is None:
-        played = await gather_or_cancel(*(_once(workers, task, seed, rounds=0, keep=True) for task in tasks))
+        played = await gather_or_cancel(*(_play_once(workers, task, seed, rounds=0, keep=True) for task in tasks))
         store.write_exam(step, played)
     pairs = store.read_reviews(step)
     if pairs is None:
@@ -109,7 +109,7 @@ async def inference_table(
     values after each round, as `reward_1` and so on.
     """
     edited = await gather_or_cancel(*(_edit(workers, task, rounds, seed) for task in tasks))
-    judged = await gather_or_cancel(*(_once(workers, task, seed, rounds=None, keep=False) for task in tasks))
+    judged = await gather_or_cancel(*(_play_once(workers, task, seed, rounds=None, keep=False) for task in tasks))
     return {
         "base": _edited_row(edited, 0),
         "self_edit": {
@@ -142,7 +142,7 @@ def _tokens(trajectory: Trajectory) -> int:
     return sum(len(attempt.completion.token_ids) for turn in trajectory.turns for attempt in turn.attempts)
 
 
-async def _once(workers: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
+async def _play_once(workers: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
     async def play() -> Trajectory:
         group = await workers.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
         if not group.trajectories:

@@ -9,7 +9,7 @@ work: it learns from the stored trajectories of the steps since its checkpoint, 
 
 from cluster.training.diagnosis import signal_metrics
 from cluster.training.drift import watch_judge
-from cluster.training.exam import inference_table, sit
+from cluster.training.exam import inference_table, run_exam
 from cluster.training.metrics import pool_metrics, step_metrics, update_metrics
 from cluster.training.run import Run
 from cluster.training.stage_times import StageClock
@@ -108,7 +108,7 @@ async def examine(run: Run) -> None:
     state = run.state
     tasks = run.curriculum.held_out(run.settings.exam.tasks)
     run.observer.stage(f"exam on {len(tasks)} held-out tasks")
-    exam = await sit(run.workers, run.store, tasks, step=state.step, seed=EXAM_SEED)
+    exam = await run_exam(run.workers, run.store, tasks, step=state.step, seed=EXAM_SEED)
     better = not state.exams or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
     state.exams.append(exam)
     if better:

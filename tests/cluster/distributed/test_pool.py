@@ -10,7 +10,7 @@ import pytest
 from cluster.distributed.clients import CriticClient, PolicyClient, RendererClient, RolloutClient
 from cluster.distributed.pool import Pool
 from cluster.storage.store import Store
-from cluster.training.exam import sit
+from cluster.training.exam import run_exam
 from rollout.errors import BrowserFault, MachineError, PictureLost, StorageFault
 from rollout.prompts import first, revise
 from rollout.records import Comparison, Critique, Group, Page, Render, Request, Task
@@ -243,5 +243,5 @@ async def test_exam_with_a_storage_fault_is_cancelled(tmp_path: Path) -> None:
     full.full, slow.slow_s = True, 30.0
     client = RolloutClient([full, slow], timeout_s=60.0, limit=1)
     with pytest.raises(StorageFault, match="no space left"):
-        await sit(client, Store(tmp_path), [TASK, TASK], step=0, seed=1)
+        await run_exam(client, Store(tmp_path), [TASK, TASK], step=0, seed=1)
     assert client.pool.permits.loads.counts == [0, 0]
