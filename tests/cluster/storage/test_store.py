@@ -161,11 +161,11 @@ def test_damaged_state_is_refused_and_the_last_valid_one_is_named(tmp_path: Path
     assert store.read_state(3) == {"step": 3, "history": [{"loss": 0.1 * 3}]}
     paths[2].write_text(damage(paths[2].read_text()))
     with pytest.raises(
-        CheckpointError, match=r"step-000003\.json: .*step-000003\* to go on from step-000002, the newest"
+        CheckpointError, match=r"step-000003\.json: .*step-000003\* to continue from step-000002, the newest intact"
     ):
         store.read_state(3)
     paths[1].write_text("{")
-    with pytest.raises(CheckpointError, match=r"to go on from step-000001, the newest"):
+    with pytest.raises(CheckpointError, match=r"to continue from step-000001, the newest intact"):
         store.read_state(3)
     paths[0].unlink()
     with pytest.raises(CheckpointError, match="no earlier checkpoint is intact"):
