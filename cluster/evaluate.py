@@ -54,13 +54,13 @@ async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, di
         await check_here(tasks, settings, settings.task.held_out)
     with tempfile.TemporaryDirectory() as folder:
         async with critic_at_hand(settings) as critic, tools(settings, model) as hands:
-            cast = EpisodeServices(
+            services = EpisodeServices(
                 policy=hands.policy,
                 renderer=hands.renderer,
                 critic=critic,
                 score=partial(score, settings=settings.score),
             )
-            worker = EpisodeWorker(cast, settings.episode, Store(Path(folder)))
+            worker = EpisodeWorker(services, settings.episode, Store(Path(folder)))
             return await inference_table(worker, tasks, rounds=settings.exam.edit_rounds, seed=EXAM_SEED)
 
 

@@ -10,9 +10,9 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from actors.judge_settings import JudgeSettings
-from actors.mirror.folder import INDEX
 from actors.settings import FULL_PAGE_HEIGHT, BrowserSettings, CriticsSettings, PolicySettings
 from cluster.paths import resolve_path
+from cluster.validation import check_together
 from learner.builtin.settings import WarmStartSettings
 from learner.settings import LearnerSettings
 from reward.settings import ScoreSettings
@@ -104,6 +104,11 @@ class ClusterSettings(Settings):
     """Timeout of one actor call in seconds; a timeout counts as a machine fault. Raise it for long completions or
     judgments."""
 
+    @property
+    def whole_gpus(self) -> bool:
+        """Whether every policy engine and every learner rank has whole GPUs of its own."""
+        return all(gpus >= 1 and gpus == int(gpus) for gpus in (self.policy_gpus, self.learner_gpus))
+
 
 class RunSettings(Settings):
     """All settings of one run."""
@@ -153,30 +158,11 @@ class RunSettings(Settings):
     cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")
-    def _judges_have_time(self) -> "RunSettings":
-        longest = max((judge.deadline_s for judge in self.critic.members.values() if judge.kind == "http"), default=0.0)
-        if longest >= self.cluster.call_timeout_s:
-            raise ValueError(
-                f"critic.deadline_s is {longest:g}, wanted less than cluster.call_timeout_s "
-                f"({self.cluster.call_timeout_s:g}): else a critic that is still patient counts as lost"
-            )
+    def _check_together(self) -> "RunSettings":
+        check_together(self)
         return self
 
-    @model_validator(mode="after")
-    def _weights_can_travel(self) -> "RunSettings":
-        transfer, policy, learner = self.policy.transfer, self.cluster.policy_gpus, self.cluster.learner_gpus
-        has = f"policy.transfer is {transfer!r}, but cluster.policy_gpus is {policy:g} and learner_gpus {learner:g}"
-        if transfer == "gloo" and policy:
-            raise ValueError(f"{has}: gloo is for engines without GPUs, give 'nccl' or 'shared_memory'")
-        if transfer == "nccl" and not (self._whole(policy) and self._whole(learner)):
-            raise ValueError(f"{has}: NCCL joins no two processes on one GPU, give both whole GPUs, or 'ipc'")
-        if transfer == "ipc" and not self._shares_gpus():
-            raise ValueError(
-                f"{has}, with {self.policy.engines} engines of {self.policy.tensor_parallel} GPUs and "
-                f"{self.learner.ranks} ranks: ipc wants shares of one GPU, together at most 1, as many engines as "
-                "ranks, and policy.tensor_parallel = 1"
-            )
-        return self
+    # Settings with values that depend on other settings; actors get these.
 
     @property
     def renderer(self) -> BrowserSettings:
@@ -187,10 +173,9 @@ class RunSettings(Settings):
         return self.browser.model_copy(update={"full_page_height": FULL_PAGE_HEIGHT if judged else 0})
 
     @property
-    def served_judge(self) -> JudgeSettings:
-        """The judge served by the run, if any, with an absolute model path: its process runs in another folder."""
-        model = self.judge.model
-        return self.judge.model_copy(update={"model": str(resolve_path(model))}) if model else self.judge
+    def engine(self) -> PolicySettings:
+        """Settings of the policy engines: `policy`, with `transfer` resolved."""
+        return self.policy.model_copy(update={"transfer": self.transfer})
 
     @property
     def transfer(self) -> Literal["shared_memory", "gloo", "nccl", "ipc"]:
@@ -200,71 +185,22 @@ class RunSettings(Settings):
         """
         if self.policy.transfer != "auto":
             return self.policy.transfer
-        if self._shares_gpus():
+        if self.shares_gpus:
             return "ipc"
-        return (
-            "nccl"
-            if self._whole(self.cluster.policy_gpus) and self._whole(self.cluster.learner_gpus)
-            else "shared_memory"
-        )
+        return "nccl" if self.cluster.whole_gpus else "shared_memory"
 
-    @staticmethod
-    def _whole(gpus: float) -> bool:
-        return gpus >= 1 and gpus == int(gpus)
-
-    def _shares_gpus(self) -> bool:
+    @property
+    def shares_gpus(self) -> bool:
         """Whether each engine can share a GPU with the learner rank of the same index."""
         policy, learner = self.cluster.policy_gpus, self.cluster.learner_gpus
         paired = self.policy.engines == self.learner.ranks and self.policy.tensor_parallel == 1
         return policy > 0 and learner > 0 and policy + learner <= 1 and paired
 
-    @model_validator(mode="after")
-    def _somebody_judges(self) -> "RunSettings":
-        critic, judge, gpus = self.critic, self.judge, self.cluster.judge_gpus
-        asking = critic.served
-        if not judge.model:
-            if asking:
-                raise ValueError(
-                    "critic.base_url must be the http or https address of a server when critic.kind is 'http', "
-                    "or judge.model the directory of a model that the run is to serve; got neither"
-                )
-            return self
-        if len({one.model for one in asking}) != 1 or any(one.key_env for one in asking):
-            got = "; ".join(
-                f"kind {one.kind!r}, base_url {one.base_url!r}, model {one.model!r} and key_env {one.key_env!r}"
-                for one in critic.members.values()
-            )
-            raise ValueError(
-                f"judge.model is served for critics of kind 'http' without base_url and key, of one name; got {got}"
-            )
-        if critic.count < judge.count:
-            raise ValueError(f"critic.count must be at least judge.count ({judge.count}), got {critic.count}")
-        if judge.start_timeout_s > self.cluster.start_timeout_s:
-            most = f"wanted at most cluster.start_timeout_s ({self.cluster.start_timeout_s:g})"
-            raise ValueError(f"judge.start_timeout_s is {judge.start_timeout_s:g}, {most}")
-        if gpus > 0 and max(1.0, gpus) != judge.tensor_parallel:
-            wanted = f"wanted its judge.tensor_parallel ({judge.tensor_parallel})"
-            raise ValueError(f"cluster.judge_gpus is {gpus:g} for each judge, {wanted}")
-        return self
-
-    @model_validator(mode="after")
-    def _files_exist(self) -> "RunSettings":
-        for field, value in (("task.source", self.task.source), ("task.held_out", self.task.held_out)):
-            if value != "builtin" and not Path(value).is_file():
-                raise ValueError(f"{field} must be 'builtin' or an existing file, got {value!r}")
-        if self.model != "builtin" and not (Path(self.model) / "config.json").is_file():
-            raise ValueError(f"model must be 'builtin' or a directory with a config.json, got {self.model!r}")
-        if self.browser.mirror is not None and not (self.browser.mirror / INDEX).is_file():
-            made = "python -m cluster.mirror build"
-            raise ValueError(f"browser.mirror must be a folder that `{made}` made, got {str(self.browser.mirror)!r}")
-        return self
-
-    @model_validator(mode="after")
-    def _lengths_agree(self) -> "RunSettings":
-        limit, most = self.learner.length_limit, self.episode.max_tokens
-        if limit not in (None, most):
-            raise ValueError(f"learner.length_limit must be episode.max_tokens ({most}) where it is set, got {limit}")
-        return self
+    @property
+    def served_judge(self) -> JudgeSettings:
+        """The judge served by the run, if any, with an absolute model path: its process runs in another folder."""
+        model = self.judge.model
+        return self.judge.model_copy(update={"model": str(resolve_path(model))}) if model else self.judge
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunSettings:

@@ -76,7 +76,7 @@ async def check(tasks: list[Task], settings: RunSettings) -> dict[str, str]:
         return {}
     async with browsers(settings, len(tasks)) as several:
         proven = proven_at(settings, several.all[0].name)
-        return await broken_references(tasks, several, proven, at_once=len(several.all), tell=_tell)
+        return await broken_references(tasks, several, proven, at_once=len(several.all), progress=_tell)
 
 
 def _tell(done: int, total: int) -> None:

@@ -5,16 +5,12 @@ Machine faults are retried; when the retries are used up, `MachineError` is rais
 machine fault never becomes a reward.
 """
 
-import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from rollout import prompts
 from rollout.acceptance import improves
-from rollout.errors import BrowserFault, MachineError, PromptTooLong, fault_line
+from rollout.errors import BrowserFault, PromptTooLong, fault_line
 from rollout.parsing import parse_page
 from rollout.ports import EpisodeServices, RenderedPage
 from rollout.records import (
@@ -32,16 +28,15 @@ from rollout.records import (
     Verdict,
 )
 from rollout.reference import render_reference
+from rollout.retry import Retries
 from rollout.seeds import seed_of
 from rollout.settings import EpisodeSettings
 
-logger = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 BACKOFF_S = 0.5
 
 
 async def play(
-    task: Task, cast: EpisodeServices, settings: EpisodeSettings, *, seed: int, sibling: int = 0
+    task: Task, services: EpisodeServices, settings: EpisodeSettings, *, seed: int, sibling: int = 0
 ) -> Trajectory:
     """Runs one episode of a task; equal arguments and services give an equal trajectory.
 
@@ -49,8 +44,9 @@ async def play(
     PromptTooLong for the task's own prompt.
     """
     started = time.monotonic()
-    episode = Episode(task=task, cast=cast, settings=settings, seed=seed_of(seed, task.id, sibling))
-    turns, context_full = [await episode.first_turn()], False
+    episode = Episode(task=task, services=services, settings=settings, seed=seed_of(seed, task.id, sibling))
+    turns = [await episode.first_turn()]
+    context_full = False
     for number in range(1, settings.rounds + 1):
         best = turns[-1].accepted
         if best is None or best.total >= 1.0:
@@ -65,8 +61,8 @@ async def play(
         task=task,
         turns=tuple(turns),
         seconds=time.monotonic() - started,
-        retries=len(episode.faults),
-        faults=tuple(episode.faults),
+        retries=len(episode.retries.faults),
+        faults=tuple(map(fault_line, episode.retries.faults)),
         context_full=context_full,
     )
 
@@ -76,10 +72,14 @@ class Episode:
     """The steps of one episode, and its retried machine faults."""
 
     task: Task
-    cast: EpisodeServices
+    services: EpisodeServices
     settings: EpisodeSettings
     seed: int
-    faults: list[str] = field(default_factory=list, init=False)
+    retries: Retries = field(init=False)
+    """Retries left to all calls of the episode together, and the faults so far."""
+
+    def __post_init__(self) -> None:
+        self.retries = Retries(f"task {self.task.id}", self.settings.retries, backoff_s=BACKOFF_S)
 
     async def first_turn(self) -> Turn:
         """Round 0: its single attempt is accepted whatever its reward, as the baseline of later rounds."""
@@ -121,22 +121,23 @@ class Episode:
         if attempt.outcome != "ok":
             return replace(attempt, verdict="not_preferred")
         seconds = dict(attempt.seconds)
-        compared = await self.with_retries(lambda: self.compare(best.page, attempt.page, seconds))
+        compared = await self.retries.call(lambda: self.compare(best.page, attempt.page, seconds))
         verdict: Verdict = "accepted" if compared.won else "not_preferred"
         return replace(attempt, verdict=verdict, comparison=compared, seconds=seconds)
 
     async def compare(self, old: Page, new: Page, seconds: dict[str, float]) -> Comparison:
         """Compares two pages. Renders come from the cache; a page with a lost screenshot is rendered again."""
-        before, after = await self.again(old), await self.again(new)
-        reference = await render_reference(self.task, self.cast.renderer)
+        before = await self.render_again(old)
+        after = await self.render_again(new)
+        reference = await render_reference(self.task, self.services.renderer)
         started = time.monotonic()
-        compared = await self.cast.critic.compare(self.task, before, after, reference)
+        compared = await self.services.critic.compare(self.task, before, after, reference)
         seconds["judge"] = seconds.get("judge", 0.0) + time.monotonic() - started
         return compared
 
-    async def again(self, page: Page) -> RenderedPage:
+    async def render_again(self, page: Page) -> RenderedPage:
         """Renders a previously valid page again. Raises BrowserFault when it is no longer valid."""
-        render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
+        render = await self.services.renderer.render(page, self.task.probes, self.task.viewports)
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} rendered before, but now has outcome {render.outcome!r}")
         return page, render
@@ -157,7 +158,7 @@ class Episode:
             seed=seed,
             stop=prompts.PAGE_STOP,
         )
-        return await self.with_retries(lambda: self.cast.policy.complete(request))
+        return await self.retries.call(lambda: self.services.policy.complete(request))
 
     async def assess(self, completion: Completion, *, round_: int, index: int) -> Attempt:
         """Parses, renders and judges one completion. The initial verdict is `not_better`."""
@@ -165,40 +166,28 @@ class Episode:
         seconds = {"generate": completion.seconds}
         render = critique = None
         if page.html is not None:
-            render, critique = await self.with_retries(lambda: self.look(page, seconds))
+            render, critique = await self.retries.call(lambda: self.render_and_judge(page, seconds))
         return Attempt(
             round=round_,
             index=index,
             completion=completion,
             page=page,
             verdict="not_better",
-            reward=self.cast.score(page, render, critique, self.task),
+            reward=self.services.score(page, render, critique, self.task),
             render=render,
             critique=critique,
             seconds=seconds,
         )
 
-    async def look(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
+    async def render_and_judge(self, page: Page, seconds: dict[str, float]) -> tuple[Render, Critique | None]:
         """Renders and critiques a page in one retried step: a screenshot lost before judging is taken again."""
         started = time.monotonic()
-        render = await self.cast.renderer.render(page, self.task.probes, self.task.viewports)
+        render = await self.services.renderer.render(page, self.task.probes, self.task.viewports)
         seconds["render"] = time.monotonic() - started
         if not render.valid:
             return render, None
-        reference = await render_reference(self.task, self.cast.renderer)
+        reference = await render_reference(self.task, self.services.renderer)
         started = time.monotonic()
-        critique = await self.cast.critic.judge(self.task, page, render, reference)
+        critique = await self.services.critic.judge(self.task, page, render, reference)
         seconds["judge"] = time.monotonic() - started
         return render, critique
-
-    async def with_retries(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Calls `ask` and retries it after machine faults, up to `retries` times an episode."""
-        while True:
-            try:
-                return await ask()
-            except MachineError as fault:
-                if len(self.faults) >= self.settings.retries:
-                    raise
-                self.faults.append(fault_line(fault))
-                logger.warning("task %s: retry %d after %r", self.task.id, len(self.faults), fault)
-                await asyncio.sleep(BACKOFF_S * len(self.faults))

@@ -68,7 +68,9 @@ def _lines(path: Path, text: str) -> list[Value]:
 
 def _stream(path: Path, text: str) -> list[Value] | None:
     """Parses concatenated JSON values regardless of line breaks; None if the text is not JSON."""
-    decoder, found, place = json.JSONDecoder(object_pairs_hook=_object), list[Value](), 0
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    found = list[Value]()
+    place = 0
     while place < len(text):
         if text[place].isspace():
             place += 1

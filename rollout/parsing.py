@@ -30,7 +30,8 @@ def parse_page(text: str) -> Page:
     if problem := _problem(found):
         return Page(html=None, thought=thought, problem=problem, format_ok=False)
     (block,) = found
-    before, after = body[: block.start], body[block.stop :]
+    before = body[: block.start]
+    after = body[block.stop :]
     format_ok = block.plain and not before.strip() and after.strip() == GET_FEEDBACK
     return Page(html=block.html, thought=thought, format_ok=format_ok)
 

@@ -38,7 +38,8 @@ def refused(blocked: Sequence[str]) -> str:
     named = list(dict.fromkeys(f"the {KINDS[kind]} {_named(address)}" for kind, address in asked))
     if not named:
         return ""
-    kept, more = named[:MOST_NAMED], len(named) - MOST_NAMED
+    kept = named[:MOST_NAMED]
+    more = len(named) - MOST_NAMED
     if more > 0:
         kept.append(f"{more} more")
     said = " and ".join(filter(None, (", ".join(kept[:-1]), kept[-1])))

@@ -1,4 +1,4 @@
-"""Shared fixtures. Engines are real and marked; everything else runs on the paper crew of `doubles`."""
+"""Shared fixtures. Engines are real and marked; everything else runs on the test doubles of `doubles`."""
 
 import os
 from collections.abc import Iterator

@@ -37,12 +37,15 @@ from rollout.records import (
     Update,
     Viewport,
 )
+from rollout.retry import Retries
 
 logger = logging.getLogger(__name__)
 SHARED = 2
 """Number of leading messages that all prompts of one task share: system message and brief."""
-GROUP_TRIES = 3
-"""Times a group is played when its worker fails, before its episodes count as dropped."""
+GROUP_RETRIES = 2
+"""Times a group is played again after its worker fails; then its episodes count as dropped."""
+SYNC_RETRIES = 1
+"""Times a failed weight transfer is repeated."""
 Content = tuple[str, tuple[Probe, ...], tuple[Viewport, ...]]
 """Key of the render cache: the page's SHA-256, its probes and viewports."""
 
@@ -80,7 +83,8 @@ class RendererClient:
     ) -> None:
         self.pool = Pool("browser", handles, fault=BrowserFault, timeout_s=timeout_s, permits=permits)
         self.renders: dict[Content, asyncio.Task[Render]] = {}
-        self.remember, self.find_worker = remember, find_worker
+        self.remember = remember
+        self.find_worker = find_worker
 
     async def render(self, page: Page, probes: tuple[Probe, ...] = (), viewports: tuple[Viewport, ...] = ()) -> Render:
         """See `rollout.ports.Renderer`. Concurrent requests for the same content share one render."""
@@ -139,16 +143,16 @@ class CriticClient:
 
     async def compare(self, task: Task, old: RenderedPage, new: RenderedPage, reference: Render | None) -> Comparison:
         """See `rollout.ports.Critic`."""
-        seen = (old[1], new[1], reference)
-        comparison: Comparison = await self._ask("compare", seen, task, old, new, reference)
+        renders = (old[1], new[1], reference)
+        comparison: Comparison = await self._ask("compare", renders, task, old, new, reference)
         return comparison
 
-    async def _ask(self, method: str, seen: Sequence[Render | None], *args: Any, **kwargs: Any) -> Any:
-        """Calls a critic; on PictureLost, passes each render of `seen` to `lost`."""
+    async def _ask(self, method: str, renders: Sequence[Render | None], *args: Any, **kwargs: Any) -> Any:
+        """Calls a critic; on PictureLost, passes each of `renders` to `lost`."""
         try:
             return await self.pool.ask(method, *args, **kwargs)
         except PictureLost:
-            for render in filter(None, seen):
+            for render in filter(None, renders):
                 self.lost(render)
             raise
 
@@ -166,18 +170,18 @@ class RolloutClient:
 
         Raises StorageFault when screenshots cannot be stored; every worker would fail.
         """
-        faults: list[str] = []
-        for _ in range(GROUP_TRIES):
-            try:
-                group: Group = await self.pool.ask("play_group", task, num=num, seed=seed, rounds=rounds, keep=keep)
-            except StorageFault:
-                raise
-            except MachineError as fault:
-                logger.warning("a worker was lost over a group of task %s: %r", task.id, fault)
-                faults.append(fault_line(fault))
-                continue
-            return group
-        return Group(task=task, trajectories=(), dropped=num, faults=tuple(faults))
+        retries = Retries(f"group of task {task.id}", GROUP_RETRIES)
+        try:
+            group: Group = await retries.call(
+                lambda: self.pool.ask("play_group", task, num=num, seed=seed, rounds=rounds, keep=keep)
+            )
+        except StorageFault:
+            raise
+        except MachineError as fault:
+            logger.warning("dropped a group of task %s: %r", task.id, fault)
+            faults = tuple(map(fault_line, (*retries.faults, fault)))
+            return Group(task=task, trajectories=(), dropped=num, faults=faults)
+        return group
 
     async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
         """See `cluster.distributed.worker.EpisodeWorker`."""
@@ -191,8 +195,8 @@ class RolloutClient:
 
     async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
         """See `cluster.distributed.worker.EpisodeWorker`."""
-        said: tuple[str, ...] = await self.pool.ask("review", task, page, seed=seed)
-        return said
+        feedback: tuple[str, ...] = await self.pool.ask("review", task, page, seed=seed)
+        return feedback
 
 
 class LearnerClient:
@@ -214,8 +218,10 @@ class LearnerClient:
     ) -> None:
         self.ranks = Pool("learner-rank", ranks, fault=LearnerFault, timeout_s=timeout_s, limit=1)
         self.engines = Pool("policy", engines, fault=EngineFault, timeout_s=timeout_s, limit=1)
-        self.line = EngineBroadcast("policy", engines, fault=EngineFault, timeout_s=timeout_s)
-        self.canary, self.max_gap, self.policy = canary, max_gap, policy or PolicySettings()
+        self.broadcast = EngineBroadcast("policy", engines, fault=EngineFault, timeout_s=timeout_s)
+        self.canary = canary
+        self.max_gap = max_gap
+        self.policy = policy or PolicySettings()
 
     async def update(self, batch: Batch) -> Update:
         """See `rollout.ports.Learner`."""
@@ -240,17 +246,14 @@ class LearnerClient:
         wanted = (await self.ranks.ask_all("logprobs", self.canary))[0]
         if version == 0:
             await self.engines.ask_all("prove_model", self.canary, wanted, self.max_gap)
-        try:
-            size = await self._carry(version)
-        except EngineFault as fault:
-            # Some engines may hold the new weights and others not, or the process group is broken: repeat the whole
-            # transfer.
-            logger.warning("a sync is made again: %s", fault)
-            size = await self._carry(version)
+        # After a fault some engines may hold the new weights and others not, or the process group is broken: repeat the
+        # whole transfer.
+        retries = Retries("weight sync", SYNC_RETRIES, fault=EngineFault)
+        size = await retries.call(lambda: self._transfer(version))
         gaps = await self.engines.ask_all("prove", version, self.canary, wanted, self.max_gap)
         return Sync(version=version, gap=max(gaps), bytes=size, seconds=loop.time() - started)
 
-    async def _carry(self, version: int) -> int:
+    async def _transfer(self, version: int) -> int:
         """Transfers all weights to every engine. Returns their size in bytes."""
         policy = self.policy
         if policy.transfer in ("auto", "shared_memory"):
@@ -258,8 +261,8 @@ class LearnerClient:
             size = int(await self.ranks.ask_one(0, "weights_size"))
             await self.engines.ask_all("update_weights", blobs[0], version)
             return size
-        how = (version, policy.transfer, self.line, policy.tensor_parallel, policy.call_timeout_s)
-        return int((await self.ranks.ask_all("send_weights", *how))[0])
+        arguments = (version, policy.transfer, self.broadcast, policy.tensor_parallel, policy.call_timeout_s)
+        return int((await self.ranks.ask_all("send_weights", *arguments))[0])
 
     async def save(self, path: Path) -> None:
         """See `rollout.ports.Learner`."""

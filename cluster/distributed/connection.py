@@ -86,5 +86,5 @@ def _init(address: str, tries: int = START_TRIES) -> Any:
         ray.shutdown()
         if tries == 1:
             raise MachineError(f"Ray cannot be started or joined at {address!r}: {error}") from error
-        logger.warning("Ray did not start, which is tried again: %s", error)
+        logger.warning("Ray did not start; trying again: %s", error)
     return _init(address, tries - 1)

@@ -44,72 +44,72 @@ CALLS = 1024
 class RunActors:
     """The actors of a run and the clients that call them."""
 
-    players: RolloutClient
+    workers: RolloutClient
     learner: LearnerClient
-    agency: "ActorLauncher"
+    launcher: "ActorLauncher"
     helpers: list[Pool]
     """Browsers, judges, critics and the router: called by episode workers, only monitored from here."""
 
-    async def guard(self, note: Callable[[str], None], tell: Callable[[str, int, int], None]) -> None:
+    async def monitor(self, note: Callable[[str], None], report: Callable[[str, int, int], None]) -> None:
         """Monitors all actors until cancelled; see `cluster.distributed.health`.
 
         Raises MachineError when an irreplaceable actor is lost.
         """
         learner = self.learner
-        await monitor_actors([learner.ranks, learner.engines], [self.players.pool, *self.helpers], note, tell)
+        await monitor_actors([learner.ranks, learner.engines], [self.workers.pool, *self.helpers], note, report)
 
     async def close(self) -> None:
         """Stops all actors and the recovery of failed ones."""
         # A call to an actor after Ray is shut down would silently join a cluster again.
-        self.players.pool.close()
-        await self.agency.close()
+        self.workers.pool.close()
+        await self.launcher.close()
 
 
-async def hire(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> RunActors:
+async def launch_actors(settings: RunSettings, model: Path, store: Store, *, packed: bool = True) -> RunActors:
     """Launches and starts all actors of a run; `packed` is the result of the model proof.
 
     Raises CapacityError when a pool cannot be placed, MachineError when an actor cannot start.
     """
-    agency = ActorLauncher(settings, packed=packed)
+    launcher = ActorLauncher(settings, packed=packed)
     try:
-        return await _hire(agency, settings, model, store)
+        return await _launch_actors(launcher, settings, model, store)
     except BaseException:
-        await agency.close()
+        await launcher.close()
         raise
 
 
-async def _hire(agency: "ActorLauncher", settings: RunSettings, model: Path, store: Store) -> RunActors:
+async def _launch_actors(launcher: "ActorLauncher", settings: RunSettings, model: Path, store: Store) -> RunActors:
     from actors.browser.renderer import ChromiumRenderer
 
     cluster = settings.cluster
-    browser_bundle = agency.bundle("browser", cluster.browser_cpus)
+    browser_bundle = launcher.bundle("browser", cluster.browser_cpus)
     screen = {"settings": settings.renderer, "put": put, "cache": resolve_path(settings.cache) / "renders"}
-    browsers = await agency.hire(
+    browsers = await launcher.launch(
         "browser", ChromiumRenderer, [screen] * settings.browser.count, browser_bundle, restarts=-1
     )
-    small = agency.bundle("", cluster.small_cpus)
-    judges = await agency.hire_judges(store.path)
-    critics = await agency.hire_critics(small, store.costs)
-    learner = await agency.hire_learner(model)
-    workers, routers = await agency.hire_workers(small, store.path)
+    small = launcher.bundle("", cluster.small_cpus)
+    judges = await launcher.launch_judges(store.path)
+    critics = await launcher.launch_critics(small, store.costs)
+    learner = await launcher.launch_learner(model)
+    workers, routers = await launcher.launch_workers(small, store.path)
     await asyncio.gather(
-        agency.begin("browser", browsers, "start"),
-        agency.begin("policy", learner.engines.handles, "start"),
-        agency.begin("learner-rank", learner.ranks.handles, "ping"),
-        agency.begin_in_turn(("judge", judges, "start"), ("critic", critics, "ping")),
-        agency.begin("worker", workers, "ping"),
-        agency.begin("router", routers, "ping"),
+        launcher.start("browser", browsers, "start"),
+        launcher.start("policy", learner.engines.handles, "start"),
+        launcher.start("learner-rank", learner.ranks.handles, "ping"),
+        launcher.start_in_order(("judge", judges, "start"), ("critic", critics, "ping")),
+        launcher.start("worker", workers, "ping"),
+        launcher.start("router", routers, "ping"),
     )
-    patience = cluster.call_timeout_s
+    timeout_s = cluster.call_timeout_s
     return RunActors(
-        players=RolloutClient(workers, timeout_s=patience, limit=CALLS),
+        workers=RolloutClient(workers, timeout_s=timeout_s, limit=CALLS),
         learner=learner,
-        agency=agency,
+        launcher=launcher,
         helpers=[
-            Pool("browser", browsers, fault=BrowserFault, timeout_s=patience),
-            Pool("judge", judges, fault=CriticFault, timeout_s=patience),
-            Pool("critic", critics, fault=CriticFault, timeout_s=patience),
-            Pool("router", routers, fault=MachineError, timeout_s=patience),
+            Pool("browser", browsers, fault=BrowserFault, timeout_s=timeout_s),
+            Pool("judge", judges, fault=CriticFault, timeout_s=timeout_s),
+            Pool("critic", critics, fault=CriticFault, timeout_s=timeout_s),
+            Pool("router", routers, fault=MachineError, timeout_s=timeout_s),
         ],
     )
 
@@ -128,50 +128,55 @@ class ActorLauncher:
         resources = {role: 1.0} if role and self.settings.cluster.roles else {}
         return Bundle(cpus=cpus, gpus=gpus, resources=resources)
 
-    async def hire(
+    async def launch(
         self,
         name: str,
         kind: type,
-        seats: Sequence[Mapping[str, Any]],
+        arguments: Sequence[Mapping[str, Any]],
         bundle: Bundle,
         *,
         restarts: int = 0,
         group: Any = None,
     ) -> list[Any]:
-        """Launches one actor per entry of `seats` (its keyword arguments), named `name-0`, `name-1`, …
+        """Launches one actor per entry of `arguments` (its keyword arguments), named `name-0`, `name-1`, …
 
         `restarts` is how often Ray may restart a dead actor, -1 for no limit; use it for actors whose constructor
         restores all of their state. The actors get a placement group of their own unless `group` is given.
         """
-        group = await self._place(name, len(seats), bundle) if group is None else group
-        return self._seat(name, kind, seats, bundle, group, restarts)
+        group = await self._place(name, len(arguments), bundle) if group is None else group
+        return self._launch_in(name, kind, arguments, bundle, group, restarts)
 
-    async def hire_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
+    async def launch_workers(self, bundle: Bundle, path: Path) -> tuple[list[Any], list[Any]]:
         """Launches the episode workers, which write to the folder `path`, and the router if there are several."""
         num = self.settings.cluster.workers
         group = await self._place("worker", num, bundle)
-        seats = [{"namespace": self.namespace, "settings": self.settings, "path": path}] * num
-        workers = await self.hire("worker", RayEpisodeWorker, seats, bundle, restarts=-1, group=group)
+        arguments = [{"namespace": self.namespace, "settings": self.settings, "path": path}] * num
+        workers = await self.launch("worker", RayEpisodeWorker, arguments, bundle, restarts=-1, group=group)
         if num == 1:
             return workers, []
         pools = shared_pools(self.settings)
-        patience = self.settings.cluster.call_timeout_s
-        seat = {"find": partial(find_actor, self.namespace), "workers": num, "pools": pools, "timeout_s": patience}
-        return workers, await self.hire("router", Router, [seat], Bundle(cpus=0), restarts=-1, group=group)
+        timeout_s = self.settings.cluster.call_timeout_s
+        arguments = {
+            "find": partial(find_actor, self.namespace),
+            "workers": num,
+            "pools": pools,
+            "timeout_s": timeout_s,
+        }
+        return workers, await self.launch("router", Router, [router], Bundle(cpus=0), restarts=-1, group=group)
 
-    async def hire_learner(self, model: Path) -> LearnerClient:
+    async def launch_learner(self, model: Path) -> LearnerClient:
         """Launches the learner ranks and the policy engines; neither is started yet."""
         from actors.policy.engine import VLLMPolicy
 
         settings = self.settings
         cluster = settings.cluster
-        policy = settings.policy.model_copy(update={"transfer": settings.transfer})
+        policy = settings.engine
         bundle = self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
         same = {"model_dir": str(model), "settings": policy, "seed": seed_of(settings.seed, "engine"), "follows": True}
-        seats = [same | {"rank": rank} for rank in range(policy.engines)]
+        arguments = [same | {"rank": rank} for rank in range(policy.engines)]
         pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
-        engines = await self.hire("policy", VLLMPolicy, seats, bundle, group=pairs)
-        ranks = await self.hire_ranks(model, group=pairs)
+        engines = await self.launch("policy", VLLMPolicy, arguments, bundle, group=pairs)
+        ranks = await self.launch_ranks(model, group=pairs)
         return LearnerClient(
             ranks,
             engines,
@@ -190,14 +195,14 @@ class ActorLauncher:
     def _rank_bundle(self) -> Bundle:
         return self.bundle("learner", self.settings.cluster.learner_cpus, self.settings.cluster.learner_gpus)
 
-    async def hire_ranks(self, model: Path, group: Any = None) -> list[Any]:
+    async def launch_ranks(self, model: Path, group: Any = None) -> list[Any]:
         """Launches the learner ranks, which rendezvous at an address on rank 0's node."""
         from actors.learner.rank import LearnerRank
 
         num = self.settings.learner.ranks
         bundle = self._rank_bundle()
         group = await self._place("learner-rank", num, bundle) if group is None else group
-        host, port = await self._meeting_point(group)
+        host, port = await self._rendezvous(group)
         same = {
             "model": str(model),
             "settings": self.settings.learner,
@@ -207,52 +212,54 @@ class ActorLauncher:
             "packed": self.packed,
             "template_arguments": self.settings.policy.template_arguments,
         }
-        seats = [same | {"rank": rank} for rank in range(num)]
-        return self._seat("learner-rank", LearnerRank, seats, bundle, group, 0)
+        arguments = [same | {"rank": rank} for rank in range(num)]
+        return self._launch_in("learner-rank", LearnerRank, arguments, bundle, group, 0)
 
-    async def hire_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
+    async def launch_critics(self, bundle: Bundle, costs: Path) -> list[Any]:
         """Launches the critics; caches model answers under `settings.cache`, records their costs in `costs`."""
         from actors.critic.ensemble import CriticActor
 
-        critic, cache = self.settings.critic, resolve_path(self.settings.cache) / "judgments"
+        critic = self.settings.critic
+        cache = resolve_path(self.settings.cache) / "judgments"
         served = self.settings.served_judge
         if served.model:  # The served name does not identify the model.
             cache /= hashlib.sha256(served.model.encode()).hexdigest()[:16]
         same = {"settings": critic, "fetch": fetch, "cache": cache}
-        seats = [
-            same | {"ledger": costs / f"critic-{place}.json", "find": self._judge_of(place)}
+        arguments = [
+            same | {"ledger": costs / f"critic-{place}.json", "find": self._judge_finder(place)}
             for place in range(critic.count)
         ]
-        return await self.hire("critic", CriticActor, seats, bundle, restarts=-1)
+        return await self.launch("critic", CriticActor, arguments, bundle, restarts=-1)
 
-    async def hire_judges(self, folder: Path) -> list[Any]:
+    async def launch_judges(self, folder: Path) -> list[Any]:
         """Launches the judge servers, if the run has any; their logs are in `folder`."""
         from cluster.distributed.judge_servers import RayJudge
 
-        settings, cluster, judge = self.settings, self.settings.cluster, self.settings.served_judge
+        settings, cluster = self.settings, self.settings.cluster
+        judge = settings.served_judge
         if not judge.model:
             return []
         bundle = self.bundle("judge", cluster.judge_cpus, cluster.judge_gpus)
         logs = [folder / f"judge-{place}.log" for place in range(judge.count)]
-        seats = [{"settings": judge, "name": settings.critic.served_as, "log": log} for log in logs]
-        return await self.hire("judge", RayJudge, seats, bundle, restarts=-1)
+        arguments = [{"settings": judge, "name": settings.critic.served_as, "log": log} for log in logs]
+        return await self.launch("judge", RayJudge, arguments, bundle, restarts=-1)
 
-    def _judge_of(self, place: int) -> Any:
+    def _judge_finder(self, place: int) -> Any:
         """A function that finds a critic's judge by name, as a judge may move; None when the run serves no judge."""
         from cluster.distributed.judge_servers import find_judge
 
         judge = self.settings.judge
         return partial(find_judge, f"judge-{place % judge.count}", self.namespace) if judge.model else None
 
-    async def begin(self, name: str, handles: Sequence[Any], method: str) -> None:
+    async def start(self, name: str, handles: Sequence[Any], method: str) -> None:
         """Starts the actors of one pool concurrently. Raises MachineError when one cannot start."""
         pool = Pool(name, handles, fault=MachineError, timeout_s=self.settings.cluster.start_timeout_s, limit=1)
         await pool.ask_all(method)
 
-    async def begin_in_turn(self, *pools: tuple[str, Sequence[Any], str]) -> None:
+    async def start_in_order(self, *pools: tuple[str, Sequence[Any], str]) -> None:
         """Starts pools one after another, each needing the one before."""
         for name, handles, method in pools:
-            await self.begin(name, handles, method)
+            await self.start(name, handles, method)
 
     async def close(self) -> None:
         """Calls `stop` on every actor that has it, then kills all actors and removes their placement groups."""
@@ -265,7 +272,8 @@ class ActorLauncher:
             ray.kill(handle)
         for group in self.groups:
             ray.util.remove_placement_group(group)
-        self.handles, self.groups = [], []
+        self.handles = []
+        self.groups = []
 
     async def _place(self, name: str, num: int, bundle: Bundle) -> Any:
         import ray
@@ -274,22 +282,25 @@ class ActorLauncher:
         self.groups.append(group)
         timeout_s = self.settings.cluster.placement_timeout_s
         if not await asyncio.to_thread(group.wait, timeout_s):
-            asked, has = json.dumps(bundle.request), json.dumps(ray.cluster_resources())
+            asked = json.dumps(bundle.request)
+            has = json.dumps(ray.cluster_resources())
             raise CapacityError(
                 f"{num} × {asked} for {name!r} cannot be placed within {timeout_s:.0f} s; the cluster has {has}, "
                 f"of which free {json.dumps(ray.available_resources())}; ask for less in [cluster], or add nodes"
             )
         return group
 
-    def _seat(
-        self, name: str, kind: type, seats: Sequence[Mapping[str, Any]], bundle: Bundle, group: Any, restarts: int
+    def _launch_in(
+        self, name: str, kind: type, arguments: Sequence[Mapping[str, Any]], bundle: Bundle, group: Any, restarts: int
     ) -> list[Any]:
-        hired = [self._actor(f"{name}-{i}", i, kind, seat, bundle, group, restarts) for i, seat in enumerate(seats)]
-        self.handles += hired
-        return hired
+        handles = [
+            self._actor(f"{name}-{i}", i, kind, args, bundle, group, restarts) for i, args in enumerate(arguments)
+        ]
+        self.handles += handles
+        return handles
 
     def _actor(
-        self, name: str, place: int, kind: type, seat: Mapping[str, Any], bundle: Bundle, group: Any, restarts: int
+        self, name: str, place: int, kind: type, args: Mapping[str, Any], bundle: Bundle, group: Any, restarts: int
     ) -> Any:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -306,10 +317,10 @@ class ActorLauncher:
                 max_restarts=restarts,
                 max_concurrency=2 * CALLS if _is_asynchronous(kind) else None,
             )
-            .remote(**seat)
+            .remote(**args)
         )
 
-    async def _meeting_point(self, group: Any) -> tuple[str, int]:
+    async def _rendezvous(self, group: Any) -> tuple[str, int]:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -326,22 +337,23 @@ class RayEpisodeWorker(EpisodeWorker):
 
     def __init__(self, namespace: str, settings: RunSettings, path: Path) -> None:
         """Finds the other actors by name: handles passed as arguments would not survive a restart of this actor."""
-        find, patience = partial(find_actor, namespace), settings.cluster.call_timeout_s
-        self.router = RouterClient(patience) if settings.cluster.workers > 1 else None
+        find = partial(find_actor, namespace)
+        timeout_s = settings.cluster.call_timeout_s
+        self.router = RouterClient(timeout_s) if settings.cluster.workers > 1 else None
 
         def pool(name: str) -> dict[str, Any]:
             num, _ = shared_pools(settings)[name]
             permits = RoutedPermits(self.router, name) if self.router else None
-            return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": patience}
+            return {"handles": [find(f"{name}-{i}") for i in range(num)], "permits": permits, "timeout_s": timeout_s}
 
         renderer = RendererClient(**pool("browser"), find_worker=lambda number: find(f"worker-{number}"))
-        cast = EpisodeServices(
+        services = EpisodeServices(
             policy=PolicyClient(**pool("policy"), limit=CALLS),
             renderer=renderer,
             critic=CriticClient(**pool("critic"), limit=critics_at_once(settings.critic), lost=renderer.forget),
             score=partial(score, settings=settings.score),
         )
-        super().__init__(cast, settings.episode, Store(path), fetch)
+        super().__init__(services, settings.episode, Store(path), fetch)
 
     async def exchange(self, session: str, grants: list[Grant]) -> list[Message]:
         """See `cluster.distributed.router.RouterClient`."""
@@ -370,7 +382,7 @@ def find_actor(namespace: str, name: str) -> Any:
     try:
         return ray.get_actor(name, namespace)
     except ValueError as error:
-        raise MachineError(f"{name} is not there: {str(error).partition('.')[0]}") from error
+        raise MachineError(f"there is no actor {name}: {str(error).partition('.')[0]}") from error
 
 
 def critics_at_once(settings: CriticsSettings) -> int:
@@ -396,7 +408,7 @@ def fetch(picture: Any) -> bytes:
     try:
         return bytes(ray.get(picture, timeout=60))
     except (ObjectLostError, OwnerDiedError, GetTimeoutError) as error:
-        raise PictureLost(f"a screenshot is lost with the browser that took it: {type(error).__name__}") from error
+        raise PictureLost(f"a screenshot was lost with its browser: {type(error).__name__}") from error
 
 
 def _is_asynchronous(kind: type) -> bool:
@@ -406,6 +418,6 @@ def _is_asynchronous(kind: type) -> bool:
 def _free_port() -> tuple[str, int]:
     import ray
 
-    with socket.socket() as door:
-        door.bind(("", 0))
-        return ray.util.get_node_ip_address(), door.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return ray.util.get_node_ip_address(), listener.getsockname()[1]

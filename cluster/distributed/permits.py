@@ -109,8 +109,9 @@ class Permits:
             while not turn.done():
                 await asyncio.wait([turn], timeout=self.timeout_s)
                 if not turn.done() and self.loads.least() is None:
-                    num, seconds = len(self.loads), self.timeout_s
-                    raise MachineError(f"none of {num} {self.name} actors was well for {seconds:.0f} s")
+                    num = len(self.loads)
+                    seconds = self.timeout_s
+                    raise MachineError(f"none of {num} {self.name} actors answered for {seconds:.0f} s")
             return turn.result()
         except BaseException:
             if turn.done():
@@ -143,7 +144,8 @@ class Permits:
 
         The affinity moves to the least loaded actor when its actor has failed, is full or is clearly more loaded.
         """
-        home, counts = self.homes.pop(near, least), self.loads.counts
+        home = self.homes.pop(near, least)
+        counts = self.loads.counts
         most = min(self.limit - 1, counts[least] + max(SLACK, counts[least] // 2))
         if home in self.recovering or counts[home] > most:
             home = least
@@ -171,7 +173,7 @@ class Permits:
             try:
                 await self.ping(place)
             except MachineError as fault:
-                logger.warning("%s-%d is not well: %s", self.name, place, fault)
+                logger.warning("%s-%d does not answer: %s", self.name, place, fault)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             else:

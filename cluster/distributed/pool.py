@@ -31,8 +31,10 @@ class Pool:
         limit: int = 1,
         permits: PermitSource | None = None,
     ) -> None:
-        self.name, self.handles = name, list(handles)
-        self.fault, self.timeout_s = fault, timeout_s
+        self.name = name
+        self.handles = list(handles)
+        self.fault = fault
+        self.timeout_s = timeout_s
         self.permits = permits or Permits(name, len(self.handles), limit=limit, timeout_s=timeout_s, ping=self._ping)
         self.closed = False
 
@@ -56,7 +58,7 @@ class Pool:
                 return permit
             if permit.place >= 0:
                 self.permits.release(permit.place)
-        raise self.fault(f"the {self.name} pool is closed: nobody is there to {method}")
+        raise self.fault(f"the {self.name} pool is closed; cannot call {method}")
 
     async def ask_with(self, permit: Permit, method: str, *args: Any, **kwargs: Any) -> Any:
         """Calls a method of the permit's handle, then returns the permit."""
@@ -83,9 +85,9 @@ class Pool:
 
     async def ask_one(self, place: int, method: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Any:
         """Calls a method of one handle, with a timeout."""
-        patience = self.timeout_s if timeout_s is None else timeout_s
+        limit_s = self.timeout_s if timeout_s is None else timeout_s
         call = getattr(self.handles[place], method).remote(*args, **kwargs)
-        return await answer(call, f"{self.name}-{place}.{method}", self.fault, patience)
+        return await answer(call, f"{self.name}-{place}.{method}", self.fault, limit_s)
 
     async def _ping(self, place: int) -> None:
         await self.ask_one(place, "ping", timeout_s=PING_TIMEOUT_S)
@@ -95,8 +97,10 @@ class EngineBroadcast:
     """Blocking calls from one actor to all actors of a pool; `Pool` is the asynchronous counterpart."""
 
     def __init__(self, name: str, handles: Sequence[Any], *, fault: type[MachineError], timeout_s: float) -> None:
-        self.name, self.handles = name, list(handles)
-        self.fault, self.timeout_s = fault, timeout_s
+        self.name = name
+        self.handles = list(handles)
+        self.fault = fault
+        self.timeout_s = timeout_s
         self.num = len(self.handles)
 
     def ask_all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> None:
@@ -142,4 +146,4 @@ def _why(error: BaseException, timeout_s: float) -> str:
         return first
     # If the constructor failed, the last line contains its exception.
     raised = f": {rest[-1].strip()}" if rest and "creation task" in first else ""
-    return f"the actor is gone ({first}{raised})"
+    return f"the actor died ({first}{raised})"

@@ -40,7 +40,9 @@ class WorkerSession:
     """What one worker holds and waits for, from the first poll it answers until the first it does not."""
 
     def __init__(self, worker: int) -> None:
-        self.worker, self.id, self.open = worker, secrets.token_hex(8), True
+        self.worker = worker
+        self.id = secrets.token_hex(8)
+        self.open = True
         self.held: Counter[tuple[str, int]] = Counter()
         self.waiting: dict[int, asyncio.Task[None]] = {}
         self.grants: list[Grant] = []
@@ -103,7 +105,8 @@ class Router:
     async def _poll(self, session: WorkerSession, worker: Any) -> None:
         what = f"worker-{session.worker}.exchange"
         while True:
-            grants, session.grants = session.grants, []
+            grants = session.grants
+            session.grants = []
             call = worker.exchange.remote(session.id, grants)
             messages = await answer(call, what, MachineError, PING_TIMEOUT_S)
             for message in messages:
@@ -116,7 +119,8 @@ class Router:
         while True:
             await session.given.wait()
             session.given.clear()
-            grants, session.grants = session.grants, []
+            grants = session.grants
+            session.grants = []
             if grants:
                 await answer(worker.grant.remote(session.id, grants), what, MachineError, PING_TIMEOUT_S)
 
@@ -185,8 +189,10 @@ class Router:
 
     def _clear(self, session: WorkerSession) -> None:
         """Releases the worker's permits and cancels its pending wants."""
-        waiting, session.waiting = session.waiting, {}
-        held, session.held = session.held, Counter()
+        waiting = session.waiting
+        session.waiting = {}
+        held = session.held
+        session.held = Counter()
         session.grants = []
         for task in waiting.values():
             task.cancel()
@@ -213,7 +219,9 @@ class RouterClient:
         self.polled_at = asyncio.get_running_loop().time()
         if session != self.session:
             self.news.set()  # Ends a poll of the previous session.
-            self.session, self.news, self.messages = session, asyncio.Event(), []
+            self.session = session
+            self.news = asyncio.Event()
+            self.messages = []
             holds = (("hold", *key, calls) for key, calls in self.held.items() if calls)
             return [("join",), *holds, *(want for want, _ in self.wanted.values())]
         await self.grant(session, grants)
@@ -224,7 +232,8 @@ class RouterClient:
         if session != self.session:
             return []
         news.clear()
-        messages, self.messages = self.messages, []
+        messages = self.messages
+        self.messages = []
         return messages
 
     async def grant(self, session: str, grants: list[Grant]) -> None:
@@ -273,13 +282,14 @@ class RoutedPermits:
 
     async def acquire(self, near: Hashable = None, shared: str = "") -> Permit:
         """See `cluster.distributed.permits.PermitSource`. Also raises MachineError when no router polls for as long."""
-        client, loop = self.client, asyncio.get_running_loop()
+        client = self.client
+        loop = asyncio.get_running_loop()
         number, turn = client.want(self.pool, near, shared)
         try:
             while not turn.done():
                 await asyncio.wait([turn], timeout=client.timeout_s)
                 if not turn.done() and loop.time() - client.polled_at >= client.timeout_s:
-                    raise MachineError(f"the router did not ask for {client.timeout_s:.0f} s what is wanted")
+                    raise MachineError(f"the router has not polled this worker for {client.timeout_s:.0f} s")
             return turn.result()
         except BaseException:
             client.cancel(number)

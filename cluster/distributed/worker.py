@@ -39,12 +39,12 @@ class EpisodeWorker:
 
     def __init__(
         self,
-        cast: EpisodeServices,
+        services: EpisodeServices,
         settings: EpisodeSettings,
         store: Store,
         fetch: Callable[[Any], bytes] = lambda png: png,
     ) -> None:
-        self.cast, self.settings = cast, settings
+        self.services, self.settings = services, settings
         self.store, self.fetch = store, fetch
 
     async def play_group(
@@ -63,7 +63,12 @@ class EpisodeWorker:
     async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
         """Critic-free self-edit of one task; its drafts are scored afterwards, only for the result table."""
         drafts = await self_edit(
-            task, self.cast.policy, self.cast.renderer, self.settings, rounds=rounds, seed=seed_of(seed, task.id, 0)
+            task,
+            self.services.policy,
+            self.services.renderer,
+            self.settings,
+            rounds=rounds,
+            seed=seed_of(seed, task.id, 0),
         )
         rewards = [await self._judge(task, draft) for draft in drafts]
         return SelfEditResult(
@@ -79,22 +84,22 @@ class EpisodeWorker:
 
         Raises MachineError, also when the page does not render validly: callers pass pages that did.
         """
-        render = await self.cast.renderer.render(page, task.probes, task.viewports)
+        render = await self.services.renderer.render(page, task.probes, task.viewports)
         if not render.valid:
             raise BrowserFault(f"page {page.sha256[:12]} should render, but it is {render.outcome!r} ({render.detail})")
-        return await self.cast.critic.judge(task, page, render, await self._reference(task), fresh=True)
+        return await self.services.critic.judge(task, page, render, await self._reference(task), fresh=True)
 
     async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:
         """The policy's own feedback on a page; empty when the page exceeds its context. Raises MachineError."""
         try:
-            (written,) = await self.cast.policy.complete(review_request(task, page, self.settings, seed=seed))
+            (written,) = await self.services.policy.complete(review_request(task, page, self.settings, seed=seed))
         except PromptTooLong:
             return ()
         return parse_feedback(written.text)
 
     async def render(self, page: Page, probes: tuple[Probe, ...], viewports: tuple[Viewport, ...]) -> Render:
         """Renders a page for another worker that requests the same one. Raises BrowserFault."""
-        return await self.cast.renderer.render(page, probes, viewports)
+        return await self.services.renderer.render(page, probes, viewports)
 
     async def ping(self) -> str:
         """Health check."""
@@ -103,7 +108,7 @@ class EpisodeWorker:
     async def _play(self, task: Task, settings: EpisodeSettings, seed: int, sibling: int) -> Trajectory | str:
         """Plays one episode; returns one line about the fault when it was dropped."""
         try:
-            return await play(task, self.cast, settings, seed=seed, sibling=sibling)
+            return await play(task, self.services, settings, seed=seed, sibling=sibling)
         except MachineError as fault:
             logger.warning("dropped episode %d of task %s: %r", sibling, task.id, fault)
             return fault_line(fault)
@@ -111,15 +116,15 @@ class EpisodeWorker:
     async def _judge(self, task: Task, draft: Draft) -> Reward:
         render = draft.render
         if render is None or not render.valid:
-            return self.cast.score(draft.page, render, None, task)
-        probed = await self.cast.renderer.render(draft.page, task.probes, task.viewports)
+            return self.services.score(draft.page, render, None, task)
+        probed = await self.services.renderer.render(draft.page, task.probes, task.viewports)
         if not probed.valid:
-            return self.cast.score(draft.page, probed, None, task)
-        critique = await self.cast.critic.judge(task, draft.page, probed, await self._reference(task))
-        return self.cast.score(draft.page, probed, critique, task)
+            return self.services.score(draft.page, probed, None, task)
+        critique = await self.services.critic.judge(task, draft.page, probed, await self._reference(task))
+        return self.services.score(draft.page, probed, critique, task)
 
     async def _reference(self, task: Task) -> Render | None:
-        return await render_reference(task, self.cast.renderer)
+        return await render_reference(task, self.services.renderer)
 
     async def _keep(self, trajectory: Trajectory) -> None:
         renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]
@@ -135,6 +140,6 @@ class EpisodeWorker:
                 try:
                     png = self.fetch(shot.picture)
                 except PictureLost as fault:
-                    logger.warning("the report goes without a picture of page %s: %s", render.page_sha256[:12], fault)
+                    logger.warning("the report has no screenshot of page %s: %s", render.page_sha256[:12], fault)
                 else:
                     self.store.keep(replace(shot, picture=None), png)

@@ -29,7 +29,8 @@ class Display:
     def __init__(self, stream: TextIO | None = None, *, beat_s: float = BEAT_S) -> None:
         self._stream = stream if stream is not None else sys.stdout
         self._beat_s = beat_s
-        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._state = State(began=time.monotonic())
         self._live: Live | None = None
         self._beat: threading.Thread | None = None
@@ -53,8 +54,10 @@ class Display:
     def stage(self, text: str) -> None:
         """Starts a named stage. Plain lines announce it; after the first step, only if it takes long."""
         with self._lock:
-            ended, state = self._ended_stage(), self._state
-            state.stage, state.stage_began = _clean(text), time.monotonic()
+            ended = self._ended_stage()
+            state = self._state
+            state.stage = _clean(text)
+            state.stage_began = time.monotonic()
             state.done, state.total, state.what = 0, 0, ""
             announced = self._live is None and not state.history
         self._say(ended)
@@ -63,7 +66,9 @@ class Display:
     def progress(self, done: int, total: int, text: str) -> None:
         """Updates the progress of the stage: `done` of `total` items called `text`."""
         with self._lock:
-            self._state.done, self._state.total, self._state.what = done, total, _clean(text)
+            self._state.done = done
+            self._state.total = total
+            self._state.what = _clean(text)
 
     def step(self, metrics: Mapping[str, float], total_steps: int, why: str = "") -> None:
         """Shows a finished training step; `metrics` is its row of the run's history, where keys may be missing.
@@ -75,7 +80,8 @@ class Display:
             if not state.history:
                 state.first_step_began = state.stage_began or state.began
             state.history.append({"step": float(len(state.history) + 1), **metrics})
-            state.total_steps, state.last_step_ended = total_steps, time.monotonic()
+            state.total_steps = total_steps
+            state.last_step_ended = time.monotonic()
             state.why = _clean(why)
             line = step_line(state.history[-1], total_steps, state.seconds_left, state.why)
         self._say(line if self._live is None else "")
@@ -90,7 +96,8 @@ class Display:
             return
         self._closed.set()
         with self._lock:
-            ended, self._state.stage = self._ended_stage(), ""
+            ended = self._ended_stage()
+            self._state.stage = ""
         self._say(ended)
         if self._live is not None:
             self._live.stop()

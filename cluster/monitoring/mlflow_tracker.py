@@ -42,7 +42,7 @@ def check_server(uri: str) -> None:
         httpx.get(uri, timeout=SERVER_TIMEOUT_S)
     except httpx.HTTPError as error:
         raise SettingsError(
-            f"MLFLOW_TRACKING_URI: nobody answers at {uri.split('@')[-1]} ({error}); start the server or unset it"
+            f"MLFLOW_TRACKING_URI: no server answers at {uri.split('@')[-1]} ({error}); start the server or unset it"
         ) from None
 
 
@@ -174,10 +174,10 @@ class Tracker:
             self._rest_until = time.monotonic() + REST_S
             if not self._away_since:
                 self._away_since = time.monotonic()
-                self.note(f"MLflow did not take {method.__name__} ({_reason(error)}); the run's own files have it")
+                self.note(f"MLflow did not accept {method.__name__} ({_reason(error)}); the run's own files have it")
             return False
         if self._away_since:
-            self.note(f"MLflow takes deliveries again after {time.monotonic() - self._away_since:.0f} s")
+            self.note(f"MLflow accepts data again after {time.monotonic() - self._away_since:.0f} s")
             self._away_since = 0.0
         return True
 

@@ -28,7 +28,8 @@ class Registry:
         """
         tags = {**tags, "step": str(step)}
         if not any(version.run_id == self.run and version.tags.get("step") == tags["step"] for version in self.all()):
-            manifest, folder = (path / MANIFEST).read_bytes(), f"champion/step-{step:06d}"
+            manifest = (path / MANIFEST).read_bytes()
+            folder = f"champion/step-{step:06d}"
             self.client.log_artifacts(self.run, str(path), folder)
             if (path / MANIFEST).read_bytes() != manifest:
                 return

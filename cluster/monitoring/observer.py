@@ -5,23 +5,23 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from actors.judge_api import usage
+from cluster.monitoring.background import BackgroundJobs
 from cluster.monitoring.display import Display
 from cluster.monitoring.gauges import Gauges
 from cluster.monitoring.mlflow_tracker import EXAM_MARK, Tracker
+from cluster.monitoring.processor_load import ProcessorLoad
+from cluster.monitoring.report_content import MAX_PAIRS, ReportContent, exam_row, is_silent
 from cluster.monitoring.summary import summarise
-from cluster.report.page import Film, Pair, Report, write_report
+from cluster.report.page import write_report
 from cluster.settings import RunSettings
-from cluster.storage.store import Store, read_groups
-from cluster.training.bottleneck import advice
+from cluster.storage.store import Store
 from cluster.training.diagnosis import (
     MOSTLY,
-    SILENT_STEPS,
     diagnose,
     explain,
     faults_of,
@@ -32,14 +32,10 @@ from cluster.training.diagnosis import (
 )
 from cluster.training.exam import Exam
 from cluster.training.state import RunState
-from learner.promotion import bootstrap
 from rollout.errors import fault_summary
 from rollout.records import Group
 
 logger = logging.getLogger(__name__)
-MAX_FILM_STEPS = 10
-FILMS_A_STEP = 2
-MAX_PAIRS = 24
 EXAM_METRICS = {
     "mean": EXAM_MARK,
     "valid": "exam_valid",
@@ -60,9 +56,9 @@ class Observer:
     ) -> None:
         self.settings, self.store, self.state = settings, store, state
         self.display, self.tracker, self.run_id = display, tracker, run_id
-        self.clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
-        self.errands: list[Future[Any]] = []
-        self.processors = Processors()
+        self.content = ReportContent(settings, store, run_id)
+        self.background = BackgroundJobs("observer")
+        self.processors = ProcessorLoad()
         self.costs = self._costs()
         self.gauges = Gauges(run_id)
 
@@ -101,25 +97,25 @@ class Observer:
             )
         state.findings = diagnose(groups, self.settings.learner)
         self.display.step(row, self.settings.steps, explain(state.findings, row))
-        self._help(state)
-        self._later(self.tracker.metrics, list(state.history))
-        self._later(self.gauges.show, dict(row))
+        self._note_remedy(state)
+        self.background.submit(self.tracker.metrics, list(state.history))
+        self.background.submit(self.gauges.show, dict(row))
         if step == 1 or step % self.settings.report.every == 0:
-            self._later(self.tracker.file, self.store.step_file(step), "trajectories")
-            self._later(self.publish, "running", RunState.from_json(state.to_json()))
+            self.background.submit(self.tracker.file, self.store.step_file(step), "trajectories")
+            self.background.submit(self.publish, "running", RunState.from_json(state.to_json()))
 
-    def _help(self, state: RunState) -> None:
+    def _note_remedy(self, state: RunState) -> None:
         """After several steps without a signal, notes the usual remedy, once for each reason."""
-        if not self._silent(state):
+        if not is_silent(state):
             return
-        helps = remedy(state.findings[0], self.settings)
-        if not any(event.endswith(helps) for event in state.events):
+        advice = remedy(state.findings[0], self.settings)
+        if not any(event.endswith(advice) for event in state.events):
             steps = silent_steps(state.history)
-            self.note(f"no signal for {steps} steps: {main_reasons(state.findings)}. What usually helps: {helps}")
+            self.note(f"no signal for {steps} steps: {main_reasons(state.findings)}. What usually helps: {advice}")
 
     def exam(self, exam: Exam, state: RunState) -> None:
         """Reports and delivers an exam, and the champion if it changed or its delivery is pending."""
-        self._later(self._deliver_exams, list(state.exams), state.champion_step, state.champion.mean)
+        self.background.submit(self._deliver_exams, list(state.exams), state.champion_step, state.champion.mean)
         champion = "the new champion" if state.champion_step == exam.step else f"champion stays {state.champion_step}"
         why = f" ({self._exam_reason(exam)})" if exam.valid <= 1 - MOSTLY else ""
         self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}{why}; {champion}")
@@ -132,22 +128,22 @@ class Observer:
         return main_reasons(findings) if findings else "its pages were not kept"
 
     def _deliver_exams(self, exams: list[Exam], champion: int, reward: float) -> None:
-        self.tracker.metrics([self._exam_metrics(exam) for exam in exams], EXAM_MARK)
+        self.tracker.metrics([_exam_metrics(exam, exams) for exam in exams], EXAM_MARK)
         self.tracker.champion(self.store.path / "champion", champion, reward)
 
     def publish(self, status: str, state: RunState) -> dict[str, Any]:
         """Writes the summary and the report; returns the summary."""
         summary = summarise(self.run_id, status, state, self.settings)
         self.store.write_json("summary.json", summary)
-        write_report(self.store.path / "report.html", self._report(summary, state))
+        write_report(self.store.path / "report.html", self.content.report(summary, state))
         return summary
 
     def finish(self, status: str) -> dict[str, Any]:
         """Ends the run: writes summary and report, delivers everything, and ends the MLflow run."""
-        self.clerk.shutdown(wait=True)
-        self.gauges.close()
-        for errand in self.errands:
-            errand.result()
+        try:
+            self.background.finish()
+        finally:
+            self.gauges.close()
         if status == "finished":
             self.tracker.reach()
         summary = self.publish(status, self.state)
@@ -160,24 +156,12 @@ class Observer:
             if self.state.champion_step == 0:
                 self.tracker.folder(self.store.path / "champion", "champion/step-000000")
             self.tracker.folder(self.store.trajectories, "trajectories")
-            for sha in itertools.islice(dict.fromkeys(self._example_shots()), MAX_PAIRS):
+            for sha in itertools.islice(dict.fromkeys(self.content.example_shots(self.state.champion_step)), MAX_PAIRS):
                 self.tracker.file(self.store.shots / f"{sha}.png", "screenshots")
         self.tracker.finish(status)
-        if words := self._advice(self.state):
+        if words := self.content.advice(self.state):
             self.display.note(words)
         return summary
-
-    def _advice(self, state: RunState) -> str:
-        """Advice: a remedy if the last steps had no signal, otherwise how to make a step faster."""
-        if not self._silent(state):
-            return advice(state.history, self.settings)
-        helps = remedy(state.findings[0], self.settings)
-        return f"{explain(state.findings, state.history[-1])}. What usually helps: {helps}"
-
-    @staticmethod
-    def _silent(state: RunState) -> bool:
-        """Whether at least `SILENT_STEPS` steps at the end had no signal, and a reason is known."""
-        return silent_steps(state.history) >= SILENT_STEPS and bool(state.findings)
 
     def _costs(self) -> Counter[str]:
         """Total cost of the critics in this run, including resumed parts."""
@@ -185,110 +169,20 @@ class Observer:
 
     def _spent(self) -> dict[str, float]:
         """Critic cost since the last call, and the total tokens so far; empty if no critic is paid."""
-        before, self.costs = self.costs, self._costs()
+        before = self.costs
+        self.costs = self._costs()
         if not self.costs:
             return {}
         spent = {f"critic_{name}": float(self.costs[name] - before[name]) for name in usage.COUNTED}
         return spent | {"critic_tokens_total": float(self.costs["tokens"])}
 
-    def _later(self, work: Callable[..., Any], *args: Any) -> None:
-        """Queues work for the background thread; raises the exception of an earlier job that failed."""
-        for errand in [errand for errand in self.errands if errand.done()]:
-            self.errands.remove(errand)
-            errand.result()
-        self.errands.append(self.clerk.submit(work, *args))
 
-    def _report(self, summary: Mapping[str, Any], state: RunState) -> Report:
-        why = explain(state.findings, state.history[-1]) if state.history else ""
-        return Report(
-            run_id=self.run_id,
-            title=self.settings.name,
-            status=str(summary["status"]),
-            settings=self.settings.model_dump(mode="json"),
-            summary=summary,
-            history=state.history,
-            exams=[self._exam_row(exam) for exam in state.exams],
-            films=list(self._films(state.step)),
-            pairs=list(self._pairs(state.champion_step)),
-            inference=state.inference,
-            events=state.events,
-            advice="" if self._silent(state) else advice(state.history, self.settings),
-            alarm=why,
-            remedy=remedy(state.findings[0], self.settings) if why else "",
-            findings=state.findings,
-            picture=self.store.picture,
-        )
-
-    def _exam_metrics(self, exam: Exam) -> dict[str, float]:
-        """An exam's values under their MLflow names."""
-        row = self._exam_row(exam)
-        return {EXAM_METRICS.get(name, name): value for name, value in row.items()}
-
-    def _exam_row(self, exam: Exam) -> dict[str, float]:
-        """An exam's values, with the paired gain over the first exam and its 95 % bootstrap interval."""
-        row = {"step": float(exam.step), "mean": exam.mean, "valid": exam.valid}
-        agreed = {"agreement": exam.agreement, "agreement_by_chance": exam.agreement_by_chance}
-        row |= {name: value for name, value in agreed.items() if value is not None}
-        if not self.state.exams or exam.step == 0:
-            return row
-        first = self.state.exams[0].rewards
-        gain, low, high = bootstrap([exam.rewards[task] - first[task] for task in first], seed=0)
-        return row | {"gain": gain, "low": low, "high": high}
-
-    def _films(self, last: int) -> Iterator[Film]:
-        """Episodes with stored screenshots, from steps spread over the run: the most revised ones of each group."""
-        steps = {1 + (last - 1) * place // (MAX_FILM_STEPS - 1) for place in range(MAX_FILM_STEPS)} if last else set()
-        for step in sorted(steps, reverse=True):
-            for group in self.store.read_groups(step, self.settings.report.films) or []:
-                best = sorted(group.trajectories, key=lambda t: (len(t.accepted), t.reward), reverse=True)
-                for trajectory in best[:FILMS_A_STEP]:
-                    yield Film(step=step, trajectory=trajectory, reference=self.store.reference(group.task))
-
-    def _pairs(self, champion: int) -> Iterator[Pair]:
-        """Held-out tasks with their pages before training and from the champion."""
-        if champion == 0 or not self.store.exam_file(0).exists():
-            return
-        before = read_groups(self.store.exam_file(0))[:MAX_PAIRS]
-        after = {group.task.id: group for group in read_groups(self.store.exam_file(champion))}
-        for group in before:
-            yield Pair(
-                task=group.task,
-                before=group.trajectories[0].turns[0].attempts[0],
-                after=after[group.task.id].trajectories[0].turns[0].attempts[0],
-                reference=self.store.reference(group.task),
-            )
-
-    def _example_shots(self) -> Iterator[str]:
-        for pair in self._pairs(self.state.champion_step):
-            for attempt in (pair.before, pair.after):
-                if attempt.render is not None and attempt.render.shots:
-                    yield attempt.render.shots[0].sha256
+def _exam_metrics(exam: Exam, exams: Sequence[Exam]) -> dict[str, float]:
+    """An exam's values under their MLflow names."""
+    return {EXAM_METRICS.get(name, name): value for name, value in exam_row(exam, exams).items()}
 
 
-class Processors:
-    """Measures how busy this machine's processors are, over all processes."""
-
-    def __init__(self, stat: Path = Path("/proc/stat")) -> None:
-        """`stat` is the kernel's `/proc/stat`; its first line counts ticks by kind, including idle and I/O wait."""
-        self.stat = stat
-        self.start()
-
-    def start(self) -> None:
-        """Starts the measurement."""
-        self.used, self.total = self._ticks()
-
-    def busy(self) -> float:
-        """Share of processor time in use since the start, in [0, 1]."""
-        used, total = self._ticks()
-        return (used - self.used) / max(1, total - self.total)
-
-    def _ticks(self) -> tuple[int, int]:
-        user, nice, system, idle, waiting, *others = map(int, self.stat.read_text("ascii").split("\n")[0].split()[1:9])
-        used = user + nice + system + sum(others)
-        return used, used + idle + waiting
-
-
-def where(store: Store, path: str) -> Path:
+def display_path(store: Store, path: str) -> Path:
     """Path of a file of the run, relative to the working directory if inside it."""
     full = store.path / path
     try:

@@ -145,7 +145,8 @@ def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
     shown = [value for value in values if math.isfinite(value)][-width:]
     if not shown:
         return ""
-    low, span = min(shown), max(shown) - min(shown)
+    low = min(shown)
+    span = max(shown) - min(shown)
     return "".join(BLOCKS[round((value - low) / span * 7) if span else 3] for value in shown)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from rollout.fields import show
 from rollout.ports import Renderer
 from rollout.records import Page, Probe, Render, Task, Viewport
 from rollout.reference import reference_fault
+from rollout.retry import Retries
 from rollout.together import gather_or_cancel
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ RULES = "1"
 """Version of the validity rules; increase it when a change may alter the validity of a page."""
 LOOKS = {"viewport_width", "viewport_height", "shots_ms", "cpu_budget_s", "wall_s", "memory_mb"}
 """Browser settings that affect the validity of a page."""
-TRIES = 3
+RETRIES = 2
 NAMED = 3
 """Tasks named in the error; further ones are counted."""
-Tell = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Progress callback: pages rendered, total."""
 
 
-def nobody(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Progress callback that does nothing."""
 
 
@@ -64,11 +65,11 @@ class Proven:
 
 
 async def broken_references(
-    tasks: Sequence[Task], renderer: Renderer, proven: Proven, *, at_once: int, tell: Tell = nobody
+    tasks: Sequence[Task], renderer: Renderer, proven: Proven, *, at_once: int, progress: Progress = no_progress
 ) -> dict[str, str]:
     """Problems of references that do not render, by task id, in the order of `tasks`.
 
-    Renders `at_once` pages concurrently. Raises BrowserFault when a page's browser fails TRIES times.
+    Renders `at_once` pages concurrently. Raises BrowserFault when the browser of a page fails after RETRIES retries.
     """
     waiting = {proven.key(task): task for task in tasks if task.reference_html is not None and task not in proven}
     left, total, faults = list(reversed(waiting.items())), len(waiting), dict[str, str]()
@@ -84,17 +85,15 @@ async def broken_references(
             else:
                 await asyncio.to_thread(proven.add, task)
             done += 1
-            tell(done, total)
+            progress(done, total)
 
     await gather_or_cancel(*(work() for _ in range(min(at_once, total))))
     return {task.id: faults[key] for task in tasks if (key := proven.key(task)) in faults}
 
 
 async def _fault(task: Task, renderer: Renderer) -> str:
-    for _ in range(TRIES - 1):
-        with suppress(BrowserFault):
-            return await reference_fault(task, renderer)
-    return await reference_fault(task, renderer)
+    retries = Retries(f"reference page of task {task.id}", RETRIES, fault=BrowserFault)
+    return await retries.call(lambda: reference_fault(task, renderer))
 
 
 def check_rendered(faults: dict[str, str], source: str, num: int) -> None:
@@ -146,17 +145,21 @@ def proven_at(settings: RunSettings, renderer: str) -> Proven:
     return Proven(resolve_path(settings.cache) / "references.txt", renderer, settings.browser)
 
 
-async def check_here(tasks: Sequence[Task], settings: RunSettings, source: str, tell: Tell = nobody) -> None:
+async def check_here(
+    tasks: Sequence[Task], settings: RunSettings, source: str, progress: Progress = no_progress
+) -> None:
     """Checks references with browsers of this process. Raises TaskFileError in one line, or BrowserFault."""
     if all(task.reference_html is None for task in tasks):
         return
     async with browsers(settings, len(tasks)) as several:
         proven = proven_at(settings, several.all[0].name)
-        faults = await broken_references(tasks, several, proven, at_once=len(several.all), tell=tell)
+        faults = await broken_references(tasks, several, proven, at_once=len(several.all), progress=progress)
     check_rendered(faults, source, len(tasks))
 
 
-async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSettings, tell: Tell = nobody) -> None:
+async def check_with_actors(
+    files: Mapping[str, Sequence[Task]], settings: RunSettings, progress: Progress = no_progress
+) -> None:
     """Checks the references of several files with browser actors on the cluster, which are stopped afterwards.
 
     Raises TaskFileError in one line, and MachineError or CapacityError when browsers cannot start.
@@ -168,20 +171,24 @@ async def check_with_actors(files: Mapping[str, Sequence[Task]], settings: RunSe
     num = sum(task.reference_html is not None for tasks in files.values() for task in tasks)
     if not num:
         return
-    agency, at_once = ActorLauncher(settings), min(num, settings.browser.count)
-    seat = {"settings": settings.renderer, "put": without_pixels, "cache": resolve_path(settings.cache) / "renders"}
+    launcher, at_once = ActorLauncher(settings), min(num, settings.browser.count)
+    arguments = {
+        "settings": settings.renderer,
+        "put": without_pixels,
+        "cache": resolve_path(settings.cache) / "renders",
+    }
     try:
-        bundle = agency.bundle("browser", settings.cluster.browser_cpus)
-        handles = await agency.hire("browser", ChromiumRenderer, [seat] * at_once, bundle, restarts=-1)
-        await agency.begin("browser", handles, "start")
+        bundle = launcher.bundle("browser", settings.cluster.browser_cpus)
+        handles = await launcher.launch("browser", ChromiumRenderer, [arguments] * at_once, bundle, restarts=-1)
+        await launcher.start("browser", handles, "start")
         pool = Pool("browser", handles, fault=BrowserFault, timeout_s=settings.cluster.call_timeout_s, limit=1)
         proven = proven_at(settings, await pool.ask("ping"))
         for source, tasks in files.items():
-            faults = await broken_references(tasks, _Asked(pool), proven, at_once=at_once, tell=tell)
+            faults = await broken_references(tasks, _Asked(pool), proven, at_once=at_once, progress=progress)
             check_rendered(faults, source, len(tasks))
         pool.close()
     finally:
-        await agency.close()
+        await launcher.close()
 
 
 def without_pixels(png: bytes) -> None:

@@ -22,7 +22,9 @@ class PendingGroups:
 
     def __init__(self, store: Store, seed: int) -> None:
         """`seed` is the seed of the run."""
-        self.store, self.seed, self.folder = store, seed, store.path / "unlearnt"
+        self.store = store
+        self.seed = seed
+        self.folder = store.path / "unlearnt"
 
     def begin(self, place: Place) -> None:
         """Records that a group was started. Raises StorageFault."""

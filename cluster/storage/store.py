@@ -60,7 +60,7 @@ class Store:
         try:
             return cls(path)
         except OSError as error:
-            raise StorageFault(f"cannot make {path}: {error.strerror or error}; choose another `runs`") from error
+            raise StorageFault(f"cannot create {path}: {error.strerror or error}; choose another `runs`") from error
 
     @classmethod
     def open(cls, runs: Path, run: str) -> "Store":
@@ -107,10 +107,11 @@ class Store:
         state, problem = self._state(step)
         if problem:
             older = (old for old in reversed(self.saved_steps()) if old < step and not self._state(old)[1])
-            before, here = next(older, None), f"remove {self.checkpoint(step)}*"
-            advice = f"there is no sound one before it; {here} to learn from the stored steps again"
+            before = next(older, None)
+            here = f"remove {self.checkpoint(step)}*"
+            advice = f"no earlier checkpoint is intact; {here} to learn from the stored steps again"
             if before is not None:
-                advice = f"{here} to go on from {self.checkpoint(before).name}, the newest sound one before it"
+                advice = f"{here} to continue from {self.checkpoint(before).name}, the newest intact one before it"
             raise CheckpointError(f"{problem}; {advice}")
         return state
 
@@ -142,7 +143,7 @@ class Store:
             with (self.path / EVENTS).open("a", encoding="utf-8") as file:
                 file.write(f"{' '.join(event.split())}\n")
         except OSError as error:
-            logger.warning("%s has not been told: %s (%s)", EVENTS, event, error.strerror or error)
+            logger.warning("cannot write to %s: %s (%s)", EVENTS, event, error.strerror or error)
 
     def events(self) -> list[str]:
         """The recorded events, oldest first."""
@@ -248,7 +249,8 @@ def write_groups(path: Path, groups: Sequence[Group], step: int) -> Path:
     import pyarrow.parquet as pq
 
     rows = [row for place, group in enumerate(groups) for row in group_rows(group, step, place)]
-    table, sink = pa.Table.from_pylist(rows, schema=schema()), pa.BufferOutputStream()
+    table = pa.Table.from_pylist(rows, schema=schema())
+    sink = pa.BufferOutputStream()
     if path.suffix == TEMPORARY_SUFFIX:
         with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)

@@ -72,9 +72,12 @@ def schema() -> Any:
     """The table's pyarrow schema, the same in every file, so that several files can be read as one table."""
     import pyarrow as pa
 
-    text, real = pa.string(), pa.float64()
-    whole, flag = pa.int64(), pa.bool_()
-    texts, pairs = pa.list_(text), pa.list_(pa.struct({"name": text, "value": real}))
+    text = pa.string()
+    real = pa.float64()
+    whole = pa.int64()
+    flag = pa.bool_()
+    texts = pa.list_(text)
+    pairs = pa.list_(pa.struct({"name": text, "value": real}))
     step = pa.struct({"kind": text, "selector": text, "value": text, "name": text})
     shot = pa.struct({"at_ms": whole, "sha256": text, "width": whole, "height": whole, "label": text})
     asked = {"judge": text, "rubric": text, "temperature": real, "tokens": whole, "seconds": real}

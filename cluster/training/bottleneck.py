@@ -71,9 +71,7 @@ def measure(history: Sequence[Mapping[str, float]], settings: RunSettings, cores
     """
     rows = [row for row in history if "busy_browser" in row][-LAST_STEPS:]
     if not rows:
-        raise ValueError(
-            f"none of {len(history)} steps says what its pools did (busy_browser); costs need one that does"
-        )
+        raise ValueError(f"none of {len(history)} steps has pool metrics (busy_browser); costs need at least one")
     sizes = pool_sizes(settings)
     play_s, learn_s, sync_s = (_mean(rows, f"seconds_{name}") for name in ("play", "learn", "sync"))
     busy = {name: _mean(rows, f"busy_{name}") for name in ("browser", "policy", "critic")}
@@ -100,7 +98,8 @@ def forecast(costs: Costs, sizes: Mapping[str, int], max_staleness: int) -> Fore
     """Predicts a step with pools of these sizes."""
     needs = {name: busy / sizes[name] for name, busy in costs.busy.items()} | {CORES: costs.cores_play_s}
     learn_s = max(costs.busy_learner / sizes["learner"], costs.cores_learn_s)
-    play_s, update_s = max(needs.values()) + costs.fill_s, learn_s + costs.sync_s
+    play_s = max(needs.values()) + costs.fill_s
+    update_s = learn_s + costs.sync_s
     shared_s = costs.cores_play_s + costs.cores_learn_s + costs.sync_s
     step_s = max(play_s, update_s, shared_s) if max_staleness else play_s + update_s
     return Forecast(play_s=play_s, learn_s=learn_s, sync_s=costs.sync_s, step_s=step_s, needs=needs)

@@ -15,10 +15,11 @@ from rollout.errors import CheckpointError, MachineError
 from rollout.ports import Critic, Renderer
 from rollout.records import Attempt, Outcome, Task
 from rollout.reference import render_reference
+from rollout.retry import Retries
 
 IN_FLIGHT = 8
 """Pages judged concurrently."""
-TRIES = 3
+RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def judged_pages(store: Store, num: int, *, seed: int) -> list[tuple[Task, Attem
                         if attempt.critique is not None:
                             found.setdefault((group.task.id, attempt.page.sha256), (group.task, attempt))
     if not found:
-        raise CheckpointError(f"{store.trajectories}: no page that a critic judged")
+        raise CheckpointError(f"{store.trajectories}: no page was judged by a critic")
     keys = sorted(found)
     return [found[key] for key in sorted(random.Random(seed).sample(keys, min(num, len(keys))))]
 
@@ -68,12 +69,11 @@ async def judge_again(
 
     async def one(task: Task, attempt: Attempt) -> StoredJudgment | None:
         async with room:
-            for _ in range(TRIES):
-                try:
-                    return await _judge(task, attempt, renderer, critic)
-                except MachineError:
-                    continue
-        return None
+            try:
+                retries = Retries(f"page {attempt.page.sha256[:12]}", RETRIES)
+                return await retries.call(lambda: _judge(task, attempt, renderer, critic))
+            except MachineError:
+                return None
 
     judgments = await asyncio.gather(*(one(task, attempt) for task, attempt in pages))
     kept = [judgment for judgment in judgments if judgment is not None]
@@ -82,7 +82,8 @@ async def judge_again(
 
 async def _judge(task: Task, attempt: Attempt, renderer: Renderer, critic: Critic) -> StoredJudgment:
     assert attempt.critique is not None, "only judged pages are judged again"
-    then, sha = attempt.critique.score, attempt.page.sha256
+    then = attempt.critique.score
+    sha = attempt.page.sha256
     render = await renderer.render(attempt.page, task.probes, task.viewports)
     if not render.valid:
         return StoredJudgment(task=task.id, page_sha256=sha, then=then, now=None, outcome=render.outcome)

@@ -140,7 +140,8 @@ def diagnose(groups: Sequence[Group], settings: LearnerSettings) -> list[Finding
     The first finding is the most important: when no group carries a signal, the most frequent reason for that;
     otherwise the most frequent reason why first pages earn nothing. Empty when there is nothing to report.
     """
-    pages, flat = page_findings(groups), _group_findings(groups, settings)
+    pages = page_findings(groups)
+    flat = _group_findings(groups, settings)
     if sum(one.count for one in flat) < len(groups):
         return pages
     if pages and flat and flat[0].reason == "failed":
@@ -268,5 +269,6 @@ def _cut(text: str) -> str:
     """Shortens a long answer to its beginning and end: where a page should begin, and where an answer was cut off."""
     if len(text) <= MAX_TEXT:
         return text
-    head, tail = 2 * MAX_TEXT // 3, MAX_TEXT // 3
+    head = 2 * MAX_TEXT // 3
+    tail = MAX_TEXT // 3
     return f"{text[:head]}\n… {len(text) - head - tail:,} characters …\n{text[-tail:]}"

@@ -7,8 +7,9 @@ from cluster.training.run import Run
 from reward.drift import canaries, drift
 from rollout.errors import MachineError
 from rollout.records import Critique, Page, Task
+from rollout.retry import Retries
 
-TRIES = 3
+RETRIES = 2
 Scores = dict[str, dict[str, float]]
 """Scores of the fixed pages: critic name → task id → score."""
 
@@ -19,18 +20,19 @@ async def watch_judge(run: Run, step: int) -> dict[str, float]:
     Scores are compared with the critic's first ones, also after a resume; members of an ensemble separately, because a
     mean would hide a drift. A check that fails with a machine fault is skipped.
     """
-    settings, first = run.settings.critic, run.state.canaries
+    settings = run.settings.critic
+    first = run.state.canaries
     if not settings.drift_every or (first and step % settings.drift_every):
         return {}
     try:
-        now = await look(run)
+        now = await score_pages(run)
     except MachineError as fault:
-        run.watcher.note(f"step {step}: whether a critic has drifted is not known: {fault}")
+        run.observer.note(f"step {step}: the drift check of the critics failed: {fault}")
         return {}
     apart = {name: drift(first.setdefault(name, scores), scores) for name, scores in now.items()}
     for name, far in apart.items():
         if far > settings.drift_limit:
-            run.watcher.note(
+            run.observer.note(
                 f"step {step}: the critic {name!r} has drifted: its scores of {len(now[name])} fixed pages are on "
                 f"average {far:.3f} from its first ones, wanted at most {settings.drift_limit:g} "
                 "(critic.drift_limit); rewards from before and after cannot be compared"
@@ -38,7 +40,7 @@ async def watch_judge(run: Run, step: int) -> dict[str, float]:
     return {"judge_drift": max(apart.values())}
 
 
-async def look(run: Run) -> Scores:
+async def score_pages(run: Run) -> Scores:
     """Scores the fixed pages with all critics. Raises MachineError."""
     found: Scores = defaultdict(dict)
     pages = list(canaries())
@@ -50,9 +52,5 @@ async def look(run: Run) -> Scores:
 
 
 async def _judge(run: Run, task: Task, page: Page) -> Critique:
-    for _ in range(TRIES - 1):
-        try:
-            return await run.players.judge_anew(task, page)
-        except MachineError:
-            continue
-    return await run.players.judge_anew(task, page)
+    retries = Retries(f"drift check on page {task.id}", RETRIES)
+    return await retries.call(lambda: run.workers.judge_anew(task, page))

@@ -10,11 +10,12 @@ from cluster.training.metrics import mean
 from reward.agreement import Pair, by_chance, on_page
 from rollout.errors import EngineFault, MachineError, StorageFault, fault_line
 from rollout.records import Critique, Group, Page, Task, Trajectory
+from rollout.retry import Retries
 from rollout.seeds import seed_of
 from rollout.together import gather_or_cancel
 
 T = TypeVar("T")
-TRIES = 3
+RETRIES = 2
 REVIEWED = 16
 """Number of exam pages that the policy also critiques: the first ones judged by the critic."""
 
@@ -64,7 +65,7 @@ class Exam:
         return mean(list(self.rewards.values()))
 
 
-async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
+async def run_exam(workers: RolloutWorkers, store: Store, tasks: Sequence[Task], *, step: int, seed: int) -> Exam:
     """Runs an exam: one page per task without revision, then the policy's critique of some pages. Both are stored.
 
     Results that were already stored before a run was killed are reused. Raises EngineFault when a task cannot be
@@ -72,11 +73,11 @@ async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, s
     """
     played = store.read_exam(step)
     if played is None:
-        played = await gather_or_cancel(*(_once(players, task, seed, rounds=0, keep=True) for task in tasks))
+        played = await gather_or_cancel(*(_play_once(workers, task, seed, rounds=0, keep=True) for task in tasks))
         store.write_exam(step, played)
     pairs = store.read_reviews(step)
     if pairs is None:
-        pairs = await _review(players, played, seed)
+        pairs = await _review(workers, played, seed)
         store.write_reviews(step, pairs)
     return Exam(
         step=step,
@@ -87,28 +88,28 @@ async def sit(players: RolloutWorkers, store: Store, tasks: Sequence[Task], *, s
     )
 
 
-async def _review(players: RolloutWorkers, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
+async def _review(workers: RolloutWorkers, played: Sequence[Trajectory], seed: int) -> dict[str, Pair]:
     """The policy's and the critic's feedback on the same pages, by task."""
     first = [(trajectory.task, trajectory.turns[0].attempts[0]) for trajectory in played]
     judged = [(task, one.page, one.critique.feedback) for task, one in first if one.critique is not None][:REVIEWED]
 
     async def ask(task: Task, page: Page) -> tuple[str, ...]:
-        return await _surviving(task, lambda: players.review(task, page, seed=seed_of(seed, task.id, "review")))
+        return await _with_retries(task, lambda: workers.review(task, page, seed=seed_of(seed, task.id, "review")))
 
     said = await gather_or_cancel(*(ask(task, page) for task, page, _ in judged))
     return {task.id: (own, theirs) for (task, _, theirs), own in zip(judged, said, strict=True)}
 
 
 async def inference_table(
-    players: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int
+    workers: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """Compares base decode, self-edit and the full loop with the critic on the same tasks.
 
     Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` per task; `self_edit` also has the
     values after each round, as `reward_1` and so on.
     """
-    edited = await gather_or_cancel(*(_edit(players, task, rounds, seed) for task in tasks))
-    judged = await gather_or_cancel(*(_once(players, task, seed, rounds=None, keep=False) for task in tasks))
+    edited = await gather_or_cancel(*(_edit(workers, task, rounds, seed) for task in tasks))
+    judged = await gather_or_cancel(*(_play_once(workers, task, seed, rounds=None, keep=False) for task in tasks))
     return {
         "base": _edited_row(edited, 0),
         "self_edit": {
@@ -141,29 +142,26 @@ def _tokens(trajectory: Trajectory) -> int:
     return sum(len(attempt.completion.token_ids) for turn in trajectory.turns for attempt in turn.attempts)
 
 
-async def _once(players: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
-    last = "no fault was recorded"
-    for _ in range(TRIES):
-        group = await players.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
-        if group.trajectories:
-            return group.trajectories[0]
-        last = next(reversed(group.faults), last)
-    raise EngineFault(f"held-out task {task.id} was lost to machine faults {TRIES} times, the last time to {last}")
+async def _play_once(workers: RolloutWorkers, task: Task, seed: int, *, rounds: int | None, keep: bool) -> Trajectory:
+    async def play() -> Trajectory:
+        group = await workers.play_group(task, num=1, seed=seed, rounds=rounds, keep=keep)
+        if not group.trajectories:
+            raise MachineError(f"the episode was dropped: {next(reversed(group.faults), 'no fault was recorded')}")
+        return group.trajectories[0]
+
+    return await _with_retries(task, play)
 
 
-async def _edit(players: RolloutWorkers, task: Task, rounds: int, seed: int) -> SelfEditResult:
-    return await _surviving(task, lambda: players.edit(task, rounds=rounds, seed=seed))
+async def _edit(workers: RolloutWorkers, task: Task, rounds: int, seed: int) -> SelfEditResult:
+    return await _with_retries(task, lambda: workers.edit(task, rounds=rounds, seed=seed))
 
 
-async def _surviving(task: Task, ask: Callable[[], Awaitable[T]]) -> T:
-    last = MachineError("no fault was recorded")
-    for _ in range(TRIES):
-        try:
-            return await ask()
-        except StorageFault:
-            raise
-        except MachineError as error:
-            last = error
-    raise EngineFault(
-        f"held-out task {task.id} was lost to machine faults {TRIES} times, the last time to {fault_line(last)}"
-    ) from last
+async def _with_retries(task: Task, ask: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await Retries(f"held-out task {task.id}", RETRIES).call(ask)
+    except StorageFault:
+        raise
+    except MachineError as fault:
+        raise EngineFault(
+            f"held-out task {task.id} failed {RETRIES + 1} times; the last fault: {fault_line(fault)}"
+        ) from fault

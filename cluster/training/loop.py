@@ -9,7 +9,7 @@ work: it learns from the stored trajectories of the steps since its checkpoint, 
 
 from cluster.training.diagnosis import signal_metrics
 from cluster.training.drift import watch_judge
-from cluster.training.exam import inference_table, sit
+from cluster.training.exam import inference_table, run_exam
 from cluster.training.metrics import pool_metrics, step_metrics, update_metrics
 from cluster.training.run import Run
 from cluster.training.stage_times import StageClock
@@ -26,13 +26,13 @@ EXAM_SEED = 20_251_013
 async def train(run: Run) -> None:
     """Trains to the last step, runs the last exam and computes the inference table."""
     settings, state = run.settings, run.state
-    stream = Stream(lambda step, place: play_group(run, step, place), settings, run.shelf.places())
+    stream = Stream(lambda step, place: play_group(run, step, place), settings, run.pending.places())
     try:
         await between_steps(run, stream)
         while state.step < settings.steps:
             await one_step(run, stream)
             await between_steps(run, stream)
-        run.shelf.clear()
+        run.pending.clear()
         if not state.inference:
             await compare_inference(run)
             await save(run)
@@ -42,14 +42,17 @@ async def train(run: Run) -> None:
 
 async def between_steps(run: Run, stream: Stream) -> None:
     """Work between two steps, when due: exam, return to the champion, checkpoint."""
-    settings, state, changed = run.settings, run.state, False
-    last, step, reverts = state.step == settings.steps, state.step, settings.exam.on_regression == "revert"
+    settings, state = run.settings, run.state
+    step = state.step
+    last = step == settings.steps
+    changed = False
+    reverts = settings.exam.on_regression == "revert"
     if (last or step % settings.exam.every == 0) and (not state.exams or state.exams[-1].step < step):
         await examine(run)
         changed = True
     if reverts and lost_ground(run):
         await stream.close()  # Running and finished groups were started by the discarded policy.
-        run.shelf.clear()
+        run.pending.clear()
         await go_back(run)
         changed = True
     due = last or (step > 0 and step % settings.checkpoint.every == 0) or (reverts and state.champion_step == step)
@@ -60,14 +63,15 @@ async def between_steps(run: Run, stream: Stream) -> None:
 async def one_step(run: Run, stream: Stream) -> None:
     """One step: plays groups, updates the learner, syncs verified weights."""
     settings, state = run.settings, run.state
-    step, clock = state.step + 1, StageClock()
-    run.watcher.stage(f"step {step} of {settings.steps}")
+    step = state.step + 1
+    clock = StageClock()
+    run.observer.stage(f"step {step} of {settings.steps}")
     with clock("play"):
         groups = run.store.read_groups(step)
         if groups is None:
-            groups = await stream.collect(step, lambda done, total: run.watcher.progress(done, total, "groups"))
+            groups = await stream.collect(step, lambda done, total: run.observer.progress(done, total, "groups"))
             run.store.write_groups(step, groups)
-            run.shelf.clear(keep=stream.unlearnt())
+            run.pending.clear(keep=stream.unlearnt())
     with clock("learn"):
         seed = seed_of(settings.seed, "batch", step)
         batch = build(groups, settings.learner, seed=seed, forced=settings.episode.forced)
@@ -80,39 +84,42 @@ async def one_step(run: Run, stream: Stream) -> None:
     metrics |= pool_metrics(metrics, settings) | stream.metrics() | await watch_judge(run, step)
     state.step, state.version = step, update.version
     state.history.append({"step": step, **metrics})
-    run.watcher.step(state, groups)
+    run.observer.step(state, groups)
     run.store.write_history(state.history)
 
 
 async def play_group(run: Run, step: int, place: int) -> Group:
     """Plays or loads the group of a step and place, which alone determine its task and seed."""
-    shelf, begun = run.shelf, (step, place)
-    group = shelf.take(begun)
+    pending = run.pending
+    begun = (step, place)
+    group = pending.take(begun)
     if group is None:
-        shelf.begin(begun)
-        task, keep = run.curriculum.task(step, place), place < run.settings.report.films
-        group = await run.players.play_group(task, num=run.settings.group_size, seed=shelf.seed_of(begun), keep=keep)
-        shelf.put(begun, group)
+        pending.begin(begun)
+        task = run.curriculum.task(step, place)
+        keep = place < run.settings.report.films
+        group = await run.workers.play_group(task, num=run.settings.group_size, seed=pending.seed_of(begun), keep=keep)
+        pending.put(begun, group)
     return group
 
 
 async def examine(run: Run) -> None:
     """Runs the exam; the champion is replaced only by a strictly better policy."""
-    state, tasks = run.state, run.curriculum.held_out(run.settings.exam.tasks)
-    run.watcher.stage(f"exam on {len(tasks)} held-out tasks")
-    exam = await sit(run.players, run.store, tasks, step=state.step, seed=EXAM_SEED)
-    first = not state.exams
-    better = first or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
+    state = run.state
+    tasks = run.curriculum.held_out(run.settings.exam.tasks)
+    run.observer.stage(f"exam on {len(tasks)} held-out tasks")
+    exam = await run_exam(run.workers, run.store, tasks, step=state.step, seed=EXAM_SEED)
+    better = not state.exams or promote(exam.rewards, state.champion.rewards, run.settings.exam.margin)
     state.exams.append(exam)
     if better:
         state.champion_step, state.champion_version = exam.step, state.version
         await run.learner.export(run.champion)
-    run.watcher.exam(exam, state)
+    run.observer.exam(exam, state)
 
 
 def lost_ground(run: Run) -> bool:
     """Whether this step's exam regressed from the champion's while the learner does not hold the champion."""
-    state, exam = run.state, run.state.exams[-1]
+    state = run.state
+    exam = state.exams[-1]
     fresh = exam.step == state.step and state.version != state.champion_version
     return fresh and regressed(exam.rewards, state.champion.rewards, run.settings.exam.margin)
 
@@ -123,15 +130,16 @@ async def go_back(run: Run) -> None:
     await run.learner.load(run.store.checkpoint(state.champion_step))
     await run.learner.sync()
     state.version = state.champion_version
-    run.watcher.note(f"the exam after step {state.step} was worse: back to the champion of step {state.champion_step}")
+    champion = state.champion_step
+    run.observer.note(f"the exam after step {state.step} regressed: restored the champion of step {champion}")
 
 
 async def compare_inference(run: Run) -> None:
     """Computes the inference table: base decode, critic-free self-edit and the full loop on held-out tasks."""
-    run.watcher.stage("inference table: base, self-edit, with critic")
+    run.observer.stage("inference table: base, self-edit, with critic")
     tasks = run.curriculum.held_out(run.settings.exam.inference_tasks)
     rounds = run.settings.exam.edit_rounds
-    run.state.inference = await inference_table(run.players, tasks, rounds=rounds, seed=EXAM_SEED)
+    run.state.inference = await inference_table(run.workers, tasks, rounds=rounds, seed=EXAM_SEED)
 
 
 async def save(run: Run) -> None:

@@ -93,7 +93,8 @@ def pool_metrics(row: dict[str, float], settings: RunSettings) -> dict[str, floa
 
     All learner ranks count as busy during the update. A critic runs up to `critic.at_once` judgments concurrently.
     """
-    sizes, wall_s = pool_sizes(settings), max(row["seconds_step"], 1e-9)
+    sizes = pool_sizes(settings)
+    wall_s = max(row["seconds_step"], 1e-9)
     at_once = settings.critic.at_once
     busy = {f"busy_{name}": row[f"busy_{name}"] for name in sizes if f"busy_{name}" in row}
     busy |= {"busy_learner": row["seconds_learn"] * sizes["learner"], "busy_critic": row["busy_critic"] / at_once}

@@ -45,13 +45,13 @@ class Run:
     settings: RunSettings
     curriculum: Curriculum
     store: Store
-    players: RolloutWorkers
+    workers: RolloutWorkers
     learner: Learner
-    watcher: RunObserver
+    observer: RunObserver
     state: RunState = field(default_factory=RunState)
 
     @property
-    def shelf(self) -> PendingGroups:
+    def pending(self) -> PendingGroups:
         """Groups that no step has learnt from yet."""
         return PendingGroups(self.store, self.settings.seed)
 

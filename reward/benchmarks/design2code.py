@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +125,10 @@ class _Likeness:
         """Negative similarities of one block."""
         return [-self._of(one.text, other.text) for other in theirs]
 
+    def column(self, ours: Sequence[Block], other: Block) -> list[float]:
+        """Negative similarities to one block of the reference."""
+        return [-self._of(one.text, other.text) for one in ours]
+
     def _of(self, text: str, other: str) -> float:
         pair = text, other
         if pair not in self.known:
@@ -135,11 +140,11 @@ def _join_neighbours(ours: list[Block], theirs: list[Block], likeness: _Likeness
     """Joins neighbours on both sides, in turn, until no joint lowers the mean cost by more than LEAST_GAIN."""
     while True:
         costs = likeness.costs(ours, theirs)
-        joints = _joints(ours, costs, lambda one, others=theirs: likeness.row(one, others))
+        joints = _joints(ours, costs, partial(likeness.row, theirs=theirs))
         if joints:
             ours = _joined(ours, joints)
             costs = likeness.costs(ours, theirs)
-        others = _joints(theirs, costs.T, lambda one, others=ours: [likeness.row(other, [one])[0] for other in others])
+        others = _joints(theirs, costs.T, partial(likeness.column, ours))
         if others:
             theirs = _joined(theirs, others)
         if not joints and not others:

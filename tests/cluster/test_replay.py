@@ -14,7 +14,7 @@ from doubles import (
     PaperLearner,
     PaperPolicy,
     PaperRenderer,
-    cast,
+    services,
     task,
     worker,
 )
@@ -56,9 +56,9 @@ async def finished_run(path: Path, **values: Any) -> Run:
         settings=settings,
         curriculum=PaperCurriculum(),  # type: ignore[arg-type]
         store=store,
-        players=worker(cast(policy=policy), settings.episode, store),
+        workers=worker(services(policy=policy), settings.episode, store),
         learner=PaperLearner(policy),
-        watcher=Notebook(),
+        observer=Notebook(),
         state=RunState(),
     )
     await train(run)

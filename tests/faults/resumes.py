@@ -65,10 +65,10 @@ class Seen:
         store = Store(world.run)
         for step, batch in batches_of(store).items():
             assert self.batches.setdefault(step, batch) == batch, f"step {step} was learnt from another batch before"
-        shelf = PendingGroups(store, SEED)
-        for place in shelf.places():
+        pending = PendingGroups(store, SEED)
+        for place in pending.places():
             self.begun += 1
-            if (group := shelf.take(place)) is not None:
+            if (group := pending.take(place)) is not None:
                 self.finished[place] = batch_id([group])
                 self.shelved += 1
 
@@ -94,7 +94,7 @@ def undisturbed(world: World) -> tuple[float, float]:
     """Run the undisturbed run; seconds of its setup, and seconds from then on."""
     began = time.monotonic()
     world.start()
-    assert world.wait_for(world.ready, "the crew"), world.said()
+    assert world.wait_for(world.ready, "the actors"), world.said()
     stood = time.monotonic()
     assert world.finish() == 0, world.said()
     return stood - began, time.monotonic() - stood
@@ -104,7 +104,7 @@ def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
     """Run with kills; yields a table line per kill."""
     for kill in when:
         world.start()
-        stood = kill.in_set_up or world.wait_for(world.ready, "the crew")
+        stood = kill.in_set_up or world.wait_for(world.ready, "the actors")
         until = time.monotonic() + kill.after_s
         if not stood or not world.wait_for(lambda until=until: time.monotonic() >= until, "the moment"):
             assert world.finish() == 0, world.said()
@@ -120,7 +120,7 @@ def disturbed(world: World, when: Sequence[Kill], seen: Seen) -> Iterator[str]:
         world.process.wait()
         finished, begun, done = seen.shelved, seen.begun, len(batches_of(Store(world.run)))
         seen.look(world)
-        moment = f"{kill.after_s:.1f} s {'into the set-up' if kill.in_set_up else 'after the crew stood'}"
+        moment = f"{kill.after_s:.1f} s {'into the set-up' if kill.in_set_up else 'after the actors had started'}"
         who = "everybody" if kill.everybody else "the driver"
         yield f"| {kill.number} | {who} | {moment} | {done} | {seen.shelved - finished} of {seen.begun - begun} |"
     world.start()

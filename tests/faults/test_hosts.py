@@ -25,7 +25,7 @@ pytestmark = [
 ]
 POOLS = ("policy-", "browser-", "learner-rank-", "critic-", "worker-")
 HANDS = ("VLLM", "headless", "ray::VLLMPolicy", "ray::Chromium", "ray::LearnerRank", "ray::Visual", "ray::RayEpisode")
-NEW_CREW = "a new crew goes on"
+ALL_RESTARTED = "restarting all actors"
 INTO_STEP_S = 2.0
 ENDING_S = 60.0
 BOARD = "http://127.0.0.1:8265"
@@ -135,7 +135,7 @@ def test_run_survives_the_loss_and_return_of_a_host(world: Site, capsys: pytest.
     assert world.finish() == 0, world.said()
 
     found, carried = asyncio.run(examine(world)), world.hosts.carried(world.far)
-    assert events_of(world, r"lost .*; a new crew goes on after step \d") >= 1, world.said()
+    assert events_of(world, r"lost .*; restarting all actors after step \d") >= 1, world.said()
     assert sorted(node["state"] for node in world.nodes()) == ["ALIVE", "ALIVE", "DEAD"]
     assert world.family.left_behind(HANDS) == []
     with capsys.disabled():
@@ -157,9 +157,9 @@ def check_the_door(world: Site) -> None:
 
 def cut_off_and_bring_back(world: Site) -> str:
     """Cut the far host off until the run notices, then start its node again; the durations as text."""
-    cut, crews = time.monotonic(), world.log.read_text().count(NEW_CREW)
+    cut, restarts = time.monotonic(), world.log.read_text().count(ALL_RESTARTED)
     world.hosts.cut(world.far)
-    assert world.wait_for(lambda: world.log.read_text().count(NEW_CREW) > crews, "the far host to be missed")
+    assert world.wait_for(lambda: world.log.read_text().count(ALL_RESTARTED) > restarts, "the far host to be missed")
     missed = time.monotonic()
     world.hosts.mend(world.far)
     world.node.wait(PATIENCE_S)
@@ -169,7 +169,7 @@ def cut_off_and_bring_back(world: Site) -> str:
     steps = len(world.history())
     assert world.wait_for(lambda: len(world.history()) > steps, "the next step"), world.said()
     return (
-        f"missed after {missed - cut:.0f} s, the node was back {back - missed:.0f} s later, and a step with a new crew "
+        f"missed after {missed - cut:.0f} s, the node was back {back - missed:.0f} s later, and a step with new actors "
         f"was learnt {time.monotonic() - back:.0f} s after that"
     )
 

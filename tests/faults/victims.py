@@ -103,7 +103,7 @@ class MlflowServer:
     """The MLflow tracking server; its operator restarts it."""
 
     name = "MLflow server"
-    event = r"MLflow did not take"
+    event = r"MLflow did not accept"
 
     def options(self, world: World) -> tuple[str, ...]:
         """Start the server with its own database."""
@@ -123,7 +123,7 @@ class MlflowServer:
 
         def missed() -> bool:
             said = world.log.read_text(errors="replace")
-            return said.count("MLflow did not take") > said.count("MLflow takes deliveries again")
+            return said.count("MLflow did not accept") > said.count("MLflow takes deliveries again")
 
         meanwhile(lambda: (world.wait_for(missed, "MLflow to be missed"), self.server.start()))
 
@@ -300,27 +300,27 @@ def free_port() -> int:
         return int(door.getsockname()[1])
 
 
-NEW_CREW = r"lost {}.*; a new crew goes on"
+ALL_RESTARTED = r"lost {}.*; restarting all actors"
 VICTIMS: tuple[tuple[Victim, ...], ...] = (
-    (Hand("policy engine", r"^VLLM::", NEW_CREW.format("policy")),),
+    (Hand("policy engine", r"^VLLM::", ALL_RESTARTED.format("policy")),),
     (
-        Hand("browser actor", r"^ray::ChromiumRenderer", r"browser-0 was made again"),
+        Hand("browser actor", r"^ray::ChromiumRenderer", r"browser-0 restarted"),
         Hand("browser process", r"^\S*headless.shell (?!.*--type=)", r"browser-0: Chromium was lost"),
-        JudgedHand("critic actor", r"^ray::CriticActor", r"critic-0 was made again"),
+        JudgedHand("critic actor", r"^ray::CriticActor", r"critic-0 restarted"),
         CriticServer("critic server", "", r"critic-0: http://\S+ does not answer"),
-        Hand("episode worker", r"^ray::RayEpisodeWorker", r"worker-0 was made again"),
+        Hand("episode worker", r"^ray::RayEpisodeWorker", r"worker-0 restarted"),
         MlflowServer(),
     ),
     (
         Hand(
             "learner rank",
             r"^ray::LearnerRank",
-            NEW_CREW.format("learner-rank"),
+            ALL_RESTARTED.format("learner-rank"),
             "learner.ranks=2",
             "learner.threads=1",
         ),
     ),
-    (Nodes("a whole node", NEW_CREW.format("policy"), head=False),),
+    (Nodes("a whole node", ALL_RESTARTED.format("policy"), head=False),),
     (Driver(),),
     (Disk(),),
     (Nodes("the head's GCS", Driver.event, head=True),),

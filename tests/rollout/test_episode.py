@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from doubles import NoisyCritic, PaperCritic, PaperPolicy, PaperRenderer, cast, task
+from doubles import NoisyCritic, PaperCritic, PaperPolicy, PaperRenderer, services, task
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,14 +18,14 @@ SETTINGS = EpisodeSettings(rounds=3, attempts=6, speculate=2, max_tokens=64)
 
 @given(st.integers(0, 10_000))
 async def test_accepted_rewards_rise_strictly_for_any_critic(seed: int) -> None:
-    trajectory = await play(task(), cast(critic=NoisyCritic(seed)), SETTINGS, seed=seed)
+    trajectory = await play(task(), services(critic=NoisyCritic(seed)), SETTINGS, seed=seed)
     assert violations([attempt.total for attempt in trajectory.accepted]) == 0
     assert trajectory.reward == max(a.total for turn in trajectory.turns for a in turn.attempts if a.reward)
 
 
 @given(st.integers(0, 10_000))
 async def test_the_first_improvement_in_sampling_order_is_accepted(seed: int) -> None:
-    trajectory = await play(task(), cast(critic=NoisyCritic(seed)), SETTINGS, seed=seed)
+    trajectory = await play(task(), services(critic=NoisyCritic(seed)), SETTINGS, seed=seed)
     for before, turn in zip(trajectory.turns, trajectory.turns[1:], strict=False):
         assert before.accepted is not None
         verdicts = [attempt.verdict for attempt in turn.attempts]
@@ -39,7 +39,7 @@ async def test_the_first_improvement_in_sampling_order_is_accepted(seed: int) ->
 
 async def test_page_that_throws_earns_zero_and_is_revised_with_its_error() -> None:
     policy = PaperPolicy([100.0, 0, 0, 0, 0])
-    trajectory = await play(task(), cast(policy=policy), SETTINGS, seed=1)
+    trajectory = await play(task(), services(policy=policy), SETTINGS, seed=1)
     assert trajectory.reward == 0.0
     assert [turn.round for turn in trajectory.turns] == [0, 1]
     assert "ReferenceError: paper" in policy.requests[1].messages[-1].content
@@ -47,7 +47,7 @@ async def test_page_that_throws_earns_zero_and_is_revised_with_its_error() -> No
 
 async def test_machine_fault_is_retried_and_counted() -> None:
     settings = SETTINGS.model_copy(update={"retries": 2, "rounds": 0})
-    trajectory = await play(task(), cast(renderer=PaperRenderer(faults=1)), settings, seed=1)
+    trajectory = await play(task(), services(renderer=PaperRenderer(faults=1)), settings, seed=1)
     assert trajectory.retries == 1
 
 
@@ -55,33 +55,33 @@ async def test_persistent_machine_fault_is_raised_and_never_scored() -> None:
     settings = SETTINGS.model_copy(update={"retries": 1, "rounds": 0})
     with pytest.raises(BrowserFault):
         await play(
-            task(), cast(renderer=PaperRenderer(faults=9), policy=PaperPolicy([0, 0, 0, 0, 9.0])), settings, seed=1
+            task(), services(renderer=PaperRenderer(faults=9), policy=PaperPolicy([0, 0, 0, 0, 9.0])), settings, seed=1
         )
 
 
 async def test_too_long_revision_prompt_ends_the_episode_with_its_pages_so_far() -> None:
-    trajectory = await play(task(), cast(policy=PaperPolicy(most_messages=2)), SETTINGS, seed=1)
+    trajectory = await play(task(), services(policy=PaperPolicy(most_messages=2)), SETTINGS, seed=1)
     assert trajectory.context_full
     assert len(trajectory.turns) == 1
-    assert trajectory.accepted[0].page == (await play(task(), cast(), SETTINGS, seed=1)).accepted[0].page
-    assert not (await play(task(), cast(), SETTINGS, seed=1)).context_full
+    assert trajectory.accepted[0].page == (await play(task(), services(), SETTINGS, seed=1)).accepted[0].page
+    assert not (await play(task(), services(), SETTINGS, seed=1)).context_full
 
 
 async def test_too_long_first_prompt_is_raised_as_an_error() -> None:
     with pytest.raises(PromptTooLong, match="2 messages, wanted 1 at most"):
-        await play(task(), cast(policy=PaperPolicy(most_messages=1)), SETTINGS, seed=1)
+        await play(task(), services(policy=PaperPolicy(most_messages=1)), SETTINGS, seed=1)
 
 
 async def test_invalid_reference_page_is_a_task_file_error() -> None:
     bad = task(reference_html="<p>level 0</p>")
     with pytest.raises(TaskFileError, match="task t: its reference page must render, got 'exception'"):
-        await play(bad, cast(policy=PaperPolicy([0, 0, 0, 0, 99.0])), SETTINGS, seed=1)
+        await play(bad, services(policy=PaperPolicy([0, 0, 0, 0, 99.0])), SETTINGS, seed=1)
 
 
 async def test_the_same_seed_plays_the_same_episode() -> None:
-    first = await play(task(), cast(), SETTINGS, seed=5, sibling=1)
-    again = await play(task(), cast(), SETTINGS, seed=5, sibling=1)
-    other = await play(task(), cast(), SETTINGS, seed=5, sibling=2)
+    first = await play(task(), services(), SETTINGS, seed=5, sibling=1)
+    again = await play(task(), services(), SETTINGS, seed=5, sibling=1)
+    other = await play(task(), services(), SETTINGS, seed=5, sibling=2)
     texts = [[a.completion.text for turn in t.turns for a in turn.attempts] for t in (first, again, other)]
     assert texts[0] == texts[1] != texts[2]
 
@@ -91,7 +91,7 @@ PAIRWISE = SETTINGS.model_copy(update={"pairwise": True})
 
 @given(st.integers(0, 10_000))
 async def test_pairwise_revision_must_earn_more_and_win_both_comparisons(seed: int) -> None:
-    trajectory = await play(task(), cast(critic=NoisyCritic(seed)), PAIRWISE, seed=seed)
+    trajectory = await play(task(), services(critic=NoisyCritic(seed)), PAIRWISE, seed=seed)
     assert violations([attempt.total for attempt in trajectory.accepted]) == 0
     for before, turn in zip(trajectory.turns, trajectory.turns[1:], strict=False):
         best = before.accepted
@@ -116,7 +116,7 @@ async def test_pairwise_rejects_pages_that_a_noisy_score_would_accept() -> None:
 
     refused = 0
     for seed in range(20):
-        trajectory = await play(task(), cast(critic=Split()), PAIRWISE, seed=seed)
+        trajectory = await play(task(), services(critic=Split()), PAIRWISE, seed=seed)
         levels = [attempt.page.html for attempt in trajectory.accepted]
         assert levels == sorted(levels, key=str)
         refused += sum(a.verdict == "not_preferred" for turn in trajectory.turns for a in turn.attempts)
@@ -136,13 +136,13 @@ async def test_fault_in_a_comparison_is_retried_or_raised_and_never_a_verdict() 
         def _fail(self) -> None: ...
 
     rising = PAIRWISE.model_copy(update={"retries": 1})
-    whole = await play(task(), cast(critic=Mute()), rising, seed=3)
+    whole = await play(task(), services(critic=Mute()), rising, seed=3)
     assert len(whole.accepted) > 1
-    survived = await play(task(), cast(critic=Mute(faults=1)), rising, seed=3)
+    survived = await play(task(), services(critic=Mute(faults=1)), rising, seed=3)
     assert survived.retries == 1
     assert verdicts(survived) == verdicts(whole)
     with pytest.raises(CriticFault, match="no comparison"):
-        await play(task(), cast(critic=Mute(faults=2)), rising, seed=3)
+        await play(task(), services(critic=Mute(faults=2)), rising, seed=3)
 
 
 def verdicts(trajectory: Trajectory) -> list[str]:
@@ -156,5 +156,5 @@ async def test_pairwise_requires_forced_optimization() -> None:
 
 async def test_without_forced_optimization_every_revision_is_accepted() -> None:
     settings = SETTINGS.model_copy(update={"forced": False})
-    trajectory = await play(task(), cast(critic=NoisyCritic(3)), settings, seed=3)
+    trajectory = await play(task(), services(critic=NoisyCritic(3)), settings, seed=3)
     assert [turn.accepted is not None for turn in trajectory.turns] == [True] * len(trajectory.turns)

@@ -205,7 +205,7 @@ def task(identity: str = "t", **fields: Any) -> Task:
     return Task(id=identity, brief=f"Build {identity}.", **fields)
 
 
-def cast(**members: Any) -> EpisodeServices:
+def services(**members: Any) -> EpisodeServices:
     """Episode services of the paper doubles; `members` replace some of them."""
     members = {"policy": PaperPolicy(), "renderer": PaperRenderer(), "critic": PaperCritic()} | members
     return EpisodeServices(**members, score=partial(score, settings=ScoreSettings()))

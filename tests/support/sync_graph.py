@@ -24,13 +24,14 @@ async def main(model: Path, overrides: list[str]) -> dict[str, Any]:
     for override in overrides:
         apply_override(values, override)
     settings = check_settings(values, "sync_graph")
-    connection, agency = connect(), launch.ActorLauncher(settings)
+    connection = connect()
+    launcher = launch.ActorLauncher(settings)
     syncs, written = [], []
     try:
-        learner = await agency.hire_learner(model)
+        learner = await launcher.launch_learner(model)
         await asyncio.gather(
-            agency.begin("policy", learner.engines.handles, "start"),
-            agency.begin("learner-rank", learner.ranks.handles, "ping"),
+            launcher.start("policy", learner.engines.handles, "start"),
+            launcher.start("learner-rank", learner.ranks.handles, "ping"),
         )
         for _ in range(3):
             sync = await learner.sync()
@@ -39,7 +40,7 @@ async def main(model: Path, overrides: list[str]) -> dict[str, Any]:
             written.append([[span.version for one in answer for span in one.versions] for answer in answers])
             await learner.update(BATCH)
     finally:
-        await agency.close()
+        await launcher.close()
         await asyncio.to_thread(connection.leave)
     return {"syncs": syncs, "written": written}
 

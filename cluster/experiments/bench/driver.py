@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from cluster.distributed.clients import LearnerClient, RolloutClient
-from cluster.distributed.health import look_interval_s, monitor_actors
+from cluster.distributed.health import check_interval_s, monitor_actors
 from cluster.distributed.pool import Pool
 from cluster.distributed.router import Grant, Message, Router, RouterClient
 from cluster.distributed.worker import EpisodeWorker
@@ -127,34 +127,34 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
     from cluster.distributed.connection import connect
 
     connection = await asyncio.to_thread(connect)
-    agency = launch.ActorLauncher(settings)
-    small = agency.bundle("", settings.cluster.small_cpus)
+    launcher = launch.ActorLauncher(settings)
+    small = launcher.bundle("", settings.cluster.small_cpus)
     try:
         worker = {"settings": settings, "times": times, "path": folder}
-        workers = await agency.hire("worker", SleepingWorker, [worker] * WORKERS, small)
-        find, pools = partial(launch.find_actor, agency.namespace), launch.shared_pools(settings)
-        seat = {"find": find, "workers": WORKERS, "pools": pools, "timeout_s": 600}
-        (router,) = await agency.hire("router", Router, [seat], small)
+        workers = await launcher.launch("worker", SleepingWorker, [worker] * WORKERS, small)
+        find, pools = partial(launch.find_actor, launcher.namespace), launch.shared_pools(settings)
+        arguments = {"find": find, "workers": WORKERS, "pools": pools, "timeout_s": 600}
+        (router,) = await launcher.launch("router", Router, [arguments], small)
         at_once = settings.policy.max_num_seqs
         seats = [{"times": times, "place": place, "at_once": at_once} for place in range(STAND_INS)]
-        others = await agency.hire("sleeper", SleepingEngine, seats, small)
-        ranks = await agency.hire("learner-rank", SleepingRank, [{"times": times, "place": 0}], small)
-        players = RolloutClient(workers, timeout_s=600, limit=launch.CALLS)
+        others = await launcher.launch("sleeper", SleepingEngine, seats, small)
+        ranks = await launcher.launch("learner-rank", SleepingRank, [{"times": times, "place": 0}], small)
+        client = RolloutClient(workers, timeout_s=600, limit=launch.CALLS)
         engines = [others[place % STAND_INS] for place in range(settings.policy.engines)]
         learner = LearnerClient(ranks, engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
-        await players.pool.ask_all("ping")
-        vigil = asyncio.create_task(_vigil(settings, learner, players.pool, others))
-        figures = await _measure(settings, Store(folder), learner, players, router)
+        await client.pool.ask_all("ping")
+        vigil = asyncio.create_task(_vigil(settings, learner, client.pool, others))
+        figures = await _measure(settings, Store(folder), learner, client, router)
         vigil.cancel()
         await asyncio.gather(vigil, return_exceptions=True)
         return figures
     finally:
-        await agency.close()
+        await launcher.close()
         await asyncio.to_thread(connection.leave)
 
 
 async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, others: list[Any]) -> None:
-    """Monitors the actors like `cluster.distributed.launch.RunActors.guard`, at the benchmark's shorter interval."""
+    """Monitors the actors like `cluster.distributed.launch.RunActors.monitor`, at the benchmark's shorter interval."""
 
     def pool(name: str, num: int, fault: Any) -> Pool:
         return Pool(name, [others[place % STAND_INS] for place in range(num)], fault=fault, timeout_s=600, limit=1)
@@ -163,11 +163,11 @@ async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, o
     critics = pool("critic", settings.critic.count, CriticFault)
     few, many = [learner.ranks, learner.engines], [workers, browsers, critics]
     actors = sum(len(one.handles) for one in (*few, *many))
-    await monitor_actors(few, many, lambda _: None, lambda *_: None, look_interval_s(actors) / SPEED)
+    await monitor_actors(few, many, lambda _: None, lambda *_: None, check_interval_s(actors) / SPEED)
 
 
 async def _measure(
-    settings: RunSettings, store: Store, learner: LearnerClient, players: RolloutClient, router: Any
+    settings: RunSettings, store: Store, learner: LearnerClient, client: RolloutClient, router: Any
 ) -> Figures:
     """Runs steps until TRAJECTORIES trajectories were trained on after the warm-up."""
     tracker = Tracker(settings, store.path, "bench")
@@ -176,9 +176,9 @@ async def _measure(
         settings=settings,
         curriculum=Curriculum(settings),
         store=store,
-        players=players,
+        workers=client,
         learner=learner,
-        watcher=ledger,
+        observer=ledger,
         state=ledger.state,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
@@ -188,14 +188,14 @@ async def _measure(
     while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:
         await one_step(run, stream)
         if begun is None and ledger.rows[-1][0] >= warm:
-            begun = time.perf_counter(), await players.pool.ask_all("cpu")
+            begun = time.perf_counter(), await client.pool.ask_all("cpu")
             routed = await router.__ray_call__.remote(_cpu)
             first = len(ledger.rows) - 1
     assert begun is not None, "some step ends the warm-up"
-    wall_s, spent = time.perf_counter() - begun[0], await players.pool.ask_all("cpu")
+    wall_s, spent = time.perf_counter() - begun[0], await client.pool.ask_all("cpu")
     routed_s = await router.__ray_call__.remote(_cpu) - routed
     await stream.close()
-    ledger.clerk.shutdown(wait=True)
+    ledger.background.finish()
     return _figures(ledger.rows[first:], wall_s, sum(spent) - sum(begun[1]), routed_s) | _load(run)
 
 

@@ -32,16 +32,17 @@ async def _syncs() -> list[tuple[float, int]]:
     from cluster.distributed.connection import connect
 
     model, settings = built_in_policy(), RunSettings()
-    connection, agency = connect(), launch.ActorLauncher(settings)
+    connection = connect()
+    launcher = launch.ActorLauncher(settings)
     try:
-        learner = await agency.hire_learner(model)
+        learner = await launcher.launch_learner(model)
         await asyncio.gather(
-            agency.begin("policy", learner.engines.handles, "start"),
-            agency.begin("learner-rank", learner.ranks.handles, "ping"),
+            launcher.start("policy", learner.engines.handles, "start"),
+            launcher.start("learner-rank", learner.ranks.handles, "ping"),
         )
         syncs = [await learner.sync() for _ in range(SYNCS + 1)]
     finally:
-        await agency.close()
+        await launcher.close()
         await asyncio.to_thread(connection.leave)
     return [(sync.seconds, sync.bytes) for sync in syncs[1:]]
 

@@ -229,7 +229,7 @@ def test_run_survives_the_kill_of_any_actor_kind(tmp_path: Path, family: Process
     assert summary["status"] == "finished"
     assert summary["forced_optimization"]["violations"] == 0
     assert summary["episodes"]["finished"] + summary["episodes"]["dropped"] == 64
-    assert (run / "report.html").read_text().count("a new crew goes on after step") == 2, log.read_text()[-9000:]
+    assert (run / "report.html").read_text().count("restarting all actors after step") == 2, log.read_text()[-9000:]
     assert family.left_behind() == []
 
 

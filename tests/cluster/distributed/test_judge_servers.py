@@ -30,7 +30,7 @@ def test_critics_wait_for_the_restart_of_a_killed_judge(tmp_path: Path, family: 
     environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))
     command = [
         sys.executable,
-        str(ROOT / "tests" / "support" / "judged_crew.py"),
+        str(ROOT / "tests" / "support" / "judged_actors.py"),
         str(tmp_path / "model"),
         str(tmp_path),
     ]
@@ -41,6 +41,6 @@ def test_critics_wait_for_the_restart_of_a_killed_judge(tmp_path: Path, family: 
     came = json.loads(shown.stdout.splitlines()[-1])
     assert len(came["judged"]) == 20
     assert all(0.0 <= score <= 1.0 and sentences for score, sentences in came["judged"])
-    assert "judge-0 was made again" in came["notes"]
+    assert "judge-0 restarted" in came["notes"]
     assert (tmp_path / "judge-0.log").stat().st_size > 0
     assert family.left_behind(("api_server", "VLLM", "RayJudge")) == []

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, services, worker
 from exact import differences
 
 from cluster.monitoring.display import Display
@@ -26,10 +26,10 @@ from cluster.preflight.requests import Plan, plan_resume
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store
-from cluster.train import TrainingSession
 from cluster.training.loop import train
 from cluster.training.metrics import batch_id
 from cluster.training.run import Run
+from cluster.training.session import TrainingSession
 from cluster.training.state import RunState
 
 KILLS = 10
@@ -76,7 +76,7 @@ def live(runs: Path, staleness: int, observed: bool, strike: int | None, touches
     with Display(io.StringIO()) as display:
         session = TrainingSession(plan, display)
         if observed:
-            session.observer = session._observe()
+            session.observer = session._open_observer()
         else:
             session.observer = Notebook()
             plan.store.write_json("run.json", {"run_id": "paper", "settings": plan.settings.model_dump(mode="json")})
@@ -87,15 +87,15 @@ def live(runs: Path, staleness: int, observed: bool, strike: int | None, touches
             session.observer.finish("finished")
 
 
-async def go_on(plan: Plan, watcher: Any) -> None:
+async def go_on(plan: Plan, observer: Any) -> None:
     policy = PaperPolicy()
     run = Run(
         settings=plan.settings,
         curriculum=PaperCurriculum(),  # type: ignore[arg-type]
         store=plan.store,
-        players=worker(cast(policy=policy), plan.settings.episode, plan.store),
+        workers=worker(services(policy=policy), plan.settings.episode, plan.store),
         learner=PaperLearner(policy, lr=2.0),
-        watcher=watcher,
+        observer=observer,
         state=plan.state,
     )
     if plan.state.step:
@@ -129,7 +129,7 @@ class Subject:
         return Store(self.runs / "paper")
 
     @property
-    def shelf(self) -> PendingGroups:
+    def pending(self) -> PendingGroups:
         return PendingGroups(self.store, settings(self.runs, self.staleness).seed)
 
     def live(self, strike: int | None = None) -> tuple[int, int]:
@@ -146,9 +146,9 @@ class Subject:
         """Check that all batches stored before the kill are unchanged."""
         for step, batch in self.stored().items():
             assert self.batches.setdefault(step, batch) == batch, f"step {step} was learnt from another batch before"
-        for place in self.shelf.places():
+        for place in self.pending.places():
             self.begun.add(place)
-            if (group := self.shelf.take(place)) is not None:
+            if (group := self.pending.take(place)) is not None:
                 self.finished[place] = batch_id([group])
 
     def stored(self) -> dict[int, int]:
@@ -191,7 +191,7 @@ def check_once(run: Subject) -> None:
     used = {batch_id([group]) for group in groups}
     again = [place for place, finished in run.finished.items() if finished not in used]
     seeds = {id_.rpartition("@")[2] for id_ in learnt}
-    lost = [place for place in run.begun if str(run.shelf.seed_of(place)) not in seeds]
+    lost = [place for place in run.begun if str(run.pending.seed_of(place)) not in seeds]
     # Groups started for steps after the last are never used.
     lost = [place for place in lost if place[0] + run.staleness < STEPS]
     assert len(lost) <= sum(row["groups_given_up"] for row in history), f"groups that were begun are lost: {lost}"

@@ -23,13 +23,13 @@ class Seated:
         return ray.get_gpu_ids()
 
 async def main():
-    agency = ActorLauncher(settings)
-    engine, rank = agency.bundle("policy", 0.2, 0.4), agency.bundle("learner", 0.2, 0.5)
-    pairs = await agency.place_pairs(engine)
-    engines = await agency.hire("policy", Seated, [{}, {}], engine, group=pairs)
-    ranks = await agency.hire("learner-rank", Seated, [{}, {}], rank, group=pairs)
+    launcher = ActorLauncher(settings)
+    engine, rank = launcher.bundle("policy", 0.2, 0.4), launcher.bundle("learner", 0.2, 0.5)
+    pairs = await launcher.place_pairs(engine)
+    engines = await launcher.launch("policy", Seated, [{}, {}], engine, group=pairs)
+    ranks = await launcher.launch("learner-rank", Seated, [{}, {}], rank, group=pairs)
     print(json.dumps([await asyncio.gather(*(one.gpus.remote() for one in those)) for those in (engines, ranks)]))
-    await agency.close()
+    await launcher.close()
 
 asyncio.run(main())
 ray.shutdown()

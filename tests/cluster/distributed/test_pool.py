@@ -10,7 +10,7 @@ import pytest
 from cluster.distributed.clients import CriticClient, PolicyClient, RendererClient, RolloutClient
 from cluster.distributed.pool import Pool
 from cluster.storage.store import Store
-from cluster.training.exam import sit
+from cluster.training.exam import run_exam
 from rollout.errors import BrowserFault, MachineError, PictureLost, StorageFault
 from rollout.prompts import first, revise
 from rollout.records import Comparison, Critique, Group, Page, Render, Request, Task
@@ -75,7 +75,7 @@ def pool(*actors: Mortal, timeout_s: float = 5.0, limit: int = 4) -> Pool:
 async def test_dead_actor_gets_one_call_and_no_more_until_it_recovers() -> None:
     lost, well = Mortal("lost"), Mortal("well")
     lost.dead, browsers = True, pool(lost, well)
-    with pytest.raises(BrowserFault, match=r"browser-0\.work: the actor is gone"):
+    with pytest.raises(BrowserFault, match=r"browser-0\.work: the actor died"):
         await browsers.ask("work")
     assert [await browsers.ask("work") for _ in range(5)] == ["well"] * 5
     assert lost.calls == 1
@@ -101,7 +101,7 @@ async def test_calls_to_a_lost_or_slow_actor_time_out() -> None:
     only.dead, browsers = True, pool(only, timeout_s=0.05)
     with pytest.raises(BrowserFault):
         await browsers.ask("work")
-    with pytest.raises(BrowserFault, match="none of 1 browser actors was well for 0 s"):
+    with pytest.raises(BrowserFault, match="none of 1 browser actors answered for 0 s"):
         await browsers.ask("work")
     only.dead, only.slow_s = False, 30.0
     await asyncio.gather(*browsers.permits.recovering.values())
@@ -130,18 +130,18 @@ async def test_group_is_replayed_if_its_worker_dies_and_dropped_without_workers(
     lost.dead = True
     assert (await RolloutClient([lost, well], timeout_s=5.0, limit=9).play_group(TASK, num=4, seed=1)).dropped == 0
     well.dead = True
-    players = RolloutClient([lost, well], timeout_s=0.05, limit=9)
-    assert (await players.play_group(TASK, num=4, seed=1)).dropped == 4
+    client = RolloutClient([lost, well], timeout_s=0.05, limit=9)
+    assert (await client.play_group(TASK, num=4, seed=1)).dropped == 4
     with pytest.raises(MachineError):
-        await players.edit(TASK, rounds=1, seed=1)
+        await client.edit(TASK, rounds=1, seed=1)
 
 
 async def test_storage_fault_is_not_retried_and_does_not_quarantine_the_worker() -> None:
     worker = Mortal("worker")
-    worker.full, players = True, RolloutClient([worker], timeout_s=5.0, limit=9)
+    worker.full, client = True, RolloutClient([worker], timeout_s=5.0, limit=9)
     with pytest.raises(StorageFault, match="no space left"):
-        await players.play_group(TASK, num=4, seed=1)
-    assert (worker.calls, players.pool.permits.recovering) == (1, {})
+        await client.play_group(TASK, num=4, seed=1)
+    assert (worker.calls, client.pool.permits.recovering) == (1, {})
 
 
 async def test_closed_pool_refuses_calls_and_quarantines_nothing() -> None:
@@ -153,7 +153,7 @@ async def test_closed_pool_refuses_calls_and_quarantines_nothing() -> None:
     with pytest.raises(BrowserFault, match="no answer in 0 s"):
         await asked
     assert browsers.permits.recovering == {}
-    with pytest.raises(BrowserFault, match="the browser pool is closed: nobody is there to work"):
+    with pytest.raises(BrowserFault, match="the browser pool is closed; cannot call work"):
         await browsers.ask("work")
     assert only.calls == 1
 
@@ -241,7 +241,7 @@ async def test_exam_with_a_storage_fault_is_cancelled(tmp_path: Path) -> None:
     """No task of the exam is still running afterwards."""
     full, slow = Mortal("full"), Mortal("slow")
     full.full, slow.slow_s = True, 30.0
-    players = RolloutClient([full, slow], timeout_s=60.0, limit=1)
+    client = RolloutClient([full, slow], timeout_s=60.0, limit=1)
     with pytest.raises(StorageFault, match="no space left"):
-        await sit(players, Store(tmp_path), [TASK, TASK], step=0, seed=1)
-    assert players.pool.permits.loads.counts == [0, 0]
+        await run_exam(client, Store(tmp_path), [TASK, TASK], step=0, seed=1)
+    assert client.pool.permits.loads.counts == [0, 0]

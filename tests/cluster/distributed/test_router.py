@@ -22,10 +22,10 @@ PATIENCE_S = 900
 
 
 def counted(kind: str, folder: Path) -> dict[str, Any]:
-    """Counts of the actors of `routed_crew.py`."""
+    """Counts of the actors of `routed_actors.py`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))
-    command = [sys.executable, str(ROOT / "tests" / "support" / "routed_crew.py"), kind, str(folder)]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "routed_actors.py"), kind, str(folder)]
     shown = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
@@ -196,6 +196,6 @@ async def test_shared_answer_is_reused_until_it_or_its_worker_is_lost(world: Iso
 
 async def test_acquire_times_out_if_the_router_does_not_poll() -> None:
     client = RouterClient(0.05)
-    with pytest.raises(MachineError, match="the router did not ask for 0 s"):
+    with pytest.raises(MachineError, match="the router has not polled this worker for 0 s"):
         await RoutedPermits(client, "browser").acquire()
     assert client.wanted == {}

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, services, worker
 
 from cluster.experiments.claims.claim import CLAIMS, find, reward_gain, rewards, student
 from cluster.experiments.claims.page import write_claims
@@ -89,9 +89,9 @@ class PaperTraining:
             settings=settings,
             curriculum=PaperCurriculum(),  # type: ignore[arg-type]
             store=store,
-            players=worker(cast(policy=policy), settings.episode, store),
+            workers=worker(services(policy=policy), settings.episode, store),
             learner=PaperLearner(policy, lr=2.0),
-            watcher=Notebook(),
+            observer=Notebook(),
             state=RunState(),
         )
         await train(run)

@@ -35,7 +35,7 @@ async def test_handle_starts_a_call_before_it_is_awaited() -> None:
 async def test_episode_on_simulated_pools_has_valid_and_improved_pages(tmp_path: Path) -> None:
     settings = check_settings({**TINY, "episode": {"rounds": 2, "attempts": 3}}, "test")
     worker = Cluster.of(settings, Times().faster(10_000)).worker(settings, tmp_path)
-    played = [await play(Task(id="t", brief="b"), worker.cast, settings.episode, seed=seed) for seed in range(12)]
+    played = [await play(Task(id="t", brief="b"), worker.services, settings.episode, seed=seed) for seed in range(12)]
     assert all(trajectory.turns[0].attempts[0].outcome == "ok" for trajectory in played)
     assert max(len(trajectory.accepted) for trajectory in played) > 1, "critics differ, so some revisions improve"
 

@@ -24,7 +24,7 @@ def test_absent_server_is_reported_without_its_password() -> None:
     check_server(f"http://127.0.0.1:{port}")
     thread.join()
     server.server_close()
-    with pytest.raises(SettingsError, match=rf"nobody answers at 127\.0\.0\.1:{port} ") as caught:
+    with pytest.raises(SettingsError, match=rf"no server answers at 127\.0\.0\.1:{port} ") as caught:
         check_server(f"http://me:secret@127.0.0.1:{port}")
     assert "secret" not in str(caught.value)
 
@@ -54,7 +54,7 @@ def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> 
     tracker.metrics(exams, EXAM_MARK)
     tracker.metrics(rows[:2])
     tracker.champion(tmp_path / "champion", 2, 0.7)
-    assert [" ".join(note.split()[:4]) for note in notes] == ["MLflow did not take", "MLflow takes deliveries again"]
+    assert [" ".join(note.split()[:4]) for note in notes] == ["MLflow did not accept", "MLflow takes deliveries again"]
 
     resumed = Tracker(RunSettings(), tmp_path, "run", tracker.run)
     resumed.metrics(rows)

@@ -9,12 +9,13 @@ from doubles import PaperTracker
 
 from actors.judge_api.usage import UsageLedger
 from cluster.monitoring.display import Display
-from cluster.monitoring.observer import Observer, Processors
+from cluster.monitoring.observer import Observer
+from cluster.monitoring.processor_load import ProcessorLoad
 from cluster.preflight.requests import Plan
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
-from cluster.train import TrainingSession
 from cluster.training.exam import Exam
+from cluster.training.session import TrainingSession
 from cluster.training.state import RunState
 
 STEP = {"step": 1, "seconds_play": 20.0, "seconds_learn": 8.0, "seconds_sync": 2.0, "seconds_step": 30.0}
@@ -24,7 +25,7 @@ WORK = {"busy_browser": 64.0, "busy_policy": 20.0, "busy_critic": 4.0}
 def test_cpu_use_is_computed_from_tick_counters(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu  100 0 50 800 50 0 0 0 7 0\ncpu0 1 2 3\n")
-    processors = Processors(stat)
+    processors = ProcessorLoad(stat)
     assert processors.busy() == 0.0
     stat.write_text("cpu  160 10 65 810 55 3 1 1 9 0\n")
     assert processors.busy() == 90 / 105
@@ -67,8 +68,7 @@ def test_exam_is_tracked_with_undelivered_exams_and_the_champion(tmp_path: Path)
     state, tracker = RunState(exams=exams, champion_step=4), PaperTracker()
     observer = Observer(RunSettings(), Store(tmp_path), state, Display(io.StringIO()), tracker, "r")  # type: ignore[arg-type]
     observer.exam(exams[1], state)
-    observer.clerk.shutdown(wait=True)
-    assert [errand.result() for errand in observer.errands] == [None]
+    observer.background.finish()
     first, second = tracker.rows
     assert first == {
         "step": 0.0,

@@ -37,7 +37,7 @@ async def test_each_reference_is_rendered_once_and_broken_ones_are_named(tmp_pat
     async with browsers(settings, 2) as several:
         renderer, proven = Counting(several), proven_at(settings, several.all[0].name)
         faults = await broken_references(
-            some, renderer, proven, at_once=2, tell=lambda done, total: told.append((done, total))
+            some, renderer, proven, at_once=2, progress=lambda done, total: told.append((done, total))
         )
         assert sorted(told) == [(1, 4), (2, 4), (3, 4), (4, 4)]
         assert len(renderer.pages) == 4

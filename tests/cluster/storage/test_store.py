@@ -55,41 +55,41 @@ async def test_equal_groups_stay_separate_and_fully_dropped_groups_are_kept(tmp_
 
 async def test_pending_groups_exclude_groups_already_stored_by_a_step(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    shelf, played = PendingGroups(store, seed=7), await groups(store)
+    pending, played = PendingGroups(store, seed=7), await groups(store)
     first, second = (
         replace(
             one,
             trajectories=tuple(
-                replace(t, id=f"{one.task.id}/{i}@{shelf.seed_of(place)}") for i, t in enumerate(one.trajectories)
+                replace(t, id=f"{one.task.id}/{i}@{pending.seed_of(place)}") for i, t in enumerate(one.trajectories)
             ),
         )
         for one, place in zip(played, [(1, 5), (2, 0)], strict=True)
     )
     for place in ((2, 1), (2, 0), (1, 5)):
-        shelf.begin(place)
-    shelf.put((1, 5), first)
-    shelf.put((2, 0), second)
-    shelf.put((2, 1), replace(second, dropped=1))
-    assert (shelf.take((1, 5)), shelf.take((2, 0))) == (first, second)
-    assert shelf.take((2, 1)) is None, "what lost episodes is better played again"
-    assert shelf.places() == [(1, 5), (2, 0), (2, 1)]
+        pending.begin(place)
+    pending.put((1, 5), first)
+    pending.put((2, 0), second)
+    pending.put((2, 1), replace(second, dropped=1))
+    assert (pending.take((1, 5)), pending.take((2, 0))) == (first, second)
+    assert pending.take((2, 1)) is None, "what lost episodes is better played again"
+    assert pending.places() == [(1, 5), (2, 0), (2, 1)]
     store.write_groups(2, [first])
-    assert shelf.places() == [(2, 0), (2, 1)], "a run that is killed between the two must not learn from one twice"
-    shelf.clear(keep=[(2, 0)])
-    assert shelf.take((1, 5)) is None
-    (damaged,) = shelf.folder.glob("*-place-000000.arrow")
+    assert pending.places() == [(2, 0), (2, 1)], "a run that is killed between the two must not learn from one twice"
+    pending.clear(keep=[(2, 0)])
+    assert pending.take((1, 5)) is None
+    (damaged,) = pending.folder.glob("*-place-000000.arrow")
     damaged.write_bytes(damaged.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged .* delete it to play"):
-        shelf.take((2, 0))
-    shelf.clear()
-    assert shelf.places() == []
+        pending.take((2, 0))
+    pending.clear()
+    assert pending.places() == []
 
 
 def test_pending_group_that_cannot_be_written_names_its_path(tmp_path: Path) -> None:
-    shelf = PendingGroups(Store(tmp_path), seed=7)
-    shelf.folder.write_text("in the way")
+    pending = PendingGroups(Store(tmp_path), seed=7)
+    pending.folder.write_text("in the way")
     with pytest.raises(StorageFault, match="cannot write .*unlearnt/step-000001-place-000002.begun"):
-        shelf.begin((1, 2))
+        pending.begin((1, 2))
 
 
 async def test_kept_images_are_found_by_hash(tmp_path: Path) -> None:
@@ -138,23 +138,23 @@ def test_damaged_state_is_refused_and_the_last_valid_one_is_named(tmp_path: Path
     assert store.read_state(3) == {"step": 3, "history": [{"loss": 0.1 * 3}]}
     paths[2].write_text(damage(paths[2].read_text()))
     with pytest.raises(
-        CheckpointError, match=r"step-000003\.json: .*step-000003\* to go on from step-000002, the newest"
+        CheckpointError, match=r"step-000003\.json: .*step-000003\* to continue from step-000002, the newest intact"
     ):
         store.read_state(3)
     paths[1].write_text("{")
-    with pytest.raises(CheckpointError, match=r"to go on from step-000001, the newest"):
+    with pytest.raises(CheckpointError, match=r"to continue from step-000001, the newest intact"):
         store.read_state(3)
     paths[0].unlink()
-    with pytest.raises(CheckpointError, match="there is no sound one before it"):
+    with pytest.raises(CheckpointError, match="no earlier checkpoint is intact"):
         store.read_state(3)
 
 
 def test_events_are_stored_one_per_line(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.events() == []
-    for event in ("12:00:01 lost browser-0: it\nis gone", "12:00:02 browser-0 was made again"):
+    for event in ("12:00:01 lost browser-0: it\nis gone", "12:00:02 browser-0 restarted"):
         store.note(event)
-    assert store.events() == ["12:00:01 lost browser-0: it is gone", "12:00:02 browser-0 was made again"]
+    assert store.events() == ["12:00:01 lost browser-0: it is gone", "12:00:02 browser-0 restarted"]
 
 
 def test_newest_checkpoints_are_kept_and_incomplete_ones_removed(tmp_path: Path) -> None:

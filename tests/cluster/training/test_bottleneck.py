@@ -78,5 +78,5 @@ def test_balance_uses_the_fewest_actors_that_keep_up_with_the_engines() -> None:
 
 
 def test_costs_need_a_step_with_measured_pool_times() -> None:
-    with pytest.raises(ValueError, match="none of 1 steps says what its pools did"):
+    with pytest.raises(ValueError, match="none of 1 steps has pool metrics"):
         measure([{"seconds_play": 3.0}], settings())

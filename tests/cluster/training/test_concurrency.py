@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from doubles import PaperRenderer, cast, task
+from doubles import PaperRenderer, services, task
 
 from cluster.settings import RunSettings, check_settings
 from cluster.training.concurrency import ConcurrencyTuner
@@ -32,7 +32,7 @@ def timed(attempt: Attempt, write_s: float, render_s: float, judge_s: float, wai
 
 async def group(write_s: float = 18.0, render_s: float = 1.5, judge_s: float = 0.5, wait_s: float = 0.0) -> Group:
     """Two episodes of one page each, with these stage times."""
-    actors = cast(renderer=PaperRenderer())
+    actors = services(renderer=PaperRenderer())
     played = [await play(task("a"), actors, EpisodeSettings(rounds=0), seed=seed) for seed in range(40)]
     good = [one for one in played if one.turns[0].attempts[0].critique is not None][:2]
     trajectories = []

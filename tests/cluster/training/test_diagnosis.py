@@ -17,7 +17,7 @@ from doubles import (
     PaperPolicy,
     PaperRenderer,
     PaperTracker,
-    cast,
+    services,
     task,
     worker,
 )
@@ -25,13 +25,14 @@ from doubles import (
 from cluster.generate import say
 from cluster.monitoring.display import Display
 from cluster.monitoring.observer import Observer
+from cluster.preflight.requests import Plan
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
-from cluster.train import Plan, TrainingSession
 from cluster.train import run as run_plan
 from cluster.training.diagnosis import SILENT_STEPS, Finding, explain, silent_steps
 from cluster.training.loop import train
 from cluster.training.run import Run
+from cluster.training.session import TrainingSession
 from cluster.training.state import RunState
 from rollout.errors import BrowserFault, MachineError
 from rollout.prompts import answer
@@ -108,9 +109,9 @@ class Watched:
             settings=self.settings,
             curriculum=PaperCurriculum(),  # type: ignore[arg-type]
             store=store,
-            players=worker(cast(policy=policy, **members), self.settings.episode, store),
+            workers=worker(services(policy=policy, **members), self.settings.episode, store),
             learner=PaperLearner(policy),
-            watcher=observer,
+            observer=observer,
             state=self.state,
         )
 
@@ -186,7 +187,7 @@ async def test_first_report_is_written_before_the_fifth_step(tmp_path: Path) -> 
     run = Watched(tmp_path, Rambler(), {}, {"steps": 1})
     run.observer.finish = lambda status: {}  # type: ignore[method-assign]
     await train(run.run)
-    run.observer.clerk.shutdown(wait=True)
+    run.observer.background.finish()
     assert "No signal: 24 of 24" in run.report
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Notebook, PaperCritic, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+from doubles import Notebook, PaperCritic, PaperCurriculum, PaperLearner, PaperPolicy, services, worker
 from exact import timeless
 
 from cluster.monitoring.summary import summarise
@@ -37,14 +37,14 @@ def settings(**values: Any) -> RunSettings:
 def make_run(path: Path, chosen: RunSettings, state: RunState | None = None, **members: Any) -> Run:
     policy = PaperPolicy()
     store = Store(path)
-    players = worker(cast(policy=policy, **members), chosen.episode, store)
+    workers = worker(services(policy=policy, **members), chosen.episode, store)
     return Run(
         settings=chosen,
         curriculum=PaperCurriculum(),  # type: ignore[arg-type]
         store=store,
-        players=players,
+        workers=workers,
         learner=PaperLearner(policy),
-        watcher=Notebook(),
+        observer=Notebook(),
         state=state or RunState(),
     )
 
@@ -103,7 +103,7 @@ async def test_stored_exam_is_not_repeated(tmp_path: Path) -> None:
     await train(run)
     first, reviews = run.state.exams[0], (run.store.path / "exams" / "reviews-000000.json").read_text()
     again = make_run(tmp_path, settings(steps=1))
-    again.players.cast.policy.logits[0] = 99.0  # type: ignore[attr-defined]
+    again.workers.services.policy.logits[0] = 99.0  # type: ignore[attr-defined]
     await examine(again)
     assert again.state.exams == [first]
     assert (run.store.path / "exams" / "reviews-000000.json").read_text() == reviews
@@ -118,7 +118,7 @@ async def test_exam_measures_the_agreement_of_self_critique_and_critic(tmp_path:
     judged = [one for one in run.store.read_exam(0) or [] if one.turns[0].attempts[0].critique is not None]
     assert list(reviews or {}) == [one.task.id for one in judged][:REVIEWED]
     hopeless = make_run(tmp_path / "hopeless", settings(steps=1))
-    hopeless.players.cast.policy.logits[0] = 99.0  # type: ignore[attr-defined]
+    hopeless.workers.services.policy.logits[0] = 99.0  # type: ignore[attr-defined]
     await examine(hopeless)
     assert hopeless.state.exams[0].agreement is None, "the critic saw no page"
 
@@ -126,7 +126,7 @@ async def test_exam_measures_the_agreement_of_self_critique_and_critic(tmp_path:
 async def test_machine_faults_are_dropped_and_counted_but_never_scored(tmp_path: Path) -> None:
     chosen = settings(steps=2, episode={"rounds": 0, "retries": 0, "max_tokens": 16}, exam={"tasks": 4})
     run = make_run(tmp_path, chosen)
-    run.watcher.exam = lambda *_: setattr(run.players.cast.renderer, "faults", 3)  # type: ignore
+    run.observer.exam = lambda *_: setattr(run.workers.services.renderer, "faults", 3)  # type: ignore
     await train(run)
     assert run.state.history[0]["dropped"] == 3
     assert run.state.history[0]["trajectories"] >= 8 * 4 - 3
@@ -136,7 +136,7 @@ async def test_machine_faults_are_dropped_and_counted_but_never_scored(tmp_path:
 async def test_too_many_machine_faults_stop_the_run(tmp_path: Path) -> None:
     chosen = settings(steps=2, episode={"rounds": 0, "retries": 0, "max_tokens": 16}, exam={"tasks": 4})
     run = make_run(tmp_path, chosen)
-    run.watcher.exam = lambda *_: setattr(run.players.cast.renderer, "faults", 10_000)  # type: ignore
+    run.observer.exam = lambda *_: setattr(run.workers.services.renderer, "faults", 10_000)  # type: ignore
     with pytest.raises(MachineError, match=r"\d+ of \d+ episodes of a step were lost to machine faults"):
         await train(run)
 
@@ -154,7 +154,7 @@ async def test_staleness_is_bounded_and_reported(tmp_path: Path) -> None:
 async def test_loop_learns_with_pairwise_comparisons(tmp_path: Path) -> None:
     critic = PaperCritic()
     run = make_run(tmp_path, settings(episode={"rounds": 1, "attempts": 2, "max_tokens": 16, "pairwise": True}))
-    run.players.cast = cast(policy=run.learner.policy, critic=critic)  # type: ignore[attr-defined]
+    run.workers.services = services(policy=run.learner.policy, critic=critic)  # type: ignore[attr-defined]
     await train(run)
     assert run.state.champion.mean > run.state.exams[0].mean + 0.1
     assert critic.compared
@@ -170,20 +170,20 @@ async def test_judge_drift_is_detected_also_after_a_resume(tmp_path: Path) -> No
     chosen = settings(steps=4, critic={"drift_every": 2}, **few)
     critic = PaperCritic()
     run = make_run(tmp_path, chosen, critic=critic)
-    steady, notes = run.watcher.step, run.watcher.notes  # type: ignore[attr-defined]
+    steady, notes = run.observer.step, run.observer.notes  # type: ignore[attr-defined]
 
     def drift_after_two(state: RunState, groups: Any) -> None:
         steady(state, groups)
         critic.shift = 0.2 if state.step >= 2 else 0.0
 
-    run.watcher.step = drift_after_two  # type: ignore[method-assign]
+    run.observer.step = drift_after_two  # type: ignore[method-assign]
     await train(run)
     assert [row.get("judge_drift") for row in run.state.history] == [0.0, 0.0, None, pytest.approx(0.2, abs=0.06)]
     assert [note.partition(":")[0] for note in notes if "drifted" in note] == ["step 4"]
     assert critic.fresh == 3 * 8
 
     resumed = await resume(tmp_path, settings(steps=6, critic={"drift_every": 2}, **few))
-    resumed.players.cast.critic.shift = 0.2  # type: ignore[attr-defined]
+    resumed.workers.services.critic.shift = 0.2  # type: ignore[attr-defined]
     await train(resumed)
     assert resumed.state.history[-1]["judge_drift"] == run.state.history[-1]["judge_drift"]
 
@@ -198,7 +198,7 @@ async def test_drift_check_is_repeated_after_a_critic_fault(tmp_path: Path) -> N
 
     assert await look(1, 99) == {}
     assert run.state.canaries == {}
-    assert "not known: the paper critic is lost for words" in run.watcher.notes[-1]  # type: ignore[attr-defined]
+    assert "failed: the paper critic is lost for words" in run.observer.notes[-1]  # type: ignore[attr-defined]
     assert await look(2, 2) == {"judge_drift": 0.0}
 
 
@@ -214,7 +214,7 @@ async def test_drift_note_names_the_drifting_critic_of_an_ensemble(tmp_path: Pat
     assert await watch_judge(run, 1) == {"judge_drift": 0.0}
     critic.shift = 0.0
     assert (await watch_judge(run, 2))["judge_drift"] == pytest.approx(0.2)
-    (note,) = run.watcher.notes  # type: ignore[attr-defined]
+    (note,) = run.observer.notes  # type: ignore[attr-defined]
     assert "the critic 'moving' has drifted: its scores of 8 fixed pages are on average 0.200 from" in note
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, cast, worker
+from doubles import Notebook, PaperCurriculum, PaperLearner, PaperPolicy, services, worker
 
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
@@ -33,9 +33,9 @@ def make_run(path: Path, chosen: RunSettings, lr: float, state: RunState | None 
         settings=chosen,
         curriculum=PaperCurriculum(),  # type: ignore[arg-type]
         store=store,
-        players=worker(cast(policy=policy), chosen.episode, store),
+        workers=worker(services(policy=policy), chosen.episode, store),
         learner=PaperLearner(policy, lr=lr),
-        watcher=Notebook(),
+        observer=Notebook(),
         state=state or RunState(),
     )
 
@@ -58,9 +58,9 @@ async def test_learner_reverts_to_the_champion_after_a_worse_exam(tmp_path: Path
     assert run.state.champion_step == 0
     assert [exam.step for exam in run.state.exams] == [0, 3, 6, 9]
     assert all(exam.mean < run.state.exams[0].mean for exam in run.state.exams[1:])
-    assert run.learner.logits == run.players.cast.policy.logits == PaperPolicy().logits  # type: ignore[attr-defined]
+    assert run.learner.logits == run.workers.services.policy.logits == PaperPolicy().logits  # type: ignore[attr-defined]
     assert (run.state.step, run.state.version) == (9, 0)
-    assert run.watcher.notes[0] == "the exam after step 3 was worse: back to the champion of step 0"  # type: ignore[attr-defined]
+    assert run.observer.notes[0] == "the exam after step 3 regressed: restored the champion of step 0"  # type: ignore[attr-defined]
 
 
 async def test_learner_continues_after_a_worse_exam_with_keep(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_margin_allows_a_worse_exam(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(exam=exam), lr=-2.0)
     await train(run)
     assert run.state.version == 9
-    assert run.watcher.notes == []  # type: ignore[attr-defined]
+    assert run.observer.notes == []  # type: ignore[attr-defined]
 
 
 async def test_groups_played_ahead_by_a_reverted_policy_are_replayed(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_run_stopped_after_a_worse_exam_reverts_on_resume(tmp_path: Path) 
         if exam.step == 3:
             raise asyncio.CancelledError
 
-    run.watcher.exam = stop  # type: ignore[method-assign]
+    run.observer.exam = stop  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
         await train(run)
     # The last checkpoint of a run stopped here holds the worse policy and its exam.
@@ -130,5 +130,5 @@ async def test_run_stopped_after_a_worse_exam_reverts_on_resume(tmp_path: Path) 
     resumed = await resume(tmp_path, settings(), -2.0)
     assert resumed.learner.logits != PaperPolicy().logits  # type: ignore[attr-defined]
     await train(resumed)
-    assert resumed.watcher.notes[0].endswith("step 3 was worse: back to the champion of step 0")  # type: ignore[attr-defined]
+    assert resumed.observer.notes[0].endswith("step 3 regressed: restored the champion of step 0")  # type: ignore[attr-defined]
     assert [exam.step for exam in resumed.state.exams] == [0, 3, 6, 9]

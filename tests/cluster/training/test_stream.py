@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from doubles import PaperPolicy, PaperRenderer, cast, task
+from doubles import PaperPolicy, PaperRenderer, services, task
 
 from cluster.settings import RunSettings, check_settings
 from cluster.training.stream import Stream
@@ -23,7 +23,7 @@ def settings(**values: Any) -> RunSettings:
 
 async def group(name: str, logits: list[float], num: int = 2, dropped: int = 0) -> Group:
     episode = EpisodeSettings(rounds=0, max_tokens=16)
-    actors = cast(policy=PaperPolicy(logits), renderer=PaperRenderer())
+    actors = services(policy=PaperPolicy(logits), renderer=PaperRenderer())
     played = [await play(task(name), actors, episode, seed=1, sibling=i) for i in range(num)]
     return Group(task=task(name), trajectories=tuple(played), dropped=dropped)
 
@@ -77,7 +77,7 @@ async def test_stream_plays_ahead_as_far_as_staleness_allows() -> None:
         stream = Stream(play_group, settings(max_staleness=allowed, in_flight=64, refill=0))
         for step in (1, 2, 3):
             await stream.collect(step)
-            while stream.playing:
+            while stream.tasks.playing:
                 await asyncio.sleep(0)
         assert [started.count(step) for step in (1, 2, 3)] == wanted
         assert stream.metrics()["groups_given_up"] == 0
@@ -110,7 +110,7 @@ async def test_long_group_does_not_delay_its_step_and_goes_to_a_later_one() -> N
     stream = Stream(hall.play, settings(max_staleness=1, in_flight=64, refill=0))
     assert names(await stream.collect(1)) == ["1/0", "1/2", "1/3", "1/4"]
     hall.slow[1, 1].set()
-    while stream.playing:
+    while stream.tasks.playing:
         await asyncio.sleep(0)
     assert names(await stream.collect(2)) == ["1/1", "1/5", "1/6", "1/7"], "the earliest begun come first"
     await stream.close()
@@ -127,7 +127,7 @@ async def test_resumed_stream_uses_finished_groups_first_and_repeats_no_place() 
     stream = Stream(play_group, settings(max_staleness=1, in_flight=64, refill=0), finished)
     assert stream.unlearnt() == set(finished)
     assert names(await stream.collect(3)) == ["2/5", "2/6", "3/0", "3/1"]
-    while stream.playing:
+    while stream.tasks.playing:
         await asyncio.sleep(0)
     assert stream.metrics()["groups_given_up"] == 1, "1/3 is too stale for step 3"
     assert {(3, 2), (3, 3), (3, 9)} <= stream.unlearnt()

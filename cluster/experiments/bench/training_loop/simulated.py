@@ -99,9 +99,9 @@ async def _run(settings: RunSettings, times: Times, folder: Path, name: str) -> 
         settings=settings,
         curriculum=Curriculum(settings),
         store=Store(folder),
-        players=cluster.worker(settings, folder),
+        workers=cluster.worker(settings, folder),
         learner=cluster.learner(),
-        watcher=clock,
+        observer=clock,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
     warm = WARM if settings.max_staleness else 1

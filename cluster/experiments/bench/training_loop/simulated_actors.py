@@ -211,15 +211,15 @@ class Cluster:
     def of(cls, settings: RunSettings, times: Times) -> "Cluster":
         """Creates the pools in the sizes of the settings."""
 
-        def hired(kind: Callable[[Times, int], Sleeper], num: int) -> list[Handle]:
+        def created(kind: Callable[[Times, int], Sleeper], num: int) -> list[Handle]:
             return [Handle(kind(times, place)) for place in range(num)]
 
         engine = partial(SleepingEngine, at_once=settings.policy.max_num_seqs)
         return cls(
-            engines=hired(engine, settings.policy.engines),
-            browsers=hired(SleepingBrowser, settings.browser.count),
-            critics=hired(SleepingCritic, settings.critic.count),
-            ranks=hired(SleepingRank, settings.learner.ranks),
+            engines=created(engine, settings.policy.engines),
+            browsers=created(SleepingBrowser, settings.browser.count),
+            critics=created(SleepingCritic, settings.critic.count),
+            ranks=created(SleepingRank, settings.learner.ranks),
         )
 
     def learner(self) -> LearnerClient:
@@ -234,10 +234,10 @@ class Cluster:
 
         renderer = RendererClient(self.browsers, timeout_s=600, permits=permits("browser"))
         at_once, lost = critics_at_once(settings.critic), renderer.forget
-        cast = EpisodeServices(
+        services = EpisodeServices(
             policy=PolicyClient(self.engines, timeout_s=600, limit=CALLS, permits=permits("policy")),
             renderer=renderer,
             critic=CriticClient(self.critics, timeout_s=600, limit=at_once, lost=lost, permits=permits("critic")),
             score=partial(score, settings=settings.score),
         )
-        return EpisodeWorker(cast, settings.episode, Store(path))
+        return EpisodeWorker(services, settings.episode, Store(path))

@@ -36,10 +36,10 @@ class Stages:
         return waits
 
 
-def in_lockstep(cast: EpisodeServices) -> EpisodeServices:
+def in_lockstep(services: EpisodeServices) -> EpisodeServices:
     """Wraps the services so that all episodes go through their stages together."""
     stages = Stages()
-    policy: Any = SimpleNamespace(complete=stages.only("generate", cast.policy.complete))
-    renderer: Any = SimpleNamespace(render=stages.only("render", cast.renderer.render))
-    critic: Any = SimpleNamespace(judge=stages.only("judge", cast.critic.judge))
-    return EpisodeServices(policy=policy, renderer=renderer, critic=critic, score=cast.score)
+    policy: Any = SimpleNamespace(complete=stages.only("generate", services.policy.complete))
+    renderer: Any = SimpleNamespace(render=stages.only("render", services.renderer.render))
+    critic: Any = SimpleNamespace(judge=stages.only("judge", services.critic.judge))
+    return EpisodeServices(policy=policy, renderer=renderer, critic=critic, score=services.score)

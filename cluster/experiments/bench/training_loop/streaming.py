@@ -19,7 +19,7 @@ from typing import Any
 
 from cluster.experiments.bench.part import Figures, warm_policy
 from cluster.experiments.bench.training_loop.stage_by_stage import in_lockstep
-from cluster.monitoring.observer import Processors
+from cluster.monitoring.processor_load import ProcessorLoad
 from cluster.settings import RunSettings, load_settings
 from cluster.storage.store import Store
 from cluster.training.curriculum import Curriculum
@@ -44,7 +44,7 @@ class NullObserver:
     """Observer that records the end of each step and the processor load."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.processors = name, Processors()
+        self.name, self.processors = name, ProcessorLoad()
         self.ends, self.busy = list[float](), list[float]()
 
     def stage(self, text: str) -> None:
@@ -90,54 +90,54 @@ async def _all(settings: RunSettings, folder: Path) -> Figures:
             learner = settings.learner.model_copy(update={"threads": 1} if staleness else {})
             values = {"max_staleness": staleness, "seed": settings.seed + turn, "learner": learner}
             chosen, place = settings.model_copy(update=values), folder / f"{name}-{turn}"
-            async with crewed(chosen, place) as crew:
-                players = _lockstep(chosen, crew, place / "run") if name == LOCKSTEP else crew.players
-                runs[name].append(await played(chosen, crew, place / "run", name, WARM + STEPS, players))
+            async with launched(chosen, place) as actors:
+                workers = _lockstep(chosen, actors, place / "run") if name == LOCKSTEP else actors.workers
+                runs[name].append(await played(chosen, actors, place / "run", name, WARM + STEPS, workers))
     return _figures(runs)
 
 
 @asynccontextmanager
-async def crewed(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
+async def launched(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
     """A run's actors on a separate Ray instance; the initial weights are saved in the folder."""
     from cluster.distributed import launch
     from cluster.distributed.connection import connect
 
     connection = await asyncio.to_thread(connect)
     try:
-        hired = await launch.hire(settings, warm_policy(settings), Store(folder / "crew"))
+        actors = await launch.launch_actors(settings, warm_policy(settings), Store(folder / "actors"))
         try:
-            await hired.learner.sync()
-            await hired.learner.save(folder / "crew" / START)
-            yield hired
+            await actors.learner.sync()
+            await actors.learner.save(folder / "actors" / START)
+            yield actors
         finally:
-            await hired.close()
+            await actors.close()
     finally:
         await asyncio.to_thread(connection.leave)
 
 
-def _lockstep(settings: RunSettings, crew: Any, path: Path) -> Any:
+def _lockstep(settings: RunSettings, actors: Any, path: Path) -> Any:
     """An in-process episode worker that runs its episodes through each stage together."""
     from cluster.distributed.launch import RayEpisodeWorker
 
-    worker = RayEpisodeWorker(crew.agency.namespace, settings, path)
-    worker.cast = in_lockstep(worker.cast)
+    worker = RayEpisodeWorker(actors.launcher.namespace, settings, path)
+    worker.services = in_lockstep(worker.services)
     return worker
 
 
 async def played(
-    settings: RunSettings, crew: Any, path: Path, name: str, steps: int, players: Any = None
+    settings: RunSettings, actors: Any, path: Path, name: str, steps: int, workers: Any = None
 ) -> tuple[Run, NullObserver]:
     """Runs steps from the initial weights, without exams."""
-    await crew.learner.load(path.parent / "crew" / START)
-    await crew.learner.sync()
-    watcher = NullObserver(name)
+    await actors.learner.load(path.parent / "actors" / START)
+    await actors.learner.sync()
+    observer = NullObserver(name)
     run = Run(
         settings=settings,
         curriculum=Curriculum(settings),
         store=Store(path),
-        players=players or crew.players,
-        learner=crew.learner,
-        watcher=watcher,
+        workers=workers or actors.workers,
+        learner=actors.learner,
+        observer=observer,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
     try:
@@ -145,15 +145,15 @@ async def played(
             await one_step(run, stream)
     finally:
         await stream.close()
-    return run, watcher
+    return run, observer
 
 
 def _figures(runs: dict[str, list[tuple[Run, NullObserver]]]) -> Figures:
     figures: Figures = {"steps": float(STEPS), "rounds": float(ROUNDS)}
     for name, several in runs.items():
         rows = [row for run, _ in several for row in run.state.history[WARM:]]
-        figures[f"{name}_trajectories_per_s"] = median(watcher.rate(run, WARM) for run, watcher in several)
-        figures[f"{name}_cores_busy"] = fmean(share for _, watcher in several for share in watcher.busy[WARM:])
+        figures[f"{name}_trajectories_per_s"] = median(observer.rate(run, WARM) for run, observer in several)
+        figures[f"{name}_cores_busy"] = fmean(share for _, observer in several for share in observer.busy[WARM:])
         figures[f"{name}_reward_last"] = fmean(run.state.history[-1]["reward_first"] for run, _ in several)
         figures[f"{name}_valid_last"] = fmean(run.state.history[-1]["valid_render_rate"] for run, _ in several)
         figures |= {f"{name}_{key}": fmean(row[key] for row in rows) for key in KEPT}

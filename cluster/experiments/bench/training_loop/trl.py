@@ -21,7 +21,7 @@ from typing import Any
 
 from cluster.experiments.bench.baselines import headless_shell, launch_options
 from cluster.experiments.bench.part import Figures, warm_policy
-from cluster.experiments.bench.training_loop.streaming import SETTINGS, crewed, played
+from cluster.experiments.bench.training_loop.streaming import SETTINGS, launched, played
 from cluster.settings import RunSettings, load_settings
 from cluster.training.curriculum import Curriculum
 from rollout.prompts import first
@@ -130,12 +130,12 @@ def bench_trl() -> Figures:
 async def _both(settings: RunSettings, folder: Path) -> Figures:
     ours, theirs = list[dict[str, float]](), list[dict[str, float]]()
     model = warm_policy(settings)
-    async with crewed(settings, folder) as crew:
+    async with launched(settings, folder) as actors:
         for turn in range(ROUNDS):
             chosen = settings.model_copy(update={"seed": settings.seed + turn})
             theirs.append(await asyncio.to_thread(_apart, model, chosen, folder / f"trl-{turn}"))
-            run, watcher = await played(chosen, crew, folder / f"ours-{turn}", "ours", STEPS + 1)
-            ours.append({"samples_per_s": watcher.rate(run), "reward": run.state.history[-1]["reward_first"]})
+            run, observer = await played(chosen, actors, folder / f"ours-{turn}", "ours", STEPS + 1)
+            ours.append({"samples_per_s": observer.rate(run), "reward": run.state.history[-1]["reward_first"]})
     figures: Figures = {"steps": float(STEPS), "rounds": float(ROUNDS)}
     for name, rows in (("ours", ours), ("trl", theirs)):
         figures |= {f"{name}_{key}": median(row[key] for row in rows) for key in rows[0]}

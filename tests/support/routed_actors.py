@@ -1,6 +1,6 @@
 """Four real episode workers and the router, on a real Ray, with actors that count their concurrent calls.
 
-`python routed_crew.py stubs|chromium FOLDER` prints the counts. The stubs sleep for the time that a page names.
+`python routed_actors.py stubs|chromium FOLDER` prints the counts. The stubs sleep for the time that a page names.
 """
 
 import asyncio
@@ -88,22 +88,22 @@ class CountingChromium(ChromiumRenderer, Counting):
 class RoutedActors:
     """The launched actors by pool."""
 
-    def __init__(self, agency: launch.ActorLauncher) -> None:
-        self.agency = agency
-        self.hired: dict[str, list[Any]] = {}
+    def __init__(self, launcher: launch.ActorLauncher) -> None:
+        self.launcher = launcher
+        self.handles: dict[str, list[Any]] = {}
 
-    async def hire(self, browser: type, seat: dict[str, Any], folder: Path) -> None:
-        small, hire = self.agency.bundle("", 0.01), partial(self.agency.hire, restarts=-1)
-        self.hired["browser"] = await hire("browser", browser, [seat] * 4, small)
-        self.hired["policy"] = await hire("policy", Engine, [{}] * 2, small)
-        self.hired["critic"] = await hire("critic", Critic, [{}] * 2, small)
-        self.hired["worker"], self.hired["router"] = await self.agency.hire_workers(small, folder)
-        for name, handles in self.hired.items():
-            await self.agency.begin(name, handles, "start" if hasattr(handles[0], "start") else "ping")
+    async def launch(self, browser: type, arguments: dict[str, Any], folder: Path) -> None:
+        small, start = self.launcher.bundle("", 0.01), partial(self.launcher.launch, restarts=-1)
+        self.handles["browser"] = await start("browser", browser, [arguments] * 4, small)
+        self.handles["policy"] = await start("policy", Engine, [{}] * 2, small)
+        self.handles["critic"] = await start("critic", Critic, [{}] * 2, small)
+        self.handles["worker"], self.handles["router"] = await self.launcher.launch_workers(small, folder)
+        for name, handles in self.handles.items():
+            await self.launcher.start(name, handles, "start" if hasattr(handles[0], "start") else "ping")
 
     async def counted(self, name: str) -> list[tuple[int, dict[str, int], int]]:
         """The counts of each actor of a pool since the last call."""
-        return list(await asyncio.gather(*(handle.counted.remote() for handle in self.hired[name])))
+        return list(await asyncio.gather(*(handle.counted.remote() for handle in self.handles[name])))
 
     async def render(self, worker: int, html: str) -> str:
         """Renders a page through a worker, and retries after a machine fault, as an episode does."""
@@ -111,7 +111,7 @@ class RoutedActors:
 
         for _ in range(40):
             try:
-                render = await self.hired["worker"][worker].render.remote(Page(html=html), (), ())
+                render = await self.handles["worker"][worker].render.remote(Page(html=html), (), ())
             except (MachineError, RayError):
                 await asyncio.sleep(0.1)
             else:
@@ -119,12 +119,12 @@ class RoutedActors:
         return "lost"
 
     async def kill(self, name: str, place: int = 0) -> None:
-        handle = self.hired[name][place]
+        handle = self.handles[name][place]
         os.kill(await handle.__ray_call__.remote(lambda _: os.getpid()), signal.SIGKILL)
 
     async def leftover(self) -> dict[str, list[int]]:
         """Permits that the router still counts when no calls are in progress."""
-        (router,), counts = self.hired["router"], {"none": [1]}
+        (router,), counts = self.handles["router"], {"none": [1]}
         for _ in range(100):
             counts = await router.__ray_call__.remote(
                 lambda router: {name: permits.loads.counts for name, permits in router.permits.items()}
@@ -135,83 +135,83 @@ class RoutedActors:
         return counts
 
 
-async def in_peace(crew: RoutedActors) -> dict[str, Any]:
+async def in_peace(actors: RoutedActors) -> dict[str, Any]:
     """Without faults: idle browsers, many pages, one page for all workers, engines, critics."""
     workers, found = range(WORKERS), dict[str, Any]()
-    await asyncio.gather(*(crew.render(worker, f"0.5 idle{worker}") for worker in workers))
-    found["idle"] = [sum(calls.values()) for _, calls, _ in await crew.counted("browser")]
-    await asyncio.gather(*(crew.render(worker, f"0.05 p{worker}-{i}") for worker in workers for i in range(12)))
-    crowd = await crew.counted("browser")
+    await asyncio.gather(*(actors.render(worker, f"0.5 idle{worker}") for worker in workers))
+    found["idle"] = [sum(calls.values()) for _, calls, _ in await actors.counted("browser")]
+    await asyncio.gather(*(actors.render(worker, f"0.05 p{worker}-{i}") for worker in workers for i in range(12)))
+    crowd = await actors.counted("browser")
     found["most"], found["pages"] = [most for most, _, _ in crowd], sum(sum(calls.values()) for _, calls, _ in crowd)
-    await asyncio.gather(*(crew.render(worker, "0.2 shared") for worker in workers for _ in range(3)))
-    await asyncio.gather(*(crew.render(worker, "0.2 shared") for worker in workers))
-    found["shared"] = sum(calls.get("shared", 0) for _, calls, _ in await crew.counted("browser"))
-    handles, page = crew.hired["worker"], Page(html="0.01 judged")
+    await asyncio.gather(*(actors.render(worker, "0.2 shared") for worker in workers for _ in range(3)))
+    await asyncio.gather(*(actors.render(worker, "0.2 shared") for worker in workers))
+    found["shared"] = sum(calls.get("shared", 0) for _, calls, _ in await actors.counted("browser"))
+    handles, page = actors.handles["worker"], Page(html="0.01 judged")
     tasks = [Task(id=str(i), brief=f"Build task{i}") for i in range(2)]
     await asyncio.gather(
         *(handle.review.remote(task, page, seed=i) for handle in handles for task in tasks for i in range(6))
     )
-    found["engines"] = [(most, sum(calls.values())) for most, calls, _ in await crew.counted("policy")]
+    found["engines"] = [(most, sum(calls.values())) for most, calls, _ in await actors.counted("policy")]
     await asyncio.gather(*(handle.judge_anew.remote(tasks[0], page) for handle in handles for _ in range(6)))
-    found["critics"] = [(most, sum(calls.values())) for most, calls, _ in await crew.counted("critic")]
+    found["critics"] = [(most, sum(calls.values())) for most, calls, _ in await actors.counted("critic")]
     # One prompt after another, each through all workers: the same engine serves a prefix.
     homes = []
     for task in tasks:
         await asyncio.gather(*(handle.review.remote(task, page, seed=1) for handle in handles[:ENGINE_LIMIT]))
-        homes.append([sum(calls.values()) for _, calls, _ in await crew.counted("policy")])
-    found["homes"], found["leftover"] = homes, await crew.leftover()
+        homes.append([sum(calls.values()) for _, calls, _ in await actors.counted("policy")])
+    found["homes"], found["leftover"] = homes, await actors.leftover()
     return found
 
 
-async def under_fire(crew: RoutedActors, victim: str) -> dict[str, Any]:
+async def under_fire(actors: RoutedActors, victim: str) -> dict[str, Any]:
     """Six pages of each worker; one actor is killed meanwhile."""
-    await crew.counted("browser")
+    await actors.counted("browser")
     pages = [(worker, f"0.3 {victim}{worker}-{i}") for worker in range(WORKERS) for i in range(6)]
-    asked = [asyncio.create_task(crew.render(*page)) for page in pages]
+    asked = [asyncio.create_task(actors.render(*page)) for page in pages]
     await asyncio.sleep(0.6)
-    await crew.kill(victim)
+    await actors.kill(victim)
     outcomes = await asyncio.gather(*asked)
-    most = [most for most, _, _ in await crew.counted("browser")]
-    return {"outcomes": Counter(outcomes), "most": most, "leftover": await crew.leftover()}
+    most = [most for most, _, _ in await actors.counted("browser")]
+    return {"outcomes": Counter(outcomes), "most": most, "leftover": await actors.leftover()}
 
 
-async def with_stubs(crew: RoutedActors) -> dict[str, Any]:
+async def with_stubs(actors: RoutedActors) -> dict[str, Any]:
     """Runs without faults, with killed actors, and without faults again."""
-    found: dict[str, Any] = {"peace": await in_peace(crew)}
+    found: dict[str, Any] = {"peace": await in_peace(actors)}
     for victim in ("worker", "router", "browser"):
-        found[victim] = await under_fire(crew, victim)
-    found["afterwards"] = await in_peace(crew)
+        found[victim] = await under_fire(actors, victim)
+    found["afterwards"] = await in_peace(actors)
     return found
 
 
-async def with_chromium(crew: RoutedActors) -> dict[str, Any]:
+async def with_chromium(actors: RoutedActors) -> dict[str, Any]:
     """Renders one page for each worker and one page for all workers, in real browsers."""
     workers = range(WORKERS)
     own = [f"<!doctype html><h1>Page {worker}</h1>" for worker in workers]
-    await crew.counted("browser")
-    await asyncio.gather(*(crew.render(worker, html) for worker, html in enumerate(own)))
-    first = [sum(calls.values()) for _, calls, _ in await crew.counted("browser")]
-    shared = await asyncio.gather(*(crew.render(worker, "<!doctype html><h1>Shared</h1>") for worker in workers))
-    renders = sum(sum(calls.values()) for _, calls, _ in await crew.counted("browser"))
-    crowd = [crew.render(worker, f"<!doctype html><h1>{worker} {i}</h1>") for worker in workers for i in range(4)]
+    await actors.counted("browser")
+    await asyncio.gather(*(actors.render(worker, html) for worker, html in enumerate(own)))
+    first = [sum(calls.values()) for _, calls, _ in await actors.counted("browser")]
+    shared = await asyncio.gather(*(actors.render(worker, "<!doctype html><h1>Shared</h1>") for worker in workers))
+    renders = sum(sum(calls.values()) for _, calls, _ in await actors.counted("browser"))
+    crowd = [actors.render(worker, f"<!doctype html><h1>{worker} {i}</h1>") for worker in workers for i in range(4)]
     await asyncio.gather(*crowd)
-    most = [most for most, _, _ in await crew.counted("browser")]
-    return {"idle": first, "outcomes": shared, "shared": renders, "most": most, "leftover": await crew.leftover()}
+    most = [most for most, _, _ in await actors.counted("browser")]
+    return {"idle": first, "outcomes": shared, "shared": renders, "most": most, "leftover": await actors.leftover()}
 
 
 async def work(settings: RunSettings, folder: Path, browser: type, scenario: Callable[[RoutedActors], Any]) -> Any:
-    agency = launch.ActorLauncher(settings)
+    launcher = launch.ActorLauncher(settings)
     try:
-        hired = RoutedActors(agency)
-        await hired.hire(browser, {"settings": settings.browser} if browser is CountingChromium else {}, folder)
-        return await scenario(hired)
+        actors = RoutedActors(launcher)
+        await actors.launch(browser, {"settings": settings.browser} if browser is CountingChromium else {}, folder)
+        return await scenario(actors)
     finally:
-        await agency.close()
+        await launcher.close()
 
 
 def main(kind: str, folder: str) -> None:
     """Connects to Ray, runs `work` and disconnects."""
-    settings = check_settings(SIZES, "the routed crew")
+    settings = check_settings(SIZES, "the routed actors")
     pools = launch.shared_pools(settings) | {"policy": (2, ENGINE_LIMIT)}
     launch.shared_pools = lambda _: pools  # The default limit of an engine is too high for this test.
     browser, scenario = {"stubs": (Browser, with_stubs), "chromium": (CountingChromium, with_chromium)}[kind]

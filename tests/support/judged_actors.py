@@ -1,4 +1,4 @@
-"""Critics and a judge as actors on a real Ray: `python judged_crew.py MODEL FOLDER` prints the judgments and notes.
+"""Critics and a judge as actors on a real Ray: `python judged_actors.py MODEL FOLDER` prints the judgments and notes.
 
 The judge's actor is killed with -9 while judgments are in progress.
 """
@@ -18,7 +18,7 @@ from actors.settings import CriticsSettings
 from cluster.distributed import launch
 from cluster.distributed.clients import CriticClient
 from cluster.distributed.connection import connect
-from cluster.distributed.health import look, monitor_actors
+from cluster.distributed.health import check_actor, monitor_actors
 from cluster.distributed.pool import Pool
 from cluster.settings import RunSettings
 from rollout.errors import CriticFault
@@ -42,28 +42,29 @@ async def ask(critics: CriticClient, number: int) -> Critique:
 
 async def work(chosen: RunSettings, folder: Path) -> dict[str, Any]:
     """Makes judgments, kills the judge, and makes more judgments."""
-    agency, notes = launch.ActorLauncher(chosen), list[str]()
+    launcher = launch.ActorLauncher(chosen)
+    notes = list[str]()
     try:
-        judges = await agency.hire_judges(folder)
-        hired = await agency.hire_critics(agency.bundle("", 0.1), folder / "costs")
-        await agency.begin_in_turn(("judge", judges, "start"), ("critic", hired, "ping"))
-        critics = CriticClient(hired, timeout_s=600.0, limit=64, lost=print)
+        judges = await launcher.launch_judges(folder)
+        handles = await launcher.launch_critics(launcher.bundle("", 0.1), folder / "costs")
+        await launcher.start_in_order(("judge", judges, "start"), ("critic", handles, "ping"))
+        critics = CriticClient(handles, timeout_s=600.0, limit=64, lost=print)
         pool = Pool("judge", judges, fault=CriticFault, timeout_s=600.0, limit=1)
         vigil = asyncio.create_task(monitor_actors([], [pool], notes.append, lambda *_: None, every_s=0.5))
         before = [await ask(critics, number) for number in range(FIRST)]
-        life, _ = await pool.ask_one(0, "__ray_call__", look)
+        life, _ = await pool.ask_one(0, "__ray_call__", check_actor)
         asked = [asyncio.create_task(ask(critics, number)) for number in range(FIRST, FIRST + LATER)]
         await asyncio.sleep(0.05)
         os.kill(life, signal.SIGKILL)
         asked += [asyncio.create_task(ask(critics, number)) for number in range(FIRST + LATER, FIRST + 2 * LATER)]
         judged = [*before, *await asyncio.gather(*asked)]
-        while "judge-0 was made again" not in notes:
+        while "judge-0 restarted" not in notes:
             await asyncio.sleep(0.1)
         vigil.cancel()
         critics.pool.close()
         return {"judged": [[critique.score, len(critique.feedback)] for critique in judged], "notes": notes}
     finally:
-        await agency.close()
+        await launcher.close()
 
 
 def main(model: str, folder: str) -> None:
