@@ -156,7 +156,7 @@ class ActorLauncher:
             return workers, []
         pools = shared_pools(self.settings)
         timeout_s = self.settings.cluster.call_timeout_s
-        arguments = {
+        router = {
             "find": partial(find_actor, self.namespace),
             "workers": num,
             "pools": pools,
