@@ -14,12 +14,13 @@ import random
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from actors.settings import CriticsSettings
+from cluster.distributed.bundle import Bundle
 from cluster.distributed.clients import CriticClient, LearnerClient, PolicyClient, RendererClient, RolloutClient
 from cluster.distributed.health import monitor_actors
 from cluster.distributed.pool import Pool, answer
@@ -116,21 +117,6 @@ async def _launch_actors(launcher: "ActorLauncher", settings: RunSettings, model
     )
 
 
-@dataclass(kw_only=True)
-class Bundle:
-    """Resources requested by one actor of a pool."""
-
-    cpus: float
-    gpus: float = 0.0
-    resources: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def request(self) -> dict[str, float]:
-        """The nonzero resources, as a Ray placement group expects them."""
-        asked = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
-        return {name: amount for name, amount in asked.items() if amount > 0}
-
-
 class ActorLauncher:
     """Places, starts and stops all actors of a run."""
 
@@ -187,14 +173,8 @@ class ActorLauncher:
         pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
         engines = await self.launch("policy", VLLMPolicy, arguments, bundle, group=pairs)
         ranks = await self.launch_ranks(model, group=pairs)
-        return LearnerClient(
-            ranks,
-            engines,
-            canary=canary(model),
-            max_gap=cluster.max_logprob_gap,
-            timeout_s=cluster.call_timeout_s,
-            policy=policy,
-        )
+        gap, timeout_s = cluster.max_logprob_gap, cluster.call_timeout_s
+        return LearnerClient(ranks, engines, canary=canary(model), max_gap=gap, timeout_s=timeout_s, policy=policy)
 
     async def place_pairs(self, engine: Bundle) -> Any:
         """Placement group in which engine i and learner rank i share a whole GPU."""

@@ -10,7 +10,8 @@ import pytest
 DRIVER = """
 import asyncio, json
 import ray
-from cluster.distributed.launch import ActorLauncher, Bundle
+from cluster.distributed.bundle import Bundle
+from cluster.distributed.launch import ActorLauncher
 from cluster.settings import check_settings
 
 ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
