@@ -41,7 +41,10 @@ class Retries:
 
         The wait before retry n is n times `backoff_s`.
         """
-        self.name, self.limit, self.fault, self.backoff_s = name, limit, fault, backoff_s
+        self.name = name
+        self.limit = limit
+        self.fault = fault
+        self.backoff_s = backoff_s
         self.faults: list[MachineError] = []
         """Faults that were retried, oldest first."""
 
