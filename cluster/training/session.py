@@ -17,7 +17,7 @@ from rollout.errors import MachineError, RelookError, StorageFault
 
 if TYPE_CHECKING:
     from cluster.distributed.connection import Connection
-    from cluster.distributed.launch import RunActors
+    from cluster.distributed.run_actors import RunActors
     from cluster.monitoring.observer import Observer
     from cluster.preflight.model_proof import ProvenModel
     from cluster.training.curriculum import Curriculum
@@ -185,10 +185,10 @@ class TrainingSession:
 
     async def _launch(self, setup: Setup) -> "RunActors":
         """Launches all actors."""
-        from cluster.distributed import launch
+        from cluster.distributed import run_actors
 
         with self.clock("setup"):
-            return await launch.launch_actors(
+            return await run_actors.launch_actors(
                 self.plan.settings, setup.model, self.plan.store, packed=setup.proof.packed
             )
 

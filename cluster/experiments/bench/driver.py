@@ -154,7 +154,7 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
 
 
 async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, others: list[Any]) -> None:
-    """Monitors the actors like `cluster.distributed.launch.RunActors.monitor`, at the benchmark's shorter interval."""
+    """Monitors the actors like `RunActors.monitor`, at the benchmark's shorter interval."""
 
     def pool(name: str, num: int, fault: Any) -> Pool:
         return Pool(name, [others[place % STAND_INS] for place in range(num)], fault=fault, timeout_s=600, limit=1)

@@ -73,6 +73,7 @@ def live(runs: Path, staleness: int, observed: bool, strike: int | None, touches
     else:
         chosen = settings(runs, staleness)
         plan = Plan(settings=chosen, store=Store.create(runs / "paper"), state=RunState(), run_id="paper")
+        plan.store.write_json("tasks.json", {})
     with Display(io.StringIO()) as display:
         session = TrainingSession(plan, display)
         if observed:

@@ -99,12 +99,12 @@ async def _all(settings: RunSettings, folder: Path) -> Figures:
 @asynccontextmanager
 async def launched(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
     """A run's actors on a separate Ray instance; the initial weights are saved in the folder."""
-    from cluster.distributed import launch
+    from cluster.distributed import run_actors
     from cluster.distributed.connection import connect
 
     connection = await asyncio.to_thread(connect)
     try:
-        actors = await launch.launch_actors(settings, warm_policy(settings), Store(folder / "actors"))
+        actors = await run_actors.launch_actors(settings, warm_policy(settings), Store(folder / "actors"))
         try:
             await actors.learner.sync()
             await actors.learner.save(folder / "actors" / START)
