@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.commands import program
-from cluster.preflight.local_engines import critic_at_hand
+from cluster.preflight.local_engines import launched_critic
 from cluster.settings import RunSettings, load_settings
 from reward import calibration
 from reward.calibration import Better
@@ -61,18 +61,18 @@ def main(argv: list[str] | None = None) -> int:
 
 async def calibrate(settings: RunSettings, *, tasks: int, repeats: int) -> dict[str, Any]:
     """Measures the judge of the settings. Raises MachineError when it gives no judgment."""
-    async with hands(settings) as (renderer, critic):
+    async with browser_and_critic(settings) as (renderer, critic):
         ladders = [await climb(renderer, seed) for seed in range(tasks)]
         return await measure([ladder for ladder in ladders if len(ladder.pages) > 1], critic, settings, repeats)
 
 
 @asynccontextmanager
-async def hands(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
+async def browser_and_critic(settings: RunSettings) -> AsyncIterator[tuple[Renderer, Any]]:
     """A browser and the critic of the settings, without a judgment cache, so that every judgment is new."""
     from actors.browser.renderer import ChromiumRenderer
 
     renderer = ChromiumRenderer(settings.renderer)
-    async with critic_at_hand(settings) as critic:
+    async with launched_critic(settings) as critic:
         try:
             await critic.ping()
             await renderer.start()

@@ -16,7 +16,7 @@ from cluster.commands import program
 from cluster.distributed.worker import EpisodeWorker
 from cluster.paths import resolve_path
 from cluster.preflight.checks import check_references
-from cluster.preflight.local_engines import champion_of, critic_at_hand, tools
+from cluster.preflight.local_engines import champion_of, launched_critic, tools
 from cluster.preflight.references import check_here
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
@@ -53,10 +53,10 @@ async def evaluate(settings: RunSettings, model: Path, num: int) -> dict[str, di
     if settings.task.held_out != "builtin":
         await check_here(tasks, settings, settings.task.held_out)
     with tempfile.TemporaryDirectory() as folder:
-        async with critic_at_hand(settings) as critic, tools(settings, model) as hands:
+        async with launched_critic(settings) as critic, tools(settings, model) as engines:
             services = EpisodeServices(
-                policy=hands.policy,
-                renderer=hands.renderer,
+                policy=engines.policy,
+                renderer=engines.renderer,
                 critic=critic,
                 score=partial(score, settings=settings.score),
             )

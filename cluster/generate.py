@@ -42,9 +42,9 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
     folder = options.out or resolve_path("runs") / "pages" / time.strftime("%Y%m%d-%H%M%S")
     print(f"starting the champion of {run.name} and a browser …", flush=True)
     task = Task(id="brief", brief=options.brief, libraries=libraries_of(settings.browser))
-    async with tools(settings, run / "champion") as hands:
+    async with tools(settings, run / "champion") as engines:
         drafts = await self_edit(
-            task, hands.policy, hands.renderer, settings.episode, rounds=options.rounds, seed=options.seed
+            task, engines.policy, engines.renderer, settings.episode, rounds=options.rounds, seed=options.seed
         )
     for draft in drafts:
         print(f"round {draft.round}: {say(draft)}")

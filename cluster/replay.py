@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from cluster.commands import program
 from cluster.paths import resolve_path
-from cluster.preflight.local_engines import critic_at_hand
+from cluster.preflight.local_engines import launched_critic
 from cluster.settings import RunSettings, apply_override, check_settings
 from cluster.storage.store import Store
 from cluster.training.compare_judges import compare, judge_again, judged_pages, show
@@ -123,7 +123,7 @@ async def judge(store: Store, settings: RunSettings, num: int, folder: Path) -> 
 
     pages = judged_pages(store, num, seed=settings.seed)
     renderer = ChromiumRenderer(settings.renderer)
-    async with critic_at_hand(settings) as critic:
+    async with launched_critic(settings) as critic:
         try:
             await renderer.start()
             judgments, lost = await judge_again(pages, renderer, critic)

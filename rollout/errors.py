@@ -105,7 +105,7 @@ class SyncError(RelookError):
 
 
 def fault_line(fault: MachineError) -> str:
-    """Formats a fault as one bounded line for the records of a run: `BrowserFault: two browsers stood still`."""
+    """Formats a fault as one bounded line for the records of a run: `BrowserFault: the page stalled two browsers`."""
     return f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:MAX_FAULT_CHARS]
 
 
@@ -117,7 +117,7 @@ def fault_kinds(lines: Sequence[str]) -> dict[str, int]:
 def fault_summary(lines: Sequence[str]) -> str:
     """Each fault class with its count and last message; empty for no lines.
 
-    Example: `2 x BrowserFault, the last: two browsers stood still`.
+    Example: `2 x BrowserFault, the last: the page stalled two browsers`.
     """
     last = dict(line.partition(": ")[::2] for line in lines)
     return "; ".join(f"{count} x {kind}, the last: {last[kind]}" for kind, count in fault_kinds(lines).items())

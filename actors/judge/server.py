@@ -144,7 +144,7 @@ class VLLMJudge:
                         await child.end()
                         raise CriticFault(f"the server of {self.name} cannot start: {child.reason()}; see {self.log}")
                     await asyncio.sleep(LOOK_S)
-                await self._look(address, child)
+                await self._check(address, child)
         except TimeoutError:
             await child.end()
             raise CriticFault(f"the server of {self.name} did not start in {settings.start_timeout_s:g} s") from None
@@ -165,7 +165,7 @@ class VLLMJudge:
         except httpx.HTTPError:
             return False
 
-    async def _look(self, address: Address, child: ServerProcess) -> None:
+    async def _check(self, address: Address, child: ServerProcess) -> None:
         """Requests structured output about a picture, as judgments do."""
         question = [{"type": "image_url", "image_url": {"url": _picture()}}, {"type": "text", "text": "Seen?"}]
         body = {

@@ -89,7 +89,7 @@ class JudgeClient:
         """
         self.settings, self.copies, self._find = settings, copies, find
         self.name = settings.base_url or f"the judge {settings.model}"
-        self.gate = ConcurrencyLimiter(settings.in_flight)
+        self.limiter = ConcurrencyLimiter(settings.in_flight)
         self.cost: Counter[str] = Counter() if cost is None else cost
         """`requests`, `retries`, `hedges` and `tokens`, see `actors.judge_api.usage`."""
         self._key = os.environ.get(settings.key_env, "") if settings.key_env else ""
@@ -161,7 +161,7 @@ class JudgeClient:
 
     async def _hedged(self, body: dict[str, Any]) -> Any:
         """One answer; a slow request is sent twice and the first answer counts."""
-        turns = [await self.gate.enter()]
+        turns = [await self.limiter.enter()]
         running = {asyncio.create_task(self._send(body, turns[0]))}
         try:
             done, _ = await asyncio.wait(running, timeout=self._patience())
@@ -192,24 +192,24 @@ class JudgeClient:
         except (httpx.HTTPError, CriticFault) as error:
             turn.end("down")
             self._forget()
-            self._unheard(self._plain(repr(error)))
+            self._record_silence(self._plain(repr(error)))
             raise Unanswered(self._plain(repr(error))) from error
         self._heard()
         answer = self._sift(response, turn)
         self.cost["tokens"] += _cost(answer, body)
-        self._took.append(self.gate.now() - turn.started)
+        self._took.append(self.limiter.now() - turn.started)
         return answer
 
-    def _unheard(self, why: str) -> None:
+    def _record_silence(self, why: str) -> None:
         """Counts an unanswered request; a single one is normal and not reported."""
         self._silent += 1
-        self._silent_since = self._silent_since if self._silent > 1 else self.gate.now()
+        self._silent_since = self._silent_since if self._silent > 1 else self.limiter.now()
         if self._silent == AWAY:
             self.news.append(f"{self.name} does not answer ({why}); judgments wait until it does")
 
     def _heard(self) -> None:
         if self._silent >= AWAY:
-            away_s = self.gate.now() - self._silent_since
+            away_s = self.limiter.now() - self._silent_since
             self.news.append(f"{self.name} answers again after {away_s:.0f} s")
         self._silent = 0
 
@@ -285,7 +285,7 @@ class JudgeClient:
         """A slot for a second request, if the hedge share and the server have room."""
         if self.cost["hedges"] >= self.settings.hedge_share * self.cost["requests"]:
             return None
-        turn = self.gate.try_enter()
+        turn = self.limiter.try_enter()
         self.cost["hedges"] += turn is not None
         return turn
 

@@ -19,15 +19,15 @@ FIRST_REST_S, LONGEST_REST_S = 0.5, 30.0
 class RequestSlot:
     """Permission for one request in flight; further `end` calls have no effect."""
 
-    def __init__(self, gate: "ConcurrencyLimiter") -> None:
-        self.gate, self.started = gate, gate.now()
+    def __init__(self, limiter: "ConcurrencyLimiter") -> None:
+        self.limiter, self.started = limiter, limiter.now()
         self._over = False
 
     def end(self, news: News, rest_s: float = 0.0) -> None:
         """Reports the outcome, and the pause in seconds that the server asked for."""
         if not self._over:
             self._over = True
-            self.gate.leave(self.started, news, rest_s)
+            self.limiter.leave(self.started, news, rest_s)
 
 
 class ConcurrencyLimiter:
@@ -57,7 +57,7 @@ class ConcurrencyLimiter:
             try:
                 await asyncio.wait({call}, timeout=max(0.001, rest) if rest > 0 else None)
             except asyncio.CancelledError:
-                self._wake()  # passes the wake-up on, as it may have been meant for another waiter
+                self._admit_waiting()  # passes the wake-up on, as it may have been meant for another waiter
                 raise
             finally:
                 if call in self._waiting:
@@ -85,7 +85,7 @@ class ConcurrencyLimiter:
             self._failures += 1
             if self._failures >= TRIP:
                 self._trip()
-        self._wake()
+        self._admit_waiting()
 
     def _slow(self, started: float) -> None:
         """Halves the limit once for all requests in flight together."""
@@ -99,7 +99,7 @@ class ConcurrencyLimiter:
         self._tripped_at = self.now()
         self._rest_until = max(self._rest_until, self._tripped_at + rest)
 
-    def _wake(self) -> None:
+    def _admit_waiting(self) -> None:
         """Wakes waiters up to the free slots; waiters in a cool-down have their own timeout."""
         room = max(1, int(self.limit) - self.running)
         while self._waiting and room:

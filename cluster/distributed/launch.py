@@ -210,7 +210,7 @@ class ActorLauncher:
             has = json.dumps(ray.cluster_resources())
             raise CapacityError(
                 f"{num} × {asked} for {name!r} cannot be placed within {timeout_s:.0f} s; the cluster has {has}, "
-                f"of which free {json.dumps(ray.available_resources())}; ask for less in [cluster], or add nodes"
+                f"free are {json.dumps(ray.available_resources())}; request less in [cluster], or add nodes"
             )
         return group
 

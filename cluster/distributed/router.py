@@ -65,7 +65,7 @@ class Router:
         }
         self.owners: OrderedDict[str, WorkerSession] = OrderedDict()
         """Owner of each shared answer, by its name."""
-        self.unheard = set(range(workers))
+        self.unknown = set(range(workers))
         """Workers not yet polled, which may hold permits granted by an earlier router."""
         self.complete = asyncio.Event()
         self.tasks = [asyncio.create_task(self._serve(worker), name=f"worker-{worker}") for worker in range(workers)]
@@ -99,7 +99,7 @@ class Router:
             finally:
                 session.open = False
                 self._clear(session)
-            self._hear(worker)
+            self._mark_known(worker)
             await asyncio.sleep(PAUSE_S)
 
     async def _poll(self, session: WorkerSession, worker: Any) -> None:
@@ -110,8 +110,8 @@ class Router:
             call = worker.exchange.remote(session.id, grants)
             messages = await answer(call, what, MachineError, PING_TIMEOUT_S)
             for message in messages:
-                self._take(session, message)
-            self._hear(session.worker)
+                self._handle(session, message)
+            self._mark_known(session.worker)
 
     async def _deliver(self, session: WorkerSession, worker: Any) -> None:
         """Delivers permits that become free while a poll waits for messages."""
@@ -124,13 +124,13 @@ class Router:
             if grants:
                 await answer(worker.grant.remote(session.id, grants), what, MachineError, PING_TIMEOUT_S)
 
-    def _hear(self, worker: int) -> None:
+    def _mark_known(self, worker: int) -> None:
         """Marks a worker's permits as known. Nothing is granted until those of all workers are."""
-        self.unheard.discard(worker)
-        if not self.unheard:
+        self.unknown.discard(worker)
+        if not self.unknown:
             self.complete.set()
 
-    def _take(self, session: WorkerSession, message: Message) -> None:
+    def _handle(self, session: WorkerSession, message: Message) -> None:
         kind, *rest = message
         if kind == "want":
             self._want(session, *rest)
@@ -153,7 +153,7 @@ class Router:
 
     def _want(self, session: WorkerSession, number: int, pool: str, near: Hashable, shared: str) -> None:
         if shared and (owner := self._owner(session, shared)) is not session:
-            self._give(session, (number, pool, -1, owner.worker, ""))
+            self._send(session, (number, pool, -1, owner.worker, ""))
         elif self.complete.is_set() and (place := self.permits[pool].take(near)) is not None:
             self._grant(session, number, pool, place)
         else:
@@ -165,7 +165,7 @@ class Router:
         try:
             permit = await self.permits[pool].acquire(near)
         except MachineError as fault:
-            self._give(session, (number, pool, -1, -1, str(fault)))
+            self._send(session, (number, pool, -1, -1, str(fault)))
         else:
             self._grant(session, number, pool, permit.place)
         del session.waiting[number]
@@ -181,9 +181,9 @@ class Router:
 
     def _grant(self, session: WorkerSession, number: int, pool: str, place: int) -> None:
         session.held[pool, place] += 1
-        self._give(session, (number, pool, place, -1, ""))
+        self._send(session, (number, pool, place, -1, ""))
 
-    def _give(self, session: WorkerSession, grant: Grant) -> None:
+    def _send(self, session: WorkerSession, grant: Grant) -> None:
         session.grants.append(grant)
         session.given.set()
 

@@ -60,8 +60,8 @@ class Display:
             state.stage_began = time.monotonic()
             state.done, state.total, state.what = 0, 0, ""
             announced = self._live is None and not state.history
-        self._say(ended)
-        self._say(_clean(text) if announced else "")
+        self._print(ended)
+        self._print(_clean(text) if announced else "")
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Updates the progress of the stage: `done` of `total` items called `text`."""
@@ -84,11 +84,11 @@ class Display:
             state.last_step_ended = time.monotonic()
             state.why = _clean(why)
             line = step_line(state.history[-1], total_steps, state.seconds_left, state.why)
-        self._say(line if self._live is None else "")
+        self._print(line if self._live is None else "")
 
     def note(self, text: str) -> None:
         """Prints a message that stays on the screen."""
-        self._say(f"· {_clean(text)}")
+        self._print(f"· {_clean(text)}")
 
     def close(self) -> None:
         """Stops the display and restores the terminal. Idempotent."""
@@ -98,7 +98,7 @@ class Display:
         with self._lock:
             ended = self._ended_stage()
             self._state.stage = ""
-        self._say(ended)
+        self._print(ended)
         if self._live is not None:
             self._live.stop()
         if self._beat is not None:
@@ -111,7 +111,7 @@ class Display:
             return ""
         return f"{state.stage}: took {clock(time.monotonic() - state.stage_began)}"
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         """Prints a permanent line. Must not be called under `_lock`, which the panel's thread takes while drawing."""
         if not text:
             return
@@ -136,7 +136,7 @@ class Display:
                 far = f", {state.done} of {state.total} {state.what}" if state.total else ""
                 waiting = f"  … {state.stage}, {clock(time.monotonic() - state.stage_began)}{far}"
                 self._spoke = time.monotonic()
-            self._say(waiting if state.stage else "")
+            self._print(waiting if state.stage else "")
 
     def _panel(self) -> "RenderableType":
         with self._lock:

@@ -48,7 +48,7 @@ def champion_of(runs: Path, run: str | None) -> Path:
 
 
 @asynccontextmanager
-async def critic_at_hand(settings: RunSettings) -> AsyncIterator[Any]:
+async def launched_critic(settings: RunSettings) -> AsyncIterator[Any]:
     """The critic of the settings in this process, without cache, and its judge server if the run serves one."""
     from actors.critic.ensemble import CriticActor
     from actors.judge.server import served

@@ -201,7 +201,7 @@ def remedy(finding: Finding, settings: RunSettings) -> str:
         "perfect": "the tasks are solved: train on harder ones, or stop here",
         "same_reward": "measure the critic with `python -m cluster.calibrate`: it must score different pages "
         f"differently; more siblings (group_size, now {settings.group_size}) help where scores are coarse",
-        "lost": "mend the machine faults that the events name",
+        "lost": "fix the machine faults that the events name",
     }
     return remedies.get(finding.reason) or (
         "the answers do not have the form that the system prompt asks for: use an instruction-tuned model whose chat "

@@ -63,14 +63,14 @@ class PageMonitor:
         self.frame = frame
         for method, handler in (
             ("Fetch.requestPaused", self._request),
-            ("Network.requestWillBeSent", self._ask),
+            ("Network.requestWillBeSent", self._record_open),
             ("Network.loadingFinished", self._heard),
             ("Network.loadingFailed", self._heard),
             ("Network.webSocketCreated", self._socket),
             ("Page.frameNavigated", self._navigated),
             ("Page.javascriptDialogOpening", self._dialog),
             ("Runtime.bindingCalled", lambda _: self.ready.set()),
-            ("Runtime.consoleAPICalled", self._say),
+            ("Runtime.consoleAPICalled", self._add_console),
             ("Runtime.exceptionThrown", self._throw),
             ("Inspector.targetCrashed", lambda _: self.end("crash", "the page's process died")),
         ):
@@ -105,7 +105,7 @@ class PageMonitor:
             "Fetch.fulfillRequest", requestId=request, responseCode=200, responseHeaders=named, body=encoded
         )
 
-    def _ask(self, event: Params) -> None:
+    def _record_open(self, event: Params) -> None:
         """Records an open request; sent by the page's process, so before the event that its time budget expired."""
         self._open.add(event["requestId"])
         self._quiet.clear()
@@ -155,7 +155,7 @@ class PageMonitor:
             self.flags.add("dialog_flood")
             self.end("timeout", "dialog flood")
 
-    def _say(self, event: Params) -> None:
+    def _add_console(self, event: Params) -> None:
         if event["args"] and event["args"][0].get("value") == ASKED:
             self.flags.add("looks_for_tester")
             return

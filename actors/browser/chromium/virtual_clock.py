@@ -44,7 +44,7 @@ MOST_TRIES = 5
 MOST_ANSWERS = 4
 """Maximum chained IndexedDB or Cache answers awaited with page time frozen, before a picture or after a probe's action;
 one per step on the way to a picture."""
-MOST_HEARINGS = 50
+MOST_ANSWER_TURNS = 50
 """Maximum polls for one answer of a store, which take just over a second."""
 HEARINGS = 500
 """Maximum polls for all answers of a page's stores."""
@@ -64,7 +64,7 @@ class VirtualClock:
         """Whether a view transition has yet to begin, for pages that may have one."""
         self.moved = time.monotonic()
         """When page time last advanced."""
-        self._hearings = HEARINGS
+        self._answer_turns = HEARINGS
         self._settled = settled
         self._answers = 0
         self._base = 0.0
@@ -157,15 +157,15 @@ class VirtualClock:
         """Advances page time, and delivers up to `answers` answers of stores."""
         await self._pass(ms)
         for _ in range(answers):
-            if self.stores is not None and not await self._hear(self.stores()):
+            if self.stores is not None and not await self._answered(self.stores()):
                 self.stores = None
 
-    async def _hear(self, answer: Awaitable[object]) -> bool:
+    async def _answered(self, answer: Awaitable[object]) -> bool:
         """Whether a store's answer came: it arrives in real time, but is processed only when page time advances."""
         waiting = asyncio.ensure_future(answer)
         try:
-            for turn in range(min(MOST_HEARINGS, self._hearings)):
-                self._hearings -= 1
+            for turn in range(min(MOST_ANSWER_TURNS, self._answer_turns)):
+                self._answer_turns -= 1
                 await self._pass(TICK_MS)
                 await asyncio.wait({waiting}, timeout=min(0.001 * (turn + 1), PATIENCE_S))
                 if waiting.done():

@@ -143,17 +143,17 @@ async def _drive(settings: RunSettings, times: Times, folder: Path) -> Figures:
         engines = [others[place % STAND_INS] for place in range(settings.policy.engines)]
         learner = LearnerClient(ranks, engines, canary=CANARY, max_gap=1e-3, timeout_s=600)
         await client.pool.ask_all("ping")
-        vigil = asyncio.create_task(_vigil(settings, learner, client.pool, others))
+        monitoring = asyncio.create_task(_monitor(settings, learner, client.pool, others))
         figures = await _measure(settings, Store(folder), learner, client, router)
-        vigil.cancel()
-        await asyncio.gather(vigil, return_exceptions=True)
+        monitoring.cancel()
+        await asyncio.gather(monitoring, return_exceptions=True)
         return figures
     finally:
         await launcher.close()
         await asyncio.to_thread(connection.leave)
 
 
-async def _vigil(settings: RunSettings, learner: LearnerClient, workers: Pool, others: list[Any]) -> None:
+async def _monitor(settings: RunSettings, learner: LearnerClient, workers: Pool, others: list[Any]) -> None:
     """Monitors the actors like `RunActors.monitor`, at the benchmark's shorter interval."""
 
     def pool(name: str, num: int, fault: Any) -> Pool:
@@ -171,32 +171,32 @@ async def _measure(
 ) -> Figures:
     """Runs steps until TRAJECTORIES trajectories were trained on after the warm-up."""
     tracker = Tracker(settings, store.path, "bench")
-    ledger = DriverObserver(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
+    observer = DriverObserver(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
     run = Run(
         settings=settings,
         curriculum=Curriculum(settings),
         store=store,
         workers=client,
         learner=learner,
-        observer=ledger,
-        state=ledger.state,
+        observer=observer,
+        state=observer.state,
     )
     stream = Stream(lambda step, place: play_group(run, step, place), settings)
     # After the warm-up, the trajectories generated ahead are at the staleness limit.
     warm = (2 + settings.max_staleness) * settings.groups * settings.group_size
     begun: tuple[float, list[float]] | None = None
-    while not ledger.rows or ledger.rows[-1][0] < warm + TRAJECTORIES:
+    while not observer.rows or observer.rows[-1][0] < warm + TRAJECTORIES:
         await one_step(run, stream)
-        if begun is None and ledger.rows[-1][0] >= warm:
+        if begun is None and observer.rows[-1][0] >= warm:
             begun = time.perf_counter(), await client.pool.ask_all("cpu")
             routed = await router.__ray_call__.remote(_cpu)
-            first = len(ledger.rows) - 1
+            first = len(observer.rows) - 1
     assert begun is not None, "some step ends the warm-up"
     wall_s, spent = time.perf_counter() - begun[0], await client.pool.ask_all("cpu")
     routed_s = await router.__ray_call__.remote(_cpu) - routed
     await stream.close()
-    ledger.background.finish()
-    return _figures(ledger.rows[first:], wall_s, sum(spent) - sum(begun[1]), routed_s) | _load(run)
+    observer.background.finish()
+    return _figures(observer.rows[first:], wall_s, sum(spent) - sum(begun[1]), routed_s) | _load(run)
 
 
 def _cpu(_: Any) -> float:

@@ -144,7 +144,7 @@ async def test_two_hundred_judgments_survive_mixed_faults() -> None:
     for number, critique in enumerate(judged):
         assert critique.score == pytest.approx(mark_of(number) / BEST)
         assert critique.feedback == (() if critique.score == 1.0 else (f"Page {number} needs more room.",))
-    assert critic.endpoint.gate.running == 0
+    assert critic.endpoint.limiter.running == 0
 
 
 async def test_equal_questions_are_asked_once_and_cached_on_disk(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ async def test_slow_request_is_hedged_with_a_second_one() -> None:
         await critic.stop()
     assert len(server.bodies) == 32
     assert critic.endpoint.cost["hedges"] == 1
-    assert critic.endpoint.gate.running == 0
+    assert critic.endpoint.limiter.running == 0
 
 
 async def test_token_budget_ends_judging() -> None:
@@ -293,43 +293,43 @@ async def test_concurrency_limit_adapts_to_the_capacity_of_the_server() -> None:
     async with server:
         critic = HttpCriticActor(settings(server))
         await asyncio.gather(*(judge(critic, number) for number in range(60)))
-        assert 1 <= critic.endpoint.gate.limit <= 9
+        assert 1 <= critic.endpoint.limiter.limit <= 9
         await critic.stop()
 
 
 async def test_circuit_opens_for_a_lost_server_and_tries_one_request() -> None:
     clock = [0.0]
-    gate = ConcurrencyLimiter(64, lambda: clock[0])
-    turns = [gate.try_enter() for _ in range(TRIP + 2)]
+    limiter = ConcurrencyLimiter(64, lambda: clock[0])
+    turns = [limiter.try_enter() for _ in range(TRIP + 2)]
     for turn in turns[:TRIP]:
         assert turn is not None
         clock[0] += 0.01
         turn.end("down")
         turn.end("answered")  # a second end has no effect
-    assert gate.try_enter() is None
+    assert limiter.try_enter() is None
     clock[0] += 60.0
-    assert gate.running == 2
+    assert limiter.running == 2
     for late in turns[TRIP:]:
         assert late is not None
         late.end("down")  # started before the circuit opened: ignored
-    probe = gate.try_enter()
+    probe = limiter.try_enter()
     assert probe is not None
-    assert gate.try_enter() is None
+    assert limiter.try_enter() is None
     probe.end("answered")
-    assert gate.running == 0
-    assert gate.try_enter() is not None
-    assert gate.try_enter() is not None or gate.limit < 2
+    assert limiter.running == 0
+    assert limiter.try_enter() is not None
+    assert limiter.try_enter() is not None or limiter.limit < 2
 
 
 async def test_cancelled_waiter_does_not_block_the_next_one() -> None:
-    gate = ConcurrencyLimiter(1)
-    turn = gate.try_enter()
+    limiter = ConcurrencyLimiter(1)
+    turn = limiter.try_enter()
     assert turn is not None
-    first, second = asyncio.create_task(gate.enter()), asyncio.create_task(gate.enter())
+    first, second = asyncio.create_task(limiter.enter()), asyncio.create_task(limiter.enter())
     await asyncio.sleep(0)
     turn.end("answered")
     first.cancel()
-    assert (await asyncio.wait_for(second, 5)).gate is gate
+    assert (await asyncio.wait_for(second, 5)).limiter is limiter
 
 
 def test_invalid_critic_settings_are_refused() -> None:
