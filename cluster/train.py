@@ -102,9 +102,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     parser.add_argument("--resume", metavar="RUN", help="resume a run, by its id or path")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --resume")
-    parser.add_argument(
-        "--changed-tasks", action="store_true", help="with --resume: continue although task files changed"
-    )
+    parser.add_argument("--changed-tasks", action="store_true", help="with --resume: accept changed task files")
     options = parser.parse_args(argv)
     if (options.settings is None) == (options.resume is None):
         parser.error("give a settings file, or --resume RUN (which brings its own settings)")
