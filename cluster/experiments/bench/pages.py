@@ -17,7 +17,7 @@ from statistics import median, quantiles
 from typing import TypedDict
 
 from cluster.experiments.bench.part import Figures
-from cluster.experiments.bench.processor import cpu_seconds
+from cluster.experiments.bench.processor import CpuSampler
 from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 from rollout.errors import BrowserFault
@@ -60,7 +60,8 @@ async def _rendered(sets: list[Path]) -> list[PageRow]:
     renderer = ChromiumRenderer(RunSettings().browser.model_copy(update={"mirror": MIRROR}))
     await renderer.start()
     try:
-        return [await _row(renderer.render, path) for path in _files(sets)]
+        with CpuSampler() as cpu:
+            return [await _row(renderer.render, cpu, path) for path in _files(sets)]
     finally:
         await renderer.stop()
 
@@ -70,9 +71,10 @@ def _files(sets: list[Path]) -> Iterator[Path]:
         yield from islice(sorted(folder.glob("*.html")), MOST)
 
 
-async def _row(render: Show, path: Path) -> PageRow:
+async def _row(render: Show, cpu: CpuSampler, path: Path) -> PageRow:
     page = Page(html=path.read_text(encoding="utf-8", errors="replace"))
-    wall, cpu = time.perf_counter(), cpu_seconds()
+    started = time.perf_counter()
+    spent_s = cpu.seconds()
     try:
         seen = await render(page)
         outcome, detail = str(seen.outcome), seen.detail
@@ -85,8 +87,8 @@ async def _row(render: Show, path: Path) -> PageRow:
         page=path.stem,
         outcome=outcome,
         detail=detail,
-        wall_s=round(time.perf_counter() - wall, 3),
-        cpu_s=round(cpu_seconds() - cpu, 3),
+        wall_s=round(time.perf_counter() - started, 3),
+        cpu_s=round(cpu.seconds() - spent_s, 3),
         flags=flags,
         blocked=blocked,
     )

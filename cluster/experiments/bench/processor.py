@@ -1,9 +1,15 @@
 """CPU time of this process and its descendants, and their core affinity."""
 
 import os
+import threading
 from pathlib import Path
+from typing import Self
+
+import psutil
 
 TICKS = os.sysconf("SC_CLK_TCK")
+SAMPLE_S = 0.25
+"""Interval of the samples of CpuSampler."""
 
 
 def cpu_seconds() -> float:
@@ -22,6 +28,40 @@ def cpu_seconds() -> float:
             continue
         total += sum(map(int, row[11:15]))
     return total / TICKS
+
+
+class CpuSampler:
+    """Context that samples the CPU time of all descendants, so that a process that is killed is counted until then."""
+
+    def __init__(self) -> None:
+        self._spent: dict[psutil.Process, float] = {}
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="cpu-sampler", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def seconds(self) -> float:
+        """CPU seconds of this process and of all descendants seen so far."""
+        with self._lock:
+            own = psutil.Process()
+            for process in (own, *own.children(recursive=True)):
+                try:
+                    times = process.cpu_times()
+                except psutil.NoSuchProcess:
+                    continue
+                self._spent[process] = times.user + times.system
+            return sum(self._spent.values())
+
+    def _run(self) -> None:
+        while not self._closed.wait(SAMPLE_S):
+            self.seconds()
 
 
 def pin(cores: int) -> None:
