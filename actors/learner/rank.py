@@ -1,13 +1,13 @@
 """The learner rank actor: one learner engine in its own process, with a configured number of threads."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from learner.settings import LearnerSettings
+from learner.threads import limit_spinning
 from rollout.errors import MachineError
 from rollout.records import Batch, Update
 
@@ -30,8 +30,7 @@ class LearnerRank:
         template_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Loads the Hugging Face directory `model` and waits for the other ranks at `init_method`."""
-        # On shared cores, long spinning takes CPU time from the threads it waits for.
-        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+        limit_spinning()
         import torch
 
         from learner.engine import Engine

@@ -7,7 +7,6 @@
 import argparse
 import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -22,6 +21,7 @@ import rollout.prompts
 from learner.builtin import corpus, flaws, tokenizer
 from learner.builtin.settings import WarmStartSettings
 from learner.processor import has_bfloat16_units
+from learner.threads import limit_spinning
 
 SOURCES = (
     corpus,
@@ -85,8 +85,7 @@ def main() -> None:
     parser.add_argument("--settings", default="{}", help="WarmStartSettings as JSON")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder that holds warm starts")
     options = parser.parse_args()
-    # Threads that spin long while waiting take CPU time from the threads they wait for, on a shared machine.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    limit_spinning()
     settings = WarmStartSettings.model_validate_json(options.settings)
     print(warm_start(settings, options.cache, _report).resolve(), flush=True)
 
