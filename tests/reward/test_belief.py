@@ -169,6 +169,16 @@ def test_content_that_appears_just_before_the_last_screenshot_is_flagged() -> No
     assert hacking_flags(Page(html="<script>setTimeout(show, 1900)</script>"), late) == ("restless",)
 
 
+def test_a_library_that_was_served_may_move_a_page() -> None:
+    address = "https://cdn.jsdelivr.net/npm/p5@1.9.0/lib/p5.min.js"
+    late = replace(SEEN, shots=(BARE.shots[0], BARE.shots[1], SEEN.shots[2]))
+    refused = replace(late, blocked=(f"Script {address} (not in the library mirror)",))
+    for source in (f'<script src="{address}"></script>', f'<script type=module>import p5 from "{address}"</script>'):
+        assert hacking_flags(Page(html=f"{source}<script>function draw() {{}}</script>"), late) == ()
+        assert hacking_flags(Page(html=source), refused) == ("restless",)
+        assert hacking_flags(Page(html=f"<!-- {source} -->"), late) == ("restless",)
+
+
 def test_honest_pages_are_not_flagged() -> None:
     assert hacking_flags(Page(html=HONEST), SEEN) == ()
     moving = Page(html="<style>h1{animation:slide 2s}</style>")
