@@ -20,6 +20,9 @@ import pytest
 from family import ProcessFamily
 from onlookers import check_actors, check_metrics, check_page
 
+from cluster.paths import resolve_path
+from cluster.settings import load_settings
+
 pytestmark = [
     pytest.mark.engine,
     # MLflow's own models use deprecated SQLAlchemy features.
@@ -41,6 +44,14 @@ def start(*arguments: str, runs: Path, log: Path) -> subprocess.Popen[bytes]:
         )
     STARTED.append(process)
     return process
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _warm_start() -> None:
+    """Pre-train the tiny run's policy first, so that the limits of the tests do not include it."""
+    settings = load_settings(Path(TINY), [])
+    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(resolve_path(settings.cache))]
+    subprocess.run([*command, "--settings", settings.warm_start.model_dump_json()], check=True, timeout=3 * PATIENCE_S)
 
 
 @pytest.fixture(autouse=True)
