@@ -123,7 +123,7 @@ class MlflowServer:
 
         def missed() -> bool:
             said = world.log.read_text(errors="replace")
-            return said.count("MLflow did not accept") > said.count("MLflow takes deliveries again")
+            return said.count("MLflow did not accept") > said.count("MLflow accepts data again")
 
         meanwhile(lambda: (world.wait_for(missed, "MLflow to be missed"), self.server.start()))
 

@@ -54,7 +54,7 @@ def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> 
     tracker.metrics(exams, EXAM_MARK)
     tracker.metrics(rows[:2])
     tracker.champion(tmp_path / "champion", 2, 0.7)
-    assert [" ".join(note.split()[:4]) for note in notes] == ["MLflow did not accept", "MLflow takes deliveries again"]
+    assert [" ".join(note.split()[:4]) for note in notes] == ["MLflow did not accept", "MLflow accepts data again"]
 
     resumed = Tracker(RunSettings(), tmp_path, "run", tracker.run)
     resumed.metrics(rows)
