@@ -34,9 +34,17 @@ def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dic
     if not cpu:
         return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
     return arguments | {
+        "enable_prefix_caching": not _has_state(model_dir),
         "enforce_eager": True,
         "block_size": CPU_BLOCK,
         "kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30),
         # A seeded request whose prompt is prefilled in chunks kills vLLM on CPU ("CPU Generator does not use offset").
         "enable_chunked_prefill": False,
     }
+
+
+def _has_state(model_dir: str) -> bool:
+    """Whether a model has recurrent layers: their prefixes can be cached only with chunked prefill."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    return bool(EngineArgs(model=model_dir).create_model_config().has_inner_state)

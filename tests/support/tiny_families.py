@@ -37,6 +37,10 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "experts": ("Qwen3MoeConfig", {**EXPERTS, "num_experts": 4, "decoder_sparse_step": 1}),
     "alibi": ("BloomConfig", {"n_layer": 2, "n_head": 4}),
     "recurrent": ("Qwen3NextConfig", {**EXPERTS, **LINEAR, "num_experts": 4, "shared_expert_intermediate_size": 32}),
+    "state": (
+        "Mamba2Config",
+        {"intermediate_size": 128, "num_heads": 8, "head_dim": 16, "state_size": 16, "n_groups": 1},
+    ),
     "convolution": ("Lfm2Config", {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False}),
     "longrope": (
         "Phi3Config",

@@ -1,4 +1,4 @@
-"""Tests that engine and learner agree on model families with special kernels: fused experts, soft-capped attention."""
+"""Tests that engine and learner agree on model families with special kernels."""
 
 from pathlib import Path
 
@@ -24,13 +24,14 @@ pytestmark = [
 ASK = Request(messages=(Message(role="user", content="a page"),), num=4, max_tokens=60, seed=5)
 
 
-@pytest.mark.parametrize(("kind", "stage"), [("experts", 3), ("softcap", 1)])
+@pytest.mark.parametrize(("kind", "stage"), [("experts", 3), ("softcap", 1), ("state", 1)])
 async def test_engine_matches_the_learner_after_updates(tmp_path: Path, kind: str, stage: int) -> None:
     from safetensors.torch import load, load_file
 
     tiny_family(tmp_path, kind)
     settings = LearnerSettings(lr=1e-2, autocast=False, threads=1, zero_stage=stage)
-    learner = Engine(tmp_path, settings, init_method=f"file://{tmp_path}/meeting")
+    packed = kind != "state"
+    learner = Engine(tmp_path, settings, init_method=f"file://{tmp_path}/meeting", packed=packed)
     policy = VLLMPolicy(str(tmp_path), PolicySettings(kv_cache_gib=0.05), seed=7, follows=True)
     await policy.start()
     try:
