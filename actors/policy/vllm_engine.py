@@ -5,6 +5,8 @@ import multiprocessing
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from actors.policy.admission import Admission
 from actors.policy.engine_arguments import engine_arguments
 from actors.settings import PolicySettings
@@ -128,5 +130,6 @@ def sampling_parameters(**options: Any) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message on one line, at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """An error's message on one line, at most 300 characters; of a pydantic error only its findings."""
+    text = "; ".join(found["msg"] for found in error.errors()) if isinstance(error, ValidationError) else str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
