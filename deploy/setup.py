@@ -160,7 +160,9 @@ def install_packages() -> None:
 def write_command() -> None:
     """Writes `.venv/bin/relook`, as an installation with pip does."""
     path = VENV / "bin" / "relook"
-    path.write_text(f"#!{PYTHON}\nimport sys\n\nfrom cluster.__main__ import main\n\nsys.exit(main())\n")
+    # Guarded, because processes that vLLM spawns import the script again.
+    call = 'if __name__ == "__main__":\n    sys.exit(main())\n'
+    path.write_text(f"#!{PYTHON}\nimport sys\n\nfrom cluster.__main__ import main\n\n{call}")
     path.chmod(0o755)
 
 

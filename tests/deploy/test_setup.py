@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -189,3 +190,6 @@ def test_relook_command_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("usage: relook plan ")
+    # A spawned process imports the script, which must not run the command again.
+    monkeypatch.setattr(sys, "argv", ["relook", "plan", "--help"])
+    runpy.run_path(str(tmp_path / "bin" / "relook"), run_name="__mp_main__")
