@@ -11,7 +11,6 @@ import json
 import logging
 import secrets
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 from cluster.commands import program
 from cluster.paths import resolve_path
 from cluster.preflight.local_engines import launched_critic
+from cluster.preflight.warm_start import warm_start_blocking
 from cluster.settings import RunSettings, apply_override, check_settings
 from cluster.storage.store import Store
 from cluster.training.compare_judges import compare, judge_again, judged_pages, show
@@ -150,12 +150,7 @@ def first_policy(settings: RunSettings) -> Path:
     """Model directory that the run began with: its own, or the built-in policy (pre-trained unless cached)."""
     if settings.model != "builtin":
         return resolve_path(settings.model)
-    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(resolve_path(settings.cache))]
-    command += ["--settings", settings.warm_start.model_dump_json()]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent, check=False)
-    if done.returncode:
-        raise RelookError(f"the warm start failed with exit code {done.returncode}")
-    return Path(done.stdout.splitlines()[-1])
+    return warm_start_blocking(settings)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import io
 import re
 
 from rollout.records import Page, Render, TextBlock
+from rollout.refusals import ADDRESS_KEPT
 
 RASTER = re.compile(r"data:image/(?:png|jpe?g|webp|gif|avif|bmp|x-icon)[^\"')\s]{2000,}", re.IGNORECASE)
 """An embedded raster image large enough to show a whole page; icons are smaller."""
@@ -68,8 +69,9 @@ CHANGES = re.compile(rf"{MOVES.pattern}|setTimeout|Date\b|await\b|\.then\(|onloa
 """Source text that explains why a page changes at all."""
 
 
-QUOTED = 140
-"""Characters of a refused address that a render keeps, at least."""
+COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
+COMPARED = ADDRESS_KEPT - len("https:")
+"""Characters compared of a library's and a refused address: the page may leave out the scheme."""
 LIBRARY = re.compile(
     r"""(?:<script\b[^>]*?\bsrc\s*=|\b(?:from|import)\b)\s*\(?\s*["']?((?:https?:)?//[^"'\s>]+)""", re.IGNORECASE
 )
@@ -129,7 +131,7 @@ def _texts(render: Render) -> list[str]:
 
 def _comments(html: str) -> str:
     """Contents of HTML comments."""
-    return " ".join(re.findall(r"<!--(.*?)-->", html, re.DOTALL))
+    return " ".join(COMMENT.findall(html))
 
 
 def _hides_text(render: Render, picture: bytes) -> bool:
@@ -183,7 +185,7 @@ def _listens_everywhere(html: str) -> bool:
 
 def _restless(html: str, render: Render) -> bool:
     timed = [shot.sha256 for shot in render.shots if not shot.label]
-    libraries = [address[:QUOTED] for address in LIBRARY.findall(re.sub(r"<!--.*?-->", "", html, flags=re.DOTALL))]
+    libraries = [address[:COMPARED] for address in LIBRARY.findall(COMMENT.sub("", html))]
     if any(all(address not in refused for refused in render.blocked) for address in libraries):
         return False  # A library that was served may be the cause.
     late = len(timed) > 2 and len(set(timed[:-1])) == 1 and timed[-1] != timed[0] and not MOVES.search(html)

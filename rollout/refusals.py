@@ -18,6 +18,8 @@ KINDS = {
     "TextTrack": "text track",
 }
 """Request types that a page may depend on, most harmful first. Other types, such as pings, have no visible effect."""
+ADDRESS_KEPT = 150
+"""Characters of a refused address that a render keeps."""
 NOT_MIRRORED = " (not in the library mirror)"
 """Suffix of a request that the run's library mirror could not serve."""
 MOST_NAMED = 3

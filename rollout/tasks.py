@@ -12,8 +12,7 @@ A JSON file contains one object a line, objects over several lines, or one array
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,12 @@ from rollout.errors import TaskFileError
 from rollout.fields import Row, check_names, id_of, list_of, show, text_of
 from rollout.files import atomic_write
 from rollout.json_rows import json_rows
+from rollout.parquet_rows import parquet_rows
 from rollout.probes import probe_of
 from rollout.records import ProbeStep, Task, Viewport
 
 COLUMNS = tuple(field.name for field in fields(Task))
 SUFFIXES = (".parquet", ".jsonl", ".json")
-PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def read_tasks(path: Path) -> list[Task]:
@@ -35,7 +34,7 @@ def read_tasks(path: Path) -> list[Task]:
     suffix = _suffix(path)
     if not path.is_file():
         raise TaskFileError(f"{path}: no such task file; give a .parquet or .jsonl file, or `builtin`")
-    rows = _parquet_rows(path) if suffix == ".parquet" else json_rows(path)
+    rows = parquet_rows(path) if suffix == ".parquet" else json_rows(path)
     tasks: dict[str, Task] = {}
     for where, row in rows:
         task = _task(f"{path}, {where}", row)
@@ -88,22 +87,6 @@ def _parquet(tasks: Sequence[Task]) -> bytes:
     pq.write_table(pa.Table.from_pylist([_row(task) for task in tasks], schema=schema), sink)
     data: bytes = sink.getvalue().to_pybytes()
     return data
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-        names = [name for name in table.column_names if not PANDAS_INDEX.fullmatch(name)]
-        rows: list[Row] = table.select(names).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TaskFileError(
-            f"{path}: cannot be read as Parquet ({reason}); the file may be truncated; write it again"
-        ) from error
-    return ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 
 
 def _task(where: str, row: Row) -> Task:

@@ -77,10 +77,7 @@ def blocks_of(render: Render) -> list[Block]:
     found: dict[tuple[float, float, float, float], Block] = {}
     for run in render.blocks:
         box = run.x / width, run.y / height, run.width / width, run.height / height
-        color = tuple(float(channel) for channel in run.color)
-        block = Block(
-            text=run.text.lower(), x=box[0], y=box[1], width=box[2], height=box[3], color=(color[0], color[1], color[2])
-        )
+        block = Block(text=run.text.lower(), x=box[0], y=box[1], width=box[2], height=box[3], color=run.color)
         if box in found:
             before = found[box]
             red, green, blue = ((a + b) / 2 for a, b in zip(before.color, block.color, strict=True))
@@ -100,11 +97,10 @@ def compare(page: Sequence[Block], reference: Sequence[Block]) -> Terms:
     pairs = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if -costs[i, j] >= LEAST_SIMILARITY]
     if not pairs:
         return Terms()
-    matched = sum(ours[i].area + theirs[j].area for i, j in pairs)
-    unmatched = sum(one.area for i, one in enumerate(ours) if i not in {i for i, _ in pairs})
-    unmatched += sum(one.area for j, one in enumerate(theirs) if j not in {j for _, j in pairs})
+    matched = math.fsum(one.area for i, j in pairs for one in (ours[i], theirs[j]))
+    whole = math.fsum(one.area for one in (*ours, *theirs))
     return Terms(
-        block=matched / (matched + unmatched) if matched else 0.0,
+        block=matched / whole if matched else 0.0,
         text=_mean([-costs[i, j] for i, j in pairs]),
         position=_mean([1 - _distance(ours[i], theirs[j]) for i, j in pairs]),
         color=_mean([_color_likeness(ours[i], theirs[j]) for i, j in pairs]),

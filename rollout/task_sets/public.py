@@ -7,11 +7,11 @@ TaskFileErrors of one line. No reader opens the network.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rollout.errors import TaskFileError
 from rollout.fields import Row, id_of, list_of, object_of, show, text_of
 from rollout.json_rows import json_rows
+from rollout.parquet_rows import parquet_rows
 from rollout.records import Task
 from rollout.task_sets.page_text import brief_of_page
 
@@ -131,21 +131,8 @@ def _rows(source: Path) -> Iterator[tuple[str, Row]]:
     """Rows of a JSON or Parquet file, each with its position."""
     if source.is_dir():
         raise TaskFileError(f"{source}: got a folder, wanted a .jsonl, .json or .parquet file")
-    if source.suffix != ".parquet":
-        return ((f"{source}, {where}", row) for where, row in json_rows(source))
-    return _parquet_rows(source)
-
-
-def _parquet_rows(source: Path) -> Iterator[tuple[str, Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(source).to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TaskFileError(f"{source}: not a Parquet file ({reason}); download it again") from error
-    return ((f"{source}, row {number}", row) for number, row in enumerate(rows, start=1))
+    rows = parquet_rows(source) if source.suffix == ".parquet" else json_rows(source)
+    return ((f"{source}, {where}", row) for where, row in rows)
 
 
 def _folder(source: Path, name: str = "") -> Path:

@@ -9,7 +9,7 @@ from actors.browser.chromium.cdp import CdpSession
 from actors.browser.chromium.scripts import ASKED
 from actors.mirror.folder import Mirror
 from rollout.records import Outcome
-from rollout.refusals import NOT_MIRRORED
+from rollout.refusals import ADDRESS_KEPT, NOT_MIRRORED
 
 MOST_LINES = 100
 MOST_REQUESTS = 50
@@ -133,7 +133,7 @@ class PageMonitor:
     def _refuse(self, kind: str, url: str) -> None:
         if len(self.blocked) < MOST_REQUESTS:
             missed = self.mirror is not None and kind in MIRRORED and not url.startswith(self.url)
-            self.blocked.append(f"{kind} {url[:150]}{NOT_MIRRORED if missed else ''}")
+            self.blocked.append(f"{kind} {url[:ADDRESS_KEPT]}{NOT_MIRRORED if missed else ''}")
 
     def _navigated(self, event: Params) -> None:
         """Ends a page that replaced its document; blank and blob addresses make no request."""
@@ -144,7 +144,7 @@ class PageMonitor:
 
     def _leave(self, url: str) -> None:
         self.flags.add("nav_away")
-        self.left_for = self.left_for or url[:150]
+        self.left_for = self.left_for or url[:ADDRESS_KEPT]
 
     def _dialog(self, event: Params) -> None:
         """Accepts a dialog; a prompt is answered with its default text."""

@@ -2,10 +2,9 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
-
-import psutil
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_S = 0.25
@@ -17,24 +16,30 @@ def cpu_seconds() -> float:
 
     Linux loses the CPU time of a process if its parent ended first: end measured processes before their parents.
     """
-    total, todo = 0, [os.getpid()]
+    return sum(sum(times) for _, times in _tree()) / TICKS
+
+
+def _tree() -> Iterator[tuple[tuple[int, int], tuple[int, ...]]]:
+    """Yields this process and its live descendants: id with start time, and ticks: own user, own system, then those of
+    descendants that were waited for."""
+    todo = [os.getpid()]
     while todo:
-        process = Path(f"/proc/{todo.pop()}")
+        number = todo.pop()
+        process = Path(f"/proc/{number}")
         try:
             row = (process / "stat").read_text().rpartition(")")[2].split()
             for thread in (process / "task").iterdir():
                 todo += map(int, (thread / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):  # the process ended in the meantime
             continue
-        total += sum(map(int, row[11:15]))
-    return total / TICKS
+        yield (number, int(row[19])), tuple(map(int, row[11:15]))
 
 
 class CpuSampler:
     """Context that samples the CPU time of all descendants, so that a process that is killed is counted until then."""
 
     def __init__(self) -> None:
-        self._spent: dict[psutil.Process, float] = {}
+        self._spent: dict[tuple[int, int], int] = {}
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="cpu-sampler", daemon=True)
@@ -50,14 +55,8 @@ class CpuSampler:
     def seconds(self) -> float:
         """CPU seconds of this process and of all descendants seen so far."""
         with self._lock:
-            own = psutil.Process()
-            for process in (own, *own.children(recursive=True)):
-                try:
-                    times = process.cpu_times()
-                except psutil.NoSuchProcess:
-                    continue
-                self._spent[process] = times.user + times.system
-            return sum(self._spent.values())
+            self._spent |= {process: user + system for process, (user, system, *_) in _tree()}
+            return sum(self._spent.values()) / TICKS
 
     def _run(self) -> None:
         while not self._closed.wait(SAMPLE_S):

@@ -20,7 +20,7 @@ import pytest
 from family import ProcessFamily
 from onlookers import check_actors, check_metrics, check_page
 
-from cluster.paths import resolve_path
+from cluster.preflight.warm_start import warm_start_command
 from cluster.settings import load_settings
 
 pytestmark = [
@@ -49,9 +49,7 @@ def start(*arguments: str, runs: Path, log: Path) -> subprocess.Popen[bytes]:
 @pytest.fixture(autouse=True, scope="module")
 def _warm_start() -> None:
     """Pre-train the tiny run's policy first, so that the limits of the tests do not include it."""
-    settings = load_settings(Path(TINY), [])
-    command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(resolve_path(settings.cache))]
-    subprocess.run([*command, "--settings", settings.warm_start.model_dump_json()], check=True, timeout=3 * PATIENCE_S)
+    subprocess.run(warm_start_command(load_settings(Path(TINY))), check=True, timeout=3 * PATIENCE_S)
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from cluster.experiments.bench.part import Figures, warm_policy
+from cluster.experiments.bench.part import Figures
 from cluster.experiments.bench.training_loop.stage_by_stage import in_lockstep
 from cluster.monitoring.processor_load import ProcessorLoad
+from cluster.preflight.warm_start import warm_start_blocking
 from cluster.settings import RunSettings, load_settings
 from cluster.storage.store import Store
 from cluster.training.curriculum import Curriculum
@@ -104,7 +105,7 @@ async def launched(settings: RunSettings, folder: Path) -> AsyncIterator[Any]:
 
     connection = await asyncio.to_thread(connect)
     try:
-        actors = await run_actors.launch_actors(settings, warm_policy(settings), Store(folder / "actors"))
+        actors = await run_actors.launch_actors(settings, warm_start_blocking(settings), Store(folder / "actors"))
         try:
             await actors.learner.sync()
             await actors.learner.save(folder / "actors" / START)

@@ -20,8 +20,9 @@ from statistics import median
 from typing import Any
 
 from cluster.experiments.bench.baselines import headless_shell, launch_options
-from cluster.experiments.bench.part import Figures, warm_policy
+from cluster.experiments.bench.part import Figures
 from cluster.experiments.bench.training_loop.streaming import SETTINGS, launched, played
+from cluster.preflight.warm_start import warm_start_blocking
 from cluster.settings import RunSettings, load_settings
 from cluster.training.curriculum import Curriculum
 from rollout.prompts import first
@@ -129,7 +130,7 @@ def bench_trl() -> Figures:
 
 async def _both(settings: RunSettings, folder: Path) -> Figures:
     ours, theirs = list[dict[str, float]](), list[dict[str, float]]()
-    model = warm_policy(settings)
+    model = warm_start_blocking(settings)
     async with launched(settings, folder) as actors:
         for turn in range(ROUNDS):
             chosen = settings.model_copy(update={"seed": settings.seed + turn})
