@@ -92,11 +92,19 @@ class CriticServer(JudgedHand):
 
     def strike(self, world: World) -> bool:
         """Kill the server and its children."""
+        self._reported = self._reports(world)
         return self.judge.kill()
 
     def mend(self, world: World) -> None:
-        """Restart the server on the same port."""
-        meanwhile(lambda: (time.sleep(REST_S), self.judge.start()))
+        """Restart on the same port, but only after the run reported the loss: it may ask for no judgment for long."""
+
+        def missed() -> bool:
+            return self._reports(world) > self._reported
+
+        meanwhile(lambda: (world.wait_for(missed, "the judge to be missed"), self.judge.start()))
+
+    def _reports(self, world: World) -> int:
+        return len(re.findall(self.event, world.log.read_text(errors="replace")))
 
 
 class MlflowServer:
