@@ -1,0 +1,1 @@
+"""The Playwright Test actor: runs the specifications of public benchmarks on untrusted pages."""

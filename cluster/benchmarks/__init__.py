@@ -1,0 +1,1 @@
+"""Public benchmarks: items, answers, grading, results."""

@@ -1,0 +1,70 @@
+"""The interface of a benchmark, and the services that its tests use."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from actors.playwright.records import SpecReport, SpecRun
+from cluster.benchmarks.records import Answer, Dataset, Item, Sampling, TestResult
+from rollout.ports import Renderer
+from rollout.records import Message
+
+
+class SpecRunner(Protocol):
+    """Runs Playwright Test specifications in a fenced process."""
+
+    async def run(self, spec: SpecRun) -> SpecReport:
+        """Runs every test of the specification files. Raises BrowserFault when they could not run."""
+        ...
+
+
+class Writer(Protocol):
+    """Answers prompts: a policy, an endpoint, a file of answers, or a fixed answer."""
+
+    async def write(self, key: str, messages: Sequence[Message]) -> Answer:
+        """The answer to a prompt. `key` is unique: the item's id, and the attempt if there are several.
+
+        Raises MachineError.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The services that tests use."""
+
+    renderer: Renderer
+    specs: SpecRunner
+
+
+class Benchmark(Protocol):
+    """A public benchmark: reads its files, asks for answers, tests them and computes its scores."""
+
+    name: str
+    files: str
+    """The path that `load` expects."""
+    repairs: tuple[str, ...]
+    """Differences from the public harness; none of them applies with `faithful`."""
+    sampling: Sampling
+    needs_specs: bool
+    """Whether its tests are Playwright specifications, which need Node."""
+
+    def load(self, source: Path) -> Dataset:
+        """Reads the items. Raises TaskFileError for a folder that is not the benchmark, or only half of it."""
+        ...
+
+    async def play(self, item: Item, writer: Writer, services: Services) -> list[TestResult]:
+        """Answers one item and tests the answer: one result for each of the item's tests, in order.
+
+        Raises MachineError; the item is then played again.
+        """
+        ...
+
+    def scores(self, results: Mapping[str, Sequence[TestResult]]) -> dict[str, float]:
+        """Scores in [0, 1] over the results of all items, by item id. Tests with machine faults count nowhere."""
+        ...
+
+
+MakeBenchmark = Callable[[bool], Benchmark]
+"""Makes a benchmark; the argument is `faithful`."""
