@@ -9,6 +9,7 @@ COMMANDS = {
     "generate": ("cluster.generate", "generate a page for a brief"),
     "calibrate": ("cluster.calibrate", "measure a critic's noise and ranking, and propose a margin"),
     "replay": ("cluster.replay", "train again on stored trajectories, or judge their pages again"),
+    "benchmark": ("cluster.benchmark", "measure a policy on a public benchmark"),
     "tasks": ("cluster.tasks", "check a task file and its reference pages"),
     "mirror": ("cluster.mirror", "build the folder of libraries that pages may load"),
     "doctor": ("cluster.doctor", "check machine, browser, engines, Ray and MLflow"),

@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -124,34 +124,58 @@ class JudgeClient:
 
         Raises CriticFault, or BudgetSpent when the token budget is spent.
         """
-        last: Exception | None = None
-        asked = body
-        tries = unread = cost = 0
+        asked, failures = body, list[Exception]()
+        unread = cost = 0
         try:
             async with asyncio.timeout(self.settings.deadline_s):
                 while True:
                     try:
-                        answer = await self._hedged(asked)
+                        answer = await self._answered(asked, failures)
                         cost += _cost(answer, asked)
                         return read(content(answer)), cost
                     except AnswerFault as fault:
-                        last, unread = fault, unread + 1
+                        unread += 1
                         if unread > self.settings.retries:
                             raise
                         # Same question and seed give the same answer.
                         asked = again(body, fault.hint, unread)
-                    except Unanswered as fault:
-                        last = fault
-                    tries += 1
-                    # Full jitter, so that clients that failed together do not retry together.
-                    rest = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(tries, 10))
-                    await asyncio.sleep(self._draw.uniform(0.0, rest))
-                    self.cost["retries"] += 1
+                        await self._rest(failures, fault)
         except TimeoutError:
-            raise CriticFault(
-                f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s ({tries} failures, the "
-                f"last: {last})"
-            ) from last
+            raise self._late(failures) from None
+
+    async def complete(self, body: dict[str, Any]) -> Any:
+        """The server's answer to a chat request, as decoded JSON. Raises CriticFault or BudgetSpent, as `ask` does."""
+        failures = list[Exception]()
+        try:
+            async with asyncio.timeout(self.settings.deadline_s):
+                return await self._answered(body, failures)
+        except TimeoutError:
+            raise self._late(failures) from None
+
+    async def _answered(self, body: dict[str, Any], failures: list[Exception]) -> Any:
+        """Repeats a request until the server answers, and appends every failure."""
+        while True:
+            try:
+                return await self._hedged(body)
+            except Unanswered as fault:
+                await self._rest(failures, fault)
+
+    async def _rest(self, failures: list[Exception], fault: Exception) -> None:
+        """Waits before a request is repeated, longer after each failure."""
+        failures.append(fault)
+        # Full jitter, so that clients that failed together do not retry together.
+        longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(failures), 10))
+        await asyncio.sleep(self._draw.uniform(0.0, longest_s))
+        self.cost["retries"] += 1
+
+    def _late(self, failures: Sequence[Exception]) -> CriticFault:
+        last = failures[-1] if failures else None
+        fault = CriticFault(
+            f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s ({len(failures)} failures, the "
+            f"last: {last})"
+        )
+        fault.__cause__ = last
+        return fault
 
     async def close(self) -> None:
         """Closes all connections."""

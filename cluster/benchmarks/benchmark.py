@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from actors.playwright.records import SpecReport, SpecRun
 from cluster.benchmarks.records import Answer, Dataset, Item, Sampling, TestResult
@@ -36,6 +36,10 @@ class Services:
 
     renderer: Renderer
     specs: SpecRunner
+    browser: str
+    """Name of the renderer: engine, browser build, fonts."""
+    fetch: Callable[[Any], bytes]
+    """The PNG of a `Shot.picture` or of another picture of an actor."""
 
 
 class Benchmark(Protocol):

@@ -4,8 +4,6 @@ All text of a policy, a page or a critic is untrusted: `html.el` escapes it, and
 allows no script except `report.js`.
 """
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from cluster.report.charts import number, percent
 from cluster.report.curves import curves
+from cluster.report.document import document, section
 from cluster.report.filmstrips import Album, Film, Pair, film_card, pair_card
 from cluster.report.headline import headline, lead
 from cluster.report.html import Html, el, join
@@ -78,7 +77,7 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
     """The report as HTML."""
     album = Album(report.picture)
     parts = [
-        _section(
+        section(
             "Training",
             "Thin lines show single steps, bold lines the moving mean.",
             join(
@@ -86,14 +85,14 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
                 curves(report.history, report.exams),
             ),
         ),
-        _section("Inference without the critic", *_inference(report.inference)),
-        _section("Events", "Faults, exams and other events, oldest first.", _events(report.events)),
-        _section("Settings", "All settings of this run.", _settings(report.settings)),
+        section("Inference without the critic", *_inference(report.inference)),
+        section("Events", "Faults, exams and other events, oldest first.", _events(report.events)),
+        section("Settings", "All settings of this run.", _settings(report.settings)),
     ]
     top = join(
         _masthead(report), alarm(report.alarm, report.remedy), headline(report.summary, report.history, report.exams)
     )
-    found = _section("Why pages earn no reward", WORDS, reasons(report.findings))
+    found = section("Why pages earn no reward", WORDS, reasons(report.findings))
     left = max_bytes - sum(map(_size, [top, found, *parts])) - 30_000
     pairs, left = _fitting((pair_card(pair, album) for pair in report.pairs), left)
     order = sorted(range(len(report.films)), key=lambda place: -report.films[place].step)
@@ -103,7 +102,7 @@ def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
     parts.insert(2, _films(films, len(report.films)))
     if report.findings:
         parts.insert(0 if report.alarm else 2, found)
-    return _page(report.title, join(top, *parts))
+    return document(report.title, join(top, *parts))
 
 
 def _fitting(cards: Iterator[Html], left: int) -> tuple[list[Html], int]:
@@ -121,31 +120,6 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def _page(title: str, body: Html) -> str:
-    here = Path(__file__)
-    script = here.with_name("report.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=policy),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", f"{title} · ReLook"),
-        el("link", rel="icon", href="data:,"),
-        el("style", Html(here.with_name("report.css").read_text("utf-8"))),
-    )
-    stage = el("dialog", el("img", src="data:,", alt=""), el("p"))
-    return "<!doctype html>\n" + el(
-        "html", head, el("body", el("main", body), stage, el("script", Html(script))), lang="en"
-    )
-
-
-def _section(title: str, words: str, body: Html) -> Html:
-    return el("section", el("h2", title), el("p", words, class_="words"), body)
-
-
 def _masthead(report: Report) -> Html:
     status = el("span", report.status, class_=f"pill {report.status if report.status.isalpha() else ''}")
     return el(
@@ -160,7 +134,7 @@ def _masthead(report: Report) -> Html:
 def _pairs(cards: Sequence[Html], total: int) -> Html:
     if not total:
         words = "Pairs appear here once an exam is better than the first one."
-        return _section("Before and after", words, Html(""))
+        return section("Before and after", words, Html(""))
     shown = f" {total - len(cards)} more are omitted to limit the file's size." if len(cards) < total else ""
     words = (
         "Held-out tasks: the first page of the policy before training and that of the trained champion, with the "
@@ -168,20 +142,20 @@ def _pairs(cards: Sequence[Html], total: int) -> Html:
     )
     more = cards[SHOWN_PAIRS:]
     folded = el("details", el("summary", f"{len(more)} more"), el("div", *more, class_="pairs"), class_="more")
-    return _section(
+    return section(
         "Before and after", words, join(el("div", *cards[:SHOWN_PAIRS], class_="pairs"), more and folded or None)
     )
 
 
 def _films(cards: Sequence[Html], total: int) -> Html:
     if not total:
-        return _section("Episodes", "No screenshots of episodes are stored yet.", Html(""))
+        return section("Episodes", "No screenshots of episodes are stored yet.", Html(""))
     left_out = f" The {total - len(cards)} oldest are omitted to limit the file's size." if len(cards) < total else ""
     words = (
         "Episodes with Forced Optimization, newest first. A revision is accepted only if it beats the best page so "
         f"far, otherwise another is sampled; accepted rewards therefore rise strictly within an episode.{left_out}"
     )
-    return _section("Episodes", words, el("div", *cards, class_="films"))
+    return section("Episodes", words, el("div", *cards, class_="films"))
 
 
 def _inference(table: Mapping[str, Mapping[str, float]]) -> tuple[str, Html]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reward.benchmarks.design2code import Block, Terms, compare
+from reward.benchmarks.design2code_terms import Block, Terms, compare
 
 BLACK = (0.0, 0.0, 0.0)
 TEXTS = ("our bakery in the old town", "fresh bread every morning", "opening hours", "find us at the market square")

@@ -1,0 +1,164 @@
+"""Measures a policy on a public benchmark: `python -m cluster.benchmark NAME --source DIR --run RUN`.
+
+Answers come from a run's champion, a Hugging Face directory, an OpenAI-compatible server, or a file of existing
+answers. The command writes a folder with `results.parquet`, `report.html` and `summary.json`; repeated with the same
+`--out`, it continues. Exit code 0 when every test ran, 1 when machine faults are left, 2 for unusable input.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from cluster.benchmarks.benchmark import Benchmark
+from cluster.benchmarks.measure import measure
+from cluster.benchmarks.records import Dataset, Item, Sampling
+from cluster.benchmarks.registry import BENCHMARKS
+from cluster.benchmarks.results import ResultFolder
+from cluster.benchmarks.source import Source, of_endpoint, of_file, of_model
+from cluster.commands import program
+from cluster.paths import resolve_path
+from cluster.preflight.local_engines import champion_of
+from cluster.settings import RunSettings, apply_override, check_settings, load_settings
+from cluster.storage.store import Store
+from rollout.errors import BadInput, RelookError, TaskFileError
+from rollout.fields import show
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command. Returns its exit code."""
+    options = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        benchmark = BENCHMARKS[options.benchmark](options.faithful)
+        settings = _settings(options)
+        benchmark.sampling = _sampling(options, benchmark.sampling)
+        dataset = benchmark.load(options.source)
+        source = _source(options, dataset)
+        dataset = _chosen(dataset, options)
+        folder = ResultFolder(_out(options, source), _manifest(benchmark, dataset, source, options))
+        summary = asyncio.run(measure(benchmark, dataset, source, settings, folder, seed=options.seed))
+    except RelookError as error:
+        print(f"relook: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput) else 1
+    print(describe(summary))
+    print(f"  report   {folder.path / 'report.html'}\n  table    {folder.path / 'results.parquet'}")
+    left = sum(counted["machine_fault"] for counted in summary["tests"].values())
+    if left:
+        print(f"  {left} tests met machine faults; repeat the command with --out {folder.path}")
+    return 1 if left else 0
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """The scores of each subject, one line each."""
+    lines = []
+    for subject, scores in summary["scores"].items():
+        shown = "  ".join(f"{name} {100 * value:.2f} %" for name, value in scores.items())
+        counted = summary["tests"][subject]
+        lines.append(f"{subject:10}  {shown}  ({counted['no_answer']} no answer, {counted['machine_fault']} faults)")
+    return "\n".join(lines)
+
+
+def _settings(options: argparse.Namespace) -> RunSettings:
+    """The settings of the run, or of --settings, or the defaults; with overrides."""
+    if options.settings:
+        return load_settings(options.settings, options.set)
+    values: dict[str, Any] = {}
+    where = "settings"
+    if options.run:
+        run = champion_of(resolve_path(options.runs), options.run)
+        where = str(run / "run.json")
+        values = Store(run).read_json("run.json")["settings"]
+    for override in options.set:
+        apply_override(values, override)
+    return check_settings(values, where)
+
+
+def _source(options: argparse.Namespace, dataset: Dataset) -> Source:
+    """The source of the answers. Raises BadInput when it cannot be used."""
+    if options.run:
+        run = champion_of(resolve_path(options.runs), options.run)
+        return of_model(run / "champion", options.name or run.name)
+    if options.model:
+        return of_model(options.model, options.name or options.model.name)
+    if options.answers:
+        name = options.name or options.answers.name.partition(".")[0]
+        return of_file(options.answers, name, [item.id for item in dataset.items])
+    return of_endpoint(options.endpoint, options.name, options.key_env)
+
+
+def _sampling(options: argparse.Namespace, usual: Sampling) -> Sampling:
+    """The benchmark's sampling, with the options that override it."""
+    given = {"temperature": options.temperature, "max_tokens": options.max_tokens}
+    return replace(usual, **{name: value for name, value in given.items() if value is not None})
+
+
+def _chosen(dataset: Dataset, options: argparse.Namespace) -> Dataset:
+    """The items that --only and --num select. Raises TaskFileError for an unknown id."""
+    known = {item.id: item for item in dataset.items}
+    unknown = [name for name in options.only if name not in known]
+    if unknown:
+        raise TaskFileError(f"--only {show(unknown[0])}: no such item; the first one is {show(dataset.items[0].id)}")
+    items: Sequence[Item] = [known[name] for name in options.only] or dataset.items
+    return replace(dataset, items=tuple(items[: options.num]))
+
+
+def _out(options: argparse.Namespace, source: Source) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    out: Path = options.out or resolve_path("runs") / "benchmarks" / f"{options.benchmark}-{source.name}-{stamp}"
+    return out
+
+
+def _manifest(benchmark: Benchmark, dataset: Dataset, source: Source, options: argparse.Namespace) -> dict[str, Any]:
+    """What is measured; a folder of results belongs to one manifest."""
+    prompts = hashlib.sha256()
+    for item in dataset.items:
+        prompts.update(json.dumps([item.id, *(asdict(message) for message in item.messages)]).encode())
+    return {
+        "benchmark": benchmark.name,
+        "faithful": options.faithful,
+        "policy": source.name,
+        "answers": source.where,
+        "data_sha256": dataset.sha256,
+        "prompts_sha256": prompts.hexdigest(),
+        "items": len(dataset.items),
+        "sampling": asdict(benchmark.sampling),
+        "seed": options.seed,
+    }
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=program("benchmark"), description="Measures a policy on a public benchmark (docs/benchmarks.md)."
+    )
+    parser.add_argument("benchmark", choices=BENCHMARKS, help="name of the benchmark")
+    parser.add_argument("--source", type=Path, required=True, help="the benchmark's files, cloned or downloaded")
+    answers = parser.add_mutually_exclusive_group(required=True)
+    answers.add_argument("--run", help="a run whose champion answers")
+    answers.add_argument("--model", type=Path, help="a Hugging Face model directory that answers")
+    answers.add_argument("--endpoint", help="an OpenAI-compatible server that answers, with --name MODEL")
+    answers.add_argument("--answers", type=Path, help="JSON lines of existing answers: `id`, `answer`")
+    parser.add_argument("--name", default="", help="the policy's name in reports; with --endpoint, its model")
+    parser.add_argument("--key-env", default="", help="environment variable with the endpoint's key")
+    parser.add_argument("--faithful", action="store_true", help="follow the public harness with its defects")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="play these items only")
+    parser.add_argument("--num", type=int, help="play the first items only")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
+    parser.add_argument("--temperature", type=float, help="default: the benchmark's")
+    parser.add_argument("--max-tokens", type=int, help="longest answer; default: the benchmark's")
+    parser.add_argument("--out", type=Path, help="folder of the results; an existing one is continued")
+    parser.add_argument("--settings", type=Path, help="a TOML file with browsers, engines and cluster")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --run")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""The benchmarks of `relook benchmark`, by name."""
+
+from cluster.benchmarks.benchmark import MakeBenchmark
+from cluster.benchmarks.design2code import Design2Code
+
+BENCHMARKS: dict[str, MakeBenchmark] = {"design2code": Design2Code}

@@ -1,0 +1,121 @@
+"""Writes `report.html` of a benchmark: scores of policy, reference and empty page, then every item with its picture.
+
+Answers, error messages and pictures are untrusted: `html.el` escapes all text, and the document allows no script but
+its own.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.benchmarks.play import POLICY
+from cluster.benchmarks.records import TestResult
+from cluster.benchmarks.results import ResultFolder
+from cluster.report.document import document, section
+from cluster.report.html import Html, el, join
+from rollout.files import atomic_write
+
+PICTURE_WIDTH = 480
+MAX_BYTES = 15_000_000
+SHOWN_DETAIL = 300
+
+
+def write_report(folder: ResultFolder, summary: Mapping[str, Any]) -> Path:
+    """Writes the report atomically. Pictures are left out above MAX_BYTES. Raises StorageFault."""
+    parts = [
+        el(
+            "header",
+            el("p", "ReLook", class_="mark"),
+            el("h1", f"{summary['benchmark']}: {summary['policy']}"),
+            el("p", _lead(summary), class_="lead"),
+        ),
+        section(
+            "Scores",
+            "Machine faults count in no score; they are asked again when the command is repeated.",
+            _scores(summary),
+        ),
+        section(
+            "Differences from the public harness",
+            _mode(summary),
+            el("ul", *(el("li", one) for one in summary["repairs"])),
+        ),
+    ]
+    left = MAX_BYTES - sum(len(part) for part in parts)
+    cards: list[Html] = []
+    for item, results in folder.results.get(POLICY, {}).items():
+        card = _card(folder, item, results, picture=left > 0)
+        left -= len(card)
+        cards.append(card)
+    parts.append(
+        section("Items", "Every answer of the policy, in the order of play.", el("div", *cards, class_="pairs"))
+    )
+    return atomic_write(folder.path / "report.html", document(str(summary["benchmark"]), join(*parts)).encode())
+
+
+def _lead(summary: Mapping[str, Any]) -> str:
+    counts = summary["tests"][POLICY]
+    tested = counts["pass"] + counts["fail"] + counts["no_answer"]
+    unanswered = f", {counts['no_answer']} without an answer" if counts["no_answer"] else ""
+    faults = f"; {counts['machine_fault']} not tested because of machine faults" if counts["machine_fault"] else ""
+    return f"{counts['pass']} of {tested} tests pass{unanswered}{faults}."
+
+
+def _mode(summary: Mapping[str, Any]) -> str:
+    if summary["faithful"]:
+        return "None: the public procedure with its defects. The default mode repairs these:"
+    return "This mode repairs the following; --faithful does not."
+
+
+def _scores(summary: Mapping[str, Any]) -> Html:
+    names = list(summary["scores"][POLICY])
+    head = el("tr", el("th", ""), *(el("th", name.replace("_", " ")) for name in names), el("th", "machine faults"))
+    rows = [
+        el(
+            "tr",
+            el("th", subject, scope="row"),
+            *(el("td", f"{100 * scores[name]:.2f} %") for name in names),
+            el("td", str(summary["tests"][subject]["machine_fault"])),
+        )
+        for subject, scores in summary["scores"].items()
+    ]
+    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table")
+
+
+def _card(folder: ResultFolder, item: str, results: Sequence[TestResult], *, picture: bool) -> Html:
+    passed = sum(one.verdict == "pass" for one in results)
+    path = folder.picture(POLICY, item)
+    shown = (
+        picture
+        and path.is_file()
+        and el("img", class_="shot", tabindex=0, src=_thumbnail(path.read_bytes()), alt=f"the page of {item}")
+    )
+    tests = [
+        el(
+            "li",
+            el("b", one.verdict.replace("_", " ")),
+            f" {one.test}",
+            one.detail and el("small", f" {_cut(one.detail)}"),
+        )
+        for one in results
+    ]
+    listed = el("details", el("summary", f"{passed} of {len(results)} tests pass"), el("ul", *tests))
+    return el("article", el("h3", item), shown, listed, class_="card table")
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_DETAIL else f"{line[:SHOWN_DETAIL]}…"
+
+
+def _thumbnail(png: bytes) -> str:
+    """A smaller copy as a data address."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        height = max(1, round(picture.height * PICTURE_WIDTH / picture.width))
+        small = picture.convert("RGB").resize((PICTURE_WIDTH, min(height, 2 * PICTURE_WIDTH)))
+    sink = io.BytesIO()
+    small.save(sink, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode()}"

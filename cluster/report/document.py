@@ -1,0 +1,34 @@
+"""The frame of every HTML report: head, Content-Security-Policy, style, script, enlarged pictures."""
+
+import base64
+import hashlib
+from pathlib import Path
+
+from cluster.report.html import Html, el
+
+
+def document(title: str, body: Html) -> str:
+    """A whole page: the report's style and script, and a policy that allows no other script and no request."""
+    here = Path(__file__)
+    script = here.with_name("report.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=policy),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", f"{title} · ReLook"),
+        el("link", rel="icon", href="data:,"),
+        el("style", Html(here.with_name("report.css").read_text("utf-8"))),
+    )
+    stage = el("dialog", el("img", src="data:,", alt=""), el("p"))
+    return "<!doctype html>\n" + el(
+        "html", head, el("body", el("main", body), stage, el("script", Html(script))), lang="en"
+    )
+
+
+def section(title: str, words: str, body: Html) -> Html:
+    """A section with its heading and an explanation."""
+    return el("section", el("h2", title), el("p", words, class_="words"), body)
