@@ -62,8 +62,9 @@ class Design2Code:
         return [await asyncio.to_thread(self._result, task, page, render, reference, services)]
 
     def _result(self, task: Task, page: Page, render: Render, reference: Render, services: Services) -> TestResult:
+        picture = services.fetch(render.shots[-1].picture) if render.shots else None
         if not render.valid and not self.faithful:
-            return TestResult(test=TEST, verdict="fail", detail=complaint(page, render))
+            return TestResult(test=TEST, verdict="fail", detail=complaint(page, render), picture=picture)
         terms = compare(blocks_of(render), blocks_of(reference))
         visual = 0.0
         if render.valid and reference.valid:
@@ -77,7 +78,7 @@ class Design2Code:
             verdict="pass" if score > 0.0 else "fail",
             score=score,
             values={**asdict(terms), "visual": visual},
-            picture=services.fetch(render.shots[-1].picture) if render.shots else None,
+            picture=picture,
             seconds=render.seconds,
         )
 

@@ -42,7 +42,7 @@ async def measure(
     }
     await asyncio.to_thread(folder.write_table)
     atomic_write(folder.path / "summary.json", json.dumps(summary, indent=1).encode())
-    await asyncio.to_thread(write_report, folder, summary)
+    await asyncio.to_thread(write_report, folder, summary, [item.id for item in dataset.items])
     return summary
 
 

@@ -5,7 +5,7 @@ Dataset → Item → Answer → TestResult
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from rollout.records import Message
 
@@ -63,6 +63,8 @@ class Answer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestResult:
     """The result of one test on one answer."""
+
+    __test__: ClassVar[bool] = False  # not a test class of pytest
 
     test: str
     verdict: Verdict

@@ -22,8 +22,11 @@ MAX_BYTES = 15_000_000
 SHOWN_DETAIL = 300
 
 
-def write_report(folder: ResultFolder, summary: Mapping[str, Any]) -> Path:
-    """Writes the report atomically. Pictures are left out above MAX_BYTES. Raises StorageFault."""
+def write_report(folder: ResultFolder, summary: Mapping[str, Any], order: Sequence[str]) -> Path:
+    """Writes the report atomically, with the items in `order`. Raises StorageFault.
+
+    Above MAX_BYTES, pictures are left out.
+    """
     parts = [
         el(
             "header",
@@ -44,12 +47,15 @@ def write_report(folder: ResultFolder, summary: Mapping[str, Any]) -> Path:
     ]
     left = MAX_BYTES - sum(len(part) for part in parts)
     cards: list[Html] = []
-    for item, results in folder.results.get(POLICY, {}).items():
-        card = _card(folder, item, results, picture=left > 0)
+    answered = folder.results.get(POLICY, {})
+    for item in order:
+        card = _card(folder, item, answered[item], picture=left > 0)
         left -= len(card)
         cards.append(card)
     parts.append(
-        section("Items", "Every answer of the policy, in the order of play.", el("div", *cards, class_="pairs"))
+        section(
+            "Items", "Every answer of the policy, in the order of the benchmark.", el("div", *cards, class_="pairs")
+        )
     )
     return atomic_write(folder.path / "report.html", document(str(summary["benchmark"]), join(*parts)).encode())
 
@@ -84,7 +90,6 @@ def _scores(summary: Mapping[str, Any]) -> Html:
 
 
 def _card(folder: ResultFolder, item: str, results: Sequence[TestResult], *, picture: bool) -> Html:
-    passed = sum(one.verdict == "pass" for one in results)
     path = folder.picture(POLICY, item)
     shown = (
         picture
@@ -100,8 +105,14 @@ def _card(folder: ResultFolder, item: str, results: Sequence[TestResult], *, pic
         )
         for one in results
     ]
-    listed = el("details", el("summary", f"{passed} of {len(results)} tests pass"), el("ul", *tests))
+    listed = el("details", el("summary", _summary_line(results)), el("ul", *tests))
     return el("article", el("h3", item), shown, listed, class_="card table")
+
+
+def _summary_line(results: Sequence[TestResult]) -> str:
+    passed = sum(one.verdict == "pass" for one in results)
+    mean = sum(one.score for one in results) / max(1, len(results))
+    return f"{passed} of {len(results)} tests pass, mean score {mean:.2f}"
 
 
 def _cut(text: str) -> str:

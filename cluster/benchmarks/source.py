@@ -54,5 +54,7 @@ def of_endpoint(address: str, name: str, key_env: str) -> Source:
         "deadline_s": DEADLINE_S,
         "hedge_share": 0.0,
     }
-    endpoint = check_settings({"critic": values}, "--endpoint").critic
+    # The settings of a run bound a judge's deadline; an answer takes longer than a judgment.
+    patient = {"critic": values, "cluster": {"call_timeout_s": 2 * DEADLINE_S}}
+    endpoint = check_settings(patient, "--endpoint").critic
     return Source(name=name, where=endpoint.base_url, endpoint=endpoint)
