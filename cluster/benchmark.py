@@ -117,7 +117,7 @@ def _out(options: argparse.Namespace, source: Source) -> Path:
 
 
 def _manifest(benchmark: Benchmark, dataset: Dataset, source: Source, options: argparse.Namespace) -> dict[str, Any]:
-    """What is measured; a folder of results belongs to one manifest."""
+    """The identity of the measurement; a folder of results belongs to one."""
     prompts = hashlib.sha256()
     for item in dataset.items:
         prompts.update(json.dumps([item.id, *(asdict(message) for message in item.messages)]).encode())

@@ -19,6 +19,7 @@ import httpx
 
 from actors.judge_api.address import is_local, key_headers, proxy_words, request_url
 from actors.judge_api.concurrency_limiter import ConcurrencyLimiter, RequestSlot
+from actors.judge_api.outage import Outage
 from actors.judge_api.rejections import error_within, is_spent, refusal, spent
 from actors.settings import CriticSettings
 from reward.multimodal.answer import content, tokens
@@ -39,8 +40,6 @@ KNOWN = 20
 """Latencies measured before slow requests are detected."""
 TOKENS_PER_PICTURE = 1000
 """Estimated tokens of a picture, for servers that report no usage."""
-AWAY = 2
-"""Consecutive unanswered requests that are reported as an outage."""
 SHOWN = 200
 
 
@@ -97,11 +96,11 @@ class JudgeClient:
         self._client: httpx.AsyncClient | None = None
         self._took: deque[float] = deque(maxlen=200)
         self._draw = random.Random()
-        self._silent, self._silent_since = 0, 0.0
         self._served = False
         self._told: set[str] = set()
         self.news: list[str] = []
         """Messages about outages, recoveries and refusals of the server."""
+        self._outage = Outage(self.name, lambda words: self.news.append(words))
 
     async def check(self) -> None:
         """Raises SettingsError for a missing or rejected key, CriticFault when the server cannot be reached."""
@@ -216,26 +215,13 @@ class JudgeClient:
         except (httpx.HTTPError, CriticFault) as error:
             turn.end("down")
             self._forget()
-            self._record_silence(self._plain(repr(error)))
+            self._outage.unanswered(self._plain(repr(error)))
             raise Unanswered(self._plain(repr(error))) from error
-        self._heard()
+        self._outage.answered()
         answer = self._sift(response, turn)
         self.cost["tokens"] += _cost(answer, body)
         self._took.append(self.limiter.now() - turn.started)
         return answer
-
-    def _record_silence(self, why: str) -> None:
-        """Counts an unanswered request; a single one is normal and not reported."""
-        self._silent += 1
-        self._silent_since = self._silent_since if self._silent > 1 else self.limiter.now()
-        if self._silent == AWAY:
-            self.news.append(f"{self.name} does not answer ({why}); judgments wait until it does")
-
-    def _heard(self) -> None:
-        if self._silent >= AWAY:
-            away_s = self.limiter.now() - self._silent_since
-            self.news.append(f"{self.name} answers again after {away_s:.0f} s")
-        self._silent = 0
 
     def _sift(self, response: httpx.Response, turn: RequestSlot) -> Any:
         """JSON of a good response; raises for others. Reports the outcome to the limiter."""

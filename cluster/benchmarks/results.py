@@ -118,7 +118,7 @@ class ResultFolder:
 
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:
-    """What an existing folder measures; None for a new folder. Raises CheckpointError."""
+    """The manifest of an existing folder; None for a new one. Raises CheckpointError."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
     try:
