@@ -140,7 +140,7 @@ class JudgeClient:
                         asked = again(body, fault.hint, unread)
                         await self._rest(failures, fault)
         except TimeoutError:
-            raise self._late(failures) from None
+            raise _late(self.settings, failures) from None
 
     async def complete(self, body: dict[str, Any]) -> Any:
         """The server's answer to a chat request, as decoded JSON. Raises CriticFault or BudgetSpent, as `ask` does."""
@@ -149,7 +149,7 @@ class JudgeClient:
             async with asyncio.timeout(self.settings.deadline_s):
                 return await self._answered(body, failures)
         except TimeoutError:
-            raise self._late(failures) from None
+            raise _late(self.settings, failures) from None
 
     async def _answered(self, body: dict[str, Any], failures: list[Exception]) -> Any:
         """Repeats a request until the server answers, and appends every failure."""
@@ -166,15 +166,6 @@ class JudgeClient:
         longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(failures), 10))
         await asyncio.sleep(self._draw.uniform(0.0, longest_s))
         self.cost["retries"] += 1
-
-    def _late(self, failures: Sequence[Exception]) -> CriticFault:
-        last = failures[-1] if failures else None
-        fault = CriticFault(
-            f"{self.settings.model} gave no judgment in {self.settings.deadline_s:g} s ({len(failures)} failures, the "
-            f"last: {last})"
-        )
-        fault.__cause__ = last
-        return fault
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -327,6 +318,14 @@ class JudgeClient:
         """Server message, shortened and with the key masked."""
         text = " ".join(text.split())[:SHOWN]
         return text.replace(self._key, "***") if self._key else text
+
+
+def _late(settings: CriticSettings, failures: Sequence[Exception]) -> CriticFault:
+    """The fault of a request without an answer at its deadline."""
+    last = failures[-1] if failures else None
+    return CriticFault(
+        f"{settings.model} gave no answer in {settings.deadline_s:g} s ({len(failures)} failures, the last: {last})"
+    )
 
 
 def _cost(answer: Any, body: dict[str, Any]) -> int:
