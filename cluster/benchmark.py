@@ -28,7 +28,7 @@ from cluster.paths import resolve_path
 from cluster.preflight.local_engines import champion_of
 from cluster.settings import RunSettings, apply_override, check_settings, load_settings
 from cluster.storage.store import Store
-from rollout.errors import BadInput, RelookError, TaskFileError
+from rollout.errors import BadInput, RelookError, SettingsError, TaskFileError
 from rollout.fields import show
 
 
@@ -40,10 +40,14 @@ def main(argv: list[str] | None = None) -> int:
         benchmark = BENCHMARKS[options.benchmark](options.faithful)
         settings = _settings(options)
         benchmark.sampling = _sampling(options, benchmark.sampling)
+        if benchmark.needs_judge and settings.critic.kind != "http":
+            raise SettingsError(
+                f"{benchmark.name} needs a multimodal judge: set critic.kind='http', critic.base_url and critic.model"
+            )
         dataset = benchmark.load(options.source)
         source = _source(options, dataset)
         dataset = _chosen(dataset, options)
-        folder = ResultFolder(_out(options, source), _manifest(benchmark, dataset, source, options))
+        folder = ResultFolder(_out(options, source), _manifest(benchmark, dataset, source, settings, options))
         summary = asyncio.run(measure(benchmark, dataset, source, settings, folder, seed=options.seed))
     except RelookError as error:
         print(f"relook: {error}", file=sys.stderr)
@@ -116,7 +120,9 @@ def _out(options: argparse.Namespace, source: Source) -> Path:
     return out
 
 
-def _manifest(benchmark: Benchmark, dataset: Dataset, source: Source, options: argparse.Namespace) -> dict[str, Any]:
+def _manifest(
+    benchmark: Benchmark, dataset: Dataset, source: Source, settings: RunSettings, options: argparse.Namespace
+) -> dict[str, Any]:
     """The identity of the measurement; a folder of results belongs to one."""
     prompts = hashlib.sha256()
     for item in dataset.items:
@@ -126,6 +132,7 @@ def _manifest(benchmark: Benchmark, dataset: Dataset, source: Source, options: a
         "faithful": options.faithful,
         "policy": source.name,
         "answers": source.where,
+        "judge": settings.critic.model if benchmark.needs_judge else "",
         "data_sha256": dataset.sha256,
         "prompts_sha256": prompts.hexdigest(),
         "items": len(dataset.items),

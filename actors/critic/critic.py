@@ -1,7 +1,6 @@
 """Critic actors: fetch screenshots and judge them, embedded or with a multimodal model."""
 
 import asyncio
-import base64
 import hashlib
 import json
 import time
@@ -13,12 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from actors.critic.judgment_cache import JudgmentCache
+from actors.judge_api.chat import chat_body, data_address
 from actors.judge_api.client import Find, JudgeClient
 from actors.settings import CriticSettings
 from reward.multimodal import pairs, rubric
 from reward.multimodal.answer import Judgment, read
-from reward.multimodal.pictures import fit, limit_of
-from reward.multimodal.request import one_picture_a_message
 from reward.visual.critic import JUDGE, VisualCritic
 from reward.visual.screens import same_screens, together
 from rollout.errors import CriticFault
@@ -165,7 +163,7 @@ class HttpCriticActor:
         urls = await self._urls(task, render, rubric.shown(render, most))
         messages = rubric.messages(task, page, render, lambda shot: urls[shot.sha256], most)
         schema, num = rubric.schema(task), len(task.checklist)
-        bodies = [self._body(messages, schema, seed) for seed in range(self.settings.judgments)]
+        bodies = [chat_body(self.settings, messages, schema, seed) for seed in range(self.settings.judgments)]
         judged = await gather_or_cancel(*(self.endpoint.ask(body, lambda text: read(text, num)) for body in bodies))
         self.endpoint.cost["judgments"] += 1
         return replace(self._critique(judged), seconds=time.monotonic() - started)
@@ -180,7 +178,7 @@ class HttpCriticActor:
         shots = [*rubric.shown(first[1], most), *rubric.shown(second[1], most)]
         urls = await self._urls(task, first[1], shots)
         messages = pairs.messages(task, first, second, lambda shot: urls[shot.sha256], most)
-        better, tokens = await self.endpoint.ask(self._body(messages, pairs.SCHEMA, 0), pairs.read)
+        better, tokens = await self.endpoint.ask(chat_body(self.settings, messages, pairs.SCHEMA, 0), pairs.read)
         await asyncio.to_thread(self._cache.keep_better, key, better)
         return better, tokens
 
@@ -200,23 +198,6 @@ class HttpCriticActor:
             scores=tuple(judgment.score for judgment in judgments) if len(judgments) > 1 else (),
         )
 
-    def _body(self, messages: list[dict[str, Any]], schema: dict[str, Any], seed: int) -> dict[str, Any]:
-        settings = self.settings
-        limits = {"temperature": settings.temperature, "seed": seed}
-        if "max_tokens" not in settings.omit:
-            limits[settings.tokens_field] = settings.max_tokens
-        body: dict[str, Any] = {
-            "model": settings.model,
-            "messages": one_picture_a_message(messages) if settings.one_picture else messages,
-            **{name: value for name, value in limits.items() if name not in settings.omit},
-        }
-        if settings.answer_format == "json_schema":
-            named = {"name": "judgment", "schema": schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": named}
-        elif settings.answer_format == "json_object":
-            body["response_format"] = {"type": "json_object"}
-        return body | settings.extra_body
-
     def _key(self, version: str, question: list[dict[str, Any]]) -> str:
         """Hash of all that an answer depends on; screenshots enter by their hashes."""
         settings = self.settings
@@ -228,13 +209,8 @@ class HttpCriticActor:
         return await asyncio.to_thread(self._encoded, task, render, shots)
 
     def _encoded(self, task: Task, render: Render, shots: Sequence[Shot]) -> dict[str, str]:
-        settings = self.settings
-        limit = limit_of(settings.picture_mb, settings.request_mb, len(shots))
-        urls = {}
-        for key, png in fetch_all(task, render, shots, self.fetch).items():
-            form, data = fit(png, settings.picture_format, settings.picture_quality, settings.picture_side, limit)
-            urls[key] = f"data:image/{form};base64,{base64.b64encode(data).decode()}"
-        return urls
+        found = fetch_all(task, render, shots, self.fetch)
+        return {key: data_address(self.settings, png, len(shots)) for key, png in found.items()}
 
     def _forget(self, key: str, done: "asyncio.Task[Critique]") -> None:
         del self._asked[key]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from actors.judge_api.client import JudgeClient
 from actors.playwright.records import SpecReport, SpecRun
 from cluster.benchmarks.records import Answer, Dataset, Item, Sampling, TestResult
 from rollout.ports import Renderer
@@ -36,6 +37,8 @@ class Services:
 
     renderer: Renderer
     specs: SpecRunner
+    judge: JudgeClient | None = None
+    """The client of the multimodal judge, if the benchmark needs one."""
     browser: str
     """Name of the renderer: engine, browser build, fonts."""
     fetch: Callable[[Any], bytes]
@@ -53,6 +56,8 @@ class Benchmark(Protocol):
     sampling: Sampling
     needs_specs: bool
     """Whether its tests are Playwright specifications, which need Node."""
+    needs_judge: bool
+    """Whether its tests ask the multimodal judge of the settings."""
 
     def load(self, source: Path) -> Dataset:
         """Reads the items. Raises TaskFileError for a folder that is not the benchmark, or only half of it."""

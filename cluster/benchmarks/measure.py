@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from cluster.benchmarks.answers import EndpointWriter, FileWriter, PolicyWriter, StoredWriter
@@ -56,11 +57,14 @@ async def _services(
 
     print("starting Ray, browsers and engines …", file=sys.stderr, flush=True)
     client = JudgeClient(source.endpoint) if source.endpoint is not None else None
-    if client is not None:
-        await client.check()
+    judge = JudgeClient(settings.critic) if benchmark.needs_judge else None
+    clients = [one for one in (client, judge) if one is not None]
+    for one in clients:
+        await one.check()
     connection = await asyncio.to_thread(connect)
     try:
         async with benchmark_actors(settings, specs=benchmark.needs_specs, model=source.model) as (services, policy):
+            services = replace(services, judge=judge)
             if client is not None:
                 yield services, EndpointWriter(client, benchmark.sampling, seed)
             elif policy is not None:
@@ -68,8 +72,8 @@ async def _services(
             else:
                 yield services, FileWriter(source.answers or {})
     finally:
-        if client is not None:
-            await client.close()
+        for one in clients:
+            await one.close()
         await asyncio.to_thread(connection.leave)
 
 

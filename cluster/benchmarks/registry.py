@@ -1,6 +1,7 @@
 """The benchmarks of `relook benchmark`, by name."""
 
+from cluster.benchmarks.artifacts_bench import ArtifactsBench
 from cluster.benchmarks.benchmark import MakeBenchmark
 from cluster.benchmarks.design2code import Design2Code
 
-BENCHMARKS: dict[str, MakeBenchmark] = {"design2code": Design2Code}
+BENCHMARKS: dict[str, MakeBenchmark] = {"artifactsbench": ArtifactsBench, "design2code": Design2Code}

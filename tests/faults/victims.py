@@ -20,6 +20,8 @@ from nodes import start_node
 from world import PATIENCE_S, ROOT, World
 
 REST_S = 5.0
+LONGEST_REST_S = 30.0
+"""After this time a server returns although the run has not missed it: nothing may be left to ask of it."""
 """Seconds until the operator of a server or node restarts it."""
 DISK_MB = 512
 RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
@@ -96,10 +98,12 @@ class CriticServer(JudgedHand):
         return self.judge.kill()
 
     def mend(self, world: World) -> None:
-        """Restart on the same port, but only after the run reported the loss: it may ask for no judgment for long."""
+        """Restart on the same port, after the run reported the loss, or after LONGEST_REST_S."""
+
+        until = time.monotonic() + LONGEST_REST_S
 
         def missed() -> bool:
-            return self._reports(world) > self._reported
+            return self._reports(world) > self._reported or time.monotonic() > until
 
         meanwhile(lambda: (world.wait_for(missed, "the judge to be missed"), self.judge.start()))
 
@@ -127,11 +131,14 @@ class MlflowServer:
         return self.server.kill()
 
     def mend(self, world: World) -> None:
-        """Restart on the same port, but only after the run reported the loss or waits for the server at its end."""
+        """Restart on the same port, after the run reported the loss, or after LONGEST_REST_S."""
+
+        until = time.monotonic() + LONGEST_REST_S
 
         def missed() -> bool:
             said = world.log.read_text(errors="replace")
-            return said.count("MLflow did not accept") > said.count("MLflow accepts data again")
+            away = said.count("MLflow did not accept") > said.count("MLflow accepts data again")
+            return away or time.monotonic() > until
 
         meanwhile(lambda: (world.wait_for(missed, "MLflow to be missed"), self.server.start()))
 

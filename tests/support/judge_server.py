@@ -12,6 +12,10 @@ Behaviour = Callable[[int, dict[str, Any]], str]
 """Request number and body to behaviour, see `JudgeServer.respond`."""
 
 
+ACCEPTING_TURNS = 5
+"""Turns of the event loop between an accepted connection and the call of its handler, at most."""
+
+
 def mark_of(number: int) -> int:
     """The mark of page `number` in every criterion."""
     return number % BEST + 1
@@ -48,7 +52,8 @@ class JudgeServer:
         """Stops listening and drops every connection, like a server that dies."""
         assert self._server is not None
         self._server.close()
-        await asyncio.sleep(0)  # a connection that was just accepted begins to be served
+        for _ in range(ACCEPTING_TURNS):  # a connection that was just accepted begins to be served
+            await asyncio.sleep(0)
         for guest in self._guests:
             assert guest is not None
             guest.cancel()

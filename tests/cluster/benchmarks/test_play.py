@@ -31,6 +31,7 @@ class Letters:
     repairs: tuple[str, ...] = ("none",)
     sampling = Sampling(temperature=0.0, max_tokens=4)
     needs_specs = False
+    needs_judge = False
 
     def __init__(self, faults: int = 0) -> None:
         self.faults = faults
