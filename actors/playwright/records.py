@@ -17,6 +17,8 @@ class SpecRun:
     """Relative paths of the specification files, run in this order."""
     test_timeout_s: float = 30.0
     expect_timeout_s: float = 5.0
+    run_timeout_s: float = 600.0
+    """Limit of the whole run; a run that exceeds it has no results."""
     viewport: tuple[int, int] = (1280, 720)
     served: str = ""
     """Relative path of a folder to serve over HTTP as the base URL of the tests; empty for none."""

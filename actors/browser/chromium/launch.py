@@ -1,18 +1,16 @@
 """Finds Chromium (headless shell first), isolates it, starts it and ends it with all its children."""
 
 import asyncio
-import contextlib
 import os
 import shutil
-import signal
 import socket
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.browser.chromium.cdp import BrowserLost, CdpPipe
 from actors.browser.chromium.flags import FRAME_FLAGS, ISOLATION_FLAGS, LOOK_FLAGS, QUIET_FLAGS, WHOLE_FLAGS
+from actors.fence import NOBODY, bubblewrap, check_installed, end_process, limited
 from rollout.errors import BrowserFault
 
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
@@ -27,10 +25,7 @@ DOWNLOADED_SHELLS = "chromium_headless_shell-*/*/*headless*shell"
 """Playwright's downloads of the headless shell, below `~/.cache/ms-playwright`."""
 DOWNLOADED = "chromium-*/*/chrome"
 """Playwright's downloads of whole browsers, in the same folder."""
-NOBODY = 65534
 START_TIMEOUT_S = 30.0
-END_TIMEOUT_S = 5.0
-LARGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +70,7 @@ class Process:
     async def end(self) -> None:
         """Kills the browser with its children, and reaps it."""
         try:
-            await _end(self.pid, wrapped=self.profile is None)
+            await end_process(self.pid, wrapped=self.profile is None)
         finally:
             await self.pipe.close()
             if self.profile is not None:
@@ -121,7 +116,7 @@ async def launch(executable: Path, *, memory_mb: int, isolation: Isolation, whol
     profile = None if isolation.namespaces else _profile()
     command = _command(executable, memory_mb, isolation, profile)
     command += WHOLE_FLAGS if whole else ()
-    _check_installed(command)
+    check_installed(command)
     ours, theirs = socket.socketpair()
     with theirs:
         pid = _spawn(command, theirs)
@@ -141,33 +136,12 @@ async def launch(executable: Path, *, memory_mb: int, isolation: Isolation, whol
 
 def _command(executable: Path, memory_mb: int, isolation: Isolation, profile: Path | None) -> list[str]:
     home = str(profile or "/tmp")
-    limits = f"--data={memory_mb << 20}", "--core=0", f"--fsize={LARGEST_FILE}"
-    command = ["prlimit", *limits, "--"]
-    if os.getuid() == 0 and (isolation.namespaces or isolation.sandbox):
-        command += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=KILL"]
-    else:
-        command += ["setpriv", "--pdeathsig=KILL"]
+    command = limited(memory_mb, unprivileged=isolation.namespaces or isolation.sandbox)
     if isolation.namespaces:
-        command += _bubblewrap(executable)
+        command += bubblewrap((executable.resolve().parent,))
     command += [str(executable), *QUIET_FLAGS, *LOOK_FLAGS, *FRAME_FLAGS, *ISOLATION_FLAGS]
     command += [] if isolation.sandbox else ["--no-sandbox"]
     return [*command, "--remote-debugging-pipe", f"--user-data-dir={home}/profile"]
-
-
-def _bubblewrap(executable: Path) -> list[str]:
-    """New namespaces, read-only /usr, and in-memory files that vanish with the process."""
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr"]
-    for link in ("/lib", "/lib64", "/bin"):
-        if Path(link).is_symlink():
-            command += ["--symlink", str(Path(link).readlink()), link]
-        else:
-            command += ["--ro-bind-try", link, link]
-    for path in ("/etc/fonts", "/etc/ld.so.cache", "/etc/alternatives", "/var/cache/fontconfig"):
-        command += ["--ro-bind-try", path, path]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
-    if not executable.resolve().is_relative_to("/usr"):
-        command += ["--ro-bind", str(executable.resolve().parent), str(executable.resolve().parent)]
-    return command
 
 
 def _profile() -> Path:
@@ -186,44 +160,3 @@ def _spawn(command: list[str], end: socket.socket) -> int:
     ends = [(os.POSIX_SPAWN_DUP2, end.fileno(), fd) for fd in (3, 4)]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
     return os.posix_spawnp(command[0], command, environment, file_actions=[*quiet, *ends], setsid=True)
-
-
-def _check_installed(command: list[str]) -> None:
-    for word, package in (("prlimit", "util-linux"), ("setpriv", "util-linux"), ("bwrap", "bubblewrap")):
-        if word in command and shutil.which(word) is None:
-            raise BrowserFault(f"{word!r} is not on the PATH; install {package}")
-
-
-async def _end(pid: int, *, wrapped: bool) -> None:
-    """Ends a process with its children and reaps it.
-
-    Bubblewrap reaps a child that ends, then exits; if killed itself, it leaves the child to an init that may not reap.
-    So children of a wrapped browser are killed first.
-    """
-    if wrapped:
-        for child in _children(pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        if await _gone(pid, END_TIMEOUT_S):
-            return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    if not await _gone(pid, END_TIMEOUT_S):
-        raise BrowserFault(f"browser process {pid} still exists {END_TIMEOUT_S:g} s after SIGKILL")
-
-
-async def _gone(pid: int, patience: float) -> bool:
-    """Whether child process `pid` ends, and is reaped, within `patience` seconds."""
-    for _ in range(int(patience / 0.01)):
-        try:
-            if os.waitpid(pid, os.WNOHANG) != (0, 0):
-                return True
-        except ChildProcessError:  # already reaped elsewhere in this process
-            return True
-        await asyncio.sleep(0.01)
-    return False
-
-
-def _children(pid: int) -> Iterator[int]:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

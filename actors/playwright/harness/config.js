@@ -1,0 +1,24 @@
+// The configuration of a run: one project a specification file, which keeps their order.
+const { devices } = require('/playwright/node_modules/@playwright/test');
+const run = JSON.parse(process.env.RELOOK_RUN);
+
+module.exports = {
+  testDir: '/specs',
+  outputDir: '/report/results',
+  reporter: [['json', { outputFile: '/report/report.json' }]],
+  workers: 1,
+  retries: 0,
+  timeout: run.test_timeout_ms,
+  expect: { timeout: run.expect_timeout_ms },
+  ...(run.served ? { globalSetup: '/node_modules/@playwright/test/serve.js' } : {}),
+  use: {
+    ...devices['Desktop Chrome'],
+    viewport: { width: run.viewport[0], height: run.viewport[1] },
+    launchOptions: { executablePath: run.chromium },
+    ...(run.served ? { baseURL: run.origin } : {}),
+  },
+  projects: run.specs.map((spec, index) => ({
+    name: `${index}`,
+    testMatch: new RegExp(`^${`/specs/${spec}`.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`),
+  })),
+};

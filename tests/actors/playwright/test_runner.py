@@ -1,0 +1,148 @@
+"""Tests of the Playwright runner: statuses, the fence, the mirror, and fresh folders, on real Node and Chromium."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from actors.mirror.folder import INDEX
+from actors.playwright.records import SpecReport, SpecRun
+from actors.playwright.runner import PlaywrightRunner
+from actors.settings import BrowserSettings
+from rollout.errors import BrowserFault
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs Node and npm"),
+]
+CACHE = Path(__file__).parents[3] / ".cache"
+HEAD = "const { test, expect } = require('@playwright/test');\n"
+OPEN = "await page.goto('file:///specs/page.html');"
+
+
+@pytest.fixture
+async def runner(tmp_path: Path) -> AsyncIterator[PlaywrightRunner]:
+    package = tmp_path / "mirror" / "d3@7.9.0"
+    (package / "dist").mkdir(parents=True)
+    (package / "dist" / "d3.min.js").write_text("window.d3 = {version: '7.9.0'};")
+    (package / "package.json").write_text(json.dumps({"name": "d3", "version": "7.9.0"}))
+    (tmp_path / "mirror" / INDEX).write_text(json.dumps({"packages": ["d3@7.9.0"]}))
+    runner = PlaywrightRunner(BrowserSettings(mirror=tmp_path / "mirror"), CACHE)
+    await runner.start()
+    yield runner
+    await runner.stop()
+
+
+async def run(runner: PlaywrightRunner, body: str, page: str = "<p>hello</p>", served: str = "") -> SpecReport:
+    spec = SpecRun(
+        files={"t/a.spec.js": (HEAD + body).encode(), "page.html": page.encode(), "site/index.html": b"<p>served</p>"},
+        specs=("t/a.spec.js",),
+        test_timeout_s=4.0,
+        expect_timeout_s=0.5,
+        served=served,
+    )
+    return await runner.run(spec)
+
+
+def statuses(report: SpecReport) -> list[str]:
+    return [result.status for result in report.results]
+
+
+async def test_every_status_is_reported_in_order_with_describes_and_pictures(runner: PlaywrightRunner) -> None:
+    report = await run(
+        runner,
+        f"""test.describe('outer', () => {{ test.describe('inner', () => {{
+        test('passes', async ({{ page }}) => {{ {OPEN} await page.screenshot({{ path: './out/a.png' }}); }});
+        }}); }});
+        test('fails', async ({{ page }}) => {{ {OPEN} await expect(page.locator('p')).toHaveText('other'); }});
+        test('hangs', async () => {{ test.setTimeout(500); await new Promise(() => {{}}); }});
+        test.skip('skips', async () => {{}});""",
+    )
+    assert statuses(report) == ["passed", "failed", "timed_out", "skipped"]
+    assert report.results[0].describe == ("outer", "inner")
+    assert "other" in report.results[1].error
+    assert [name for name in report.pictures if name.startswith("out/")] == ["out/a.png"]
+    assert report.cpu_seconds > 0
+    assert runner.name == "Playwright 1.56.1"
+
+
+async def test_requests_are_answered_from_the_mirror_or_refused_and_named(runner: PlaywrightRunner) -> None:
+    report = await run(
+        runner,
+        f"""test('library', async ({{ page, browser }}) => {{
+            {OPEN} expect(await page.evaluate(() => d3.version)).toBe('7.9.0');
+            const own = await (await browser.newContext()).newPage();
+            await own.goto('file:///specs/page.html'); expect(await own.evaluate(() => d3.version)).toBe('7.9.0');
+        }});""",
+        page="<script src='https://cdn.jsdelivr.net/npm/d3@7/dist/d3.min.js'></script><img src='https://evil.test/x'>",
+    )
+    assert statuses(report) == ["passed"]
+    assert report.refused == ("https://evil.test/x",)
+
+
+async def test_a_served_folder_is_the_base_url(runner: PlaywrightRunner) -> None:
+    body = """test('a', async ({ page }) => {
+        await page.goto('/'); await expect(page.locator('p')).toHaveText('served');
+    });"""
+    assert statuses(await run(runner, body, served="site")) == ["passed"]
+
+
+async def test_the_fence_holds_files_network_and_environment(
+    runner: PlaywrightRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "abc")
+    report = await run(
+        runner,
+        """test('page reads a file', async ({ page }) => { await page.goto('file:///etc/passwd'); });
+        test('spec reads a file', async () => { require('fs').readFileSync('/etc/passwd'); });
+        test('spec uses the network', async () => { await fetch('http://1.1.1.1'); });
+        test('spec writes', async () => { require('fs').writeFileSync('/playwright/x', ''); });
+        test('environment', async () => { expect(process.env.SECRET).toBe('abc'); });""",
+    )
+    assert statuses(report) == ["failed"] * 5
+
+
+async def test_a_page_that_loops_or_kills_its_browser_fails_only_its_tests(runner: PlaywrightRunner) -> None:
+    report = await run(
+        runner,
+        f"""test('loops', async ({{ page }}) => {{ {OPEN} }});
+        test('kills', async ({{ page }}) => {{ await page.goto('chrome://crash'); }});
+        test('fine', async () => {{}});""",
+        page="<script>for (;;) {}</script>",
+    )
+    assert statuses(report)[0] == "timed_out"
+    assert statuses(report)[1] in ("failed", "timed_out")
+    assert statuses(report)[2] == "passed"
+
+
+async def test_runs_see_nothing_of_each_other(runner: PlaywrightRunner) -> None:
+    body = """test('a', async () => { const fs = require('fs');
+        for (const path of ['/specs/left', '/tmp/left']) {
+            expect(fs.existsSync(path)).toBe(false); fs.writeFileSync(path, ''); }
+    });"""
+    first, second = await asyncio.gather(run(runner, body), run(runner, body))
+    assert statuses(first) == statuses(second) == ["passed"]
+
+
+async def test_links_of_a_specification_are_not_read(runner: PlaywrightRunner, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    report = await run(runner, f"test('a', async () => {{ require('fs').symlinkSync('{secret}', '/specs/a.png'); }});")
+    assert statuses(report) == ["passed"]
+    assert not report.pictures
+
+
+@pytest.mark.parametrize("body", ["syntax error", "process.kill(process.ppid, 'SIGKILL'); for (;;) {}"])
+async def test_specifications_that_cannot_run_are_a_browser_fault(runner: PlaywrightRunner, body: str) -> None:
+    with pytest.raises(BrowserFault):
+        await run(runner, body)
+
+
+async def test_a_run_that_exceeds_its_time_is_a_browser_fault(runner: PlaywrightRunner) -> None:
+    spec = SpecRun(files={"a.spec.js": b"for (;;) {}"}, specs=("a.spec.js",), run_timeout_s=2.0)
+    with pytest.raises(BrowserFault, match="within 2 s"):
+        await runner.run(spec)
+    assert statuses(await run(runner, "test('a', async () => {});")) == ["passed"]
