@@ -3,7 +3,8 @@
 Columns: `id`, `brief`, and optionally
 
 - `reference_html`;
-- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}]}`;
+- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}]}`, a step with any field of
+  `ProbeStep`;
 - `checklist`: a list of texts;
 - `viewports`: a list of sizes.
 
@@ -13,7 +14,7 @@ A JSON file contains one object a line, objects over several lines, or one array
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rollout.fields import Row, check_names, id_of, list_of, show, text_of
 from rollout.files import atomic_write
 from rollout.json_rows import json_rows
 from rollout.parquet_rows import parquet_rows
-from rollout.probes import probe_of
+from rollout.probes import probe_of, probe_row
 from rollout.records import ProbeStep, Task, Viewport
 
 COLUMNS = tuple(field.name for field in fields(Task))
@@ -69,7 +70,7 @@ def _suffix(path: Path) -> str:
 def _row(task: Task) -> Row:
     """A task as a JSON object, without empty fields."""
     row: Row = {"id": task.id, "brief": task.brief, "reference_html": task.reference_html}
-    row |= {"probes": [asdict(probe) for probe in task.probes], "checklist": list(task.checklist)}
+    row |= {"probes": [probe_row(probe) for probe in task.probes], "checklist": list(task.checklist)}
     row |= {"viewports": [str(viewport) for viewport in task.viewports]}
     return {name: value for name, value in row.items() if value}
 
@@ -78,7 +79,10 @@ def _parquet(tasks: Sequence[Task]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    step = pa.struct([(field.name, pa.string()) for field in fields(ProbeStep)])
+    options = {"nth": pa.int64(), "exact": pa.bool_(), "negated": pa.bool_()}
+    used = {name for task in tasks for probe in task.probes for step in probe.steps for name in step.options()}
+    names = [field.name for number, field in enumerate(fields(ProbeStep)) if number < 4 or field.name in used]
+    step = pa.struct([(name, options.get(name, pa.string())) for name in names])
     probe = pa.struct([("name", pa.string()), ("steps", pa.list_(step))])
     columns = [("id", pa.string()), ("brief", pa.string()), ("reference_html", pa.string())]
     texts = [(name, pa.list_(pa.string())) for name in ("checklist", "viewports")]

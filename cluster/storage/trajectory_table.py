@@ -78,7 +78,8 @@ def schema() -> Any:
     flag = pa.bool_()
     texts = pa.list_(text)
     pairs = pa.list_(pa.struct({"name": text, "value": real}))
-    step = pa.struct({"kind": text, "selector": text, "value": text, "name": text})
+    types = {"nth": whole, "exact": flag, "negated": flag}
+    step = pa.struct([(name, types.get(name, text)) for name in ProbeStep.__dataclass_fields__])
     shot = pa.struct({"at_ms": whole, "sha256": text, "width": whole, "height": whole, "label": text})
     asked = {"judge": text, "rubric": text, "temperature": real, "tokens": whole, "seconds": real}
     critique = {"score": real, "feedback": texts, "parts": pairs, **asked, "scores": pa.list_(real)}
@@ -317,7 +318,12 @@ def _probe_row(probe: Probe) -> TableRow:
 
 
 def _row_probe(row: TableRow) -> Probe:
-    return Probe(name=row["name"], steps=tuple(ProbeStep(**step) for step in row["steps"]))
+    return Probe(name=row["name"], steps=tuple(_row_step(step) for step in row["steps"]))
+
+
+def _row_step(row: TableRow) -> ProbeStep:
+    """A step; nulls and columns that an older table lacks get their defaults."""
+    return ProbeStep(**{name: value for name, value in row.items() if value is not None})
 
 
 def _fields(record: Any) -> TableRow:

@@ -1,5 +1,6 @@
 """Tests of task files: round trips, and one-line errors for unusable files."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,18 @@ def test_viewport_can_be_a_name_or_a_size(tmp_path: Path) -> None:
         ({"kind": "type", "selector": "input"}, "a step of kind 'type' needs `value`"),
         ({"kind": "expect_text", "selector": "p"}, "a step of kind 'expect_text' needs `value`"),
         ({"kind": "expect_attribute", "selector": "p", "value": "x"}, "a step of kind 'expect_attribute' needs `name`"),
+        ({"kind": "click", "selector": "p", "text": "x"}, "got `selector` and `text`, wanted one locator"),
+        ({"kind": "fill", "value": "x"}, "needs `selector` or another locator"),
+        ({"kind": "click", "text": "x", "negated": True}, "cannot be negated"),
+        ({"kind": "click", "text": "x", "negated": "yes"}, "`negated` is 'yes', wanted true or false"),
+        ({"kind": "click", "text": "x", "nth": "1"}, "`nth` is '1', wanted a whole number"),
+        ({"kind": "expect_count", "text": "x", "value": "two"}, "wanted the number of elements"),
+        ({"kind": "drag", "text": "x", "value": "right"}, "wanted `to` or an offset such as '40,0'"),
+        ({"kind": "click", "text": "x", "accessible_name": "x"}, "`accessible_name` needs `role`"),
+        ({"kind": "expect_text", "text": "x", "pattern": "x"}, "wanted `/pattern/flags`"),
+        ({"kind": "click", "text": "x", "pattern": "/x/"}, "`pattern` replaces `value` in expect_text"),
+        ({"kind": "click", "text": "x", "to": "p"}, "has no use for `to`"),
+        ({"kind": "expect_change", "text": "x"}, "it takes no locator"),
     ],
 )
 def test_impossible_probe_step_is_refused(tmp_path: Path, step: dict[str, str], said: str) -> None:
@@ -158,6 +171,31 @@ def test_impossible_probe_step_is_refused(tmp_path: Path, step: dict[str, str], 
     message = refusal(path)
     assert "line 1: probes[0].steps[0]: " in message
     assert said in message
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_steps_with_options_survive_a_task_file(tmp_path: Path, suffix: str) -> None:
+    steps = (
+        ProbeStep(kind="click", role="button", accessible_name="Add", exact=True, nth=0),
+        ProbeStep(kind="expect_text", label="Total", pattern="/EUR/i", negated=True),
+        ProbeStep(kind="drag", selector="#a", to="#b"),
+        ProbeStep(kind="expect_visible", selector="p"),
+    )
+    task = Task(id="x", brief="x", probes=(Probe(name="p", steps=steps),))
+    path = tmp_path / f"tasks.{suffix}"
+    write_tasks(path, [task])
+    assert read_tasks(path) == [task]
+    assert [step.patience_ms for step in steps] == [5000, 5000, 5000, 500]
+    assert digest(read_tasks(path)[0]) == digest(task)
+
+
+def test_digest_of_a_plain_probe_is_that_of_its_four_fields() -> None:
+    row = {"id": "x", "brief": "x", "probes": [{"name": "p", "steps": [PLAIN]}]}
+    task = Task(id="x", brief="x", probes=(Probe(name="p", steps=(ProbeStep(kind="click", selector="a"),)),))
+    assert digest(task) == hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
+
+
+PLAIN = {"kind": "click", "selector": "a", "value": "", "name": ""}
 
 
 def test_key_names_are_those_that_the_browser_can_press() -> None:

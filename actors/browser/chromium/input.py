@@ -44,6 +44,22 @@ class PageInput:
         await self._mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
         await self._mouse("mouseReleased", x, y, button="left", buttons=0, clickCount=1)
 
+    async def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Presses the left button at a viewport position, moves in two steps and releases it."""
+        await self.point(*start)
+        await self._mouse("mousePressed", *start, button="left", buttons=1, clickCount=1)
+        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+        for x, y in (middle, end):
+            await self._mouse("mouseMoved", x, y, button="left", buttons=1)
+        await self._mouse("mouseReleased", *end, button="left", buttons=0, clickCount=1)
+
+    async def insert(self, text: str) -> None:
+        """Replaces the selected text of the focused element; an empty text deletes it."""
+        if text:
+            await self._acted(self.session.post("Input.insertText", text=text))
+        else:
+            await self.press("Delete")
+
     async def type(self, text: str) -> None:
         """Types after the focused element's content, at most 200 characters."""
         await self.press("End")

@@ -1,12 +1,14 @@
 """Runs probes on a page: real input, then checks of the expected results.
 
 Probes run in order on one page, each from the state the previous one left. One step of page time follows each action.
-Expectations are checked at once and after each of five steps (500 ms of page time), until one check succeeds.
+Expectations are checked at once and after each of five steps (500 ms of page time), until one check succeeds. Steps
+with other locators, kinds or options than those of `ProbeStep.is_plain` run in `checks.py`.
 """
 
 import json
 from typing import TypedDict
 
+from actors.browser.chromium.checks import CheckOperator, Unmet
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.scripts import look
@@ -28,10 +30,6 @@ class Element(TypedDict):
     matches: bool
 
 
-class Unmet(Exception):
-    """A step failed or an expectation did not hold: what, got, wanted."""
-
-
 class Operator:
     """Runs one page's probes."""
 
@@ -40,6 +38,7 @@ class Operator:
         self.clock = clock
         self.world = world
         self._before = b""
+        self._checks = CheckOperator(page_input, clock, world)
 
     async def perform(self, probe: Probe) -> ProbeResult:
         """Runs the steps until one fails."""
@@ -53,7 +52,9 @@ class Operator:
         return ProbeResult(name=probe.name, held=True)
 
     async def _step(self, step: ProbeStep) -> None:
-        if step.kind == "wait":
+        if not step.is_plain:
+            await self._checks.perform(step, self._before)
+        elif step.kind == "wait":
             await self.clock.run(min(float(step.value), LONGEST_WAIT_MS))
         elif step.kind == "press":
             if len(step.value) != 1 and step.value not in KEY_CODES:
