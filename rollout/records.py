@@ -8,50 +8,13 @@ Units: time in seconds unless a name ends in `_ms`; lengths in CSS pixels; score
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rollout.probe_steps import Probe as Probe
+from rollout.probe_steps import ProbeStep as ProbeStep
+from rollout.probe_steps import StepKind as StepKind
 from rollout.refusals import refused
-
-StepKind = Literal[
-    "click",
-    "type",
-    "press",
-    "hover",
-    "wait",
-    "expect_text",
-    "expect_visible",
-    "expect_hidden",
-    "expect_attribute",
-    "expect_style",
-    "expect_change",
-    "fill",
-    "select",
-    "check",
-    "uncheck",
-    "drag",
-    "expect_value",
-    "expect_count",
-    "expect_checked",
-    "expect_enabled",
-    "expect_disabled",
-    "expect_url",
-]
-
-PLAIN_KINDS: tuple[StepKind, ...] = (
-    "click",
-    "type",
-    "press",
-    "hover",
-    "wait",
-    "expect_text",
-    "expect_visible",
-    "expect_hidden",
-    "expect_attribute",
-    "expect_style",
-    "expect_change",
-)
-"""Kinds of steps whose expectations wait 500 ms if they have a CSS selector and no option."""
 
 Outcome = Literal[
     "ok",
@@ -76,80 +39,6 @@ WHOLE_PAGE = "whole page"
 
 SCREENS = {"desktop": "1280x800", "tablet": "820x1180", "mobile": "390x844"}
 """Named viewport sizes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeStep:
-    """One action or expectation of a probe.
-
-    Examples:
-        ProbeStep(kind="click", selector="#more")
-        ProbeStep(kind="expect_style", selector=".bar", name="width", value="50px")
-        ProbeStep(kind="click", role="button", accessible_name="Add", exact=True)
-        ProbeStep(kind="expect_text", label="Total", pattern="/^[0-9]+ EUR$/", negated=True)
-
-    At most one of `selector`, `role`, `text`, `label`, `placeholder` and `test_id` locates the element.
-    """
-
-    kind: StepKind
-    selector: str = ""
-    """CSS selector of the first matching element; unused by `press`, `wait`, `expect_url` and `expect_change`."""
-    value: str = ""
-    """Text to type, key to press, milliseconds to wait, or the expected value.
-
-    `expect_text` holds when the element's visible text contains it; `expect_attribute` and `expect_style` when the
-    value is equal. `expect_change` holds when the screenshot differs from the one before the probe's first step.
-    """
-    name: str = ""
-    """The expected attribute or computed style property."""
-    role: str = ""
-    """ARIA role, explicit or implied by the tag; elements without a box are left out."""
-    accessible_name: str = ""
-    """With `role`: the accessible name, as `text`."""
-    text: str = ""
-    """Case-insensitive substring of the visible text with white space collapsed, or `/pattern/flags`; the innermost
-    elements that contain it match."""
-    label: str = ""
-    """Text of the field's `<label>` or its `aria-label`, as `text`."""
-    placeholder: str = ""
-    """Placeholder of the field, as `text`."""
-    test_id: str = ""
-    """The exact `data-testid`."""
-    nth: int | None = None
-    """Number of the match from 0, negative from the end. Without it, `selector` takes the first match, and every other
-    locator must match one element."""
-    to: str = ""
-    """CSS selector of the element that `drag` ends at; without it `value` is `dx,dy` in CSS pixels."""
-    pattern: str = ""
-    """`/pattern/flags` of JavaScript that the text, value or attribute matches, instead of `value`."""
-    exact: bool = False
-    """Compares texts whole and with case: those of the locator, and that of `expect_text`."""
-    negated: bool = False
-    """The expectation holds when its condition does not; the element must still exist, unless visibility or the count
-    is expected."""
-
-    @property
-    def patience_ms(self) -> float:
-        """Page time that an expectation waits: 5 s, or 500 ms if the step uses only the first fields and kinds."""
-        return 500.0 if self.is_plain else 5000.0
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the step uses only the fields `kind`, `selector`, `value`, `name` and the kinds that these served."""
-        return self.kind in PLAIN_KINDS and not self.options()
-
-    def options(self) -> dict[str, str | int | bool]:
-        """The fields after `name` that are set."""
-        found = {one.name: getattr(self, one.name) for one in fields(self)[4:]}
-        return {name: value for name, value in found.items() if value not in (None, "") and value is not False}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """An interaction test of a page: actions, then expectations, in order."""
-
-    name: str
-    steps: tuple[ProbeStep, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 Probes run in order on one page, each from the state the previous one left. One step of page time follows each action.
 Expectations are checked at once and after each of five steps (500 ms of page time), until one check succeeds. Steps
-with other locators, kinds or options than those of `ProbeStep.is_plain` run in `checks.py`.
+with other locators, kinds or options than those of `ProbeStep.is_plain` run in `checks/`.
 """
 
 import json
 from typing import TypedDict
 
-from actors.browser.chromium.checks import CheckOperator, Unmet
+from actors.browser.chromium.checks.check_operator import CheckOperator, Unmet
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.scripts import look

@@ -12,7 +12,7 @@ from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import atomic_write
-from rollout.records import Comparison, Critique, Group
+from rollout.records import Comparison, Critique, Group, Probe, ProbeStep
 
 
 async def test_groups_round_trip_through_the_table(tmp_path: Path) -> None:
@@ -83,6 +83,19 @@ async def test_pending_groups_exclude_groups_already_stored_by_a_step(tmp_path: 
         pending.take((2, 0))
     pending.clear()
     assert pending.places() == []
+
+
+async def test_probe_steps_with_options_survive_the_store(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    steps = (
+        ProbeStep(kind="click", role="button", nth=0),
+        ProbeStep(kind="expect_text", label="Total", pattern="/EUR/", negated=True),
+        ProbeStep(kind="expect_change"),
+    )
+    first = (await groups(store))[0]
+    group = replace(first, task=replace(first.task, probes=(Probe(name="total", steps=steps),)))
+    store.write_groups(1, [group])
+    assert store.read_groups(1)[0].task == group.task
 
 
 def test_pending_group_that_cannot_be_written_names_its_path(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ it holds. Both wait at most 5 s of page time, in steps of 100 ms.
 
 from collections.abc import Awaitable, Callable
 
+from actors.browser.chromium.checks.locator import Found, described, find
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
-from actors.browser.chromium.locator import Found, described, find
 from actors.browser.chromium.virtual_clock import STEP_MS, VirtualClock
 from rollout.records import ProbeStep
 
@@ -129,7 +129,7 @@ class CheckOperator:
 
 
 def _state(step: ProbeStep, found: Found) -> tuple[str, bool]:
-    """What was found, in words, and whether it is the expected state without regard to `negated`."""
+    """The observed state in words, and whether it is the expected state without regard to `negated`."""
     kind = step.kind
     if kind in ("expect_visible", "expect_hidden"):
         visible = found["found"] and found["visible"]

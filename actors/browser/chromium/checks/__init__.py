@@ -1,0 +1,1 @@
+"""Locators and steps of probes that Playwright users know."""
