@@ -123,7 +123,7 @@ class JudgeClient:
 
         Raises CriticFault, or BudgetSpent when the token budget is spent.
         """
-        asked, failures = body, list[Exception]()
+        asked, failures = body, list[str]()
         unread = cost = 0
         try:
             async with asyncio.timeout(self.settings.deadline_s):
@@ -144,14 +144,14 @@ class JudgeClient:
 
     async def complete(self, body: dict[str, Any]) -> Any:
         """The server's answer to a chat request, as decoded JSON. Raises CriticFault or BudgetSpent, as `ask` does."""
-        failures = list[Exception]()
+        failures = list[str]()
         try:
             async with asyncio.timeout(self.settings.deadline_s):
                 return await self._answered(body, failures)
         except TimeoutError:
             raise _late(self.settings, failures) from None
 
-    async def _answered(self, body: dict[str, Any], failures: list[Exception]) -> Any:
+    async def _answered(self, body: dict[str, Any], failures: list[str]) -> Any:
         """Repeats a request until the server answers, and appends every failure."""
         while True:
             try:
@@ -159,9 +159,9 @@ class JudgeClient:
             except Unanswered as fault:
                 await self._rest(failures, fault)
 
-    async def _rest(self, failures: list[Exception], fault: Exception) -> None:
+    async def _rest(self, failures: list[str], fault: Exception) -> None:
         """Waits before a request is repeated, longer after each failure."""
-        failures.append(fault)
+        failures.append(str(fault))
         # Full jitter, so that clients that failed together do not retry together.
         longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(failures), 10))
         await asyncio.sleep(self._draw.uniform(0.0, longest_s))
@@ -320,7 +320,7 @@ class JudgeClient:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _late(settings: CriticSettings, failures: Sequence[Exception]) -> CriticFault:
+def _late(settings: CriticSettings, failures: Sequence[str]) -> CriticFault:
     """The fault of a request without an answer at its deadline."""
     last = failures[-1] if failures else None
     return CriticFault(

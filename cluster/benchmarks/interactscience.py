@@ -48,6 +48,7 @@ class InteractScience:
     files = f"a clone of open-compass/InteractScience, with {TASKS}, PFT_tests and VQT_tests"
     sampling = Sampling(temperature=0.0, max_tokens=16384)
     needs_specs = True
+    needs_judge = False
     repairs: tuple[str, ...] = (
         "Tests outside of a `describe` count: the public scores leave them out.",
         "Tests with `toHaveScreenshot` are excluded: their baselines are not published.",

@@ -3,5 +3,10 @@
 from cluster.benchmarks.artifacts_bench import ArtifactsBench
 from cluster.benchmarks.benchmark import MakeBenchmark
 from cluster.benchmarks.design2code import Design2Code
+from cluster.benchmarks.interactscience import InteractScience
 
-BENCHMARKS: dict[str, MakeBenchmark] = {"artifactsbench": ArtifactsBench, "design2code": Design2Code}
+BENCHMARKS: dict[str, MakeBenchmark] = {
+    "artifactsbench": ArtifactsBench,
+    "design2code": Design2Code,
+    "interactscience": InteractScience,
+}

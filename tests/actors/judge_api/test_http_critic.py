@@ -118,7 +118,7 @@ async def test_busy_or_failing_server_is_retried(bad: str) -> None:
 async def test_server_that_keeps_failing_is_a_critic_fault() -> None:
     async with JudgeServer(lambda number, body: "status 500") as server:
         critic = HttpCriticActor(settings(server, deadline_s=0.5))
-        with pytest.raises(CriticFault, match="no judgment in 0.5 s"):
+        with pytest.raises(CriticFault, match="no answer in 0.5 s"):
             await judge(critic)
         await critic.stop()
 
