@@ -29,7 +29,7 @@ from cluster.preflight.local_engines import champion_of
 from cluster.settings import RunSettings, apply_override, check_settings, load_settings
 from cluster.storage.store import Store
 from rollout.errors import BadInput, RelookError, SettingsError, TaskFileError
-from rollout.fields import show
+from rollout.rows.fields import show
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,8 +15,8 @@ from cluster.commands import program
 from cluster.preflight.references import broken_references, browsers, proven_at
 from cluster.settings import RunSettings, load_settings
 from rollout.errors import BadInput, RelookError
-from rollout.fields import show
 from rollout.records import Task
+from rollout.rows.fields import show
 from rollout.task_sets.public import SETS, read_task_set
 from rollout.task_sets.split import split_by_brief
 from rollout.tasks import read_tasks, write_tasks

@@ -6,8 +6,8 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from rollout.errors import TaskFileError
-from rollout.fields import Row, check_names, list_of, object_of, show, text_of
 from rollout.records import Probe, ProbeStep, StepKind
+from rollout.rows.fields import Row, check_names, list_of, object_of, show, text_of
 
 KINDS: tuple[str, ...] = get_args(StepKind)
 STEP_FIELDS = tuple(field.name for field in fields(ProbeStep))

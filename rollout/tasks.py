@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from rollout.errors import TaskFileError
-from rollout.fields import Row, check_names, id_of, list_of, show, text_of
 from rollout.files import atomic_write
-from rollout.json_rows import json_rows
-from rollout.parquet_rows import parquet_rows
 from rollout.probes import probe_of, probe_row
 from rollout.records import ProbeStep, Task, Viewport
+from rollout.rows.fields import Row, check_names, id_of, list_of, show, text_of
+from rollout.rows.json_rows import json_rows
+from rollout.rows.parquet_rows import parquet_rows
 
 COLUMNS = tuple(field.name for field in fields(Task))
 SUFFIXES = (".parquet", ".jsonl", ".json")

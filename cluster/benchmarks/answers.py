@@ -19,11 +19,11 @@ from actors.judge_api.client import JudgeClient
 from cluster.benchmarks.benchmark import Writer
 from cluster.benchmarks.records import Answer, Sampling
 from rollout.errors import AnswerFault, PromptTooLong, StorageFault, TaskFileError
-from rollout.fields import show, text_of
 from rollout.files import atomic_write
-from rollout.json_rows import json_rows
 from rollout.ports import Policy
 from rollout.records import Message, Request
+from rollout.rows.fields import show, text_of
+from rollout.rows.json_rows import json_rows
 from rollout.seeds import seed_of
 
 FIELDS = ("answer", "text", "response", "output", "completion")

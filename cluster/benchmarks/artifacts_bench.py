@@ -13,9 +13,9 @@ from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
 from reward.benchmarks.artifacts import cut, is_web, messages, page_of, read, schema
 from reward.validity import complaint
 from rollout.errors import TaskFileError
-from rollout.fields import id_of, list_of, object_of, text_of
-from rollout.json_rows import json_rows
 from rollout.records import WHOLE_PAGE, Message, Page, Render
+from rollout.rows.fields import id_of, list_of, object_of, text_of
+from rollout.rows.json_rows import json_rows
 from rollout.together import gather_or_cancel
 
 TEST = "judgment"

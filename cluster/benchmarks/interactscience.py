@@ -14,10 +14,10 @@ from actors.playwright.records import SpecReport, SpecResult, SpecRun
 from cluster.benchmarks.benchmark import Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
 from rollout.errors import TaskFileError
-from rollout.fields import id_of, text_of
-from rollout.json_rows import json_rows
 from rollout.parsing import parse_page
 from rollout.records import Message
+from rollout.rows.fields import id_of, text_of
+from rollout.rows.json_rows import json_rows
 
 TASKS = "data/interactscience.jsonl"
 FOLDERS = {"pft": "PFT_tests", "vqt": "VQT_tests"}

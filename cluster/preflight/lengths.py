@@ -11,8 +11,8 @@ from typing import Any
 from cluster.settings import RunSettings
 from rollout import prompts
 from rollout.errors import SettingsError, TaskFileError
-from rollout.fields import show
 from rollout.records import Message, Task
+from rollout.rows.fields import show
 
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
 """Keys of a model's context length in its configuration."""

@@ -12,11 +12,11 @@ from actors.settings import BrowserSettings
 from cluster.paths import resolve_path
 from cluster.settings import RunSettings
 from rollout.errors import BrowserFault, StorageFault, TaskFileError
-from rollout.fields import show
 from rollout.ports import Renderer
 from rollout.records import Page, Probe, Render, Task, Viewport
 from rollout.reference import reference_fault
 from rollout.retry import Retries
+from rollout.rows.fields import show
 from rollout.together import gather_or_cancel
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollout.errors import TaskFileError
-from rollout.fields import Row, id_of, list_of, object_of, show, text_of
-from rollout.json_rows import json_rows
-from rollout.parquet_rows import parquet_rows
 from rollout.records import Task
+from rollout.rows.fields import Row, id_of, list_of, object_of, show, text_of
+from rollout.rows.json_rows import json_rows
+from rollout.rows.parquet_rows import parquet_rows
 from rollout.task_sets.page_text import brief_of_page
 
 LARGEST_PAGE = 2 * 2**20

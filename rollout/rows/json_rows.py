@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.errors import TaskFileError
-from rollout.fields import Row, show
+from rollout.rows.fields import Row, show
 
 Value = tuple[str, Any]
 """Position of a value in the file, and the value."""

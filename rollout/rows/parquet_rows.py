@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rollout.errors import TaskFileError
-from rollout.fields import Row
+from rollout.rows.fields import Row
 
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 

@@ -1,0 +1,1 @@
+"""Reads the rows of JSON and Parquet files, and their fields."""
