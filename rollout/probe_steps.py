@@ -1,9 +1,9 @@
 """The probes of a task: actions and expectations, in order."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
-StepKind = Literal[
+PlainKind = Literal[
     "click",
     "type",
     "press",
@@ -15,6 +15,9 @@ StepKind = Literal[
     "expect_attribute",
     "expect_style",
     "expect_change",
+]
+StepKind = Literal[
+    PlainKind,
     "fill",
     "select",
     "check",
@@ -27,20 +30,7 @@ StepKind = Literal[
     "expect_disabled",
     "expect_url",
 ]
-
-PLAIN_KINDS: tuple[StepKind, ...] = (
-    "click",
-    "type",
-    "press",
-    "hover",
-    "wait",
-    "expect_text",
-    "expect_visible",
-    "expect_hidden",
-    "expect_attribute",
-    "expect_style",
-    "expect_change",
-)
+PLAIN_KINDS: tuple[str, ...] = get_args(PlainKind)
 """Kinds of steps whose expectations wait 500 ms if they have a CSS selector and no option."""
 
 

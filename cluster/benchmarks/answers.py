@@ -8,7 +8,6 @@
 | `FixedWriter` | a fixed text: the benchmark's reference, or an empty page |
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,9 +16,9 @@ from typing import Any
 
 from actors.judge_api.client import JudgeClient
 from cluster.benchmarks.benchmark import Writer
+from cluster.benchmarks.json_lines import append_line, read_lines
 from cluster.benchmarks.records import Answer, Sampling
-from rollout.errors import AnswerFault, PromptTooLong, StorageFault, TaskFileError
-from rollout.files import atomic_write
+from rollout.errors import AnswerFault, PromptTooLong, TaskFileError
 from rollout.ports import Policy
 from rollout.records import Message, Request
 from rollout.rows.fields import show, text_of
@@ -111,19 +110,13 @@ class StoredWriter:
 
     def __init__(self, writer: Writer, path: Path) -> None:
         self.writer, self.path = writer, path
-        self.answers = _stored(path)
+        self.answers = {row.pop("key"): Answer(**row) for row in read_lines(path)}
 
     async def write(self, key: str, messages: Sequence[Message]) -> Answer:
         """See `Writer`. Raises StorageFault."""
         if key not in self.answers:
             answer = await self.writer.write(key, messages)
-            line = json.dumps({"key": key, **asdict(answer)}, ensure_ascii=False)
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
-            except OSError as error:
-                raise StorageFault(f"cannot write {self.path}: {error.strerror or error}; free space there") from error
+            append_line(self.path, {"key": key, **asdict(answer)})
             self.answers[key] = answer
         return self.answers[key]
 
@@ -164,21 +157,3 @@ def _content(answer: Any) -> tuple[str, bool, int]:
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise AnswerFault(f"not a chat completion: {show(answer)}") from error
     return str(text or ""), finish == "length", tokens if isinstance(tokens, int) else 0
-
-
-def _stored(path: Path) -> dict[str, Answer]:
-    """The answers of an interrupted benchmark; a line that was cut by the interruption is written again."""
-    if not path.is_file():
-        return {}
-    found = dict[str, Answer]()
-    whole = b""
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        whole += line
-        key = row.pop("key")
-        found[key] = Answer(**row)
-    atomic_write(path, whole)
-    return found

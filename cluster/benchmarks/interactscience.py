@@ -13,6 +13,7 @@ from pathlib import Path
 from actors.playwright.records import SpecReport, SpecResult, SpecRun
 from cluster.benchmarks.benchmark import Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
+from cluster.training.metrics import mean
 from rollout.errors import TaskFileError
 from rollout.parsing import parse_page
 from rollout.records import Message
@@ -128,10 +129,10 @@ class InteractScience:
         pft = [passes for passes in pft if passes]
         vqt = [one.verdict == "pass" for tests in counted for one in tests if one.test.startswith("vqt/")]
         return {
-            "pft_overall": _mean([float(passed) for passes in pft for passed in passes]),
-            "pft_average": _mean([_mean([float(passed) for passed in passes]) for passes in pft]),
-            "pft_perfect": _mean([float(all(passes)) for passes in pft]),
-            "vqt_action": _mean([float(passed) for passed in vqt]),
+            "pft_overall": mean([float(passed) for passes in pft for passed in passes]),
+            "pft_average": mean([mean([float(passed) for passed in passes]) for passes in pft]),
+            "pft_perfect": mean([float(all(passes)) for passes in pft]),
+            "vqt_action": mean([float(passed) for passed in vqt]),
         }
 
     def _counts(self, name: str) -> bool:
@@ -186,7 +187,3 @@ def _result(test: str, ran: SpecResult | None) -> TestResult:
         return TestResult(test=test, verdict="pass", score=1.0, seconds=ran.seconds)
     detail = f"{ran.status}: {ran.error}" if ran.error else ran.status
     return TestResult(test=test, verdict="fail", detail=detail, seconds=ran.seconds)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0

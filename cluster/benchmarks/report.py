@@ -4,8 +4,6 @@ Answers, error messages and pictures are untrusted: `html.el` escapes all text, 
 its own.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,10 @@ from cluster.benchmarks.play import POLICY
 from cluster.benchmarks.records import TestResult
 from cluster.benchmarks.results import ResultFolder
 from cluster.report.document import document, section
+from cluster.report.filmstrips import embedded
 from cluster.report.html import Html, el, join
 from rollout.files import atomic_write
 
-PICTURE_WIDTH = 480
 MAX_BYTES = 15_000_000
 SHOWN_DETAIL = 300
 
@@ -94,7 +92,7 @@ def _card(folder: ResultFolder, item: str, results: Sequence[TestResult], *, pic
     shown = (
         picture
         and path.is_file()
-        and el("img", class_="shot", tabindex=0, src=_thumbnail(path.read_bytes()), alt=f"the page of {item}")
+        and el("img", class_="shot", tabindex=0, src=embedded(path.read_bytes()), alt=f"the page of {item}")
     )
     tests = [
         el(
@@ -118,15 +116,3 @@ def _summary_line(results: Sequence[TestResult]) -> str:
 def _cut(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= SHOWN_DETAIL else f"{line[:SHOWN_DETAIL]}…"
-
-
-def _thumbnail(png: bytes) -> str:
-    """A smaller copy as a data address."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(png)) as picture:
-        height = max(1, round(picture.height * PICTURE_WIDTH / picture.width))
-        small = picture.convert("RGB").resize((PICTURE_WIDTH, min(height, 2 * PICTURE_WIDTH)))
-    sink = io.BytesIO()
-    small.save(sink, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode()}"

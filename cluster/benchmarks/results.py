@@ -17,8 +17,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from cluster.benchmarks.json_lines import append_line, read_lines
 from cluster.benchmarks.records import TestResult
-from rollout.errors import CheckpointError, StorageFault
+from rollout.errors import CheckpointError
 from rollout.files import atomic_write
 
 MANIFEST, PLAYED, TABLE = "benchmark.json", "played.jsonl", "results.parquet"
@@ -39,7 +40,8 @@ class ResultFolder:
             raise CheckpointError(f"{path} holds another benchmark ({different} differ); give a new folder with --out")
         if known is None:
             atomic_write(path / MANIFEST, json.dumps(manifest, indent=1).encode())
-        self._read_played()
+        for row in read_lines(path / PLAYED):
+            self.results.setdefault(row["subject"], {})[row["item"]] = [TestResult(**one) for one in row["results"]]
 
     def played(self, subject: str, item: str) -> bool:
         """Whether an item's results are complete; items with machine faults are played again."""
@@ -52,12 +54,8 @@ class ResultFolder:
         if picture is not None:
             atomic_write(self.picture(subject, item), picture, durable=False)
         kept = [replace(one, picture=None) for one in results]
-        line = json.dumps({"subject": subject, "item": item, "results": [asdict(one) for one in kept]})
-        try:
-            with (self.path / PLAYED).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            raise StorageFault(f"cannot write {self.path / PLAYED}: {error.strerror or error}; free space") from error
+        row = {"subject": subject, "item": item, "results": [asdict(one) for one in kept]}
+        append_line(self.path / PLAYED, row)
         self.results.setdefault(subject, {})[item] = kept
 
     def picture(self, subject: str, item: str) -> Path:
@@ -101,20 +99,6 @@ class ResultFolder:
         sink = BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
         atomic_write(self.path / TABLE, sink.getvalue())
-
-    def _read_played(self) -> None:
-        path = self.path / PLAYED
-        if not path.is_file():
-            return
-        whole = b""
-        for line in path.read_bytes().splitlines(keepends=True):
-            try:
-                row = json.loads(line)
-            except ValueError:  # Cut by an interruption: the item is played again.
-                break
-            whole += line
-            self.results.setdefault(row["subject"], {})[row["item"]] = [TestResult(**one) for one in row["results"]]
-        atomic_write(path, whole)
 
 
 def _read_manifest(path: Path) -> dict[str, Any] | None:

@@ -81,7 +81,9 @@ async def play(
 ) -> list[records.TestResult]:
     benchmark = InteractScience(faithful)
     (item,) = benchmark.load(source).items
-    return await benchmark.play(item, OneAnswer(answer), Services(renderer=PaperRenderer(), specs=specs))
+    return await benchmark.play(
+        item, OneAnswer(answer), Services(renderer=PaperRenderer(), specs=specs, browser="", fetch=bytes)
+    )
 
 
 def test_tests_that_no_page_passes_are_excluded_unless_faithful(source: Path) -> None:
