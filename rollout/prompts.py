@@ -23,12 +23,12 @@ LIBRARIES = """These libraries and fonts load from their usual public CDN addres
 Google Fonts): {libraries}.
 Nothing else loads from the network: no other style, script, font or picture."""
 WHOLE_PAGE = "When you are shown <feedback>, write the whole improved page in the same form."
-EDITS = f"""When you are shown <feedback>, change your page instead: think briefly as before, then write a block for each
-change, then {GET_FEEDBACK} and nothing more. A block is
+EDITS = f"""When you are shown <feedback>, change your page instead: think briefly as before, then write one block for
+each change, then {GET_FEEDBACK} and nothing more. A block is
 {show([Edit(search=("lines of the page that you replace",), replace=("the lines that replace them",))])}
 Copy the SEARCH lines exactly: whole lines, with their indentation. They must occur in the page only once; copy lines
-around them if they do not. To delete lines, write nothing between ======= and >>>>>>> REPLACE. The blocks are applied in
-order."""
+around them if they do not. To delete lines, write nothing between ======= and >>>>>>> REPLACE.
+The blocks are applied in order."""
 """Replaces the sentence WHOLE_PAGE in the prompt of a revision that is to be written as edits."""
 SYSTEM = Message(
     role="system",
