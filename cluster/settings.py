@@ -197,6 +197,11 @@ class RunSettings(Settings):
         return policy > 0 and learner > 0 and policy + learner <= 1 and paired
 
     @property
+    def recipe(self) -> WarmStartSettings:
+        """Settings of the warm start: `warm_start`, with an unset `revision` taken from the episodes."""
+        return self.warm_start.model_copy(update={"revision": self.warm_start.revision or self.episode.revision})
+
+    @property
     def served_judge(self) -> JudgeSettings:
         """The judge served by the run, if any, with an absolute model path: its process runs in another folder."""
         model = self.judge.model

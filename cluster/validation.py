@@ -20,6 +20,7 @@ def check_together(settings: "RunSettings") -> None:
     check_served_judge(settings)
     check_files(settings)
     check_length_limit(settings)
+    check_distilled_revisions(settings)
 
 
 def check_judge_timeouts(settings: "RunSettings") -> None:
@@ -94,3 +95,13 @@ def check_length_limit(settings: "RunSettings") -> None:
     limit, most = settings.learner.length_limit, settings.episode.max_tokens
     if limit not in (None, most):
         raise ValueError(f"learner.length_limit must be episode.max_tokens ({most}) where it is set, got {limit}")
+
+
+def check_distilled_revisions(settings: "RunSettings") -> None:
+    """Revisions that are distilled into first pages must be whole pages."""
+    learner = settings.learner
+    if settings.episode.revision == "edits" and learner.distill_weight > 0 and learner.distill_form == "hindsight":
+        raise ValueError(
+            "learner.distill_form is 'hindsight', which trains on revisions as first pages, but episode.revision is "
+            "'edits': give distill_form = 'words', or episode.revision = 'page'"
+        )

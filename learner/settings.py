@@ -91,7 +91,8 @@ class LearnerSettings(Settings):
     """Maximum feedback texts or revisions per batch; a larger set is sampled by seed. Lower it to save time."""
     token_budget: int = Field(default=16384, ge=16)
     """Maximum tokens of one forward and backward pass on one rank; lower it if memory is short. Must hold the longest
-    sample: prompt plus two pages of `episode.max_tokens` (the page under revision and its revision)."""
+    sample: prompt plus two pages of `episode.max_tokens` (the page under revision and its revision), or one more than
+    `episode.rounds` if revisions are edits."""
     zero_stage: Literal[1, 2, 3] = 1
     """ZeRO stage. The ranks shard: 1 optimizer state, 2 also gradients, 3 also weights. Raise it if memory is short."""
     offload: Literal["none", "optimizer", "all"] = "none"

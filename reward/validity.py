@@ -27,7 +27,10 @@ PROBLEMS = {
     "unclosed_fence": "the ```html block is never closed",
     "two_pages": "there is more than one ```html block",
     "empty_page": "the ```html block is empty",
+    "no_edit": "there is no SEARCH and REPLACE block",
+    "page_and_edits": "there are SEARCH and REPLACE blocks and an ```html block, write only one of them",
 }
+"""Words for the problems of a page; other problems of edits are told by the page's `detail`."""
 
 SENTENCES: dict[Outcome, str] = {
     "ok": "",
@@ -46,7 +49,7 @@ SENTENCES: dict[Outcome, str] = {
 def complaint(page: Page, render: Render | None) -> str:
     """Complaint about a page that gets no reward; empty for a page that renders validly."""
     if render is None:
-        detail = PROBLEMS.get(page.problem, page.problem)
+        detail = page.detail or PROBLEMS.get(page.problem, page.problem)
         return _sentence("no_page", detail)
     said = _sentence(render.outcome, render.detail)
     return f"{said} {refused(render.blocked)}".rstrip() if said else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from rollout import prompts
 from rollout.acceptance import improves
 from rollout.errors import BrowserFault, PromptTooLong, fault_line
-from rollout.parsing import parse_page
+from rollout.parsing import parse_answer
 from rollout.ports import EpisodeServices, RenderedPage
 from rollout.records import (
     Attempt,
@@ -93,18 +93,20 @@ class Episode:
         Attempts sampled together are judged in sampling order; the first improvement is accepted, the rest stay
         unjudged.
         """
-        messages = prompts.revise(self.task, best.page, best.feedback)
+        base = best.page.html if self.settings.revision == "edits" else None
+        messages = prompts.revise(self.task, best.page, best.feedback, as_edits=base is not None)
         attempts: list[Attempt] = []
         while len(attempts) < self.settings.attempts:
             num = min(self.settings.speculate, self.settings.attempts - len(attempts))
             seed = seed_of(self.seed, number, len(attempts))
             completions = await self.sample(messages, num=num, seed=seed)
             for position, completion in enumerate(completions):
-                attempt = await self.decide(await self.assess(completion, round_=number, index=len(attempts)), best)
+                attempt = await self.assess(completion, round_=number, index=len(attempts), base=base)
+                attempt = await self.decide(attempt, best)
                 attempts.append(attempt)
                 if attempt.verdict == "accepted":
                     attempts += [
-                        self.unused(left, number, len(attempts) + i)
+                        self.unused(left, number, len(attempts) + i, base)
                         for i, left in enumerate(completions[position + 1 :])
                     ]
                     return Turn(round=number, attempts=tuple(attempts))
@@ -142,10 +144,10 @@ class Episode:
             raise BrowserFault(f"page {page.sha256[:12]} rendered before, but now has outcome {render.outcome!r}")
         return page, render
 
-    def unused(self, completion: Completion, round_: int, index: int) -> Attempt:
+    def unused(self, completion: Completion, round_: int, index: int, base: str | None) -> Attempt:
         """Records a completion sampled past the accepted attempt, unjudged."""
         return Attempt(
-            round=round_, index=index, completion=completion, page=parse_page(completion.text), verdict="unused"
+            round=round_, index=index, completion=completion, page=parse_answer(completion.text, base), verdict="unused"
         )
 
     async def sample(self, messages: tuple[Message, ...], *, num: int, seed: int) -> tuple[Completion, ...]:
@@ -160,9 +162,9 @@ class Episode:
         )
         return await self.retries.call(lambda: self.services.policy.complete(request))
 
-    async def assess(self, completion: Completion, *, round_: int, index: int) -> Attempt:
+    async def assess(self, completion: Completion, *, round_: int, index: int, base: str | None = None) -> Attempt:
         """Parses, renders and judges one completion. The initial verdict is `not_better`."""
-        page = parse_page(completion.text)
+        page = parse_answer(completion.text, base)
         seconds = {"generate": completion.seconds}
         render = critique = None
         if page.html is not None:

@@ -5,13 +5,16 @@ answers without a whole page.
 """
 
 import re
+from dataclasses import replace
 
-from rollout.fences import END_THOUGHT, Block, blocks
+from rollout import edits
+from rollout.fences import DOCUMENT, END_THOUGHT, Block, blocks
 from rollout.prompts import END_FEEDBACK, GET_FEEDBACK
 from rollout.records import Page
 
 THOUGHT = re.compile(r"\s*<think(?:ing)?>")
 FEEDBACK = "<feedback>"
+FENCE_LINE = re.compile(r"^[ \t]*`{3,}[^`\n]*$", re.MULTILINE)
 MAX_SENTENCES = 5
 MAX_SENTENCE_CHARS = 400
 
@@ -36,6 +39,36 @@ def parse_page(text: str) -> Page:
     return Page(html=block.html, thought=thought, format_ok=format_ok)
 
 
+def parse_answer(text: str, base: str | None) -> Page:
+    """Parses a completion: as edits of the page `base`, or as a page if it is None."""
+    return parse_page(text) if base is None else parse_edits(text, base)
+
+
+def parse_edits(text: str, shown: str) -> Page:
+    """Parses edits of the page `shown` and applies them; unless all apply, html is None and `detail` says why.
+
+    Text around the blocks costs the format share only, as do quotes that match apart from blanks, and a whole page that
+    is written instead of edits: it is read as the page. Edits drafted in the thought do not count.
+    """
+    text = text.replace("\r\n", "\n")
+    thought, body = _split_edits(text)
+    if not _writes_edits(body):
+        page = parse_page(text)
+        return replace(page, problem="no_edit" if page.problem == "no_fence" else page.problem, format_ok=False)
+    ends = body.rstrip().endswith(GET_FEEDBACK)
+    try:
+        found, outside = edits.parse(body.rstrip().removesuffix(GET_FEEDBACK) if ends else body)
+        html = edits.apply(shown, found).strip()
+    except edits.EditError as error:
+        return Page(html=None, thought=thought, problem=error.code, detail=str(error), format_ok=False)
+    if any(block.html for block in blocks(outside, unnamed=True) + blocks(outside)):
+        return Page(html=None, thought=thought, problem="page_and_edits", format_ok=False)
+    if not html:
+        return Page(html=None, thought=thought, problem="empty_page", format_ok=False)
+    format_ok = ends and body.rstrip().endswith("\n" + GET_FEEDBACK) and not outside.strip()
+    return Page(html=html, thought=thought, format_ok=format_ok and edits.is_exact(shown, found))
+
+
 def is_over(text: str, stop: str, *, thinking: bool = False) -> bool:
     """Whether the `stop` string at the end of a text ends the answer, rather than being quoted in a thought or a page.
 
@@ -43,6 +76,8 @@ def is_over(text: str, stop: str, *, thinking: bool = False) -> bool:
     without a closing fence; so is an unclosed thought that is followed by a whole page.
     """
     text = text.removesuffix(stop).replace("\r\n", "\n")
+    if (over := _edits_are_over(text, thinking=thinking)) is not None:
+        return over
     found = blocks(text)
     last = found[-1] if found else None
     if (thinking or THOUGHT.match(text)) and not END_THOUGHT.search(text):
@@ -70,6 +105,50 @@ def _split(text: str) -> tuple[str, str]:
     if opening is None or end is None:
         return "", text
     return text[opening.end() : end.start()].strip(), text[end.end() :]
+
+
+def _split_edits(text: str) -> tuple[str, str]:
+    """Splits an answer with edits into its thought and the remaining text; markers quoted in edits end no thought."""
+    opening = THOUGHT.match(text)
+    quoted = [block for block in edits.blocks(text) if block.edit is not None]
+    ends = [
+        end for end in END_THOUGHT.finditer(text) if not any(block.start < end.start() < block.stop for block in quoted)
+    ]
+    if ends:
+        start = opening.end() if opening is not None else 0
+        return text[start : ends[-1].start()].strip(), text[ends[-1].end() :]
+    if opening is None or _ends_with_edit(text.rstrip().removesuffix(GET_FEEDBACK)):
+        return "", text
+    return text[opening.end() :].strip(), ""
+
+
+def _writes_edits(body: str) -> bool:
+    """Whether a text has edits, rather than a page that contains their markers, or neither."""
+    found = edits.blocks(body)
+    if not found:
+        return edits.NEARLY.search(body) is not None and not blocks(body)
+    page = next(iter(_found(body)), None)
+    if page is None or not page.start < found[0].start < page.stop:
+        return True
+    return DOCUMENT.match(body, body.index("\n", page.start)) is None
+
+
+def _ends_with_edit(text: str) -> bool:
+    """Whether a text ends with an edit, apart from the closing fence around it."""
+    text = FENCE_LINE.sub("", text).rstrip()
+    found = edits.blocks(text)
+    return bool(found) and found[-1].edit is not None and found[-1].stop == len(text)
+
+
+def _edits_are_over(text: str, *, thinking: bool) -> bool | None:
+    """Whether an answer with edits is complete; None for an answer without edits."""
+    _, body = _split_edits(text)
+    if not _writes_edits(body):
+        return None
+    if body == text and (thinking or THOUGHT.match(text)):
+        return _ends_with_edit(text)
+    last = edits.blocks(body)[-1:]
+    return not last or last[0].edit is not None or last[0].stop < len(body)
 
 
 def _thought_end(text: str, found: list[Block]) -> re.Match[str] | None:

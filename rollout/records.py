@@ -143,9 +143,14 @@ class Page:
     """HTML source of the page, or None without a parsed page."""
     thought: str = ""
     problem: str = ""
-    """Reason that no page was parsed: `no_fence`, `unclosed_fence`, `two_pages`, `empty_page`; empty if one was."""
+    """Reason that no page was parsed: `no_fence`, `unclosed_fence`, `two_pages`, `empty_page`; for edits also
+    `no_edit`, `page_and_edits`, `malformed_edit`, `empty_search`, `missing_search`, `ambiguous_search`; empty if one
+    was."""
+    detail: str = ""
+    """For edits that cannot be applied, a sentence about the edit and its lines."""
     format_ok: bool = True
-    """Exactly one page, a closed think block, nothing after the page but the feedback request."""
+    """Exactly one page, or edits that quote exactly; a closed think block; nothing after them but the feedback
+    request."""
 
     @property
     def sha256(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rollout import prompts
 from rollout.errors import PromptTooLong
-from rollout.parsing import parse_feedback, parse_page
+from rollout.parsing import parse_answer, parse_feedback
 from rollout.ports import Policy, Renderer
 from rollout.records import Message, Page, Render, Request, Task
 from rollout.seeds import seed_of
@@ -48,7 +48,9 @@ async def self_edit(
         best = drafts[-1]
         try:
             feedback = await editor.review(task, best, number)
-            revised = await editor.draft(prompts.revise(task, best.page, feedback), number, feedback)
+            base = best.page.html if settings.revision == "edits" else None
+            messages = prompts.revise(task, best.page, feedback, as_edits=base is not None)
+            revised = await editor.draft(messages, number, feedback, base)
         except PromptTooLong:  # The page fills the model's context: it is kept for the remaining rounds.
             revised = replace(best, round=number, feedback=(), kept=False)
         drafts.append(revised if revised.valid else editor.refuse(revised, best))
@@ -80,7 +82,9 @@ class _Editor:
         self.tokens += len(completion.token_ids)
         return completion.text
 
-    async def draft(self, messages: tuple[Message, ...], number: int, feedback: tuple[str, ...] = ()) -> Draft:
+    async def draft(
+        self, messages: tuple[Message, ...], number: int, feedback: tuple[str, ...] = (), base: str | None = None
+    ) -> Draft:
         request = Request(
             messages=messages,
             max_tokens=self.settings.max_tokens,
@@ -88,7 +92,7 @@ class _Editor:
             seed=seed_of(self.seed, "page", number),
             stop=prompts.PAGE_STOP,
         )
-        page = parse_page(await self.write(request))
+        page = parse_answer(await self.write(request), base)
         render = await self.renderer.render(page) if page.html is not None else None
         return Draft(
             round=number,

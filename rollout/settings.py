@@ -1,6 +1,10 @@
 """Settings of episodes: rounds, attempts, sampling and retries."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+RevisionForm = Literal["page", "edits"]
 
 
 class Settings(BaseModel):
@@ -14,6 +18,10 @@ class EpisodeSettings(Settings):
 
     rounds: int = Field(default=2, ge=0, le=20)
     """Revision rounds after round 0; 0 trains on first pages alone. Raise it if the last round still improves pages."""
+    revision: RevisionForm = "page"
+    """Form of a revision: the whole `page`, or `edits` of the best page so far as search-and-replace blocks
+    (`rollout/edits.py`), which cost fewer tokens if pages are long and changes small. Edits that do not apply earn
+    nothing. `edits` suits models that are trained on code edits."""
     attempts: int = Field(default=10, ge=1, le=64)
     """Maximum attempts in a round; the episode ends when none of them improves. Raise it if few rounds succeed."""
     speculate: int = Field(default=2, ge=1, le=64)

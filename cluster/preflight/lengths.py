@@ -142,14 +142,21 @@ def _room(settings: RunSettings) -> int:
 
 
 def _pages(settings: RunSettings) -> int:
-    """Full pages in one sample: a revision contains the previous page and the new one."""
-    return 2 if settings.episode.rounds else 1
+    """Full answers in one sample: a revision contains the previous page and the new one. Each round of edits may add an
+    answer's tokens to the page.
+    """
+    rounds = settings.episode.rounds
+    if settings.episode.revision == "edits":
+        return 1 + rounds
+    return 2 if rounds else 1
 
 
 def _check_budget(settings: RunSettings, sample: int, why: str) -> None:
     budget = settings.learner.token_budget
     if sample > budget:
         shown = "the revised page, the feedback and the new page" if settings.episode.rounds else "one page"
+        if settings.episode.rounds and settings.episode.revision == "edits":
+            shown = "a page that every earlier round made longer, the feedback and the edits"
         raise SettingsError(
             f"learner.token_budget is {budget}, but a sample may have {sample} tokens {why}: {shown}, with pages of up "
             f"to episode.max_tokens = {settings.episode.max_tokens}; raise the budget to at least {sample}, or lower "

@@ -12,6 +12,8 @@ from PIL import Image, UnidentifiedImageError
 from cluster.report.charts import share
 from cluster.report.html import Html, el, join
 from cluster.training.diagnosis import page_reason, words_of
+from rollout.edits import blocks, show
+from rollout.parsing import parse_page
 from rollout.records import Attempt, Critique, Preference, Render, Shot, Task, Trajectory, Turn
 
 PICTURE_WIDTH = 720
@@ -194,7 +196,9 @@ def _problem(attempt: Attempt) -> Html | None:
     """The error that kept the page from rendering."""
     if _valid(attempt):
         return None
-    detail = attempt.render.detail if attempt.render is not None else words_of(page_reason(attempt))
+    detail = attempt.page.detail or words_of(page_reason(attempt))
+    if attempt.render is not None:
+        detail = attempt.render.detail
     return el(
         "p", el("b", WORDS.get(attempt.outcome, attempt.outcome)), detail and f": {detail[:200]}", class_="problem"
     )
@@ -251,10 +255,19 @@ def _feedback(attempt: Attempt) -> Html | None:
 def _sources(attempt: Attempt, best: Attempt | None) -> Iterator[Html]:
     if attempt.page.thought:
         yield _fold("thought", el("p", attempt.page.thought[:MAX_SOURCE_CHARS], class_="thought"))
+    if attempt.page.html is not None and (written := _edits(attempt, best)):
+        yield _fold("edits as written", _source(written))
     source = attempt.page.html if attempt.page.html is not None else attempt.completion.text
     yield _fold("page source" if attempt.page.html is not None else "answer", _source(source))
     if best is not None and best.page.html is not None and attempt.page.html is not None:
         yield _fold("diff to the best so far", diff(best.page.html, attempt.page.html))
+
+
+def _edits(attempt: Attempt, best: Attempt | None) -> str:
+    """The edits of the best page so far that the attempt's page was made by; empty if it was written as a whole."""
+    if best is None or parse_page(attempt.completion.text).html == attempt.page.html:
+        return ""
+    return show([block.edit for block in blocks(attempt.completion.text) if block.edit is not None])
 
 
 def _fold(name: str, body: Html) -> Html:

@@ -117,6 +117,7 @@ def schema() -> Any:
         "html": text,
         "thought": text,
         "problem": text,
+        "problem_detail": text,
         "format_ok": flag,
         "reward": pa.struct(
             {"total": real, "gate": whole, "visual": real, "interaction": real, "format": real, "complaint": text}
@@ -207,6 +208,7 @@ def _attempt_row(attempt: Attempt) -> TableRow:
         "html": page.html,
         "thought": page.thought,
         "problem": page.problem,
+        "problem_detail": page.detail,
         "format_ok": page.format_ok,
         "reward": None if reward is None else _fields(reward),
         "render": None if attempt.render is None else _render_row(attempt.render),
@@ -227,7 +229,13 @@ def _attempt(row: TableRow) -> Attempt:
         seconds=row["generate_seconds"],
         engine_seconds=row["engine_seconds"],
     )
-    page = Page(html=row["html"], thought=row["thought"], problem=row["problem"], format_ok=row["format_ok"])
+    page = Page(
+        html=row["html"],
+        thought=row["thought"],
+        problem=row["problem"],
+        detail=row.get("problem_detail") or "",  # a file of an earlier version has no such column
+        format_ok=row["format_ok"],
+    )
     return Attempt(
         round=row["round"],
         index=row["index"],

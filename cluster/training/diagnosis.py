@@ -45,6 +45,16 @@ PAGE_REASONS = {
 }
 """Reasons why a first page earns nothing. Other reasons are shown by their own name."""
 
+EDIT_REASONS = {
+    "no_edit": "no SEARCH and REPLACE block",
+    "page_and_edits": "edits and a page",
+    "malformed_edit": "a malformed edit",
+    "empty_search": "an edit with an empty SEARCH part",
+    "missing_search": "an edit of lines that the page does not have",
+    "ambiguous_search": "an edit of lines that the page has more than once",
+}
+"""Reasons why a revision written as edits earns nothing; a first page has none of them."""
+
 GROUP_REASONS = {
     "failed": "every sibling's page earned nothing",
     "same_page": "all siblings wrote the same page",
@@ -87,7 +97,7 @@ class Finding:
 
 def words_of(reason: str) -> str:
     """The description of a reason."""
-    return PAGE_REASONS.get(reason) or GROUP_REASONS.get(reason) or reason.replace("_", " ")
+    return PAGE_REASONS.get(reason) or EDIT_REASONS.get(reason) or GROUP_REASONS.get(reason) or reason.replace("_", " ")
 
 
 def page_reason(attempt: Attempt) -> str:
@@ -95,7 +105,7 @@ def page_reason(attempt: Attempt) -> str:
     if attempt.page.html is not None or attempt.render is not None:
         return attempt.outcome
     if attempt.completion.finish == "length":
-        return "cut_before_page" if attempt.page.problem == "no_fence" else "cut_in_page"
+        return "cut_before_page" if attempt.page.problem in ("no_fence", "no_edit") else "cut_in_page"
     return attempt.page.problem or "no_page"
 
 

@@ -9,9 +9,11 @@ from learner.builtin.flaws import Broken, break_page
 from reward.designs import Draw, draw, vary
 from reward.validity import complaint
 from reward.visual import sentences
+from rollout.edits import make
 from rollout.parsing import parse_page
-from rollout.prompts import answer, feedback_text, first, review, revise
+from rollout.prompts import answer, edit_answer, feedback_text, first, review, revise
 from rollout.records import Message, Page, ProbeStep, Render
+from rollout.settings import RevisionForm
 
 Kind = Literal["first", "revise", "review"]
 
@@ -42,14 +44,20 @@ class Conversation:
     target: str
 
 
-def conversations(seed: int, broken_share: float) -> Iterator[Conversation]:
-    """Endless conversations, identical for the same arguments; no design is drawn twice."""
+def conversations(seed: int, broken_share: float, revision: RevisionForm = "page") -> Iterator[Conversation]:
+    """Endless conversations, identical for the same arguments; no design is drawn twice.
+
+    With `edits`, a revision of a page that was parsed is written as edits of it; all else is the same.
+    """
     index = 0
     while True:
         rng = random.Random(f"{seed}/{index}")
         design = draw(seed * 1_000_003 + index)
         (kind,) = rng.choices(KINDS, SHARES)
-        yield {"first": _first, "revise": _revise, "review": _review}[kind](design, rng, broken_share)
+        if kind == "revise":
+            yield _revise(design, rng, broken_share, revision)
+        else:
+            yield {"first": _first, "review": _review}[kind](design, rng, broken_share)
         index += 1
 
 
@@ -65,7 +73,7 @@ def _first(design: Draw, rng: random.Random, broken_share: float) -> Conversatio
     return Conversation(kind="first", messages=first(design.task), target=target)
 
 
-def _revise(design: Draw, rng: random.Random, broken_share: float) -> Conversation:
+def _revise(design: Draw, rng: random.Random, broken_share: float, revision: RevisionForm) -> Conversation:
     html = design.task.reference_html or ""
     if rng.random() < BROKEN_SHOWN:
         broken = break_page(html, "", rng)
@@ -77,7 +85,24 @@ def _revise(design: Draw, rng: random.Random, broken_share: float) -> Conversati
         page = Page(html=wrong)
     again = rng.random() < broken_share * BROKEN_AGAIN
     target = break_page(html, "", rng).text if again else answer(html)
-    return Conversation(kind="revise", messages=revise(design.task, page, feedback), target=target)
+    as_edits = revision == "edits" and page.html is not None
+    if as_edits:
+        target = _edits(page.html or "", html, target)
+    messages = revise(design.task, page, feedback, as_edits=as_edits)
+    return Conversation(kind="revise", messages=messages, target=target)
+
+
+def _edits(shown: str, html: str, target: str) -> str:
+    """The answer with the edits that turn the shown page into the page of the answer `target`.
+
+    If that has no page, the edits lead to the sound page `html`, and the last marker is missing.
+    """
+    wanted = parse_page(target).html
+    edits = make(shown, html if wanted is None or wanted == shown else wanted)
+    text = edit_answer(edits)
+    if wanted is not None:
+        return text
+    return "".join(text.rpartition(">>>>>>> REPLACE\n")[::2])
 
 
 def _review(design: Draw, rng: random.Random, broken_share: float) -> Conversation:

@@ -13,7 +13,7 @@ from torch import Tensor
 from learner.builtin.corpus import BROKEN_SHARE, Conversation, conversations
 from learner.builtin.muon import Muon
 from learner.builtin.settings import WarmStartSettings
-from learner.builtin.tokenizer import END, PAD, learn_tokenizer
+from learner.builtin.tokenizer import EDIT_MARKUP, END, PAD, learn_tokenizer
 
 VOCABULARY_SAMPLES = 600
 """Conversations from which the vocabulary is learnt."""
@@ -52,7 +52,8 @@ def pretrain(
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context)
+    extra_markup = EDIT_MARKUP if settings.revision == "edits" else ()
+    tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context, extra_markup)
     model = build_model(settings, tokenizer)
     optimizers = build_optimizers(model, precision)
     steps = training_steps(settings, tokenizer)
@@ -132,7 +133,7 @@ def build_optimizers(model: Any, precision: str) -> list[torch.optim.Optimizer]:
 def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Endless training steps, each a list of micro-batches of ids and labels, both [B, T]."""
     rng = random.Random(settings.seed)
-    rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, BROKEN_SHARE))
+    rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, BROKEN_SHARE, settings.revision or "page"))
     fitting = (row for row in rows if len(row.ids) <= settings.context)
     step: list[tuple[Tensor, Tensor]] = []
     while True:
@@ -173,6 +174,6 @@ def _pad(rows: list[CorpusRow], length: int, pad: int) -> tuple[Tensor, Tensor]:
 
 
 def _texts(settings: WarmStartSettings) -> Iterator[str]:
-    for talk in islice(conversations(settings.seed, 0.0), VOCABULARY_SAMPLES):
+    for talk in islice(conversations(settings.seed, 0.0, settings.revision or "page"), VOCABULARY_SAMPLES):
         yield from (message.content for message in talk.messages if message.role == "user")
         yield talk.target

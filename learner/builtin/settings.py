@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rollout.settings import Settings
+from rollout.settings import RevisionForm, Settings
 
 
 class WarmStartSettings(Settings):
@@ -22,6 +22,9 @@ class WarmStartSettings(Settings):
     """Vocabulary size in tokens, learnt from the corpus; smaller for tests."""
     context: int = Field(default=2048, ge=512)
     """Context length in tokens; raise it with `episode.max_tokens`."""
+    revision: RevisionForm | None = None
+    """Form of the revisions in the corpus; unset, that of the episodes (`episode.revision`). Give the other one for a
+    policy that has to learn the form by reinforcement."""
     threads: int = Field(default=2, ge=1)
     """Threads of the pre-training; raise it if cores are idle. Part of the recipe: another order of summation gives
     other bits."""

@@ -15,6 +15,8 @@ CONTROL = (PAD, END, USER, ASSISTANT)
 """Control tokens, removed from decoded text."""
 MARKUP = ("<think>", "</think>", "\n```html\n", "```html\n", "\n```", GET_FEEDBACK, REVIEW, "<feedback>", END_FEEDBACK)
 """Markup with one token each, kept in the text. The longest match wins, so a fence after a thought is one token too."""
+EDIT_MARKUP = ("<<<<<<< SEARCH\n", "=======\n", ">>>>>>> REPLACE\n")
+"""Further markup of a policy that writes edits; see `rollout.edits`."""
 
 SPLIT = "|".join(
     (
@@ -42,11 +44,12 @@ TEMPLATE = (
 """Omits the system message: the policy is trained on the conventions that it states."""
 
 
-def learn_tokenizer(texts: Iterable[str], vocab: int, context: int) -> Any:
-    """Learns a `PreTrainedTokenizerFast` of at most `vocab` tokens from `texts`."""
+def learn_tokenizer(texts: Iterable[str], vocab: int, context: int, extra_markup: tuple[str, ...] = ()) -> Any:
+    """Learns a `PreTrainedTokenizerFast` of at most `vocab` tokens from `texts`; each markup is one of them."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
+    markups = (*MARKUP, *extra_markup)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -56,15 +59,15 @@ def learn_tokenizer(texts: Iterable[str], vocab: int, context: int) -> Any:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab - len(MARKUP),
+        vocab_size=vocab - len(markups),
         min_frequency=4,
         special_tokens=list(CONTROL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    markup = re.compile("|".join(map(re.escape, MARKUP)))
+    markup = re.compile("|".join(map(re.escape, markups)))
     tokenizer.train_from_iterator((part for text in texts for part in markup.split(text)), trainer)
-    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in MARKUP])
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in markups])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,

@@ -15,6 +15,7 @@ from pathlib import Path
 import reward.designs
 import reward.validity
 import reward.visual.sentences
+import rollout.edits
 import rollout.fences
 import rollout.parsing
 import rollout.prompts
@@ -28,6 +29,7 @@ SOURCES = (
     flaws,
     tokenizer,
     rollout.prompts,
+    rollout.edits,
     rollout.fences,
     rollout.parsing,
     reward.validity,

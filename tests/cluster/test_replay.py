@@ -66,8 +66,10 @@ async def finished_run(path: Path, **values: Any) -> Run:
     return run
 
 
-async def test_replay_with_the_same_settings_gives_the_same_policy(tmp_path: Path) -> None:
-    run, pupil = await finished_run(tmp_path / "run"), Pupil()
+@pytest.mark.parametrize("revision", ["page", "edits"])
+async def test_replay_with_the_same_settings_gives_the_same_policy(tmp_path: Path, revision: str) -> None:
+    episode = {"rounds": 1, "attempts": 2, "max_tokens": 16, "revision": revision}
+    run, pupil = await finished_run(tmp_path / "run", episode=episode), Pupil()
     settings = changed_settings(run.store, [], ("learner",))
     found = await learn(run.store, settings, pupil, tmp_path / "again")
     assert pupil.logits == run.learner.logits  # type: ignore[attr-defined]

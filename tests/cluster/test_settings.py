@@ -33,6 +33,10 @@ def write(tmp_path: Path, text: str) -> Path:
             r"learner.length_limit must be episode.max_tokens \(512\) where it is set, got 400",
         ),
         (
+            '[episode]\nrevision = "edits"\n[learner]\ndistill_form = "hindsight"',
+            "learner.distill_form is 'hindsight', .* give distill_form = 'words', or episode.revision = 'page'",
+        ),
+        (
             '[policy]\ntransfer = "nccl"',
             "policy.transfer is 'nccl', but cluster.policy_gpus is 0 and learner_gpus 0: .* whole GPUs, or 'ipc'",
         ),
@@ -119,3 +123,12 @@ def test_full_page_images_are_on_with_a_multimodal_critic() -> None:
     off = RunSettings.model_validate({**judged, "browser": {"full_page_height": 0}})
     assert off.renderer.full_page_height == 0
     assert off.renderer == off.browser
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [("", "page"), ('[episode]\nrevision = "edits"', "edits"), ('[warm_start]\nrevision = "edits"', "edits")],
+)
+def test_corpus_has_the_revisions_of_the_episodes_unless_set(tmp_path: Path, text: str, form: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    assert load_settings(tmp_path / "run.toml").recipe.revision == form

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from reward.validity import PROBLEMS, SENTENCES, blank_detail, complaint, is_blank
-from rollout.parsing import parse_page
+from rollout.parsing import parse_edits, parse_page
 from rollout.records import Outcome, Page, Render, Shot
 
 PAGE = Page(html="<p>page</p>")
@@ -108,3 +108,10 @@ def test_complaint_names_refused_resources() -> None:
             "a page is shown without network and other files."
         )
     assert complaint(PAGE, Render(page_sha256=PAGE.sha256, outcome="ok", blocked=blocked)) == ""
+
+
+def test_complaint_about_edits_names_the_edit_and_its_lines() -> None:
+    said = complaint(parse_edits("<<<<<<< SEARCH\n<p>b</p>\n=======\n>>>>>>> REPLACE", "<p>a</p>"), None)
+    lines = 'the SEARCH lines of edit 1 are not in the page, which has no line "<p>b</p>"'
+    assert said == f"No page could be read from the answer: {lines}."
+    assert complaint(parse_edits("nothing", "<p>a</p>"), None).endswith("there is no SEARCH and REPLACE block.")

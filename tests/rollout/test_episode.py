@@ -1,5 +1,6 @@
 """Tests of the episode on paper parts: acceptance, verdicts, comparisons, and machine faults."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from rollout.acceptance import violations
 from rollout.episode import play
 from rollout.errors import BrowserFault, CriticFault, PromptTooLong, TaskFileError
-from rollout.records import Comparison, Trajectory
+from rollout.records import Comparison, Completion, Request, Trajectory
 from rollout.settings import EpisodeSettings
 
 SETTINGS = EpisodeSettings(rounds=3, attempts=6, speculate=2, max_tokens=64)
+EDITS = SETTINGS.model_copy(update={"revision": "edits"})
 
 
 @given(st.integers(0, 10_000))
@@ -158,3 +160,42 @@ async def test_without_forced_optimization_every_revision_is_accepted() -> None:
     settings = SETTINGS.model_copy(update={"forced": False})
     trajectory = await play(task(), services(critic=NoisyCritic(3)), settings, seed=3)
     assert [turn.accepted is not None for turn in trajectory.turns] == [True] * len(trajectory.turns)
+
+
+@given(st.integers(0, 10_000))
+async def test_edits_give_the_same_pages_and_rewards_as_whole_pages(seed: int) -> None:
+    pages = await play(task(), services(critic=NoisyCritic(seed)), SETTINGS, seed=seed)
+    edits = await play(task(), services(critic=NoisyCritic(seed)), EDITS, seed=seed)
+    for whole, edited in zip(pages.turns, edits.turns, strict=True):
+        assert [(a.page, a.reward, a.verdict) for a in whole.attempts] == [
+            (a.page, a.reward, a.verdict) for a in edited.attempts
+        ]
+        assert all(("SEARCH" in a.completion.text) == (a.round > 0) for a in edited.attempts)
+
+
+class Careless(PaperPolicy):
+    """Writes edits of lines that the page does not have."""
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        written = await super().complete(request)
+        return tuple(replace(one, text=one.text.replace("SEARCH\n", "SEARCH\nunknown")) for one in written)
+
+
+async def test_edits_that_do_not_apply_earn_nothing_and_say_why() -> None:
+    trajectory = await play(task(), services(policy=Careless()), EDITS, seed=1)
+    revisions = trajectory.turns[1].attempts
+    assert [attempt.total for attempt in revisions] == [0.0] * EDITS.attempts
+    assert revisions[0].outcome == "no_page"
+    assert 'which has no line "unknown<p>level' in revisions[0].feedback[0]
+
+
+async def test_whole_page_is_requested_while_there_is_none_to_edit() -> None:
+    class Silent(PaperPolicy):
+        async def complete(self, request: Request) -> tuple[Completion, ...]:
+            written = await super().complete(request)
+            return written if len(request.messages) > 2 else tuple(replace(one, text="no page") for one in written)
+
+    policy = Silent([0, 0, 0, 0, 9.0])
+    trajectory = await play(task(), services(policy=policy), EDITS, seed=1)
+    assert trajectory.reward == 1.0
+    assert "```html" in trajectory.turns[1].attempts[0].completion.text

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.parsing import is_over, parse_feedback, parse_page
-from rollout.prompts import END_FEEDBACK, GET_FEEDBACK, answer, feedback_text
+from rollout.edits import make, show
+from rollout.parsing import is_over, parse_answer, parse_edits, parse_feedback, parse_page
+from rollout.prompts import END_FEEDBACK, GET_FEEDBACK, answer, edit_answer, feedback_text
 
 PAGE = "<!doctype html>\n<html><body>hi</body></html>"
 INNER = {
@@ -159,6 +160,116 @@ def test_any_markup_is_parsed_without_an_exception(parts: list[str]) -> None:
     text = "".join(parts)
     assert (parse_page(text).html is None) == bool(parse_page(text).problem)
     assert is_over(text, GET_FEEDBACK) in (True, False)
+
+
+SHOWN = "<!doctype html>\n<html><body>\n  <h1>Old</h1>\n  <p>a</p>\n  <p>a</p>\n</body></html>"
+WANTED = SHOWN.replace("Old", "New")
+EDIT = show(make(SHOWN, WANTED))
+DRAFT = EDIT.replace("New", "Draft")
+
+
+def test_requested_form_of_edits_gives_the_edited_page() -> None:
+    page = parse_edits(edit_answer(make(SHOWN, WANTED), "a plan"), SHOWN)
+    assert (page.html, page.thought, page.problem, page.format_ok) == (WANTED, "a plan", "", True)
+    assert parse_answer(edit_answer(make(SHOWN, WANTED)), SHOWN).html == WANTED
+    assert parse_answer(answer(SHOWN), None) == parse_page(answer(SHOWN))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Here it is:\n{EDIT}\n{GET_FEEDBACK}",
+        f"{EDIT}",
+        f"{EDIT}{GET_FEEDBACK}",
+        f"```html\n{EDIT}\n```\n{GET_FEEDBACK}",
+        f"index.html\n```\n{EDIT}\n```\nDone. {GET_FEEDBACK}",
+        f"<think>never closed\n{EDIT}\n{GET_FEEDBACK}",
+        f"{EDIT.replace('  <h1>', '<h1>')}\n{GET_FEEDBACK}",
+        answer(WANTED, "a plan"),
+    ],
+)
+@pytest.mark.parametrize("line", ["\n", "\r\n"])
+def test_other_form_of_edits_costs_form_only(text: str, line: str) -> None:
+    page = parse_edits(text.replace("\n", line), SHOWN)
+    assert (page.html, page.problem, page.format_ok) == (WANTED, "", False)
+
+
+def test_line_ends_of_an_answer_cost_nothing() -> None:
+    assert parse_edits(edit_answer(make(SHOWN, WANTED)).replace("\n", "\r\n"), SHOWN).format_ok
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>first {DRAFT}\n</think>\n{EDIT}\n{GET_FEEDBACK}",
+        f"first\n{DRAFT}\n</think>\n{EDIT}\n{GET_FEEDBACK}",
+        f"<think>\n{DRAFT[:30]}\n</think>\n{EDIT}\n{GET_FEEDBACK}",
+        f"<think>\n{answer(SHOWN)}\n</think>\n{EDIT}\n{GET_FEEDBACK}",
+    ],
+)
+def test_edits_drafted_in_a_thought_are_not_applied(text: str) -> None:
+    assert parse_edits(text, SHOWN).html == WANTED
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "detail"),
+    [
+        (f"it is fine {GET_FEEDBACK}", "no_edit", ""),
+        (f"<think>{DRAFT}</think>it is fine {GET_FEEDBACK}", "no_edit", ""),
+        (f"<think>\n{DRAFT}\nand then ", "no_edit", ""),
+        ("", "no_edit", ""),
+        (f"{EDIT}\n{answer(WANTED)}", "page_and_edits", ""),
+        (f"```html\n{WANTED}\n```\n{EDIT}\n{GET_FEEDBACK}", "page_and_edits", ""),
+        (f"```html\n{WANTED}", "unclosed_fence", ""),
+        (f"{EDIT}\n{EDIT[:30]}", "malformed_edit", "edit 2 has no ======="),
+        (f"{EDIT}\n{EDIT}\n{GET_FEEDBACK}", "missing_search", '"<h1>Old</h1>"'),
+        (EDIT.replace("  <h1>Old</h1>", "  <p>a</p>"), "ambiguous_search", "at lines 4 and 5"),
+        (EDIT.replace("<<<<<<< SEARCH", "<<<<< SEARCH"), "malformed_edit", "edit 1 has no <<<<<<< SEARCH"),
+        (show(make(SHOWN, "")), "empty_page", ""),
+    ],
+)
+def test_edits_that_cannot_be_applied_have_a_problem_and_are_not_applied_in_part(
+    text: str, problem: str, detail: str
+) -> None:
+    page = parse_edits(text, SHOWN)
+    assert (page.html, page.problem, page.format_ok) == (None, problem, False)
+    assert detail in page.detail
+    assert bool(page.detail) == bool(detail)
+
+
+@pytest.mark.parametrize("inner", [*INNER.values(), EDIT, "=======\n>>>>>>> REPLACE"])
+def test_markup_in_the_page_does_not_confuse_its_edits(inner: str) -> None:
+    old, new = document(inner), document(f"<b>new</b>\n{inner}\n<i>new</i>")
+    for text in (edit_answer(make(old, new), "t"), edit_answer(make(new, old)), edit_answer(make(PAGE, new))):
+        assert is_over(text, GET_FEEDBACK)
+    assert parse_edits(edit_answer(make(old, new)), old).html == new
+    assert parse_edits(edit_answer(make(new, old)), new).html == old
+    assert parse_edits(edit_answer(make(PAGE, new)), PAGE).html == new
+    assert parse_edits(answer(new), old).html == new, "a whole page"
+
+
+@given(st.lists(st.sampled_from([EDIT, DRAFT, PAGE, "```html\n", "```\n", "</think>", "<think>", GET_FEEDBACK, "\n"])))
+def test_any_mixture_of_pages_and_edits_is_parsed_without_an_exception(parts: list[str]) -> None:
+    page = parse_edits("".join(parts), SHOWN)
+    assert (page.html is None) == bool(page.problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "thinking", "over"),
+    [
+        (f"{EDIT}\n", False, True),
+        (f"plan</think>{EDIT}\n", True, True),
+        (f"<think></think>{EDIT}\nDone.\n", False, True),
+        (f"{EDIT}\n{EDIT[:30]}", False, False),
+        (f"<think>perhaps\n{EDIT}\nor ", False, False),
+        (f"perhaps\n{EDIT}\nor ", True, False),
+        (f"<think>never closed\n{EDIT}\n", False, True),
+        (f"```html\n{document(EDIT)[:-7]}", False, False),
+        (f"```html\n{document(EDIT)}\n```\n", False, True),
+    ],
+)
+def test_stop_string_in_an_edit_does_not_end_the_answer(text: str, thinking: bool, over: bool) -> None:
+    assert is_over(text + GET_FEEDBACK, GET_FEEDBACK, thinking=thinking) == over
 
 
 @pytest.mark.parametrize(

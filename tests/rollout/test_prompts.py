@@ -1,6 +1,6 @@
 """Tests of the prompts: the description of available libraries."""
 
-from rollout.prompts import first, review, revise
+from rollout.prompts import EDITS, WHOLE_PAGE, answer, first, review, revise
 from rollout.records import Page, Task
 
 BARE = Task(id="a", brief="a clock")
@@ -18,3 +18,13 @@ def test_every_prompt_with_a_mirror_names_its_libraries() -> None:
         assert "d3 (7.9.0), the fonts inter, lora" in told
         assert "There is no network" not in told
         assert "```html block" in told
+
+
+def test_prompt_for_edits_shows_the_page_exactly_and_asks_for_no_whole_page() -> None:
+    page = Page(html="<ul>\n\t<li> a  \n</ul>")
+    system, _, shown, feedback = revise(SERVED, page, ("worse",), as_edits=True)
+    assert EDITS in system.content
+    assert WHOLE_PAGE not in system.content
+    assert shown.content == answer(page.html or "")
+    assert [feedback, shown] == [revise(SERVED, page, ("worse",))[3], revise(SERVED, page, ("worse",))[2]]
+    assert WHOLE_PAGE in revise(SERVED, page, ("worse",))[0].content

@@ -3,7 +3,7 @@
 from doubles import PaperPolicy, PaperRenderer, task
 
 from rollout.parsing import parse_page
-from rollout.prompts import REVIEW, answer
+from rollout.prompts import EDITS, REVIEW, answer
 from rollout.selfedit import review_request, self_edit
 from rollout.settings import EpisodeSettings
 
@@ -39,3 +39,12 @@ async def test_invalid_revision_does_not_replace_a_valid_page() -> None:
         assert valid == sorted(valid), "once valid, always valid"
         for before, after in zip(drafts, drafts[1:], strict=False):
             assert after.kept or after.page == before.page
+
+
+async def test_self_edit_writes_edits_and_drafts_the_same_pages() -> None:
+    edits = SETTINGS.model_copy(update={"revision": "edits"})
+    policy = PaperPolicy()
+    edited = await self_edit(task(), policy, PaperRenderer(), edits, rounds=3, seed=1)
+    whole = await self_edit(task(), PaperPolicy(), PaperRenderer(), SETTINGS, rounds=3, seed=1)
+    assert [draft.page for draft in edited] == [draft.page for draft in whole]
+    assert sum(EDITS in request.messages[0].content for request in policy.requests) == 3

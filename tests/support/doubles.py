@@ -18,9 +18,11 @@ from cluster.distributed.worker import EpisodeWorker
 from learner.checkpoint import verify, writing
 from reward.score import score
 from reward.settings import ScoreSettings
+from rollout.edits import Edit, make
 from rollout.errors import BrowserFault, CriticFault, PromptTooLong
+from rollout.parsing import parse_page
 from rollout.ports import EpisodeServices
-from rollout.prompts import REVIEW, answer, feedback_text
+from rollout.prompts import EDITS, REVIEW, answer, edit_answer, feedback_text
 from rollout.records import (
     Batch,
     Comparison,
@@ -69,6 +71,10 @@ class PaperPolicy:
         probabilities = self.probabilities()
         level = draw.choices(range(LEVELS), probabilities)[0]
         text = answer(f"<p>level {level}</p>", "a plan")
+        if EDITS in request.messages[0].content:
+            shown = parse_page(request.messages[-2].content).html or ""
+            same = Edit(search=(shown,), replace=(shown,))
+            text = edit_answer(make(shown, f"<p>level {level}</p>") or (same,), "a plan")
         if request.messages[-1].content == REVIEW:
             text = feedback_text(("The level should be higher.",))
         return Completion(

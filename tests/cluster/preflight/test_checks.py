@@ -109,6 +109,15 @@ def test_token_budget_is_compared_with_the_longest_sample(
     assert "raise the budget to at least" in said
 
 
+def test_token_budget_must_hold_a_page_that_every_round_of_edits_made_longer(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["episode.revision=edits", "episode.rounds=3", "learner.token_budget=127"]
+    said = refusal(run, capsys, *chosen)
+    assert "a sample may have 128 tokens" in said
+    assert "a page that every earlier round made longer" in said
+
+
 @pytest.mark.parametrize("target", ["q_prof", "q_proj"])
 def test_lora_targets_without_layers_in_the_model_are_refused(
     run: Path, model: Path, capsys: pytest.CaptureFixture[str], target: str

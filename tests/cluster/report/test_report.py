@@ -18,6 +18,8 @@ from cluster.report.filmstrips import diff
 from cluster.report.html import el
 from cluster.report.page import Film, Pair, Report, render, write_report
 from cluster.training.diagnosis import Finding
+from rollout.edits import make
+from rollout.prompts import edit_answer
 from rollout.records import (
     Attempt,
     Comparison,
@@ -281,6 +283,21 @@ def test_report_shows_the_comparisons_of_each_critic() -> None:
                   "Critic tokens", "Judge drift"):  # fmt: skip
         assert words in page.text
     assert len([attributes for attributes in page.all("div") if attributes.get("class") == "meter sub of"]) == 1
+
+
+def test_report_shows_edits_as_written_and_why_others_do_not_apply() -> None:
+    first = attempt(1, 1, 0.3)
+    edited = attempt(1, 2, 0.7, round=1)
+    text = edit_answer(make(html(1), html(2)), "a plan")
+    edited = replace(edited, completion=replace(edited.completion, text=text))
+    failed = Page(html=None, problem="missing_search", detail="edit 1 is of another page", format_ok=False)
+    other = attempt(1, 1, 0.0, "not_better", round=2, page=failed, render=None, critique=None, reward=None)
+    turns = tuple(Turn(round=number, attempts=(one,)) for number, one in enumerate((first, edited, other)))
+    episode = Trajectory(id="e", task=Task(id="e", brief="Edit."), turns=turns)
+    page = Reader(render(sample_report(films=[Film(step=1, trajectory=episode, reference=None)])))
+    assert page.text.count("edits as written") == 1
+    assert "<<<<<<< SEARCH" in page.text
+    assert "edit 1 is of another page" in page.text
 
 
 def test_report_loads_no_external_resources() -> None:

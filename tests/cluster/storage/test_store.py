@@ -12,7 +12,7 @@ from cluster.storage.pending_groups import PendingGroups
 from cluster.storage.store import Store
 from rollout.errors import CheckpointError, StorageFault
 from rollout.files import atomic_write
-from rollout.records import Comparison, Critique, Group, Probe, ProbeStep
+from rollout.records import Comparison, Critique, Group, Page, Probe, ProbeStep
 
 
 async def test_groups_round_trip_through_the_table(tmp_path: Path) -> None:
@@ -41,6 +41,18 @@ async def test_critiques_and_comparisons_of_several_critics_round_trip(tmp_path:
     attempts = tuple(replace(attempt, **judged) for attempt in trajectory.turns[0].attempts)
     trajectory = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=attempts), *trajectory.turns[1:]))
     group = replace(group, trajectories=(trajectory, *group.trajectories[1:]))
+    store.write_groups(1, [group])
+    assert store.read_groups(1) == [group]
+
+
+async def test_problem_of_edits_round_trips(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (group, *_) = await groups(store)
+    trajectory = group.trajectories[0]
+    page = Page(html=None, problem="missing_search", detail="edit 1 …", format_ok=False)
+    attempts = tuple(replace(attempt, page=page) for attempt in trajectory.turns[0].attempts)
+    trajectory = replace(trajectory, turns=(replace(trajectory.turns[0], attempts=attempts), *trajectory.turns[1:]))
+    group = replace(group, trajectories=(trajectory,))
     store.write_groups(1, [group])
     assert store.read_groups(1) == [group]
 

@@ -98,6 +98,30 @@ async def test_run_cut_at_any_moment_resumes_to_the_same_metrics(tmp_path: Path,
     assert resumed.state.champion.mean == whole.state.champion.mean
 
 
+EDITS = {"rounds": 1, "attempts": 2, "max_tokens": 16, "revision": "edits"}
+
+
+async def test_edits_train_the_same_policy_as_whole_pages_and_resume_to_the_same_metrics(tmp_path: Path) -> None:
+    """The paper policy has the same tokens for both forms, so only an error in the pages could change a metric."""
+    pages = make_run(tmp_path / "pages", settings())
+    await train(pages)
+    edits = settings(episode=EDITS)
+    cut = make_run(tmp_path / "cut", edits)
+    work = asyncio.create_task(train(cut))
+    for _ in range(500):
+        await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    resumed = await resume(tmp_path / "cut", edits)
+    await train(resumed)
+    assert timeless(resumed.state.history) == timeless(pages.state.history)
+    assert [exam.rewards for exam in resumed.state.exams] == [exam.rewards for exam in pages.state.exams]
+    written = [turn.attempts[0].completion.text for group in resumed.store.read_groups(9) or ()
+               for one in group.trajectories for turn in one.turns[1:]]  # fmt: skip
+    assert written
+    assert all(">>>>>>> REPLACE" in text for text in written)
+
+
 async def test_stored_exam_is_not_repeated(tmp_path: Path) -> None:
     run = make_run(tmp_path, settings(steps=1))
     await train(run)

@@ -16,10 +16,10 @@ from learner.builtin.corpus import BROKEN_SHARE, conversations
 from learner.builtin.flaws import FLAWS
 from learner.builtin.pretrain import encode, pretrain, training_steps
 from learner.builtin.settings import WarmStartSettings
-from learner.builtin.tokenizer import ASSISTANT, END, learn_tokenizer
+from learner.builtin.tokenizer import ASSISTANT, EDIT_MARKUP, END, learn_tokenizer
 from learner.builtin.warmstart import recipe_hash, warm_start
 from reward.designs import FAMILIES, draw
-from rollout.parsing import parse_page
+from rollout.parsing import parse_edits, parse_page
 from rollout.prompts import GET_FEEDBACK, SYSTEM, answer, first
 
 TINY = WarmStartSettings(steps=3, hidden=64, layers=1, vocab=512, threads=1, precision="fp32")
@@ -87,6 +87,34 @@ def _has_flaw(text: str) -> bool:
 def test_conversations_are_reproducible_from_the_seed() -> None:
     assert list(islice(conversations(3, 0.5), 20)) == list(islice(conversations(3, 0.5), 20))
     assert list(islice(conversations(3, 0.5), 5)) != list(islice(conversations(4, 0.5), 5))
+
+
+def test_corpus_of_edits_differs_only_in_the_answers_of_revisions_and_leads_to_the_same_pages() -> None:
+    pages, edits = (list(islice(conversations(3, 0.9, form), 300)) for form in ("page", "edits"))
+    written = sound = 0
+    for whole, edited in zip(pages, edits, strict=True):
+        assert edited.messages[1:] == whole.messages[1:]
+        if edited == whole:
+            continue
+        assert edited.kind == "revise"
+        written += 1
+        shown = parse_page(edited.messages[2].content).html or ""
+        page, wanted = parse_edits(edited.target, shown), parse_page(whole.target).html
+        assert page.format_ok == (wanted is not None)
+        assert page.html == wanted or wanted == shown
+        sound += page.html is not None
+    assert written > 60
+    assert 0 < written - sound < written / 5
+
+
+def test_markers_of_edits_are_tokens_of_a_policy_that_writes_edits_only() -> None:
+    texts = [talk.target for talk in islice(conversations(0, 0.0, "edits"), 40)]
+    marked, plain = learn_tokenizer(texts, 700, 2048, EDIT_MARKUP), learn_tokenizer(texts, 700, 2048)
+    for marker in EDIT_MARKUP:
+        assert len(marked(marker)["input_ids"]) == 1
+        assert marker not in plain.get_added_vocab()
+    for text in texts:
+        assert marked.decode(marked(text)["input_ids"]) == text
 
 
 def test_template_omits_the_system_message(tokenizer: Any) -> None:
