@@ -10,6 +10,7 @@
         costs/              critic-0.json, …: cost of judges called over HTTP
         checkpoints/        step-000010/, … of the learner, and step-000010.json of the run, which completes it
         events.txt          one line per event
+        status.json         current stage, progress and actors, written every second while the run goes on
         summary.json  report.html
 
 Files are written atomically (temporary file, then rename), except `events.txt`, which is appended to: no reader or
@@ -51,6 +52,7 @@ class Store:
         self.shots = path / "shots"
         self.checkpoints = path / "checkpoints"
         self.costs = path / "costs"
+        self.unlearnt = path / "unlearnt"
         for folder in (self.trajectories, self.shots, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
 
