@@ -56,18 +56,25 @@ class Pair:
 
 
 class Album:
-    """Loads the run's screenshots and embeds them as data URIs."""
+    """Loads the run's screenshots and embeds them as data URIs.
 
-    def __init__(self, picture: Callable[[str], bytes | None]) -> None:
-        self.picture = picture
+    `address`, if given, returns the address of a screenshot by its content hash, to link it instead.
+    """
+
+    def __init__(
+        self, picture: Callable[[str], bytes | None], address: Callable[[str], str | None] | None = None
+    ) -> None:
+        self.picture, self.address = picture, address
 
     def shot(self, shot: Shot, caption: str) -> Html:
         """A screenshot that enlarges on a click, or a note if it was not stored or cannot be read."""
-        png = self.picture(shot.sha256)
-        data = embedded(png) if png else None
-        if data is None:
-            return el("div", "screenshot not stored" if png is None else "screenshot not readable", class_="nopic")
-        return el("img", class_="shot", src=data, alt=caption, title=caption, loading="lazy", tabindex=0)
+        png = None if self.address else self.picture(shot.sha256)
+        source = self.address(shot.sha256) if self.address else embedded(png) if png else None
+        if source is None:
+            return el("div", "screenshot not readable" if png else "screenshot not stored", class_="nopic")
+        return el(
+            "img", class_="shot", src=source, alt=caption, title=caption, loading="lazy", tabindex=0, role="button"
+        )
 
     def render(self, render: Render | None, caption: str, missing: str = "no screenshot") -> Html:
         """The last timed screenshot of a page, and the other ones that differ from it."""
@@ -81,9 +88,15 @@ class Album:
         return join(self.shot(main, caption), small and el("div", *small[:4], class_="moments") or None)
 
 
-@lru_cache(maxsize=256)
 def embedded(png: bytes) -> str | None:
-    """Encodes a PNG as a data URI of a smaller JPEG; None if it is unreadable. Cached for report refreshes."""
+    """Encodes a PNG as a data URI of a smaller JPEG; None if it is unreadable."""
+    jpeg = thumbnail(png)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else None
+
+
+@lru_cache(maxsize=256)
+def thumbnail(png: bytes) -> bytes | None:
+    """Encodes a PNG as a smaller JPEG; None if it is unreadable. Cached for refreshes of a report."""
     try:
         with Image.open(io.BytesIO(png)) as opened:
             image = opened.convert("RGB")
@@ -95,7 +108,7 @@ def embedded(png: bytes) -> str | None:
     image = image.crop((0, 0, image.width, min(image.height, MAX_PICTURE_HEIGHT)))
     sink = io.BytesIO()
     image.save(sink, "JPEG", quality=80, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
+    return sink.getvalue()
 
 
 def pair_card(pair: Pair, album: Album) -> Html:
@@ -122,7 +135,7 @@ def film_card(film: Film, album: Album, *, unfolded: bool) -> Html:
         el("span", trajectory.task.brief, class_="line-brief"),
         el("span", path or "nothing accepted", class_="path"),
     )
-    strip = el("div", *_rounds(film, album), class_="strip", tabindex=0)
+    strip = el("div", *_rounds(film, album), class_="strip", tabindex=0, role="region", aria_label="rounds")
     return el(
         "details", title, el("p", trajectory.task.brief, class_="brief"), strip, class_="card film", open=unfolded
     )
