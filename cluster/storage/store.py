@@ -73,9 +73,9 @@ class Store:
         known = sorted(path.parent.name for path in runs.glob("*/run.json"))[-5:]
         raise CheckpointError(f"no run {run!r} under {runs}; the newest are: {', '.join(known) or 'none'}")
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
+    def write_json(self, name: str, value: Mapping[str, Any], *, durable: bool = True) -> Path:
         """Writes one JSON file of the run. Raises StorageFault."""
-        return atomic_write(self.path / name, json.dumps(value, indent=1).encode())
+        return atomic_write(self.path / name, json.dumps(value, indent=1).encode(), durable=durable)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads one JSON file of the run. Raises CheckpointError when it is missing or damaged."""
