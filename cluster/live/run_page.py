@@ -6,27 +6,30 @@ Built from the run's files alone, with the components of the report.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from cluster.live.now import is_silent, now_section
 from cluster.live.stored_state import StoredState
 from cluster.monitoring.report_content import ReportContent
 from cluster.report.document import section
 from cluster.report.filmstrips import Album, Film, film_card, pair_card
-from cluster.report.html import Html, el
+from cluster.report.headline import headline
+from cluster.report.html import Html, el, join
+from cluster.report.reasons import alarm
 from cluster.report.sections import (
     EPISODES,
     events_section,
     inference_section,
+    masthead,
     pairs_section,
     reasons_section,
     settings_section,
-    top,
     training_section,
 )
 from cluster.settings import check_settings
 from cluster.storage.finished_groups import GroupFile, pending_files, read_finished, stored_files
 from cluster.storage.store import Store
+from cluster.training.state import RunState
 from rollout.records import Trajectory
 
 MAX_EPISODES = 24
@@ -91,12 +94,23 @@ class RunPage:
         state = self.stored.state()
         status = self.stored.status()
         word = "silent" if is_silent(status) else str(status.get("status", "running"))
-        report = self.content.figures(self.stored.summary(word, state), state)
+        figures = self.stored.memo.get("figures", (word, self.stored.stamp()), partial(self._figures, word, state))
         parts = {
-            "top": el("div", top(report)),
+            "top": figures["top"],
             "now": now_section(status, state.history[-1] if state.history else {}),
+            "headline": figures["headline"],
             "episodes": self._heading(query),
             **self._episodes(query),
+            **{name: html for name, html in figures.items() if name not in ("top", "headline")},
+        }
+        return [Item(name=name, html=html) for name, html in parts.items() if html]
+
+    def _figures(self, status: str, state: RunState) -> dict[str, Html | None]:
+        """All parts but the current work and the episodes."""
+        report = self.content.figures(self.stored.summary(status, state), state)
+        return {
+            "top": join(masthead(report), alarm(report.alarm, report.remedy)),
+            "headline": headline(report.summary, report.history, report.exams),
             "training": training_section(report),
             "pairs": self._pairs(state.champion_step),
             "inference": inference_section(report.inference) if report.inference else None,
@@ -104,7 +118,6 @@ class RunPage:
             "events": events_section(report.events[::-1], "newest first"),
             "settings": settings_section(report.settings),
         }
-        return [Item(name=name, html=html) for name, html in parts.items() if html]
 
     def elements(self, query: Query) -> list[Html]:
         """The parts as elements, with the newest episodes unfolded. Raises CheckpointError for a damaged file."""

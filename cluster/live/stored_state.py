@@ -52,6 +52,12 @@ class StoredState:
                 return values
         return {"status": "running"}
 
+    def stamp(self) -> Hashable:
+        """Differs when any file of `state` and `summary` changed."""
+        files = [self.store.path / name for name in ("metrics.jsonl", EVENTS, "summary.json")]
+        files += sorted((self.store.path / "exams").iterdir()) if (self.store.path / "exams").exists() else []
+        return tuple((path.name, stamp_of(path)) for path in files)
+
     def state(self) -> RunState:
         """The run's state so far, without that of its judges. Raises CheckpointError for a damaged file."""
         history = self._history()
