@@ -19,7 +19,8 @@ NAMES = {"learner-rank": ("learner", "learner ranks"), "worker": ("", "episode w
 
 def now_section(status: Mapping[str, Any], last: Mapping[str, float]) -> Html:
     """The section for a status (see `StatusFile`) and the metrics of the last finished step."""
-    return el("section", el("h2", "Now"), *_stage(status), *_pools(status.get("pools", {}), last), class_="now")
+    pools = {} if is_silent(status) else status.get("pools", {})
+    return el("section", el("h2", "Now"), *_stage(status), *_pools(pools, last), class_="now")
 
 
 def is_silent(status: Mapping[str, Any]) -> bool:

@@ -63,10 +63,9 @@ class LiveServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one connection's GET and HEAD requests."""
+    """Answers one GET or HEAD request; each has its own connection."""
 
     server: LiveServer
-    protocol_version = "HTTP/1.1"
     timeout = 60
 
     def do_GET(self) -> None:

@@ -120,7 +120,7 @@ def _cell(value: float | None, show: Callable[[float], str]) -> str:
 def _events(events: Sequence[str]) -> Html:
     if not events:
         return el("p", "No events.", class_="empty")
-    return el("ol", *(el("li", event) for event in events), class_="card events")
+    return el("ol", *(el("li", event) for event in events), class_="card events", tabindex=0)
 
 
 def _settings(settings: Mapping[str, Any]) -> Html:
