@@ -33,13 +33,13 @@ def main(argv: list[str] | None = None) -> int:
         reason = error.strerror or error
         print(f"relook: cannot listen on {options.host}:{options.port}: {reason}; choose a --port", file=sys.stderr)
         return 2
-    with server:
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        print(f"watching {', '.join(run.name for run in runs)} on http://{host}:{server.server_port}/", flush=True)
-        try:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    try:
+        with server:
+            print(f"watching {', '.join(run.name for run in runs)} on http://{host}:{server.server_port}/", flush=True)
             server.serve_forever()
-        except KeyboardInterrupt:
-            print()
+    except KeyboardInterrupt:
+        print()
     return 0
 
 

@@ -3,7 +3,7 @@
 import base64
 import difflib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -176,7 +176,7 @@ def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
         _screen(attempt, album),
         _score(attempt),
         _comparison(attempt),
-        _feedback(attempt),
+        feedback_list(attempt.feedback),
         *_sources(attempt, best),
         class_=f"attempt {css}",
     )
@@ -256,25 +256,28 @@ def _meter(name: str, value: float, css: str) -> Html:
     return el("div", el("span", name.replace("_", " ")), bar, el("span", f"{value:.2f}"), class_=f"meter {css}")
 
 
-def _feedback(attempt: Attempt) -> Html | None:
-    sentences = attempt.feedback[:MAX_FEEDBACK]
-    return el("ul", *(el("li", sentence) for sentence in sentences), class_="feedback") if sentences else None
+def feedback_list(sentences: Sequence[str]) -> Html | None:
+    """The first sentences of a page's feedback."""
+    rows = [el("li", sentence) for sentence in sentences[:MAX_FEEDBACK]]
+    return el("ul", *rows, class_="feedback") if rows else None
 
 
 def _sources(attempt: Attempt, best: Attempt | None) -> Iterator[Html]:
     if attempt.page.thought:
-        yield _fold("thought", el("p", attempt.page.thought[:MAX_SOURCE_CHARS], class_="thought"))
+        yield fold("thought", el("p", attempt.page.thought[:MAX_SOURCE_CHARS], class_="thought"))
     source = attempt.page.html if attempt.page.html is not None else attempt.completion.text
-    yield _fold("page source" if attempt.page.html is not None else "answer", _source(source))
+    yield fold("page source" if attempt.page.html is not None else "answer", source_text(source))
     if best is not None and best.page.html is not None and attempt.page.html is not None:
-        yield _fold("diff to the best so far", diff(best.page.html, attempt.page.html))
+        yield fold("diff to the best so far", diff(best.page.html, attempt.page.html))
 
 
-def _fold(name: str, body: Html) -> Html:
+def fold(name: str, body: Html) -> Html:
+    """A part that is hidden until a click on its name."""
     return el("details", el("summary", name), body, class_="fold")
 
 
-def _source(text: str) -> Html:
+def source_text(text: str) -> Html:
+    """The source of a page as text, bounded in length."""
     cut = f"\n… {len(text) - MAX_SOURCE_CHARS:,} more characters" if len(text) > MAX_SOURCE_CHARS else ""
     return el("pre", text[:MAX_SOURCE_CHARS] + cut)
 
