@@ -7,11 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from live_run import new_run
 
+from cluster.settings import RunSettings
+from cluster.storage.store import Store
 from cluster.watch import main
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def new_run(path: Path) -> None:
+    settings = RunSettings().model_dump(mode="json")
+    Store(path).write_json("run.json", {"run_id": path.name, "settings": settings})
 
 
 def test_a_folder_that_is_no_run_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

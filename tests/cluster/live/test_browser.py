@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from live_run import finish_group, names, new_run, served, write_status
-from page_checks import check_page, check_width
+from page_checks import CONTRAST, check_page, check_width
 
 from actors.browser.chromium.launch import find_executable
-from cluster.live.run_page import Query
+from cluster.live.run_page import Query, RunPage
+from cluster.report.page import write_report
+from cluster.training.diagnosis import Finding
 
 pytestmark = pytest.mark.browser
 WAIT_MS = 60_000
@@ -98,3 +101,22 @@ async def test_texts_have_contrast_and_nothing_is_wider_than_a_small_screen(
         assert await page.locator(".run-page").count() == 2
         await page.set_viewport_size({"width": 360, "height": 780})
         await check_width(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_report_has_contrast_and_nothing_is_wider_than_a_small_screen(
+    browser: Any, tmp_path: Path, scheme: str
+) -> None:
+    run = RunPage(new_run(tmp_path / "run", steps=3))
+    state = run.stored.state()
+    report = run.content.report(run.stored.summary("finished", state), state)
+    why = Finding(reason="blank", count=1, total=4, detail="no screenshot", brief="Build a page.", text="<p></p>")
+    table = {"base": {"reward": 0.4, "valid": 0.8, "tokens": 231.0}, "with_critic": {"reward": 0.5, "seconds": 6.6}}
+    report = replace(report, alarm="pages are blank", remedy="more", findings=[why], inference=table, events=["10:00"])
+    write_report(tmp_path / "report.html", report)
+    page = await opened(browser, (tmp_path / "report.html").as_uri(), color_scheme=scheme)
+    await check_page(page)
+    await page.set_viewport_size({"width": 360, "height": 780})
+    await check_width(page)
+    await page.locator("h1").evaluate("one => one.style.color = '#777'")
+    assert [text for _, text, _ in await page.evaluate(CONTRAST)] == ["run"]

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from drawn_episodes import BRIEFS, PICTURES, attempt, compared, film, history, picture
-from page_checks import CONTRAST, check_page, check_width
 
-from actors.browser.chromium.launch import find_executable
 from cluster.report.filmstrips import diff
 from cluster.report.html import el
 from cluster.report.page import Film, Pair, Report, render, write_report
@@ -211,24 +209,6 @@ async def test_browser_enlarges_an_image_and_runs_no_other_script(tmp_path: Path
         await browser.close()
     assert dialogs == []
     assert {request.url.partition(":")[0] for request in requests} <= {"file", "data"}
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_texts_have_contrast_and_nothing_is_wider_than_a_small_screen(tmp_path: Path, scheme: str) -> None:
-    from playwright.async_api import async_playwright
-
-    write_report(tmp_path / "report.html", sample_report())
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_executable(None), args=["--no-sandbox"])
-        page = await browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
-        await page.goto((tmp_path / "report.html").as_uri())
-        await check_page(page)
-        await page.set_viewport_size({"width": 360, "height": 780})
-        await check_width(page)
-        await page.locator("h1").evaluate("one => one.style.color = '#8a8a8a'")
-        assert [text for _, text, _ in await page.evaluate(CONTRAST)] == ["demo"]
-        await browser.close()
 
 
 def test_size_limit_drops_the_oldest_episodes_and_says_so() -> None:
