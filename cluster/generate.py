@@ -14,6 +14,7 @@ from pathlib import Path
 from cluster.commands import program
 from cluster.paths import resolve_path
 from cluster.preflight.local_engines import champion_of, tools
+from cluster.report.drafts import drafts_page
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
 from cluster.training.curriculum import libraries_of
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def generate(options: argparse.Namespace, settings: RunSettings, run: Path) -> int:
-    """Generates the drafts of one brief and saves the last one. Returns 1 when it does not render."""
+    """Generates the drafts of one brief, saves the last one and a page of all. Returns 1 when it does not render."""
     folder = options.out or resolve_path("runs") / "pages" / time.strftime("%Y%m%d-%H%M%S")
     print(f"starting the champion of {run.name} and a browser …", flush=True)
     task = Task(id="brief", brief=options.brief, libraries=libraries_of(settings.browser))
@@ -51,6 +52,8 @@ async def generate(options: argparse.Namespace, settings: RunSettings, run: Path
         for sentence in draft.feedback:
             print(f"    self-critique: {sentence}")
     last = drafts[-1]
+    report = drafts_page(options.brief, drafts, run.name).encode("utf-8", "replace")
+    print(f"drafts       {atomic_write(folder / 'drafts.html', report)}")
     if last.page.html is None:
         why = complaint(last.page, last.render)
         print(f"no page was written; try another --seed. {why}", file=sys.stderr)

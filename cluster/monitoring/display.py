@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from cluster.monitoring.terminal_panel import State, clock, panel, stage_times
 from cluster.report.charts import number, percent, share
@@ -69,6 +69,17 @@ class Display:
             self._state.done = done
             self._state.total = total
             self._state.what = _clean(text)
+
+    def progress_now(self) -> dict[str, Any]:
+        """The current stage with its start (Unix time), `done` of `total` items, and the finished of all steps."""
+        with self._lock:
+            state = self._state
+            began = round(time.time() - (time.monotonic() - state.stage_began)) if state.stage else None
+            items = {"done": state.done, "total": state.total, "what": state.what}
+            step = int(state.history[-1]["step"]) if state.history else 0
+            left = round(state.seconds_left / 10) * 10 if state.history else None
+            steps = {"step": step, "steps": state.total_steps, "seconds_left": left}
+            return {"stage": state.stage, "stage_began": began, **items, **steps}
 
     def step(self, metrics: Mapping[str, float], total_steps: int, why: str = "") -> None:
         """Shows a finished training step; `metrics` is its row of the run's history, where keys may be missing.

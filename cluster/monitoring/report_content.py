@@ -1,9 +1,11 @@
 """Content of the HTML report and of the last advice, read from the state and the stored files of a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from cluster.report.page import Film, Pair, Report
+from cluster.report.contents import Report
+from cluster.report.filmstrips import Film, Pair
 from cluster.settings import RunSettings
 from cluster.storage.store import Store, read_groups
 from cluster.training.bottleneck import advice
@@ -25,6 +27,14 @@ class ReportContent:
 
     def report(self, summary: Mapping[str, Any], state: RunState) -> Report:
         """The report of a run with this summary."""
+        return replace(
+            self.figures(summary, state),
+            films=list(self.films(state.step)),
+            pairs=list(self.pairs(state.champion_step)),
+        )
+
+    def figures(self, summary: Mapping[str, Any], state: RunState) -> Report:
+        """The report without episodes and pairs: only what `summary` and `state` hold."""
         why = explain(state.findings, state.history[-1]) if state.history else ""
         return Report(
             run_id=self.run_id,
@@ -34,8 +44,6 @@ class ReportContent:
             summary=summary,
             history=state.history,
             exams=[exam_row(exam, state.exams) for exam in state.exams],
-            films=list(self.films(state.step)),
-            pairs=list(self.pairs(state.champion_step)),
             inference=state.inference,
             events=state.events,
             advice="" if is_silent(state) else advice(state.history, self.settings),

@@ -7,12 +7,16 @@ from pathlib import Path
 from cluster.report.html import Html, el
 
 
-def document(title: str, body: Html) -> str:
-    """A whole page: the report's style and script, and a policy that allows no other script and no request."""
+def document(title: str, body: Html, *, script: str = "", style: str = "", allowed: str = "img-src data:") -> str:
+    """A whole page: the report's style and script, and a policy that allows no other script and no request.
+
+    `script` and `style` are added to the report's own; `allowed` are the policy's directives for pictures and requests.
+    """
     here = Path(__file__)
-    script = here.with_name("report.js").read_text("utf-8")
+    script = here.with_name("report.js").read_text("utf-8") + script
+    style = here.with_name("report.css").read_text("utf-8") + style
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; {allowed}"
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -21,7 +25,7 @@ def document(title: str, body: Html) -> str:
         el("meta", name="color-scheme", content="light dark"),
         el("title", f"{title} · ReLook"),
         el("link", rel="icon", href="data:,"),
-        el("style", Html(here.with_name("report.css").read_text("utf-8"))),
+        el("style", Html(style)),
     )
     stage = el("dialog", el("img", src="data:,", alt=""), el("p"))
     return "<!doctype html>\n" + el(

@@ -3,7 +3,7 @@
 import base64
 import difflib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -58,18 +58,25 @@ class Pair:
 
 
 class Album:
-    """Loads the run's screenshots and embeds them as data URIs."""
+    """Loads the run's screenshots and embeds them as data URIs.
 
-    def __init__(self, picture: Callable[[str], bytes | None]) -> None:
-        self.picture = picture
+    `address`, if given, returns the address of a screenshot by its content hash, to link it instead.
+    """
+
+    def __init__(
+        self, picture: Callable[[str], bytes | None], address: Callable[[str], str | None] | None = None
+    ) -> None:
+        self.picture, self.address = picture, address
 
     def shot(self, shot: Shot, caption: str) -> Html:
         """A screenshot that enlarges on a click, or a note if it was not stored or cannot be read."""
-        png = self.picture(shot.sha256)
-        data = embedded(png) if png else None
-        if data is None:
-            return el("div", "screenshot not stored" if png is None else "screenshot not readable", class_="nopic")
-        return el("img", class_="shot", src=data, alt=caption, title=caption, loading="lazy", tabindex=0)
+        png = None if self.address else self.picture(shot.sha256)
+        source = self.address(shot.sha256) if self.address else embedded(png) if png else None
+        if source is None:
+            return el("div", "screenshot not readable" if png else "screenshot not stored", class_="nopic")
+        return el(
+            "img", class_="shot", src=source, alt=caption, title=caption, loading="lazy", tabindex=0, role="button"
+        )
 
     def render(self, render: Render | None, caption: str, missing: str = "no screenshot") -> Html:
         """The last timed screenshot of a page, and the other ones that differ from it."""
@@ -83,9 +90,15 @@ class Album:
         return join(self.shot(main, caption), small and el("div", *small[:4], class_="moments") or None)
 
 
-@lru_cache(maxsize=256)
 def embedded(png: bytes) -> str | None:
-    """Encodes a PNG as a data URI of a smaller JPEG; None if it is unreadable. Cached for report refreshes."""
+    """Encodes a PNG as a data URI of a smaller JPEG; None if it is unreadable."""
+    jpeg = thumbnail(png)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else None
+
+
+@lru_cache(maxsize=256)
+def thumbnail(png: bytes) -> bytes | None:
+    """Encodes a PNG as a smaller JPEG; None if it is unreadable. Cached for refreshes of a report."""
     try:
         with Image.open(io.BytesIO(png)) as opened:
             image = opened.convert("RGB")
@@ -97,7 +110,7 @@ def embedded(png: bytes) -> str | None:
     image = image.crop((0, 0, image.width, min(image.height, MAX_PICTURE_HEIGHT)))
     sink = io.BytesIO()
     image.save(sink, "JPEG", quality=80, subsampling=0, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode("ascii")
+    return sink.getvalue()
 
 
 def pair_card(pair: Pair, album: Album) -> Html:
@@ -124,7 +137,7 @@ def film_card(film: Film, album: Album, *, unfolded: bool) -> Html:
         el("span", trajectory.task.brief, class_="line-brief"),
         el("span", path or "nothing accepted", class_="path"),
     )
-    strip = el("div", *_rounds(film, album), class_="strip", tabindex=0)
+    strip = el("div", *_rounds(film, album), class_="strip", tabindex=0, role="region", aria_label="rounds")
     return el(
         "details", title, el("p", trajectory.task.brief, class_="brief"), strip, class_="card film", open=unfolded
     )
@@ -165,7 +178,7 @@ def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
         _screen(attempt, album),
         _score(attempt),
         _comparison(attempt),
-        _feedback(attempt),
+        feedback_list(attempt.feedback),
         *_sources(attempt, best),
         class_=f"attempt {css}",
     )
@@ -247,20 +260,21 @@ def _meter(name: str, value: float, css: str) -> Html:
     return el("div", el("span", name.replace("_", " ")), bar, el("span", f"{value:.2f}"), class_=f"meter {css}")
 
 
-def _feedback(attempt: Attempt) -> Html | None:
-    sentences = attempt.feedback[:MAX_FEEDBACK]
-    return el("ul", *(el("li", sentence) for sentence in sentences), class_="feedback") if sentences else None
+def feedback_list(sentences: Sequence[str]) -> Html | None:
+    """The first sentences of a page's feedback."""
+    rows = [el("li", sentence) for sentence in sentences[:MAX_FEEDBACK]]
+    return el("ul", *rows, class_="feedback") if rows else None
 
 
 def _sources(attempt: Attempt, best: Attempt | None) -> Iterator[Html]:
     if attempt.page.thought:
-        yield _fold("thought", el("p", attempt.page.thought[:MAX_SOURCE_CHARS], class_="thought"))
+        yield fold("thought", el("p", attempt.page.thought[:MAX_SOURCE_CHARS], class_="thought"))
     if attempt.page.html is not None and (written := _edits(attempt, best)):
-        yield _fold("edits as written", _source(written))
+        yield fold("edits as written", source_text(written))
     source = attempt.page.html if attempt.page.html is not None else attempt.completion.text
-    yield _fold("page source" if attempt.page.html is not None else "answer", _source(source))
+    yield fold("page source" if attempt.page.html is not None else "answer", source_text(source))
     if best is not None and best.page.html is not None and attempt.page.html is not None:
-        yield _fold("diff to the best so far", diff(best.page.html, attempt.page.html))
+        yield fold("diff to the best so far", diff(best.page.html, attempt.page.html))
 
 
 def _edits(attempt: Attempt, best: Attempt | None) -> str:
@@ -270,11 +284,13 @@ def _edits(attempt: Attempt, best: Attempt | None) -> str:
     return show([block.edit for block in blocks(attempt.completion.text) if block.edit is not None])
 
 
-def _fold(name: str, body: Html) -> Html:
+def fold(name: str, body: Html) -> Html:
+    """A part that is hidden until a click on its name."""
     return el("details", el("summary", name), body, class_="fold")
 
 
-def _source(text: str) -> Html:
+def source_text(text: str) -> Html:
+    """The source of a page as text, bounded in length."""
     cut = f"\n… {len(text) - MAX_SOURCE_CHARS:,} more characters" if len(text) > MAX_SOURCE_CHARS else ""
     return el("pre", text[:MAX_SOURCE_CHARS] + cut)
 

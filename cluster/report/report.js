@@ -1,4 +1,4 @@
-// Enlarges a picture on a click or on Enter; a click anywhere, or Escape, puts it back.
+// Enlarges a picture on a click, Enter or the space bar; a click anywhere, or Escape, puts it back.
 "use strict";
 const stage = document.querySelector("dialog");
 const enlarge = (picture) => {
@@ -10,6 +10,8 @@ document.addEventListener("click", (event) => {
   if (event.target.matches("img.shot")) enlarge(event.target);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && event.target.matches("img.shot")) enlarge(event.target);
+  if (!event.target.matches("img.shot") || !["Enter", " "].includes(event.key)) return;
+  event.preventDefault();
+  enlarge(event.target);
 });
 stage.addEventListener("click", () => stage.close());

@@ -24,7 +24,7 @@ class PendingGroups:
         """`seed` is the seed of the run."""
         self.store = store
         self.seed = seed
-        self.folder = store.path / "unlearnt"
+        self.folder = store.unlearnt
 
     def begin(self, place: Place) -> None:
         """Records that a group was started. Raises StorageFault."""

@@ -10,6 +10,7 @@
         costs/              critic-0.json, …: cost of judges called over HTTP
         checkpoints/        step-000010/, … of the learner, and step-000010.json of the run, which completes it
         events.txt          one line per event
+        status.json         current stage, progress and actors, written every second while the run goes on
         summary.json  report.html
 
 Files are written atomically (temporary file, then rename), except `events.txt`, which is appended to: no reader or
@@ -51,6 +52,7 @@ class Store:
         self.shots = path / "shots"
         self.checkpoints = path / "checkpoints"
         self.costs = path / "costs"
+        self.unlearnt = path / "unlearnt"
         for folder in (self.trajectories, self.shots, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -71,9 +73,9 @@ class Store:
         known = sorted(path.parent.name for path in runs.glob("*/run.json"))[-5:]
         raise CheckpointError(f"no run {run!r} under {runs}; the newest are: {', '.join(known) or 'none'}")
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
+    def write_json(self, name: str, value: Mapping[str, Any], *, durable: bool = True) -> Path:
         """Writes one JSON file of the run. Raises StorageFault."""
-        return atomic_write(self.path / name, json.dumps(value, indent=1).encode())
+        return atomic_write(self.path / name, json.dumps(value, indent=1).encode(), durable=durable)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads one JSON file of the run. Raises CheckpointError when it is missing or damaged."""

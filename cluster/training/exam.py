@@ -79,6 +79,11 @@ async def run_exam(workers: RolloutWorkers, store: Store, tasks: Sequence[Task],
     if pairs is None:
         pairs = await _review(workers, played, seed)
         store.write_reviews(step, pairs)
+    return exam_of(step, played, pairs)
+
+
+def exam_of(step: int, played: Sequence[Trajectory], pairs: Mapping[str, Pair]) -> Exam:
+    """The result of an exam, from its trajectories and the feedback on its pages by task."""
     return Exam(
         step=step,
         rewards={trajectory.task.id: trajectory.reward for trajectory in played},

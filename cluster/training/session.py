@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.commands import program
 from cluster.monitoring.display import Display
+from cluster.monitoring.status_file import StatusFile
 from cluster.paths import resolve_path
 from cluster.preflight.requests import Plan, saved_state
 from cluster.training.stage_times import StageClock
@@ -48,6 +50,8 @@ class TrainingSession:
         self.clock = StageClock(plan.state.seconds)
         self.observer: Observer | None = None
         """None until MLflow is open."""
+        self.status: StatusFile | None = None
+        """None until the run's folder says that it is a run."""
         self.connection: Connection | None = None
         """None until Ray is connected."""
         self.actors: RunActors | None = None
@@ -73,7 +77,7 @@ class TrainingSession:
                 self.actors = actors = await self._launch(setup)
                 self.run = run = await self._load(setup, actors)
                 with self.clock("train"):
-                    await run_monitored(train(run), actors.monitor(observer.note, observer.gauges.health))
+                    await run_monitored(train(run), actors.monitor(observer.note, self._health))
                 return
             except MachineError as fault:
                 lost_at[state.step] += 1
@@ -106,6 +110,8 @@ class TrainingSession:
         else:
             return True
         finally:
+            if self.status is not None:
+                await asyncio.to_thread(self.status.close, status)
             if self.actors is not None:
                 self.display.stage("stopping the actors")
                 await self.actors.close()
@@ -123,6 +129,8 @@ class TrainingSession:
         settings = self.plan.settings
         self.display.stage("opening MLflow")
         self.observer = observer = await asyncio.to_thread(self._open_observer)
+        self.status = StatusFile(plan.store, self.display.progress_now)
+        self.display.note(f"to watch this run: {program('watch')} {plan.store.path}")
         for note in plan.notes:
             observer.note(note)
         model = await self._model()
@@ -158,6 +166,13 @@ class TrainingSession:
             },
         )
         return Observer(plan.settings, plan.store, plan.state, self.display, tracker, plan.run_id)
+
+    def _health(self, pool: str, well: int, lost: int) -> None:
+        """Reports the number of healthy and of lost actors of a pool to gauges and status."""
+        if self.observer is not None:
+            self.observer.gauges.health(pool, well, lost)
+        if self.status is not None:
+            self.status.health(pool, well, lost)
 
     async def _model(self) -> Path:
         from cluster.preflight.warm_start import warm_start
