@@ -13,10 +13,11 @@ from actors.judge_api import usage
 from cluster.monitoring.background import BackgroundJobs
 from cluster.monitoring.display import Display
 from cluster.monitoring.gauges import Gauges
-from cluster.monitoring.mlflow_tracker import EXAM_MARK, Tracker
 from cluster.monitoring.processor_load import ProcessorLoad
 from cluster.monitoring.report_content import MAX_PAIRS, ReportContent, exam_row, is_silent
 from cluster.monitoring.summary import summarise
+from cluster.monitoring.tracking.metric_names import EXAM_MARK
+from cluster.monitoring.tracking.tracker import Tracker
 from cluster.report.page import write_report
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
@@ -45,7 +46,7 @@ EXAM_METRICS = {
     "agreement": "critique_agreement",
     "agreement_by_chance": "critique_agreement_by_chance",
 }
-"""MLflow metric names of an exam's values."""
+"""Keys of an exam's values beside those of steps."""
 
 
 class Observer:
@@ -178,7 +179,7 @@ class Observer:
 
 
 def _exam_metrics(exam: Exam, exams: Sequence[Exam]) -> dict[str, float]:
-    """An exam's values under their MLflow names."""
+    """An exam's values under the keys of `EXAM_METRICS`."""
     return {EXAM_METRICS.get(name, name): value for name, value in exam_row(exam, exams).items()}
 
 

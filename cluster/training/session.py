@@ -142,8 +142,8 @@ class TrainingSession:
         return Setup(observer=observer, model=model, curriculum=curriculum, proof=proof)
 
     def _open_observer(self) -> "Observer":
-        from cluster.monitoring.mlflow_tracker import Tracker, code_version
         from cluster.monitoring.observer import Observer
+        from cluster.monitoring.tracking.tracker import Tracker, code_version
 
         plan = self.plan
         runs = self.plan.store.path.parent

@@ -30,8 +30,8 @@ from cluster.experiments.bench.training_loop.simulated_actors import (
     Times,
 )
 from cluster.monitoring.display import Display
-from cluster.monitoring.mlflow_tracker import Tracker
 from cluster.monitoring.observer import Observer
+from cluster.monitoring.tracking.tracker import Tracker
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
 from cluster.training.curriculum import Curriculum

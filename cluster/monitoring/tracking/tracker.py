@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster.monitoring.model_registry import Registry
+from cluster.monitoring.tracking.metric_names import EXAM_MARK, STEP_MARK, metric_name, named
+from cluster.monitoring.tracking.model_registry import Registry
 from cluster.settings import RunSettings
 from rollout.errors import SettingsError
 
@@ -28,8 +29,6 @@ REST_S = 10.0
 """Seconds without delivery attempts after a failed delivery."""
 AGAIN_S, LAST_PATIENCE_S = 2.0, 60.0
 """Retry interval and total timeout in seconds for the last deliveries of a run."""
-STEP_MARK, EXAM_MARK = "seconds_step", "exam_reward"
-"""A metric of every step row, and one of every exam row; their last delivered step is where to resume."""
 
 
 def check_server(uri: str) -> None:
@@ -105,7 +104,8 @@ class Tracker:
         self._away_since = self._rest_until = 0.0
 
     def _last(self, mark: str) -> int:
-        return max((point.step for point in self.client.get_metric_history(self.run, mark)), default=-1)
+        history = self.client.get_metric_history(self.run, metric_name(mark))
+        return max((point.step for point in history), default=-1)
 
     def _create(self, settings: RunSettings, runs: Path, run_id: str) -> str:
         experiment = self.client.get_experiment_by_name(settings.name)
@@ -126,7 +126,7 @@ class Tracker:
         return mlflow_run
 
     def metrics(self, history: Sequence[Mapping[str, float]], mark: str = STEP_MARK) -> None:
-        """Delivers the rows of a history (steps or exams) that MLflow lacks; every row contains the metric `mark`."""
+        """Delivers the rows of a history (steps or exams) that MLflow lacks; every row contains the key `mark`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -134,7 +134,7 @@ class Tracker:
             step = int(row["step"])
             if step <= self.delivered[mark]:
                 continue
-            values = [Metric(name, float(value), now, step) for name, value in row.items() if name != "step"]
+            values = [Metric(name, value, now, step) for name, value in named(row).items()]
             if not self._deliver(self.client.log_batch, self.run, metrics=values):
                 return
             self.delivered[mark] = step

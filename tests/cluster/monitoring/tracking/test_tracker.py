@@ -10,7 +10,8 @@ from subprocess import PIPE
 
 import pytest
 
-from cluster.monitoring.mlflow_tracker import EXAM_MARK, Tracker, check_server
+from cluster.monitoring.tracking.metric_names import EXAM_MARK
+from cluster.monitoring.tracking.tracker import Tracker, check_server
 from cluster.settings import RunSettings
 from learner.checkpoint import writing
 from rollout.errors import SettingsError
@@ -61,7 +62,7 @@ def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> 
     resumed.metrics(exams, EXAM_MARK)
     resumed.champion(tmp_path / "champion", 2, 0.7)
     assert [version.tags["step"] for version in tracker.registry.all()] == ["2"]
-    for name, steps in (("exam_reward", [0, 2]), ("seconds_step", [1, 2, 3])):
+    for name, steps in (("exam/reward", [0, 2]), ("time/step", [1, 2, 3])):
         assert [point.step for point in tracker.client.get_metric_history(tracker.run, name)] == steps
 
 
@@ -69,7 +70,7 @@ def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> 
 def test_simultaneous_runs_can_create_one_new_database(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cluster.settings import RunSettings; "
-        "from cluster.monitoring.mlflow_tracker import Tracker; "
+        "from cluster.monitoring.tracking.tracker import Tracker; "
         "print(Tracker(RunSettings(name='same'), Path(sys.argv[1]), sys.argv[2]).run)"
     )
     begin = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
