@@ -170,7 +170,7 @@ async def _measure(
     settings: RunSettings, store: Store, learner: LearnerClient, client: RolloutClient, router: Any
 ) -> Figures:
     """Runs steps until TRAJECTORIES trajectories were trained on after the warm-up."""
-    tracker = Tracker(settings, store.path, "bench")
+    tracker = Tracker(settings, store, "bench")
     observer = DriverObserver(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
     run = Run(
         settings=settings,

@@ -13,6 +13,7 @@ import pytest
 from cluster.monitoring.tracking.metric_names import EXAM_MARK
 from cluster.monitoring.tracking.tracker import Tracker, check_server
 from cluster.settings import RunSettings
+from cluster.storage.store import Store
 from learner.checkpoint import writing
 from rollout.errors import SettingsError
 
@@ -41,7 +42,7 @@ def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> 
     crown(tmp_path / "champion", "weights")
     rows = [{"step": step, "seconds_step": 1.0} for step in (1, 2, 3)]
     exams = [{"step": 0, "exam_reward": 0.5}, {"step": 2, "exam_reward": 0.7}]
-    tracker = Tracker(RunSettings(), tmp_path, "run", None, notes.append)
+    tracker = Tracker(RunSettings(), Store(tmp_path / "run"), "run", None, notes.append)
     tracker.metrics(rows[:1])
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
@@ -57,7 +58,7 @@ def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> 
     tracker.champion(tmp_path / "champion", 2, 0.7)
     assert [" ".join(note.split()[:4]) for note in notes] == ["MLflow did not accept", "MLflow accepts data again"]
 
-    resumed = Tracker(RunSettings(), tmp_path, "run", tracker.run)
+    resumed = Tracker(RunSettings(), Store(tmp_path / "run"), "run", tracker.run)
     resumed.metrics(rows)
     resumed.metrics(exams, EXAM_MARK)
     resumed.champion(tmp_path / "champion", 2, 0.7)
@@ -70,8 +71,9 @@ def test_refused_metrics_are_delivered_later_and_never_twice(tmp_path: Path) -> 
 def test_simultaneous_runs_can_create_one_new_database(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cluster.settings import RunSettings; "
+        "from cluster.storage.store import Store; "
         "from cluster.monitoring.tracking.tracker import Tracker; "
-        "print(Tracker(RunSettings(name='same'), Path(sys.argv[1]), sys.argv[2]).run)"
+        "print(Tracker(RunSettings(name='same'), Store(Path(sys.argv[1]) / sys.argv[2]), sys.argv[2]).run)"
     )
     begin = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
     started = [subprocess.Popen([*begin, f"run-{i}"], stdout=PIPE, stderr=PIPE, text=True) for i in range(4)]
@@ -79,7 +81,7 @@ def test_simultaneous_runs_can_create_one_new_database(tmp_path: Path) -> None:
     assert [process.returncode for process in started] == [0] * 4, ended
     runs = {said.split()[-1] for said, _ in ended}
     assert len(runs) == 4
-    tracker = Tracker(RunSettings(name="same"), tmp_path, "later")
+    tracker = Tracker(RunSettings(name="same"), Store(tmp_path / "later"), "later")
     found = tracker.client.search_runs([tracker.client.get_run(tracker.run).info.experiment_id])
     assert runs < {run.info.run_id for run in found}, "all runs are in one experiment"
 
@@ -87,11 +89,11 @@ def test_simultaneous_runs_can_create_one_new_database(tmp_path: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_error_for_a_deleted_experiment_says_how_to_restore_it(tmp_path: Path) -> None:
-    tracker = Tracker(RunSettings(name="gone"), tmp_path, "run")
+    tracker = Tracker(RunSettings(name="gone"), Store(tmp_path / "run"), "run")
     experiment = tracker.client.get_run(tracker.run).info.experiment_id
     tracker.client.delete_experiment(experiment)
     with pytest.raises(SettingsError, match=f"'gone' was deleted: .*restore --experiment-id {experiment}"):
-        Tracker(RunSettings(name="gone"), tmp_path, "other")
+        Tracker(RunSettings(name="gone"), Store(tmp_path / "other"), "other")
 
 
 def crown(path: Path, words: str) -> None:
@@ -106,7 +108,7 @@ def test_each_champion_is_registered_once(tmp_path: Path, monkeypatch: pytest.Mo
     from mlflow.artifacts import download_artifacts
 
     champion, settings = tmp_path / "champion", RunSettings(name="paper")
-    tracker = Tracker(settings, tmp_path, "paper-1")
+    tracker = Tracker(settings, Store(tmp_path / "paper-1"), "paper-1")
     crown(champion, "first")
     tracker.champion(champion, 0, 0.1)
     assert tracker.registry.all() == [], "the policy that training began with did not move"
@@ -114,7 +116,7 @@ def test_each_champion_is_registered_once(tmp_path: Path, monkeypatch: pytest.Mo
     crown(champion, "second")
     tracker.champion(champion, 4, 0.25)
     tracker.champion(champion, 4, 0.25)
-    resumed = Tracker(settings, tmp_path, "paper-1", tracker.run)
+    resumed = Tracker(settings, Store(tmp_path / "paper-1"), "paper-1", tracker.run)
     resumed.champion(champion, 4, 0.25)
     (version,) = tracker.registry.all()
     assert (version.run_id, version.tags) == (
@@ -125,7 +127,7 @@ def test_each_champion_is_registered_once(tmp_path: Path, monkeypatch: pytest.Mo
     crown(champion, "third")
     resumed.champion(champion, 8, 0.5)
     # A run that resumes from a checkpoint reports an earlier champion again, which is no longer the champion.
-    Tracker(settings, tmp_path, "paper-1", tracker.run).champion(champion, 4, 0.25)
+    Tracker(settings, Store(tmp_path / "paper-1"), "paper-1", tracker.run).champion(champion, 4, 0.25)
     assert sorted(version.tags["step"] for version in tracker.registry.all()) == ["4", "8"]
     newest = tracker.client.get_model_version_by_alias("paper", "champion")
     assert newest.tags["step"] == "8"
@@ -141,7 +143,7 @@ def test_each_champion_is_registered_once(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_champion_replaced_during_delivery_is_not_registered(tmp_path: Path) -> None:
     champion = tmp_path / "champion"
-    tracker = Tracker(RunSettings(name="paper"), tmp_path, "paper-1")
+    tracker = Tracker(RunSettings(name="paper"), Store(tmp_path / "paper-1"), "paper-1")
     crown(champion, "old")
     deliver = tracker.client.log_artifacts
 
