@@ -41,7 +41,7 @@ def final_scores(summary: Mapping[str, Any]) -> dict[str, float]:
 def _reasons(summary: Mapping[str, Any]) -> Iterator[str]:
     signal, episodes = summary["signal"], summary["episodes"]
     if signal["steps_without"]:
-        yield f"{signal['steps_without']} steps had no signal. {signal['reason']}".strip()
+        yield f"steps without a signal: {signal['steps_without']} of {summary['steps']}"
     if episodes["machine_faults"]:
         yield f"{episodes['machine_faults']} machine faults, {episodes['dropped']} episodes dropped"
     yield f"accepted {summary['forced_optimization']['accept_rate']:.0%} of the revisions"

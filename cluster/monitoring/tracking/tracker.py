@@ -32,8 +32,12 @@ logger = logging.getLogger(__name__)
 MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 MAX_PARAM_CHARS = 500
 SERVER_TIMEOUT_S = 10.0
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
-"""MLflow's defaults would retry a request for minutes; here the next step retries it anyway."""
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""MLflow's defaults would retry a request for minutes, which the next step does anyway, and draw over the display."""
 
 
 def check_server(uri: str) -> None:
@@ -83,7 +87,7 @@ class Tracker:
         when it recovers.
         """
         runs = store.path.parent
-        for name, value in PATIENCE.items():
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
