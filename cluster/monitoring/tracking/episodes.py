@@ -36,7 +36,8 @@ class EpisodeTracker:
         """`client` is an MlflowClient, `run` its run with tags."""
         from mlflow.tracing.client import TracingClient
 
-        self.client, self.delivery, self.store, self.settings = client, delivery, store, settings
+        self.client, self.delivery = client, delivery
+        self.store, self.settings = store, settings
         self.run, self.experiment = str(run.info.run_id), str(run.info.experiment_id)
         self.tracing = TracingClient(client.tracking_uri)
         self.builder = TraceBuilder(self.run, settings.episode.speculate, store.picture)

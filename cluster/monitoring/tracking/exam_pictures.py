@@ -21,7 +21,8 @@ class ExamPictures:
 
     def __init__(self, client: Any, run: str, delivery: Delivery, store: Store) -> None:
         """`client` is an MlflowClient, `run` the id of the MLflow run."""
-        self.client, self.run, self.delivery, self.store = client, run, delivery, store
+        self.client, self.run = client, run
+        self.delivery, self.store = delivery, store
         self.done: set[int] = set()
         """Exams whose images are all in MLflow."""
         self.sent: set[tuple[str, int]] | None = None

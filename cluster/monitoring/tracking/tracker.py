@@ -31,6 +31,8 @@ from rollout.records import Group
 logger = logging.getLogger(__name__)
 MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 MAX_PARAM_CHARS = 500
+KIND_TAG = "mlflow.experimentKind"
+"""Tag of an experiment that selects its pages; without it, MLflow shows no charts for an experiment with traces."""
 SERVER_TIMEOUT_S = 10.0
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -135,7 +137,7 @@ class Tracker:
             experiment_id = experiment.experiment_id
         else:
             place = None if os.environ.get("MLFLOW_TRACKING_URI") else (runs / "mlflow-artifacts").as_uri()
-            experiment_id = self.client.create_experiment(settings.name, artifact_location=place)
+            experiment_id = self.client.create_experiment(settings.name, place, {KIND_TAG: "custom_model_development"})
         run = self.client.create_run(experiment_id, run_name=run_id, tags={"code_version": code_version()})
         mlflow_run = str(run.info.run_id)
         for name, value in flat(settings.model_dump(mode="json")).items():
