@@ -146,7 +146,7 @@ class TraceBuilder:
         outputs: Mapping[str, Any] | None = None,
         status: str = "OK",
     ) -> dict[str, Any]:
-        attributes = {"mlflow.traceRequestId": trace.trace_id, "mlflow.spanType": kind}
+        attributes: dict[str, Any] = {"mlflow.traceRequestId": trace.trace_id, "mlflow.spanType": kind}
         attributes |= {"mlflow.spanInputs": inputs} if inputs else {}
         attributes |= {"mlflow.spanOutputs": outputs} if outputs else {}
         span = {
