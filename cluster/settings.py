@@ -69,6 +69,14 @@ class ReportSettings(Settings):
     """Groups per step whose screenshots are stored for the report's filmstrips; 0 saves disk."""
 
 
+class TrackingSettings(Settings):
+    """What MLflow keeps of a run beside its metrics."""
+
+    traces: int = Field(default=4, ge=0)
+    """Episodes of each step that are logged as traces; 0 logs none. Lower it if the tracking database grows too fast.
+    """
+
+
 class ClusterSettings(Settings):
     """Placement, resources and timeouts of the Ray actors."""
 
@@ -155,6 +163,7 @@ class RunSettings(Settings):
     exam: ExamSettings = ExamSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     report: ReportSettings = ReportSettings()
+    tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
 
     @model_validator(mode="after")

@@ -43,7 +43,7 @@ async def play(
     Raises MachineError when the retries are used up, TaskFileError when the reference page does not render, and
     PromptTooLong for the task's own prompt.
     """
-    started = time.monotonic()
+    started_at, started = time.time(), time.monotonic()
     episode = Episode(task=task, services=services, settings=settings, seed=seed_of(seed, task.id, sibling))
     turns = [await episode.first_turn()]
     context_full = False
@@ -60,6 +60,7 @@ async def play(
         id=f"{task.id}/{sibling}@{seed}",
         task=task,
         turns=tuple(turns),
+        started_at=started_at,
         seconds=time.monotonic() - started,
         retries=len(episode.retries.faults),
         faults=tuple(map(fault_line, episode.retries.faults)),

@@ -397,6 +397,8 @@ class Trajectory:
     """`<task id>/<sibling>@<seed>`."""
     task: Task
     turns: tuple[Turn, ...]
+    started_at: float = field(default=0.0, compare=False)
+    """Unix time at which the episode began; 0 if it was not recorded."""
     seconds: float = 0.0
     retries: int = 0
     """Number of machine faults after which the episode was retried."""

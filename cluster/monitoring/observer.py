@@ -1,11 +1,11 @@
 """Reports the progress of a run to the display, MLflow, Prometheus, the HTML report and the summary."""
 
-import itertools
 import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from actors.judge_api import usage
 from cluster.monitoring.background import BackgroundJobs
 from cluster.monitoring.display import Display
 from cluster.monitoring.gauges import Gauges
-from cluster.monitoring.mlflow_tracker import EXAM_MARK, Tracker
 from cluster.monitoring.processor_load import ProcessorLoad
-from cluster.monitoring.report_content import MAX_PAIRS, ReportContent, exam_row, is_silent
+from cluster.monitoring.report_content import ReportContent, exam_row, is_silent
 from cluster.monitoring.summary import summarise
+from cluster.monitoring.tracking.metric_names import EXAM_MARK
+from cluster.monitoring.tracking.run_note import final_scores, run_note
+from cluster.monitoring.tracking.tracker import Tracker
 from cluster.report.page import write_report
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
+from cluster.training.curriculum import Curriculum
 from cluster.training.diagnosis import (
     MOSTLY,
     diagnose,
@@ -45,7 +48,7 @@ EXAM_METRICS = {
     "agreement": "critique_agreement",
     "agreement_by_chance": "critique_agreement_by_chance",
 }
-"""MLflow metric names of an exam's values."""
+"""Keys of an exam's values beside those of steps."""
 
 
 class Observer:
@@ -100,7 +103,9 @@ class Observer:
         self._note_remedy(state)
         self.background.submit(self.tracker.metrics, list(state.history))
         self.background.submit(self.gauges.show, dict(row))
-        if step == 1 or step % self.settings.report.every == 0:
+        reports = step == 1 or step % self.settings.report.every == 0
+        self.background.submit(partial(self.tracker.episodes, upload=reports), step, groups)
+        if reports:
             self.background.submit(self.tracker.file, self.store.step_file(step), "trajectories")
             self.background.submit(self.publish, "running", RunState.from_json(state.to_json()))
 
@@ -116,6 +121,7 @@ class Observer:
     def exam(self, exam: Exam, state: RunState) -> None:
         """Reports and delivers an exam, and the champion if it changed or its delivery is pending."""
         self.background.submit(self._deliver_exams, list(state.exams), state.champion_step, state.champion.mean)
+        self.background.submit(self._describe, "running", RunState.from_json(state.to_json()))
         champion = "the new champion" if state.champion_step == exam.step else f"champion stays {state.champion_step}"
         why = f" ({self._exam_reason(exam)})" if exam.valid <= 1 - MOSTLY else ""
         self.note(f"exam after step {exam.step}: reward {exam.mean:.3f}, valid {exam.valid:.0%}{why}; {champion}")
@@ -130,6 +136,18 @@ class Observer:
     def _deliver_exams(self, exams: list[Exam], champion: int, reward: float) -> None:
         self.tracker.metrics([_exam_metrics(exam, exams) for exam in exams], EXAM_MARK)
         self.tracker.champion(self.store.path / "champion", champion, reward)
+        self.tracker.exam_pictures([exam.step for exam in exams])
+
+    def _describe(self, status: str, state: RunState) -> None:
+        """Updates the description of the run in MLflow."""
+        summary = summarise(self.run_id, status, state, self.settings)
+        why = explain(state.findings, state.history[-1]) if state.history else ""
+        exams = [exam_row(exam, state.exams) for exam in state.exams]
+        self.tracker.describe(run_note(summary, exams, [why, self.content.advice(state)]))
+
+    def data_sets(self, curriculum: Curriculum) -> None:
+        """Links the run in MLflow to its data sets."""
+        self.background.submit(self.tracker.data_sets, curriculum)
 
     def publish(self, status: str, state: RunState) -> dict[str, Any]:
         """Writes the summary and the report; returns the summary."""
@@ -148,16 +166,17 @@ class Observer:
             self.tracker.reach()
         summary = self.publish(status, self.state)
         self.tracker.metrics(self.state.history)
+        self.tracker.episodes(self.state.step, self.store.read_groups(self.state.step) or [], upload=True)
         if self.state.exams:
             self._deliver_exams(self.state.exams, self.state.champion_step, self.state.champion.mean)
+        self._describe(status, self.state)
         for name in ("summary.json", "report.html", "run.json"):
             self.tracker.file(self.store.path / name)
         if status == "finished":
+            self.tracker.final(final_scores(summary))
             if self.state.champion_step == 0:
                 self.tracker.folder(self.store.path / "champion", "champion/step-000000")
             self.tracker.folder(self.store.trajectories, "trajectories")
-            for sha in itertools.islice(dict.fromkeys(self.content.example_shots(self.state.champion_step)), MAX_PAIRS):
-                self.tracker.file(self.store.shots / f"{sha}.png", "screenshots")
         self.tracker.finish(status)
         if words := self.content.advice(self.state):
             self.display.note(words)
@@ -178,7 +197,7 @@ class Observer:
 
 
 def _exam_metrics(exam: Exam, exams: Sequence[Exam]) -> dict[str, float]:
-    """An exam's values under their MLflow names."""
+    """An exam's values under the keys of `EXAM_METRICS`."""
     return {EXAM_METRICS.get(name, name): value for name, value in exam_row(exam, exams).items()}
 
 

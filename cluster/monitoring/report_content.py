@@ -83,13 +83,6 @@ class ReportContent:
                 reference=self.store.reference(group.task),
             )
 
-    def example_shots(self, champion: int) -> Iterator[str]:
-        """SHA-256 of the first screenshot of each page of `pairs`."""
-        for pair in self.pairs(champion):
-            for attempt in (pair.before, pair.after):
-                if attempt.render is not None and attempt.render.shots:
-                    yield attempt.render.shots[0].sha256
-
 
 def is_silent(state: RunState) -> bool:
     """Whether at least `SILENT_STEPS` steps at the end had no signal, and a reason is known."""

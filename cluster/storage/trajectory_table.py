@@ -60,6 +60,7 @@ def group_rows(group: Group, step: int, place: int = 0) -> Iterator[TableRow]:
                     **shared,
                     "sibling": sibling,
                     "trajectory": trajectory.id,
+                    "trajectory_started_at": trajectory.started_at,
                     "trajectory_seconds": trajectory.seconds,
                     "retries": trajectory.retries,
                     "faults": list(trajectory.faults),
@@ -98,6 +99,7 @@ def schema() -> Any:
         "dropped_by": texts,
         "sibling": whole,
         "trajectory": text,
+        "trajectory_started_at": real,
         "trajectory_seconds": real,
         "retries": whole,
         "faults": texts,
@@ -183,6 +185,7 @@ def _trajectory(task: Task, rows: list[TableRow]) -> Trajectory:
         id=first["trajectory"],
         task=task,
         turns=tuple(turns),
+        started_at=first.get("trajectory_started_at") or 0.0,  # absent from tables of older versions
         seconds=first["trajectory_seconds"],
         retries=first["retries"],
         faults=tuple(first["faults"]),

@@ -135,6 +135,7 @@ class TrainingSession:
             observer.note(note)
         model = await self._model()
         curriculum = plan.curriculum or Curriculum(settings)
+        observer.data_sets(curriculum)
         if settings.model == "builtin":
             await asyncio.to_thread(checks.check_model, settings, model, curriculum)
         self.display.stage("proving that the learner computes the model's log-probs")
@@ -150,12 +151,11 @@ class TrainingSession:
         return Setup(observer=observer, model=model, curriculum=curriculum, proof=proof)
 
     def _open_observer(self) -> "Observer":
-        from cluster.monitoring.mlflow_tracker import Tracker, code_version
         from cluster.monitoring.observer import Observer
+        from cluster.monitoring.tracking.tracker import Tracker, code_version
 
         plan = self.plan
-        runs = self.plan.store.path.parent
-        tracker = Tracker(plan.settings, runs, plan.run_id, plan.mlflow_run, self.note)
+        tracker = Tracker(plan.settings, plan.store, plan.run_id, plan.mlflow_run, self.note)
         plan.store.write_json(
             "run.json",
             {

@@ -162,12 +162,12 @@ def check_mlflow(world: World) -> str:
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     steps, exams = list(range(1, STEPS + 1)), [exam["step"] for exam in state_of(world)["exams"]]
-    wanted = {"batch_id": steps, "reward_best": steps, "loss": steps, "exam_reward": exams}
+    wanted = {"reward/best": steps, "learner/loss": steps, "exam/reward": exams}
     for name, points in wanted.items():
         found = [point.step for point in client.get_metric_history(run.info.run_id, name)]
         assert found == points, f"MLflow has {name} of steps {found}"
-    told = [point.value for point in client.get_metric_history(run.info.run_id, "batch_id")]
-    assert told == [row["batch_id"] for row in world.history()]
+    told = [point.value for point in client.get_metric_history(run.info.run_id, "reward/best")]
+    assert told == [row["reward_best"] for row in world.history()]
     versions = client.search_model_versions("name = 'tiny'")
     registered = sorted(int(version.tags["step"]) for version in versions)
     assert len(set(registered)) == len(registered), f"champions of steps {registered} are registered"

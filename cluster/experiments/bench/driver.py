@@ -30,8 +30,8 @@ from cluster.experiments.bench.training_loop.simulated_actors import (
     Times,
 )
 from cluster.monitoring.display import Display
-from cluster.monitoring.mlflow_tracker import Tracker
 from cluster.monitoring.observer import Observer
+from cluster.monitoring.tracking.tracker import Tracker
 from cluster.settings import RunSettings, check_settings
 from cluster.storage.store import Store
 from cluster.training.curriculum import Curriculum
@@ -170,7 +170,7 @@ async def _measure(
     settings: RunSettings, store: Store, learner: LearnerClient, client: RolloutClient, router: Any
 ) -> Figures:
     """Runs steps until TRAJECTORIES trajectories were trained on after the warm-up."""
-    tracker = Tracker(settings, store.path, "bench")
+    tracker = Tracker(settings, store, "bench")
     observer = DriverObserver(settings, store, RunState(), Display(sys.stderr), tracker, "bench")
     run = Run(
         settings=settings,

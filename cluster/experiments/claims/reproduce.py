@@ -25,7 +25,7 @@ from cluster.commands import program
 from cluster.experiments.claims.page import write_claims
 from cluster.experiments.claims.result_files import NOT_COMPARED, KeptResults, same_run
 from cluster.experiments.claims.results import Result, read_result
-from cluster.monitoring.mlflow_tracker import flat
+from cluster.monitoring.tracking.tracker import flat
 from cluster.paths import resolve_path
 from cluster.settings import RunSettings, load_settings
 from rollout.errors import BadInput, RelookError, SettingsError

@@ -140,7 +140,7 @@ def check_mlflow(runs: Path, run: Path) -> None:
     client, record = mlflow_run(runs, run)
     assert record.info.status == "FINISHED"
     assert record.data.params["learner.lr"] == "0.0003"
-    history = client.get_metric_history(record.info.run_id, "valid_render_rate")
+    history = client.get_metric_history(record.info.run_id, "pages/valid_share")
     assert [point.step for point in history] == [1, 2]
     names = {artifact.path for artifact in client.list_artifacts(record.info.run_id)}
     assert {"report.html", "summary.json", "champion", "trajectories"} <= names

@@ -110,7 +110,13 @@ def nursery() -> Any:
     """Fork server with all modules loaded; the processes of the run are forked from it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["test_kills", "mlflow", "cluster.monitoring.mlflow_tracker", "cluster.monitoring.observer", "pyarrow.parquet"]
+        [
+            "test_kills",
+            "mlflow",
+            "cluster.monitoring.tracking.tracker",
+            "cluster.monitoring.observer",
+            "pyarrow.parquet",
+        ]
     )
     return context
 
@@ -227,11 +233,11 @@ def check_mlflow(run: Subject) -> None:
     assert record.info.status == "FINISHED"
     exams, steps = [exam.step for exam in run.state().exams], list(range(1, STEPS + 1))
     wanted = {
-        "batch_id": steps,
-        "loss": steps,
-        "seconds_step": steps,
-        "exam_reward": exams,
-        "critique_agreement": exams,
+        "reward/best": steps,
+        "learner/loss": steps,
+        "time/step": steps,
+        "exam/reward": exams,
+        "exam/critique_agreement": exams,
     }
     for name, points in wanted.items():
         assert [point.step for point in client.get_metric_history(record.info.run_id, name)] == points, name

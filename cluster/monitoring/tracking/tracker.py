@@ -1,4 +1,4 @@
-"""MLflow tracking: settings, code version, metrics, exams, screenshots, trajectories, report and champion.
+"""One MLflow run: settings, code version, data sets, metrics, exams, episodes, report and champion.
 
 Failed deliveries are repeated later: an unreachable MLflow server neither loses metrics nor stops the run, and rows
 that were delivered before a resume are not sent twice.
@@ -14,22 +14,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster.monitoring.model_registry import Registry
+from cluster.monitoring.tracking.data_sets import data_set_inputs
+from cluster.monitoring.tracking.delivery import Delivery
+from cluster.monitoring.tracking.episodes import EpisodeTracker
+from cluster.monitoring.tracking.exam_pictures import ExamPictures
+from cluster.monitoring.tracking.metric_names import EXAM_MARK, STEP_MARK, metric_name, named
+from cluster.monitoring.tracking.model_registry import Registry
+from cluster.monitoring.tracking.node_metrics import node_metrics
+from cluster.monitoring.tracking.run_note import NOTE_TAG
 from cluster.settings import RunSettings
+from cluster.storage.store import Store
+from cluster.training.curriculum import Curriculum
 from rollout.errors import SettingsError
+from rollout.records import Group
 
 logger = logging.getLogger(__name__)
 MLFLOW_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 MAX_PARAM_CHARS = 500
+KIND_TAG = "mlflow.experimentKind"
+"""Tag of an experiment that selects its pages; without it, MLflow shows no charts for an experiment with traces."""
 SERVER_TIMEOUT_S = 10.0
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
-"""MLflow's defaults would retry a request for minutes; here the next step retries it anyway."""
-REST_S = 10.0
-"""Seconds without delivery attempts after a failed delivery."""
-AGAIN_S, LAST_PATIENCE_S = 2.0, 60.0
-"""Retry interval and total timeout in seconds for the last deliveries of a run."""
-STEP_MARK, EXAM_MARK = "seconds_step", "exam_reward"
-"""A metric of every step row, and one of every exam row; their last delivered step is where to resume."""
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""MLflow's defaults would retry a request for minutes, which the next step does anyway, and draw over the display."""
 
 
 def check_server(uri: str) -> None:
@@ -68,13 +78,18 @@ class Tracker:
     def __init__(
         self,
         settings: RunSettings,
-        runs: Path,
+        store: Store,
         run_id: str,
         mlflow_run: str | None = None,
         note: Callable[[str], None] = logger.warning,
     ) -> None:
-        """`note` is called when the server becomes unreachable and when it recovers."""
-        for name, value in PATIENCE.items():
+        """Opens the server of MLFLOW_TRACKING_URI, else `mlflow.db` beside the run's folder.
+
+        `mlflow_run` is the id of the MLflow run to resume. `note` is called when the server becomes unreachable and
+        when it recovers.
+        """
+        runs = store.path.parent
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -85,14 +100,15 @@ class Tracker:
         # MLflow logs a traceback for each database error; `note` reports the error in one line instead.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db"
-        self.failure: type[Exception] = MlflowException
-        self.note = note
+        # MLflow raises NotImplementedError for spans when it cannot ask the server for its version.
+        self.delivery = Delivery((MlflowException, OSError, NotImplementedError), note)
         check_server(uri)
         try:
             with alone(uri):
                 self.client = MlflowClient(tracking_uri=uri)
                 self.run = mlflow_run or self._create(settings, runs, run_id)
             self.client.update_run(self.run, status="RUNNING")
+            record = self.client.get_run(self.run)
             self.delivered = {mark: self._last(mark) if mlflow_run else -1 for mark in (STEP_MARK, EXAM_MARK)}
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise SettingsError(
@@ -101,11 +117,14 @@ class Tracker:
         self.registry = Registry(self.client, settings.name, self.run)
         self.registered = 0
         """Step of the champion registered last; that of step 0 is untrained and is not registered."""
-        self.run_id = run_id
-        self._away_since = self._rest_until = 0.0
+        self.run_id, self.runs = run_id, runs
+        self._inputs: list[Any] = []
+        self._episodes = EpisodeTracker(self.client, record, self.delivery, store, settings)
+        self._pictures = ExamPictures(self.client, self.run, self.delivery, store)
 
     def _last(self, mark: str) -> int:
-        return max((point.step for point in self.client.get_metric_history(self.run, mark)), default=-1)
+        history = self.client.get_metric_history(self.run, metric_name(mark))
+        return max((point.step for point in history), default=-1)
 
     def _create(self, settings: RunSettings, runs: Path, run_id: str) -> str:
         experiment = self.client.get_experiment_by_name(settings.name)
@@ -118,7 +137,7 @@ class Tracker:
             experiment_id = experiment.experiment_id
         else:
             place = None if os.environ.get("MLFLOW_TRACKING_URI") else (runs / "mlflow-artifacts").as_uri()
-            experiment_id = self.client.create_experiment(settings.name, artifact_location=place)
+            experiment_id = self.client.create_experiment(settings.name, place, {KIND_TAG: "custom_model_development"})
         run = self.client.create_run(experiment_id, run_name=run_id, tags={"code_version": code_version()})
         mlflow_run = str(run.info.run_id)
         for name, value in flat(settings.model_dump(mode="json")).items():
@@ -126,7 +145,7 @@ class Tracker:
         return mlflow_run
 
     def metrics(self, history: Sequence[Mapping[str, float]], mark: str = STEP_MARK) -> None:
-        """Delivers the rows of a history (steps or exams) that MLflow lacks; every row contains the metric `mark`."""
+        """Delivers the rows of a history (steps or exams) that MLflow lacks; every row contains the key `mark`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -134,7 +153,10 @@ class Tracker:
             step = int(row["step"])
             if step <= self.delivered[mark]:
                 continue
-            values = [Metric(name, float(value), now, step) for name, value in row.items() if name != "step"]
+            metrics = named(row)
+            if mark == STEP_MARK and row is history[-1]:
+                metrics |= node_metrics(self.runs)
+            values = [Metric(name, value, now, step) for name, value in metrics.items()]
             if not self._deliver(self.client.log_batch, self.run, metrics=values):
                 return
             self.delivered[mark] = step
@@ -153,39 +175,46 @@ class Tracker:
         """Uploads a folder as artifacts."""
         self._deliver(self.client.log_artifacts, self.run, str(path), folder)
 
+    def data_sets(self, curriculum: Curriculum) -> None:
+        """Links the run to its training tasks and its held-out tasks."""
+        self._inputs = list(data_set_inputs(curriculum))
+        self._send_inputs()
+
+    def episodes(self, step: int, groups: Sequence[Group], *, upload: bool) -> None:
+        """Delivers a sample of the episodes of a step as traces, and as rows of a table, uploaded if `upload`."""
+        self._episodes.deliver(step, groups, upload=upload)
+
+    def exam_pictures(self, steps: list[int]) -> None:
+        """Delivers held-out pages of the exams after these steps as images."""
+        self._pictures.deliver(steps)
+
+    def describe(self, text: str) -> None:
+        """Replaces the run's description, in Markdown."""
+        self._deliver(self.client.set_tag, self.run, NOTE_TAG, text)
+
+    def final(self, scores: Mapping[str, float]) -> None:
+        """Delivers final scores as metrics with one value each."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in scores.items()]
+        self._deliver(self.client.log_batch, self.run, metrics=metrics)
+
     def reach(self) -> None:
-        """Waits up to `LAST_PATIENCE_S` for an unreachable server, before the last deliveries of the run."""
-        deadline = time.monotonic() + LAST_PATIENCE_S
-        while self._away_since and time.monotonic() < deadline:
-            self._rest_until = 0.0
-            if not self._deliver(self.client.get_run, self.run):
-                time.sleep(AGAIN_S)
+        """Waits for an unreachable server, before the last deliveries of the run."""
+        self.delivery.reach(self.client.get_run, self.run)
 
     def finish(self, status: str) -> None:
         """Ends the MLflow run with the status of the summary."""
+        self._send_inputs()
         self._deliver(self.client.set_terminated, self.run, MLFLOW_STATUS[status])
 
+    def _send_inputs(self) -> None:
+        if self._inputs and self._deliver(self.client.log_inputs, self.run, self._inputs):
+            self._inputs = []
+
     def _deliver(self, method: Callable[..., object], *args: Any, **kwargs: Any) -> bool:
-        if time.monotonic() < self._rest_until:
-            return False
-        try:
-            method(*args, **kwargs)
-        except (self.failure, OSError) as error:
-            self._rest_until = time.monotonic() + REST_S
-            if not self._away_since:
-                self._away_since = time.monotonic()
-                self.note(f"MLflow did not accept {method.__name__} ({_reason(error)}); the run's own files have it")
-            return False
-        if self._away_since:
-            self.note(f"MLflow accepts data again after {time.monotonic() - self._away_since:.0f} s")
-            self._away_since = 0.0
-        return True
-
-
-def _reason(error: Exception) -> str:
-    """First informative line of an error; SQLAlchemy's may start with a line about when it was raised."""
-    lines = (line for line in str(error).splitlines() if not line.startswith("(raised as a result"))
-    return next(lines, "")[:200]
+        return self.delivery.send(method, *args, **kwargs)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
