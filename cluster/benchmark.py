@@ -2,7 +2,8 @@
 
 Answers come from a run's champion, a Hugging Face directory, an OpenAI-compatible server, or a file of existing
 answers. The command writes a folder with `results.parquet`, `report.html` and `summary.json`; repeated with the same
-`--out`, it continues. Exit code 0 when every test ran, 1 when machine faults are left, 2 for unusable input.
+`--out`, it continues. Exit code 0 when every test ran, 1 when machine faults are left, 2 for unusable input, 130 when
+Ctrl-C or SIGTERM stopped it.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from cluster.commands import program
 from cluster.paths import resolve_path
 from cluster.preflight.local_engines import champion_of
 from cluster.settings import RunSettings, apply_override, check_settings, load_settings
+from cluster.stop_signals import STOPPED, until_stopped
 from cluster.storage.store import Store
 from rollout.errors import BadInput, RelookError, SettingsError, TaskFileError
 from rollout.rows.fields import show
@@ -38,17 +40,22 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         benchmark = BENCHMARKS[options.benchmark](options.faithful)
-        settings = _settings(options)
+        run = champion_of(resolve_path(options.runs), options.run) if options.run else None
+        settings = _settings(options, run)
         benchmark.sampling = _sampling(options, benchmark.sampling)
         if benchmark.needs_judge and settings.critic.kind != "http":
             raise SettingsError(
                 f"{benchmark.name} needs a multimodal judge: set critic.kind='http', critic.base_url and critic.model"
             )
         dataset = benchmark.load(options.source)
-        source = _source(options, dataset)
+        source = _source(options, run, dataset)
         dataset = _chosen(dataset, options)
         folder = ResultFolder(_out(options, source), _manifest(benchmark, dataset, source, settings, options))
-        summary = asyncio.run(measure(benchmark, dataset, source, settings, folder, seed=options.seed))
+        work = measure(benchmark, dataset, source, settings, folder, seed=options.seed)
+        summary = asyncio.run(until_stopped(work))
+    except asyncio.CancelledError:
+        print(f"relook: stopped; repeat the command with --out {folder.path} to continue", file=sys.stderr)
+        return STOPPED
     except RelookError as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2 if isinstance(error, BadInput) else 1
@@ -70,14 +77,13 @@ def describe(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _settings(options: argparse.Namespace) -> RunSettings:
+def _settings(options: argparse.Namespace, run: Path | None) -> RunSettings:
     """The settings of the run, or of --settings, or the defaults; with overrides."""
     if options.settings:
         return load_settings(options.settings, options.set)
     values: dict[str, Any] = {}
     where = "settings"
-    if options.run:
-        run = champion_of(resolve_path(options.runs), options.run)
+    if run is not None:
         where = str(run / "run.json")
         values = Store(run).read_json("run.json")["settings"]
     for override in options.set:
@@ -85,10 +91,9 @@ def _settings(options: argparse.Namespace) -> RunSettings:
     return check_settings(values, where)
 
 
-def _source(options: argparse.Namespace, dataset: Dataset) -> Source:
+def _source(options: argparse.Namespace, run: Path | None, dataset: Dataset) -> Source:
     """The source of the answers. Raises BadInput when it cannot be used."""
-    if options.run:
-        run = champion_of(resolve_path(options.runs), options.run)
+    if run is not None:
         return of_model(run / "champion", options.name or run.name)
     if options.model:
         return of_model(options.model, options.name or options.model.name)

@@ -72,9 +72,12 @@ class PlaywrightRunner:
         return self.name
 
     async def stop(self) -> None:
-        """Ends the running tests, whose run raises BrowserFault."""
+        """Ends the running tests, whose run raises BrowserFault, and waits until its folder is removed."""
+        self._paths = None
         if self._running is not None:
             await end_process(self._running, wrapped=True)
+        async with self._turn:
+            pass
 
     async def run(self, spec: SpecRun) -> SpecReport:
         """Runs every test of the specification files.
@@ -87,6 +90,8 @@ class PlaywrightRunner:
 
     async def _run(self, spec: SpecRun, folder: Path) -> SpecReport:
         started = time.monotonic()
+        if self._paths is None:
+            raise BrowserFault("the Playwright runner is not started; cannot run")
         await asyncio.to_thread(_write, folder / "specs", spec)
         server = RequestServer(self.mirror)
         await server.start(folder / "mirror.sock")

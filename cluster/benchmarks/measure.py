@@ -18,6 +18,7 @@ from cluster.benchmarks.results import MANIFEST, ResultFolder
 from cluster.benchmarks.services import benchmark_actors
 from cluster.benchmarks.source import Source
 from cluster.settings import RunSettings
+from cluster.stop_signals import restore_handlers
 from rollout.files import atomic_write
 
 PROGRESS_S = 10.0
@@ -63,6 +64,7 @@ async def _services(
         await one.check()
     connection = await asyncio.to_thread(connect)
     try:
+        restore_handlers()
         async with benchmark_actors(settings, specs=benchmark.needs_specs, model=source.model) as (services, policy):
             services = replace(services, judge=judge)
             if client is not None:

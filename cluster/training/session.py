@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.monitoring.display import Display
 from cluster.paths import resolve_path
 from cluster.preflight.requests import Plan, saved_state
+from cluster.stop_signals import restore_handlers
 from cluster.training.stage_times import StageClock
 from cluster.training.state import RunState
 from rollout.errors import MachineError, RelookError, StorageFault
@@ -176,6 +177,7 @@ class TrainingSession:
         self.display.stage("starting Ray")
         with self.clock("setup"):
             self.connection = connection = await asyncio.to_thread(connect)
+            restore_handlers()
         if connection.dashboard:
             key = f", its token is in {connection.token}" if connection.token else ""
             self.display.note(f"Ray dashboard: http://{connection.dashboard}{key}")
