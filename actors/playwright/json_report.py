@@ -1,8 +1,8 @@
-"""Reads the report of Playwright Test's JSON reporter."""
+"""Reads the report of harness/reporter.js."""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from actors.playwright.records import SpecResult, Status
@@ -10,20 +10,25 @@ from rollout.errors import BrowserFault
 
 MAX_ERROR_CHARS = 600
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
+NOT_STARTED = "browserType.launch: "
+"""Beginning of Playwright's error for a browser that does not start."""
 
 
 def read_report(text: str, specs: Sequence[str]) -> tuple[SpecResult, ...]:
     """The results in the order of `specs` and of the tests in them.
 
-    Raises BrowserFault for a report that is not one, or that lacks a specification file.
+    Raises BrowserFault for a report that is not one, that lacks a specification file, or of a browser that did not
+    start.
     """
     try:
         report = json.loads(text)
-        placed = [row for suite in report["suites"] for row in _results(suite, suite["file"], ())]
-        found = [result for _, result in sorted(placed, key=lambda row: row[0])]
-        errors = [_message(error) for error in report.get("errors", ())]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        found = [_result(row) for row in sorted(report["results"], key=lambda row: int(row["line"]))]
+        errors = [_plain(error) for error in report["errors"]]
+    except (ValueError, KeyError, TypeError) as error:
         raise BrowserFault(f"Playwright Test wrote an unreadable report: {error!r}") from error
+    unstarted = next((result.error for result in found if NOT_STARTED in result.error), None)
+    if unstarted is not None:
+        raise BrowserFault(f"Chromium did not start: {unstarted}")
     missing = sorted(set(specs) - {result.spec for result in found})
     if missing:
         reason = errors[0] if errors else "no error was reported"
@@ -32,23 +37,15 @@ def read_report(text: str, specs: Sequence[str]) -> tuple[SpecResult, ...]:
     return tuple(sorted(found, key=lambda result: order[result.spec]))
 
 
-def _results(suite: Any, file: str, describe: tuple[str, ...]) -> Iterator[tuple[int, SpecResult]]:
-    """Yields each test and its line; the reporter lists those outside of a `describe` first."""
-    for spec in suite.get("specs", ()):
-        for test in spec["tests"]:
-            runs = test["results"]
-            last = runs[-1] if runs else {}
-            result = SpecResult(
-                spec=file,
-                title=str(spec["title"]),
-                describe=describe,
-                status=_status(test["status"], last.get("status")),
-                error=_message(next(iter(last.get("errors", ())), {})),
-                seconds=float(last.get("duration", 0)) / 1000,
-            )
-            yield int(spec["line"]), result
-    for inner in suite.get("suites", ()):
-        yield from _results(inner, file, (*describe, str(inner["title"])))
+def _result(row: Any) -> SpecResult:
+    return SpecResult(
+        spec=str(row["file"]),
+        title=str(row["title"]),
+        describe=tuple(map(str, row["describe"])),
+        status=_status(row["outcome"], row["status"]),
+        error=_plain(row["error"]),
+        seconds=float(row["ms"]) / 1000,
+    )
 
 
 def _status(outcome: str, status: str | None) -> Status:
@@ -60,6 +57,5 @@ def _status(outcome: str, status: str | None) -> Status:
     return "timed_out" if status == "timedOut" else "failed"
 
 
-def _message(error: Any) -> str:
-    text = COLOURS.sub("", str(error.get("message", "")))
-    return " ".join(text.split())[:MAX_ERROR_CHARS]
+def _plain(text: Any) -> str:
+    return " ".join(COLOURS.sub("", str(text)).split())[:MAX_ERROR_CHARS]

@@ -1,4 +1,6 @@
 // The specifications' '@playwright/test': the real package, with every request of a page answered inside the fence.
+// A browser that ends before it is closed is noted in the report: its tests say nothing about the page.
+const fs = require('fs');
 const net = require('net');
 const real = require('/playwright/node_modules/@playwright/test');
 const { served, origin } = JSON.parse(process.env.RELOOK_RUN);
@@ -44,7 +46,11 @@ const test = real.test.extend({
       await context.route('**/*', route);
       return context;
     };
-    await use(browser);
+    const lost = () => fs.appendFileSync('/report/browser_lost', '.');
+    const close = browser.close.bind(browser);
+    browser.close = (options) => { browser.off('disconnected', lost); return close(options); };
+    browser.on('disconnected', lost);
+    await use(browser);  // Playwright's own fixture closes it
   }, { scope: 'worker' }],
 });
 
