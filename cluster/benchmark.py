@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from actors.settings import CriticSettings
 from cluster.benchmarks.benchmark import Benchmark
 from cluster.benchmarks.measure import measure
 from cluster.benchmarks.records import Dataset, Item, Sampling
@@ -32,6 +33,12 @@ from cluster.stop_signals import STOPPED, until_stopped
 from cluster.storage.store import Store
 from rollout.errors import BadInput, RelookError, SettingsError, TaskFileError
 from rollout.rows.fields import show
+
+NO_PARAMETERS = frozenset(
+    {"kind", "weight", "base_url", "model", "key_env", "judgments"}
+    | {"timeout_s", "deadline_s", "retries", "in_flight", "hedge_share", "max_total_tokens"}
+)
+"""Settings of a judge that change no request; its address and its patience may differ when a benchmark continues."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -137,13 +144,21 @@ def _manifest(
         "faithful": options.faithful,
         "policy": source.name,
         "answers": source.where,
-        "judge": settings.critic.model if benchmark.needs_judge else "",
+        "judge": _judge(benchmark, settings) if benchmark.needs_judge else None,
         "data_sha256": dataset.sha256,
         "prompts_sha256": prompts.hexdigest(),
         "items": len(dataset.items),
         "sampling": asdict(benchmark.sampling),
         "seed": options.seed,
     }
+
+
+def _judge(benchmark: Benchmark, settings: RunSettings) -> dict[str, Any]:
+    """The judge's model, the hash of the question to it, and the parameters of the requests."""
+    fields = CriticSettings.model_fields.keys() - NO_PARAMETERS
+    parameters = settings.critic.model_dump(mode="json", include=fields)
+    prompt = hashlib.sha256(benchmark.judge_prompt.encode()).hexdigest()
+    return {"model": settings.critic.model, "prompt_sha256": prompt, "parameters": parameters}
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

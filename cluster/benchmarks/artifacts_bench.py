@@ -42,6 +42,7 @@ class ArtifactsBench:
     sampling = Sampling(temperature=0.0, max_tokens=16_384)
     needs_specs = False
     needs_judge = True
+    judge_prompt = str(messages("", [], "", [])[0]["content"][0]["text"])
 
     def __init__(self, faithful: bool) -> None:
         self.faithful = faithful

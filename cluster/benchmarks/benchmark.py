@@ -58,6 +58,8 @@ class Benchmark(Protocol):
     """Whether its tests are Playwright specifications, which need Node."""
     needs_judge: bool
     """Whether its tests ask the multimodal judge of the settings."""
+    judge_prompt: str
+    """The text of the question to the judge, without an item's own texts; empty without a judge."""
 
     def load(self, source: Path) -> Dataset:
         """Reads the items. Raises TaskFileError for a folder that is not the benchmark, or only half of it."""

@@ -38,6 +38,7 @@ class Design2Code:
     sampling = Sampling(temperature=0.0, max_tokens=4096)
     needs_specs = False
     needs_judge = False
+    judge_prompt = ""
 
     def __init__(self, faithful: bool) -> None:
         self.faithful = faithful

@@ -50,6 +50,7 @@ class InteractScience:
     sampling = Sampling(temperature=0.0, max_tokens=16384)
     needs_specs = True
     needs_judge = False
+    judge_prompt = ""
     repairs: tuple[str, ...] = (
         "Tests outside of a `describe` count: the public scores leave them out.",
         "Tests with `toHaveScreenshot` are excluded: their baselines are not published.",

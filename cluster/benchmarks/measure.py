@@ -34,12 +34,14 @@ async def measure(
         at_once = 2 * settings.browser.count if source.answers is not None else settings.policy.max_num_seqs
         await play(benchmark, todo, services, folder, at_once=at_once, progress=_Progress())
         browser = services.browser
+        judge = services.judge.identity.summary() if services.judge is not None else None
     summary = {
         **json.loads((folder.path / MANIFEST).read_text("utf-8")),
         "repairs": list(benchmark.repairs),
         "scores": {subject: benchmark.scores(results) for subject, results in folder.results.items()},
         "tests": {subject: counts(results) for subject, results in folder.results.items()},
         "browser": browser,
+        "judge_server": judge,
         "seconds": time.monotonic() - started,
     }
     await asyncio.to_thread(folder.write_table)

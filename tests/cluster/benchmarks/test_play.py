@@ -32,6 +32,7 @@ class Letters:
     sampling = Sampling(temperature=0.0, max_tokens=4)
     needs_specs = False
     needs_judge = False
+    judge_prompt = ""
 
     def __init__(self, faults: int = 0) -> None:
         self.faults = faults
