@@ -148,6 +148,7 @@ def _manifest(
         "data_sha256": dataset.sha256,
         "prompts_sha256": prompts.hexdigest(),
         "items": len(dataset.items),
+        "rows_left_out": dataset.left_out,
         "sampling": asdict(benchmark.sampling),
         "seed": options.seed,
     }

@@ -37,6 +37,8 @@ exit $status
 descriptor 3. The kernel ends `tar` at the largest size of a file."""
 TIMES = re.compile(r"(\d+)m([\d.]+)s")
 POLL_S = 0.02
+HARNESS = Path(__file__).parent / "harness"
+"""Modules of the harnesses of all programs, mounted at /relook."""
 FOLDER_BYTES = 256 << 20
 """Size of each in-memory folder: /specs, /report, /tmp and /dev/shm."""
 LARGEST_REPORT = 16 << 20
@@ -73,7 +75,7 @@ class FencedNode:
         self._fence = limited(memory_mb) + bubblewrap(readable, tmpfs_bytes=FOLDER_BYTES)
         for folder in ("/specs", "/report"):
             self._fence += ["--size", str(FOLDER_BYTES), "--tmpfs", folder]
-        for place, path in mounted.items():
+        for place, path in {"/relook": HARNESS, **mounted}.items():
             self._fence += ["--ro-bind", str(path), place]
         self._running: int | None = None
         self._stopped = False

@@ -7,8 +7,8 @@ from actors.browser.chromium.launch import find_executable
 from actors.mirror.folder import Mirror
 from actors.node.fenced_node import FencedNode
 from actors.node.package import find_node, install
-from actors.playwright.json_report import read_report
-from actors.playwright.records import SpecReport, SpecRun
+from actors.node.records import SpecReport, SpecRun
+from actors.node.report import spec_report
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
 
@@ -18,8 +18,8 @@ ORIGIN = "http://localhost:3000"
 CLI = "/playwright/node_modules/@playwright/test/cli.js"
 CONFIG = "/node_modules/@playwright/test/config.js"
 START_TIMEOUT_S = 30.0
-LOST = "browser_lost"
-"""File of the report that the harness writes when Chromium ends during a test."""
+NOT_STARTED = "browserType.launch: "
+"""Beginning of Playwright's error for a browser that does not start."""
 
 
 class PlaywrightRunner:
@@ -76,17 +76,11 @@ class PlaywrightRunner:
         command = [*self._command, "test", "--config", CONFIG]
         environment = {**spec.environment, "RELOOK_RUN": self._description(spec)}
         ended = await self._started().run(command, spec.files, environment, spec.run_timeout_s)
-        if LOST in ended.report:
-            raise BrowserFault("Chromium ended during the tests")
-        if "report.json" not in ended.report:
-            raise BrowserFault(f"Playwright Test ended with status {ended.status} and no report: {ended.log}")
-        return SpecReport(
-            results=read_report(ended.report["report.json"].decode("utf-8", "replace"), spec.specs),
-            pictures=ended.pictures,
-            refused=ended.refused,
-            seconds=ended.seconds,
-            cpu_seconds=ended.cpu_seconds,
-        )
+        report = spec_report(ended, spec.specs)
+        unstarted = next((result.error for result in report.results if NOT_STARTED in result.error), None)
+        if unstarted is not None:
+            raise BrowserFault(f"Chromium did not start: {unstarted}")
+        return report
 
     def _started(self) -> FencedNode:
         if self._node is None:

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from actors.judge_api.client import JudgeClient
-from actors.playwright.records import SpecReport, SpecRun
+from actors.node.records import SpecReport, SpecRun
 from cluster.benchmarks.records import Answer, Dataset, Item, Sampling, TestResult
 from rollout.ports import Renderer
 from rollout.records import Message
 
+Runner = Literal["playwright", "jest"]
+
 
 class SpecRunner(Protocol):
-    """Runs Playwright Test specifications in a fenced process."""
+    """Runs specifications of Playwright Test or jest in a fenced process."""
 
     async def run(self, spec: SpecRun) -> SpecReport:
         """Runs every test of the specification files. Raises BrowserFault when they could not run."""
@@ -54,8 +56,8 @@ class Benchmark(Protocol):
     repairs: tuple[str, ...]
     """Differences from the public harness; none of them applies with `faithful`."""
     sampling: Sampling
-    needs_specs: bool
-    """Whether its tests are Playwright specifications, which need Node."""
+    runner: Runner | None
+    """The program that runs its tests in Node; None if they need none."""
     needs_judge: bool
     """Whether its tests ask the multimodal judge of the settings."""
     judge_prompt: str

@@ -67,7 +67,7 @@ async def _services(
     connection = await asyncio.to_thread(connect)
     try:
         restore_handlers()
-        async with benchmark_actors(settings, specs=benchmark.needs_specs, model=source.model) as (services, policy):
+        async with benchmark_actors(settings, runner=benchmark.runner, model=source.model) as (services, policy):
             services = replace(services, judge=judge)
             if client is not None:
                 yield services, EndpointWriter(client, benchmark.sampling, seed)

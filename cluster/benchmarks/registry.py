@@ -3,10 +3,12 @@
 from cluster.benchmarks.artifacts_bench import ArtifactsBench
 from cluster.benchmarks.benchmark import MakeBenchmark
 from cluster.benchmarks.design2code import Design2Code
+from cluster.benchmarks.fullstackbench import FullStackBench
 from cluster.benchmarks.interactscience import InteractScience
 
 BENCHMARKS: dict[str, MakeBenchmark] = {
     "artifactsbench": ArtifactsBench,
     "design2code": Design2Code,
+    "fullstackbench": FullStackBench,
     "interactscience": InteractScience,
 }

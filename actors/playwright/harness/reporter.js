@@ -1,7 +1,8 @@
-// Writes the result of each test, and no output of the tests: the report is small, however much they print.
-const fs = require('fs');
-const LONGEST = 2000;
-const message = (error) => String((error && (error.message || error.value)) || '').slice(0, LONGEST);
+// Reports the result of each test, in the order of files and lines.
+const { message, write } = require('/relook/report.js');
+const STATUS = { expected: 'passed', skipped: 'skipped' };
+const status = (outcome, last) =>
+  STATUS[outcome] || (last.status === 'timedOut' ? 'timed_out' : last.status ? 'failed' : 'skipped');
 
 module.exports = class {
   errors = [];
@@ -11,18 +12,20 @@ module.exports = class {
   }
 
   onError(error) {
-    this.errors.push(message(error));
+    this.errors.push(message(error.message || error.value));
   }
 
   onEnd() {
-    const results = this.suite.allTests().map((test) => {
+    const tests = this.suite.allTests().sort((one, other) => one.location.line - other.location.line);
+    const results = tests.map((test) => {
       const [, , file, ...titles] = test.titlePath();
       const last = test.results.at(-1) || {};
+      const [error] = last.errors || [];
       return {
-        file, line: test.location.line, title: test.title, describe: titles.slice(0, -1), outcome: test.outcome(),
-        status: last.status || null, error: message(last.errors && last.errors[0]), ms: last.duration || 0,
+        spec: file, title: test.title, describe: titles.slice(0, -1), status: status(test.outcome(), last),
+        error: message(error && (error.message || error.value)), ms: last.duration || 0,
       };
     });
-    fs.writeFileSync('/report/report.json', JSON.stringify({ results, errors: this.errors.slice(0, 10) }));
+    write(results, this.errors);
   }
 };

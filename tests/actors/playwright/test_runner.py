@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actors.mirror.folder import INDEX
-from actors.playwright.records import SpecReport, SpecRun
+from actors.node.records import SpecReport, SpecRun
 from actors.playwright.runner import PlaywrightRunner
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
