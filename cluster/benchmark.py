@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         benchmark = BENCHMARKS[options.benchmark](options.faithful)
         run = champion_of(resolve_path(options.runs), options.run) if options.run else None
-        settings = _settings(options, run)
+        settings = _exploring(_settings(options, run), benchmark.explore)
         benchmark.sampling = _sampling(options, benchmark.sampling)
         if benchmark.needs_judge and settings.critic.kind != "http":
             raise SettingsError(
@@ -96,6 +96,14 @@ def _settings(options: argparse.Namespace, run: Path | None) -> RunSettings:
     for override in options.set:
         apply_override(values, override)
     return check_settings(values, where)
+
+
+def _exploring(settings: RunSettings, explore: int) -> RunSettings:
+    """The settings, with the benchmark's number of controls to operate if they name none."""
+    browser = settings.browser
+    if browser.explore or not explore:
+        return settings
+    return settings.model_copy(update={"browser": browser.model_copy(update={"explore": explore})})
 
 
 def _source(options: argparse.Namespace, run: Path | None, dataset: Dataset) -> Source:
@@ -155,11 +163,12 @@ def _manifest(
 
 
 def _judge(benchmark: Benchmark, settings: RunSettings) -> dict[str, Any]:
-    """The judge's model, the hash of the question to it, and the parameters of the requests."""
+    """The judge's model, the hash of the question to it, the parameters of the requests, and of the pictures."""
     fields = CriticSettings.model_fields.keys() - NO_PARAMETERS
     parameters = settings.critic.model_dump(mode="json", include=fields)
     prompt = hashlib.sha256(benchmark.judge_prompt.encode()).hexdigest()
-    return {"model": settings.critic.model, "prompt_sha256": prompt, "parameters": parameters}
+    shown = {"explore": settings.renderer.explore, "full_page_height": settings.renderer.full_page_px}
+    return {"model": settings.critic.model, "prompt_sha256": prompt, "parameters": parameters, "pictures": shown}
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

@@ -42,6 +42,7 @@ class ArtifactsBench:
     sampling = Sampling(temperature=0.0, max_tokens=16_384)
     runner: Runner | None = None
     needs_judge = True
+    explore = 0
     judge_prompt = str(messages("", [], "", [])[0]["content"][0]["text"])
 
     def __init__(self, faithful: bool) -> None:

@@ -60,6 +60,8 @@ class Benchmark(Protocol):
     """The program that runs its tests in Node; None if they need none."""
     needs_judge: bool
     """Whether its tests ask the multimodal judge of the settings."""
+    explore: int
+    """Controls that browsers operate on each page, unless the settings name another number; 0 for none."""
     judge_prompt: str
     """The text of the question to the judge, without an item's own texts; empty without a judge."""
 

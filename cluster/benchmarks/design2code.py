@@ -38,6 +38,7 @@ class Design2Code:
     sampling = Sampling(temperature=0.0, max_tokens=4096)
     runner: Runner | None = None
     needs_judge = False
+    explore = 0
     judge_prompt = ""
 
     def __init__(self, faithful: bool) -> None:

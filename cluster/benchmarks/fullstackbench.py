@@ -44,6 +44,7 @@ class FullStackBench:
     )
     runner: Runner | None = "jest"
     needs_judge = False
+    explore = 0
     judge_prompt = ""
 
     def __init__(self, faithful: bool) -> None:

@@ -50,6 +50,7 @@ class InteractScience:
     sampling = Sampling(temperature=0.0, max_tokens=16384)
     runner: Runner | None = "playwright"
     needs_judge = False
+    explore = 0
     judge_prompt = ""
     repairs: tuple[str, ...] = (
         "Tests outside of a `describe` count: the public scores leave them out.",

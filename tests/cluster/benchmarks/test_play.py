@@ -32,6 +32,7 @@ class Letters:
     sampling = Sampling(temperature=0.0, max_tokens=4)
     runner: Runner | None = None
     needs_judge = False
+    explore = 0
     judge_prompt = ""
 
     def __init__(self, faults: int = 0) -> None:
