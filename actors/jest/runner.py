@@ -4,17 +4,14 @@ import json
 from pathlib import Path
 
 from actors.browser.chromium.launch import find_executable
-from actors.mirror.folder import Mirror
 from actors.node.fenced_node import FencedNode
-from actors.node.package import find_node, install
 from actors.node.records import SpecReport, SpecRun
 from actors.node.report import spec_report
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
 
 HARNESS = Path(__file__).parent / "harness"
-CLI = "/jest/node_modules/jest/bin/jest.js"
-START_TIMEOUT_S = 60.0
+CLI = "node_modules/jest/bin/jest.js"
 
 
 class JestRunner:
@@ -26,35 +23,23 @@ class JestRunner:
     def __init__(self, settings: BrowserSettings, cache: Path) -> None:
         self.settings = settings
         self.cache = cache
-        self.mirror = Mirror(settings.mirror) if settings.mirror is not None else None
         self.name = ""
         self._node: FencedNode | None = None
-        self._command: list[str] = []
         self._chromium = ""
 
     async def start(self) -> None:
-        """Installs the Node package and starts jest in the fence once.
+        """Installs the Node package and starts it in the fence once.
 
-        Raises SettingsError when Node or npm is missing, BrowserFault when Chromium or the fence is.
+        Raises SettingsError when Node, npm or the mirror is missing, BrowserFault when Chromium or the fence is.
         """
-        node, chromium = find_node(), find_executable(self.settings.executable).resolve()
-        package = await install("jest", self.cache)
-        self._command, self._chromium = [str(node), CLI], str(chromium)
-        self._node = FencedNode(
-            readable=(node.parent, chromium.parent),
-            mounted={"/jest": package, "/harness": HARNESS},
-            memory_mb=self.settings.memory_mb,
-            mirror=self.mirror,
-        )
-        self._node.check()
+        chromium = find_executable(self.settings.executable).resolve()
+        self._chromium = str(chromium)
+        self._node = await FencedNode.start("jest", CLI, {"/harness": HARNESS}, chromium, self.settings, self.cache)
         await self.ping()
 
     async def ping(self) -> str:
         """Health check: starts jest in the fence; returns the runner's name. Raises BrowserFault."""
-        ended = await self._started().run([*self._command, "--version"], {}, {}, START_TIMEOUT_S)
-        if ended.status != 0:
-            raise BrowserFault(f"jest does not start in bubblewrap: {ended.log}")
-        self.name = f"jest {ended.log}"
+        self.name = f"jest {await self._started().version()}"
         return self.name
 
     async def stop(self) -> None:
@@ -71,11 +56,11 @@ class JestRunner:
             "specs": spec.specs,
             "test_timeout_ms": int(spec.test_timeout_s * 1000),
             "chromium": self._chromium,
-            "mirrored": self.mirror is not None,
+            "mirrored": self.settings.mirror is not None,
         }
         environment = {**spec.environment, "RELOOK_RUN": json.dumps(described)}
-        command = [*self._command, "--config", "/harness/config.js", "--ci"]
-        ended = await self._started().run(command, spec.files, environment, spec.run_timeout_s)
+        arguments = ["--config", "/harness/config.js", "--ci"]
+        ended = await self._started().run(arguments, spec.files, environment, spec.run_timeout_s)
         return spec_report(ended, spec.specs)
 
     def _started(self) -> FencedNode:

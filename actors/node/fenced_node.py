@@ -18,7 +18,9 @@ from pathlib import Path
 
 from actors.fence import LARGEST_FILE, NOBODY, bubblewrap, check_installed, end_process, limited, sizes_tmpfs
 from actors.mirror.folder import Mirror
+from actors.node.package import find_node, install
 from actors.node.request_server import RequestServer
+from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
 
 SCRIPT = """
@@ -37,6 +39,7 @@ exit $status
 descriptor 3. The kernel ends `tar` at the largest size of a file."""
 TIMES = re.compile(r"(\d+)m([\d.]+)s")
 POLL_S = 0.02
+START_TIMEOUT_S = 60.0
 HARNESS = Path(__file__).parent / "harness"
 """Modules of the harnesses of all programs, mounted at /relook."""
 FOLDER_BYTES = 256 << 20
@@ -62,30 +65,44 @@ class Ended:
 
 
 class FencedNode:
-    """Runs one program at a time.
+    """Runs one program of a Node package, one run at a time. Use `start`."""
 
-    `readable` are host folders that the fence sees under their own paths; `mounted` are further folders or files by
-    their path in the fence. Processes of a run have at most `memory_mb` MiB of data each.
-    """
-
-    def __init__(
-        self, *, readable: tuple[Path, ...], mounted: Mapping[str, Path], memory_mb: int, mirror: Mirror | None
-    ) -> None:
+    def __init__(self, program: list[str], fence: list[str], mirror: Mirror | None) -> None:
+        self.program = program
         self.mirror = mirror
-        self._fence = limited(memory_mb) + bubblewrap(readable, tmpfs_bytes=FOLDER_BYTES)
-        for folder in ("/specs", "/report"):
-            self._fence += ["--size", str(FOLDER_BYTES), "--tmpfs", folder]
-        for place, path in {"/relook": HARNESS, **mounted}.items():
-            self._fence += ["--ro-bind", str(path), place]
+        self._fence = fence
         self._running: int | None = None
         self._stopped = False
         self._turn = asyncio.Lock()
 
-    def check(self) -> None:
-        """Raises BrowserFault when the fence cannot be built on this machine."""
-        check_installed(self._fence)
+    @classmethod
+    async def start(
+        cls, package: str, cli: str, mounted: Mapping[str, Path], chromium: Path, settings: BrowserSettings, cache: Path
+    ) -> "FencedNode":
+        """Installs a package below `cache`; it is mounted at `/<package>` and `cli` is the path of its program there.
+
+        `mounted` are further folders by their path in the fence. Raises SettingsError when Node or npm is missing or
+        `settings.mirror` is not a mirror, BrowserFault when the fence cannot be built on this machine.
+        """
+        mirror = Mirror(settings.mirror) if settings.mirror is not None else None
+        node = find_node()
+        installed = await install(package, cache)
+        fence = limited(settings.memory_mb) + bubblewrap((node.parent, chromium.parent), tmpfs_bytes=FOLDER_BYTES)
+        for folder in ("/specs", "/report"):
+            fence += ["--size", str(FOLDER_BYTES), "--tmpfs", folder]
+        for place, path in {"/relook": HARNESS, f"/{package}": installed, **mounted}.items():
+            fence += ["--ro-bind", str(path), place]
+        check_installed(fence)
         if not sizes_tmpfs():
             raise BrowserFault("bubblewrap cannot bound in-memory folders; install bubblewrap 0.7 or newer")
+        return cls([str(node), f"/{package}/{cli}"], fence, mirror)
+
+    async def version(self) -> str:
+        """Starts the program once; returns the printed version. Raises BrowserFault when it does not start."""
+        ended = await self.run(["--version"], {}, {}, START_TIMEOUT_S)
+        if ended.status != 0:
+            raise BrowserFault(f"{Path(self.program[1]).name} does not start in bubblewrap: {ended.log}")
+        return ended.log
 
     async def stop(self) -> None:
         """Ends the running program, whose run raises BrowserFault, and waits until its folder is removed."""
@@ -96,20 +113,20 @@ class FencedNode:
             pass
 
     async def run(
-        self, command: list[str], files: Mapping[str, bytes], environment: Mapping[str, str], timeout_s: float
+        self, arguments: list[str], files: Mapping[str, bytes], environment: Mapping[str, str], timeout_s: float
     ) -> Ended:
-        """Runs `command` in /specs with `files`, by relative path.
+        """Runs the program in /specs with `files`, by relative path.
 
         Raises BrowserFault after `timeout_s`, ValueError for a path that leaves the folder.
         """
         async with self._turn:
             with tempfile.TemporaryDirectory(prefix="relook-specs-", ignore_cleanup_errors=True) as name:
-                return await self._run(Path(name), command, files, environment, timeout_s)
+                return await self._run(Path(name), arguments, files, environment, timeout_s)
 
     async def _run(
         self,
         folder: Path,
-        command: list[str],
+        arguments: list[str],
         files: Mapping[str, bytes],
         environment: Mapping[str, str],
         timeout_s: float,
@@ -123,7 +140,8 @@ class FencedNode:
             fence = [*self._fence, "--ro-bind", str(folder / "input"), "/input"]
             fence += ["--ro-bind", str(folder / "hosts"), "/etc/hosts"]
             fence += ["--ro-bind", str(folder / "mirror.sock"), "/mirror.sock", "--chdir", "/specs"]
-            status = await self._fenced([*fence, "sh", "-c", SCRIPT, "sh", *command], folder, environment, timeout_s)
+            command = [*fence, "sh", "-c", SCRIPT, "sh", *self.program, *arguments]
+            status = await self._fenced(command, folder, environment, timeout_s)
         finally:
             await server.stop()
         packed = await asyncio.to_thread(_unpacked, folder / "packed")

@@ -71,7 +71,7 @@ class FullStackBench:
         return [_accepted(answer, ran, results), *results]
 
     async def _uncounted(self, item: Item, services: Services) -> dict[str, str]:
-        """Why each test of an item does not count; an empty reason for one that counts."""
+        """The reason that each test of an item does not count; empty for a test that counts."""
         pages = {"the empty page passes it": EMPTY_PAGE, "the row's own solution fails it": item.reference}
         rans: dict[str, Ran] = {}
         for reason, text in pages.items():
