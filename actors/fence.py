@@ -5,7 +5,9 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from rollout.errors import BrowserFault
@@ -24,9 +26,9 @@ def limited(memory_mb: int, *, unprivileged: bool = True) -> list[str]:
     return [*command, "--pdeathsig=KILL"]
 
 
-def bubblewrap(readable: Iterable[Path] = ()) -> list[str]:
+def bubblewrap(readable: Iterable[Path] = (), *, tmpfs_bytes: int | None = None) -> list[str]:
     """The command of new namespaces, read-only /usr and `readable` folders, and in-memory files that vanish with the
-    process."""
+    process; /tmp and /dev/shm hold up to `tmpfs_bytes` each, see `sizes_tmpfs`."""
     command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr"]
     for link in ("/lib", "/lib64", "/bin"):
         if Path(link).is_symlink():
@@ -35,11 +37,20 @@ def bubblewrap(readable: Iterable[Path] = ()) -> list[str]:
             command += ["--ro-bind-try", link, link]
     for path in ("/etc/fonts", "/etc/ld.so.cache", "/etc/alternatives", "/var/cache/fontconfig"):
         command += ["--ro-bind-try", path, path]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
+    command += ["--proc", "/proc", "--dev", "/dev"]
+    for path in ("/tmp", "/dev/shm"):
+        command += ["--tmpfs", path] if tmpfs_bytes is None else ["--size", str(tmpfs_bytes), "--tmpfs", path]
     for folder in readable:
         if not folder.is_relative_to("/usr"):
             command += ["--ro-bind", str(folder), str(folder)]
     return command
+
+
+@cache
+def sizes_tmpfs() -> bool:
+    """Whether this machine's bubblewrap bounds in-memory folders (0.7 or newer)."""
+    usage = subprocess.run(("bwrap", "--help"), capture_output=True, text=True, check=False)
+    return "--size" in usage.stdout + usage.stderr
 
 
 def check_installed(command: Sequence[str]) -> None:

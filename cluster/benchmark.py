@@ -2,7 +2,8 @@
 
 Answers come from a run's champion, a Hugging Face directory, an OpenAI-compatible server, or a file of existing
 answers. The command writes a folder with `results.parquet`, `report.html` and `summary.json`; repeated with the same
-`--out`, it continues. Exit code 0 when every test ran, 1 when machine faults are left, 2 for unusable input.
+`--out`, it continues. Exit code 0 when every test ran, 1 when machine faults are left, 2 for unusable input, 130 when
+Ctrl-C or SIGTERM stopped it.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from actors.settings import CriticSettings
 from cluster.benchmarks.benchmark import Benchmark
 from cluster.benchmarks.measure import measure
 from cluster.benchmarks.records import Dataset, Item, Sampling
@@ -27,9 +29,16 @@ from cluster.commands import program
 from cluster.paths import resolve_path
 from cluster.preflight.local_engines import champion_of
 from cluster.settings import RunSettings, apply_override, check_settings, load_settings
+from cluster.stop_signals import STOPPED, until_stopped
 from cluster.storage.store import Store
 from rollout.errors import BadInput, RelookError, SettingsError, TaskFileError
 from rollout.rows.fields import show
+
+NO_PARAMETERS = frozenset(
+    {"kind", "weight", "base_url", "model", "key_env", "judgments"}
+    | {"timeout_s", "deadline_s", "retries", "in_flight", "hedge_share", "max_total_tokens"}
+)
+"""Settings of a judge that change no request; its address and its patience may differ when a benchmark continues."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,17 +47,22 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         benchmark = BENCHMARKS[options.benchmark](options.faithful)
-        settings = _settings(options)
+        run = champion_of(resolve_path(options.runs), options.run) if options.run else None
+        settings = _exploring(_settings(options, run), benchmark.explore)
         benchmark.sampling = _sampling(options, benchmark.sampling)
         if benchmark.needs_judge and settings.critic.kind != "http":
             raise SettingsError(
                 f"{benchmark.name} needs a multimodal judge: set critic.kind='http', critic.base_url and critic.model"
             )
         dataset = benchmark.load(options.source)
-        source = _source(options, dataset)
+        source = _source(options, run, dataset)
         dataset = _chosen(dataset, options)
         folder = ResultFolder(_out(options, source), _manifest(benchmark, dataset, source, settings, options))
-        summary = asyncio.run(measure(benchmark, dataset, source, settings, folder, seed=options.seed))
+        work = measure(benchmark, dataset, source, settings, folder, seed=options.seed)
+        summary = asyncio.run(until_stopped(work))
+    except asyncio.CancelledError:
+        print(f"relook: stopped; repeat the command with --out {folder.path} to continue", file=sys.stderr)
+        return STOPPED
     except RelookError as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2 if isinstance(error, BadInput) else 1
@@ -70,14 +84,13 @@ def describe(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _settings(options: argparse.Namespace) -> RunSettings:
+def _settings(options: argparse.Namespace, run: Path | None) -> RunSettings:
     """The settings of the run, or of --settings, or the defaults; with overrides."""
     if options.settings:
         return load_settings(options.settings, options.set)
     values: dict[str, Any] = {}
     where = "settings"
-    if options.run:
-        run = champion_of(resolve_path(options.runs), options.run)
+    if run is not None:
         where = str(run / "run.json")
         values = Store(run).read_json("run.json")["settings"]
     for override in options.set:
@@ -85,10 +98,17 @@ def _settings(options: argparse.Namespace) -> RunSettings:
     return check_settings(values, where)
 
 
-def _source(options: argparse.Namespace, dataset: Dataset) -> Source:
+def _exploring(settings: RunSettings, explore: int) -> RunSettings:
+    """The settings, with the benchmark's number of controls to operate if they name none."""
+    browser = settings.browser
+    if browser.explore or not explore:
+        return settings
+    return settings.model_copy(update={"browser": browser.model_copy(update={"explore": explore})})
+
+
+def _source(options: argparse.Namespace, run: Path | None, dataset: Dataset) -> Source:
     """The source of the answers. Raises BadInput when it cannot be used."""
-    if options.run:
-        run = champion_of(resolve_path(options.runs), options.run)
+    if run is not None:
         return of_model(run / "champion", options.name or run.name)
     if options.model:
         return of_model(options.model, options.name or options.model.name)
@@ -132,13 +152,23 @@ def _manifest(
         "faithful": options.faithful,
         "policy": source.name,
         "answers": source.where,
-        "judge": settings.critic.model if benchmark.needs_judge else "",
+        "judge": _judge(benchmark, settings) if benchmark.needs_judge else None,
         "data_sha256": dataset.sha256,
         "prompts_sha256": prompts.hexdigest(),
         "items": len(dataset.items),
+        "rows_left_out": dataset.left_out,
         "sampling": asdict(benchmark.sampling),
         "seed": options.seed,
     }
+
+
+def _judge(benchmark: Benchmark, settings: RunSettings) -> dict[str, Any]:
+    """The judge's model, the hash of the question to it, the parameters of the requests, and of the pictures."""
+    fields = CriticSettings.model_fields.keys() - NO_PARAMETERS
+    parameters = settings.critic.model_dump(mode="json", include=fields)
+    prompt = hashlib.sha256(benchmark.judge_prompt.encode()).hexdigest()
+    shown = {"explore": settings.renderer.explore, "full_page_height": settings.renderer.full_page_px}
+    return {"model": settings.critic.model, "prompt_sha256": prompt, "parameters": parameters, "pictures": shown}
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

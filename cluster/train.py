@@ -6,7 +6,6 @@ Exit codes: 0 finished; 2 bad input before the run began; 1 failed after that; 1
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 import time
 from pathlib import Path
@@ -14,11 +13,11 @@ from pathlib import Path
 from cluster.commands import program
 from cluster.monitoring.display import Display
 from cluster.preflight.requests import Plan, plan_new, plan_resume
+from cluster.stop_signals import STOPPED, cancel_on_signal
 from cluster.training.session import TrainingSession
 from rollout.errors import BadInput, BudgetSpent, CriticFault, RelookError, StorageFault
 
 logger = logging.getLogger(__name__)
-STOPPED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,18 +68,6 @@ async def run(plan: Plan) -> int:
             code, status = 1, "failed"
     print_results(plan, status, time.monotonic() - started)
     return code
-
-
-def cancel_on_signal(work: asyncio.Task[None]) -> None:
-    """Cancels a task on the first Ctrl-C or SIGTERM; a second Ctrl-C has Python's default effect."""
-    loop = asyncio.get_running_loop()
-
-    def stop(number: int) -> None:
-        loop.remove_signal_handler(number)
-        work.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
 
 
 def print_results(plan: Plan, status: str, seconds: float) -> None:

@@ -6,6 +6,7 @@ that names the setting to change.
 """
 
 import asyncio
+import contextlib
 import email.utils
 import os
 import random
@@ -21,6 +22,7 @@ from actors.judge_api.address import is_local, key_headers, proxy_words, request
 from actors.judge_api.concurrency_limiter import ConcurrencyLimiter, RequestSlot
 from actors.judge_api.outage import Outage
 from actors.judge_api.rejections import error_within, is_spent, refusal, spent
+from actors.judge_api.server_identity import ServerIdentity
 from actors.settings import CriticSettings
 from reward.multimodal.answer import content, tokens
 from reward.multimodal.request import again
@@ -98,6 +100,7 @@ class JudgeClient:
         self._draw = random.Random()
         self._served = False
         self._told: set[str] = set()
+        self.identity = ServerIdentity(settings.model)
         self.news: list[str] = []
         """Messages about outages, recoveries and refusals of the server."""
         self._outage = Outage(self.name, lambda words: self.news.append(words))
@@ -117,6 +120,8 @@ class JudgeClient:
             raise SettingsError(
                 f"critic.key_env: {self.name} rejects {key} with status {response.status_code}; set the correct key"
             )
+        with contextlib.suppress(ValueError):
+            self.identity.listed(response.json())
 
     async def ask(self, body: dict[str, Any], read: Callable[[str], Read]) -> tuple[Read, int]:
         """Sends a chat request with retries. Returns what `read` parses from the answer, and the tokens.
@@ -210,6 +215,7 @@ class JudgeClient:
             raise Unanswered(self._plain(repr(error))) from error
         self._outage.answered()
         answer = self._sift(response, turn)
+        self.identity.answered(answer)
         self.cost["tokens"] += _cost(answer, body)
         self._took.append(self.limiter.now() - turn.started)
         return answer

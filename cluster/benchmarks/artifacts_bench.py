@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from actors.judge_api.chat import chat_body, data_address
-from cluster.benchmarks.benchmark import Services, Writer
+from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
 from reward.benchmarks.artifacts import cut, is_web, messages, page_of, read, schema
 from reward.validity import complaint
@@ -40,8 +40,10 @@ class ArtifactsBench:
         "the score is the sum of the criteria; the public harness reads the sum that the judge states",
     )
     sampling = Sampling(temperature=0.0, max_tokens=16_384)
-    needs_specs = False
+    runner: Runner | None = None
     needs_judge = True
+    explore = 0
+    judge_prompt = str(messages("", [], "", [])[0]["content"][0]["text"])
 
     def __init__(self, faithful: bool) -> None:
         self.faithful = faithful

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from actors.judge_api.client import JudgeClient
-from actors.playwright.records import SpecReport, SpecRun
+from actors.node.records import SpecReport, SpecRun
 from cluster.benchmarks.records import Answer, Dataset, Item, Sampling, TestResult
 from rollout.ports import Renderer
 from rollout.records import Message
 
+Runner = Literal["playwright", "jest"]
+
 
 class SpecRunner(Protocol):
-    """Runs Playwright Test specifications in a fenced process."""
+    """Runs specifications of Playwright Test or jest in a fenced process."""
 
     async def run(self, spec: SpecRun) -> SpecReport:
         """Runs every test of the specification files. Raises BrowserFault when they could not run."""
@@ -54,10 +56,14 @@ class Benchmark(Protocol):
     repairs: tuple[str, ...]
     """Differences from the public harness; none of them applies with `faithful`."""
     sampling: Sampling
-    needs_specs: bool
-    """Whether its tests are Playwright specifications, which need Node."""
+    runner: Runner | None
+    """The program that runs its tests in Node; None if they need none."""
     needs_judge: bool
     """Whether its tests ask the multimodal judge of the settings."""
+    explore: int
+    """Controls that browsers operate on each page, unless the settings name another number; 0 for none."""
+    judge_prompt: str
+    """The text of the question to the judge, without an item's own texts; empty without a judge."""
 
     def load(self, source: Path) -> Dataset:
         """Reads the items. Raises TaskFileError for a folder that is not the benchmark, or only half of it."""

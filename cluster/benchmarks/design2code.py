@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cluster.benchmarks.benchmark import Services, Writer
+from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
 from reward.benchmarks.design2code_terms import Terms, blocks_of, compare
 from reward.validity import complaint
@@ -36,8 +36,10 @@ class Design2Code:
         "blocks only, so a page with one right word can score 1 in each",
     )
     sampling = Sampling(temperature=0.0, max_tokens=4096)
-    needs_specs = False
+    runner: Runner | None = None
     needs_judge = False
+    explore = 0
+    judge_prompt = ""
 
     def __init__(self, faithful: bool) -> None:
         self.faithful = faithful

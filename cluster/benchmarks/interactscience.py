@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actors.playwright.records import SpecReport, SpecResult, SpecRun
-from cluster.benchmarks.benchmark import Services, Writer
+from actors.node.records import SpecReport, SpecResult, SpecRun
+from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
 from cluster.training.metrics import mean
 from rollout.errors import TaskFileError
@@ -48,8 +48,10 @@ class InteractScience:
     name = "interactscience"
     files = f"a clone of open-compass/InteractScience, with {TASKS}, PFT_tests and VQT_tests"
     sampling = Sampling(temperature=0.0, max_tokens=16384)
-    needs_specs = True
+    runner: Runner | None = "playwright"
     needs_judge = False
+    explore = 0
+    judge_prompt = ""
     repairs: tuple[str, ...] = (
         "Tests outside of a `describe` count: the public scores leave them out.",
         "Tests with `toHaveScreenshot` are excluded: their baselines are not published.",

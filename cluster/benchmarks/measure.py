@@ -18,6 +18,7 @@ from cluster.benchmarks.results import MANIFEST, ResultFolder
 from cluster.benchmarks.services import benchmark_actors
 from cluster.benchmarks.source import Source
 from cluster.settings import RunSettings
+from cluster.stop_signals import restore_handlers
 from rollout.files import atomic_write
 
 PROGRESS_S = 10.0
@@ -33,12 +34,14 @@ async def measure(
         at_once = 2 * settings.browser.count if source.answers is not None else settings.policy.max_num_seqs
         await play(benchmark, todo, services, folder, at_once=at_once, progress=_Progress())
         browser = services.browser
+        judge = services.judge.identity.summary() if services.judge is not None else None
     summary = {
         **json.loads((folder.path / MANIFEST).read_text("utf-8")),
         "repairs": list(benchmark.repairs),
         "scores": {subject: benchmark.scores(results) for subject, results in folder.results.items()},
         "tests": {subject: counts(results) for subject, results in folder.results.items()},
         "browser": browser,
+        "judge_server": judge,
         "seconds": time.monotonic() - started,
     }
     await asyncio.to_thread(folder.write_table)
@@ -63,7 +66,8 @@ async def _services(
         await one.check()
     connection = await asyncio.to_thread(connect)
     try:
-        async with benchmark_actors(settings, specs=benchmark.needs_specs, model=source.model) as (services, policy):
+        restore_handlers()
+        async with benchmark_actors(settings, runner=benchmark.runner, model=source.model) as (services, policy):
             services = replace(services, judge=judge)
             if client is not None:
                 yield services, EndpointWriter(client, benchmark.sampling, seed)

@@ -85,7 +85,9 @@ async def _tested(benchmark: Benchmark, unit: Unit, services: Services) -> list[
             TestResult(test=test, verdict="machine_fault", detail=detail, retries=RETRIES) for test in unit.item.tests
         ]
     tests = tuple(one.test for one in results)
-    assert tests == unit.item.tests, f"{unit.item.id}: got results of {tests}, wanted {unit.item.tests}"
+    assert tests[: len(unit.item.tests)] == unit.item.tests, (
+        f"{unit.item.id}: got results of {tests}, wanted {unit.item.tests}"
+    )
     return [replace(one, retries=len(retries.faults)) for one in results]
 
 

@@ -30,7 +30,7 @@ class Item:
     messages: tuple[Message, ...]
     """The benchmark's own prompt."""
     tests: tuple[str, ...]
-    """Names of the tests in order, unique within the item."""
+    """Names of the tests in order, unique within the item. Some benchmarks find further tests when they run."""
     reference: str | None = None
     """The benchmark's own solution, in the form of an answer; None if there is none."""
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -44,6 +44,8 @@ class Dataset:
     items: tuple[Item, ...]
     sha256: str
     """Hash of every file that was read, in hexadecimal."""
+    left_out: int = 0
+    """Rows of the files that are no items of this benchmark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

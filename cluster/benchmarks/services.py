@@ -1,4 +1,4 @@
-"""The actors of a benchmark: browsers, runners of Playwright specifications, and policy engines."""
+"""The actors of a benchmark: browsers, runners of specifications, and policy engines."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from actors.playwright.records import SpecReport, SpecRun
-from cluster.benchmarks.benchmark import Services
+from actors.node.records import SpecReport, SpecRun
+from cluster.benchmarks.benchmark import Runner, Services
 from cluster.distributed.bundle import Bundle
 from cluster.distributed.clients import PolicyClient, RendererClient
 from cluster.distributed.launch import CALLS, ActorLauncher, fetch, put
@@ -19,7 +19,7 @@ from rollout.ports import Policy
 
 
 class SpecClient:
-    """`SpecRunner` over a pool of Playwright actors, one run at a time on each."""
+    """`SpecRunner` over a pool of actors, one run at a time on each."""
 
     def __init__(self, handles: Sequence[Any], timeout_s: float) -> None:
         self.pool = Pool("specs", handles, fault=BrowserFault, timeout_s=timeout_s, limit=1)
@@ -32,12 +32,12 @@ class SpecClient:
 
 @asynccontextmanager
 async def benchmark_actors(
-    settings: RunSettings, *, specs: bool, model: Path | None
+    settings: RunSettings, *, runner: Runner | None, model: Path | None
 ) -> AsyncIterator[tuple[Services, Policy | None]]:
     """Launches the actors that a benchmark needs on the Ray cluster, and stops them on exit.
 
-    `specs` asks for Playwright actors, `model` for policy engines of a model directory. Raises CapacityError and
-    MachineError when actors cannot start.
+    `runner` asks for actors that run specifications, `model` for policy engines of a model directory. Raises
+    CapacityError and MachineError when actors cannot start.
     """
     from actors.browser.renderer import ChromiumRenderer
 
@@ -48,7 +48,7 @@ async def benchmark_actors(
         shown = {"settings": settings.renderer, "put": put, "cache": resolve_path(settings.cache) / "renders"}
         num = settings.browser.count
         browsers = await launcher.launch("browser", ChromiumRenderer, [shown] * num, bundle, restarts=-1)
-        runners = await _launch_runners(launcher, settings, bundle) if specs else []
+        runners = await _launch_runners(launcher, settings, bundle, runner) if runner else []
         engines = await _launch_engines(launcher, settings, model) if model is not None else []
         await asyncio.gather(
             launcher.start("browser", browsers, "start"),
@@ -56,11 +56,11 @@ async def benchmark_actors(
             launcher.start("policy", engines, "start"),
         )
         timeout_s = cluster.call_timeout_s
-        renderer, runner = RendererClient(browsers, timeout_s=timeout_s), SpecClient(runners, timeout_s)
+        renderer, specs = RendererClient(browsers, timeout_s=timeout_s), SpecClient(runners, timeout_s)
         policy = PolicyClient(engines, timeout_s=timeout_s, limit=CALLS) if engines else None
-        pools = [renderer.pool, runner.pool, *([policy.pool] if policy else [])]
+        pools = [renderer.pool, specs.pool, *([policy.pool] if policy else [])]
         browser = str(await renderer.pool.ask("ping"))
-        yield Services(renderer=renderer, specs=runner, browser=browser, fetch=fetch), policy
+        yield Services(renderer=renderer, specs=specs, browser=browser, fetch=fetch), policy
     finally:
         # A call to an actor after Ray is shut down would silently join a cluster again.
         for pool in pools:
@@ -68,11 +68,13 @@ async def benchmark_actors(
         await launcher.close()
 
 
-async def _launch_runners(launcher: ActorLauncher, settings: RunSettings, bundle: Bundle) -> list[Any]:
+async def _launch_runners(launcher: ActorLauncher, settings: RunSettings, bundle: Bundle, runner: Runner) -> list[Any]:
+    from actors.jest.runner import JestRunner
     from actors.playwright.runner import PlaywrightRunner
 
-    runner = {"settings": settings.renderer, "cache": resolve_path(settings.cache)}
-    return await launcher.launch("specs", PlaywrightRunner, [runner] * settings.browser.count, bundle, restarts=-1)
+    kind: type = {"playwright": PlaywrightRunner, "jest": JestRunner}[runner]
+    arguments = {"settings": settings.renderer, "cache": resolve_path(settings.cache)}
+    return await launcher.launch("specs", kind, [arguments] * settings.browser.count, bundle, restarts=-1)
 
 
 async def _launch_engines(launcher: ActorLauncher, settings: RunSettings, model: Path) -> list[Any]:

@@ -13,6 +13,7 @@ from cluster.monitoring.display import Display
 from cluster.monitoring.status_file import StatusFile
 from cluster.paths import resolve_path
 from cluster.preflight.requests import Plan, saved_state
+from cluster.stop_signals import restore_handlers
 from cluster.training.stage_times import StageClock
 from cluster.training.state import RunState
 from rollout.errors import MachineError, RelookError, StorageFault
@@ -191,6 +192,7 @@ class TrainingSession:
         self.display.stage("starting Ray")
         with self.clock("setup"):
             self.connection = connection = await asyncio.to_thread(connect)
+            restore_handlers()
         if connection.dashboard:
             key = f", its token is in {connection.token}" if connection.token else ""
             self.display.note(f"Ray dashboard: http://{connection.dashboard}{key}")

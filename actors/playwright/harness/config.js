@@ -5,7 +5,7 @@ const run = JSON.parse(process.env.RELOOK_RUN);
 module.exports = {
   testDir: '/specs',
   outputDir: '/report/results',
-  reporter: [['json', { outputFile: '/report/report.json' }]],
+  reporter: '/node_modules/@playwright/test/reporter.js',
   workers: 1,
   retries: 0,
   timeout: run.test_timeout_ms,

@@ -1,5 +1,7 @@
 // The specifications' '@playwright/test': the real package, with every request of a page answered inside the fence.
-const net = require('net');
+// A browser that ends before it is closed is noted in the report: its tests say nothing about the page.
+const { ask } = require('/relook/mirror.js');
+const { lost } = require('/relook/report.js');
 const real = require('/playwright/node_modules/@playwright/test');
 const { served, origin } = JSON.parse(process.env.RELOOK_RUN);
 
@@ -7,21 +9,6 @@ function passes(address) {
   const url = new URL(address);
   if (url.protocol === 'file:') return url.pathname.startsWith('/specs/');
   return Boolean(served) && url.origin === origin;
-}
-
-// One request a connection: a JSON line; then the media type in a line, and the body. An empty type is a refusal.
-function ask(method, address) {
-  return new Promise((resolve, reject) => {
-    const parts = [];
-    const socket = net.connect('/mirror.sock', () => socket.write(JSON.stringify([method, address]) + '\n'));
-    socket.on('data', (part) => parts.push(part));
-    socket.on('error', reject);
-    socket.on('end', () => {
-      const answer = Buffer.concat(parts);
-      const end = answer.indexOf('\n');
-      resolve({ type: answer.toString('latin1', 0, end), body: answer.subarray(end + 1) });
-    });
-  });
 }
 
 async function route(route, request) {
@@ -44,7 +31,10 @@ const test = real.test.extend({
       await context.route('**/*', route);
       return context;
     };
-    await use(browser);
+    const close = browser.close.bind(browser);
+    browser.close = (options) => { browser.off('disconnected', lost); return close(options); };
+    browser.on('disconnected', lost);
+    await use(browser);  // Playwright's own fixture closes it
   }, { scope: 'worker' }],
 });
 

@@ -1,15 +1,19 @@
 """Tests of the Playwright runner: statuses, the fence, the mirror, and fresh folders, on real Node and Chromium."""
 
 import asyncio
+import contextlib
 import json
+import os
 import shutil
+import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from actors.mirror.folder import INDEX
-from actors.playwright.records import SpecReport, SpecRun
+from actors.node.records import SpecReport, SpecRun
 from actors.playwright.runner import PlaywrightRunner
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
@@ -146,3 +150,86 @@ async def test_a_run_that_exceeds_its_time_is_a_browser_fault(runner: Playwright
     with pytest.raises(BrowserFault, match="within 2 s"):
         await runner.run(spec)
     assert statuses(await run(runner, "test('a', async () => {});")) == ["passed"]
+
+
+def chromium_of(pid: int) -> list[int]:
+    """Process ids of the browsers and their children below process `pid`, parents first."""
+    parents = dict[int, int]()
+    names = dict[int, str]()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, fields = path.read_text().partition("(")[2].rpartition(") ")
+            parents[int(path.parent.name)], names[int(path.parent.name)] = int(fields.split()[1]), name
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(one for one in found if "chrom" in names.get(one, "") or "headless" in names.get(one, ""))
+
+
+async def test_a_lost_browser_is_a_machine_fault_and_no_verdict(runner: PlaywrightRunner) -> None:
+    body = f"test('waits', async ({{ page }}) => {{ {OPEN} await page.waitForTimeout(60000); }});"
+    spec = SpecRun(files={"a.spec.js": (HEAD + body).encode(), "page.html": b"<p>hello</p>"}, specs=("a.spec.js",))
+    work = asyncio.create_task(runner.run(spec))
+    while len(chromium := chromium_of(os.getpid())) < 4:  # a page's process is among them
+        assert not work.done()
+        await asyncio.sleep(0.1)
+    for pid in chromium:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with pytest.raises(BrowserFault, match="Chromium (ended during the tests|did not start)"):
+        await work
+    assert statuses(await run(runner, "test('a', async () => {});")) == ["passed"]
+
+
+async def test_the_files_of_a_run_are_bounded(runner: PlaywrightRunner) -> None:
+    report = await run(
+        runner,
+        """for (const folder of ['/specs', '/report', '/tmp', '/dev/shm']) test(folder, async () => {
+            test.setTimeout(60000);
+            const fs = require('fs'), part = Buffer.alloc(32 << 20);
+            let error = '';
+            for (let number = 0; number < 100 && !error; number++) {
+                try { fs.writeFileSync(`${folder}/${number}.bin`, part); } catch (thrown) { error = thrown.code; }
+            }
+            for (const file of fs.readdirSync(folder)) if (file.endsWith('.bin')) fs.unlinkSync(`${folder}/${file}`);
+            expect(error).toBe('ENOSPC');
+        });
+        test('one file', async () => {
+            let error = '';
+            process.on('SIGXFSZ', () => {});
+            try { require('fs').writeFileSync('/specs/a', Buffer.alloc(65 << 20)); }
+            catch (thrown) { error = thrown.code; }
+            expect(error).toBe('EFBIG');
+        });""",
+    )
+    assert statuses(report) == ["passed"] * 5, [one.error for one in report.results]
+
+
+async def test_the_pictures_of_a_run_are_bounded_and_its_verdicts_kept(runner: PlaywrightRunner) -> None:
+    report = await run(
+        runner,
+        """test('a', async () => { for (let number = 0; number < 7; number++) {
+            require('fs').writeFileSync(`/specs/${number}.png`, Buffer.alloc(12 << 20)); } });""",
+    )
+    assert statuses(report) == ["passed"]
+    assert sorted(report.pictures) == [f"{number}.png" for number in range(5)]
+
+
+async def test_the_output_of_a_run_is_bounded(runner: PlaywrightRunner) -> None:
+    body = "test('a', async () => { const s = 'x'.repeat(1 << 20); for (let i = 0; i < 40; i++) console.log(s); });"
+    report = await run(runner, body)
+    assert statuses(report) == ["passed"]
+
+
+async def test_a_stopped_runner_leaves_no_folder(
+    runner: PlaywrightRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "temporary").mkdir(mode=0o711)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    work = asyncio.create_task(run(runner, "for (;;) {}"))
+    while not list((tmp_path / "temporary").glob("relook-specs-*/log")):
+        await asyncio.sleep(0.05)
+    await runner.stop()
+    assert list((tmp_path / "temporary").iterdir()) == []
+    with pytest.raises(BrowserFault, match="stopped"):
+        await work

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from doubles import PaperRenderer
 
-from actors.playwright.records import SpecReport, SpecResult, SpecRun
+from actors.node.records import SpecReport, SpecResult, SpecRun
 from actors.playwright.runner import PlaywrightRunner
 from actors.settings import BrowserSettings
 from cluster.benchmarks import records

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.benchmarks.answers import FileWriter
-from cluster.benchmarks.benchmark import Services, Writer
+from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.play import EMPTY, POLICY, REFERENCE, counts, play, units
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
 from cluster.benchmarks.report import write_report
@@ -30,8 +30,10 @@ class Letters:
     files = "nothing"
     repairs: tuple[str, ...] = ("none",)
     sampling = Sampling(temperature=0.0, max_tokens=4)
-    needs_specs = False
+    runner: Runner | None = None
     needs_judge = False
+    explore = 0
+    judge_prompt = ""
 
     def __init__(self, faults: int = 0) -> None:
         self.faults = faults

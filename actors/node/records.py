@@ -1,4 +1,4 @@
-"""Records of a run of Playwright Test: the files and the specification, and the status of each test."""
+"""Records of a run of specifications: the files, and the status of each test."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +17,13 @@ class SpecRun:
     """Relative paths of the specification files, run in this order."""
     test_timeout_s: float = 30.0
     expect_timeout_s: float = 5.0
+    """Playwright only."""
     run_timeout_s: float = 600.0
     """Limit of the whole run; a run that exceeds it has no results."""
     viewport: tuple[int, int] = (1280, 720)
+    """Playwright only."""
     served: str = ""
-    """Relative path of a folder to serve over HTTP as the base URL of the tests; empty for none."""
+    """Relative path of a folder to serve over HTTP as the base URL of the tests; empty for none. Playwright only."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Further environment variables of the tests."""
 

@@ -1,4 +1,4 @@
-"""Playwright Test's Node package: installed from the lock file at the first start, into a folder named by its hash."""
+"""Pinned Node packages: installed from their lock files at the first start, into folders named by the files' hashes."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ from rollout.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = Path(__file__).parents[2] / "deploy" / "node"
+PACKAGES = Path(__file__).parents[2] / "deploy" / "node"
 LOCK = "package-lock.json"
 OLDEST_NODE = 18
 INSTALL_TIMEOUT_S = 600.0
@@ -25,7 +25,7 @@ def find_node() -> Path:
     if node is None or shutil.which("npm") is None:
         missing = "node" if node is None else "npm"
         raise SettingsError(
-            f"{missing!r} is not on the PATH, and Playwright Test needs it; "
+            f"{missing!r} is not on the PATH, and the tests of this benchmark need it; "
             f"install Node {OLDEST_NODE} or newer with npm"
         )
     version = subprocess.run((node, "--version"), capture_output=True, text=True, check=False).stdout.strip()
@@ -35,23 +35,24 @@ def find_node() -> Path:
     return Path(node).resolve()
 
 
-async def install(cache: Path) -> Path:
-    """The folder with `node_modules`, below `cache`; installs it first if it is missing.
+async def install(name: str, cache: Path) -> Path:
+    """The folder with the `node_modules` of package `name`, below `cache`; installs it first if it is missing.
 
     Two starts at once install twice, and the second adopts the folder of the first. Raises SettingsError when npm
     fails.
     """
-    digest = hashlib.sha256((PACKAGE / LOCK).read_bytes()).hexdigest()[:16]
+    package = PACKAGES / name
+    digest = hashlib.sha256((package / LOCK).read_bytes()).hexdigest()[:16]
     installed = cache.resolve() / "node" / digest
     if installed.is_dir():
         return installed
-    logger.info("installing Playwright Test into %s with `npm ci`", installed)
+    logger.info("installing %s into %s with `npm ci`", name, installed)
     installed.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix="install-", dir=installed.parent))
     try:
         fresh.chmod(0o755)  # the fence's user reads it
-        for name in ("package.json", LOCK):
-            shutil.copy(PACKAGE / name, fresh / name)
+        for file in ("package.json", LOCK):
+            shutil.copy(package / file, fresh / file)
         await _npm_ci(fresh)
         try:
             fresh.rename(installed)
@@ -82,4 +83,6 @@ async def _npm_ci(folder: Path) -> None:
         raise
     if process.returncode != 0:
         said = " ".join(errors.decode("utf-8", "replace").split())[:300]
-        raise SettingsError(f"`{' '.join(command)}` failed in {PACKAGE}: {said}; check npm's registry and the network")
+        raise SettingsError(
+            f"`{' '.join(command)}` failed in a copy of {PACKAGES.name}: {said}; check npm's registry and the network"
+        )

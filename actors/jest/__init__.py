@@ -1,0 +1,1 @@
+"""The jest actor: runs tests of public benchmarks that open untrusted pages with puppeteer."""

@@ -1,0 +1,1 @@
+"""Node programs that test untrusted pages: their packages, the fence, and the answers to the pages' requests."""
