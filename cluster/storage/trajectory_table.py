@@ -130,7 +130,7 @@ def schema() -> Any:
                 "exceptions": texts,
                 "console": texts,
                 "blocked": texts,
-                "probes": pa.list_(pa.struct({"name": text, "held": flag, "detail": text})),
+                "probes": pa.list_(pa.struct({"name": text, "held": flag, "detail": text, "inconclusive": flag})),
                 "explored": pa.list_(
                     pa.struct({"control": text, "changed": flag, "thrown": texts, "detail": text}),
                 ),
@@ -272,7 +272,7 @@ def _render(row: TableRow) -> Render:
         exceptions=tuple(row["exceptions"]),
         console=tuple(row["console"]),
         blocked=tuple(row["blocked"]),
-        probes=tuple(ProbeResult(**result) for result in row["probes"]),
+        probes=tuple(ProbeResult(**_given(result)) for result in row["probes"]),
         explored=tuple(ControlTrial(**{**one, "thrown": tuple(one["thrown"])}) for one in row["explored"]),
         flags=tuple(row["flags"]),
         renderer=row["renderer"],
@@ -322,8 +322,12 @@ def _row_probe(row: TableRow) -> Probe:
 
 
 def _row_step(row: TableRow) -> ProbeStep:
-    """A step; nulls and columns that an older table lacks get their defaults."""
-    return ProbeStep(**{name: value for name, value in row.items() if value is not None})
+    return ProbeStep(**_given(row))
+
+
+def _given(row: TableRow) -> TableRow:
+    """The fields of a record; nulls and columns that an older table lacks get their defaults."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _fields(record: Any) -> TableRow:
