@@ -90,7 +90,7 @@ def schema() -> Any:
         "task_id": text,
         "brief": text,
         "reference_html": text,
-        "probes": pa.list_(pa.struct({"name": text, "steps": pa.list_(step)})),
+        "probes": pa.list_(pa.struct({"name": text, "steps": pa.list_(step), "fresh": flag})),
         "checklist": texts,
         "viewports": texts,
         "libraries": texts,
@@ -314,15 +314,12 @@ def _unnamed(row: TableRow) -> TableRow:
 
 
 def _probe_row(probe: Probe) -> TableRow:
-    return {"name": probe.name, "steps": [_fields(step) for step in probe.steps]}
+    return {"name": probe.name, "steps": [_fields(step) for step in probe.steps], "fresh": probe.fresh}
 
 
 def _row_probe(row: TableRow) -> Probe:
-    return Probe(name=row["name"], steps=tuple(_row_step(step) for step in row["steps"]))
-
-
-def _row_step(row: TableRow) -> ProbeStep:
-    return ProbeStep(**_given(row))
+    steps = tuple(ProbeStep(**_given(step)) for step in row["steps"])
+    return Probe(name=row["name"], steps=steps, fresh=bool(row.get("fresh")))
 
 
 def _given(row: TableRow) -> TableRow:
