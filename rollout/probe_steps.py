@@ -92,8 +92,8 @@ class ProbeStep:
     """Number of the match from 0, negative from the end. Without it, `selector` takes the first match, and every other
     locator must match one element."""
     to: str = ""
-    """CSS selector of the element that `drag` ends at; without it `value` is `dx,dy` in CSS pixels. For other kinds, the
-    reading that is used instead of `value`."""
+    """CSS selector of the element that `drag` ends at; without it `value` is `dx,dy` in CSS pixels. For other kinds,
+    the reading that is used instead of `value`."""
     pattern: str = ""
     """`/pattern/flags` of JavaScript that the text, value or attribute matches, instead of `value`."""
     exact: bool = False

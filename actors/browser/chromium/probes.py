@@ -41,14 +41,17 @@ class Operator:
         self._checks = CheckOperator(page_input, clock, world)
 
     async def perform(self, probe: Probe) -> ProbeResult:
-        """Runs the steps until one fails."""
+        """Runs the steps until one fails; nothing can be said about the page when an action fails."""
+        self._checks.readings.clear()
         if any(step.kind == "expect_change" for step in probe.steps):
             self._before = await self.clock.picture()
         for number, step in enumerate(probe.steps, start=1):
             try:
                 await self._step(step)
             except Unmet as reason:
-                return ProbeResult(name=probe.name, held=False, detail=f"step {number}, {step.kind}: {reason}")
+                acts = not step.kind.startswith("expect_")
+                detail = f"step {number}, {step.kind}: {reason}"
+                return ProbeResult(name=probe.name, held=False, detail=detail, inconclusive=acts)
         return ProbeResult(name=probe.name, held=True)
 
     async def _step(self, step: ProbeStep) -> None:

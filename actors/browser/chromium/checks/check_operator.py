@@ -4,9 +4,16 @@ As in Playwright, an action waits until its element exists, is visible and enabl
 it holds. Both wait at most 5 s of page time, in steps of 100 ms.
 """
 
-from collections.abc import Awaitable, Callable
+import hashlib
+import io
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
-from actors.browser.chromium.checks.locator import Found, described, find
+from actors.browser.chromium.cdp import CommandRefused
+from actors.browser.chromium.checks.locator import Found, described, find, finder
+from actors.browser.chromium.checks.readings import as_text, position, reading, related
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.virtual_clock import STEP_MS, VirtualClock
@@ -14,6 +21,14 @@ from rollout.records import ProbeStep
 
 PRESENCE = ("expect_visible", "expect_hidden", "expect_count", "expect_url")
 """Expectations that an absent element can meet."""
+
+
+CLICKS = ("click", "double_click", "check", "uncheck", "hover")
+"""Actions of the mouse, which must reach the element."""
+ATTACHED = ("focus", "blur", "dispatch")
+"""Actions on an element that need not be visible."""
+LARGEST_RESULT = 4 << 20
+"""Characters of a script's result as JSON."""
 
 
 class Unmet(Exception):
@@ -27,13 +42,26 @@ class CheckOperator:
         self.page_input = page_input
         self.clock = clock
         self.world = world
+        self.readings: dict[str, Any] = {}
+        """Values that `read` keeps, by name."""
+        self._mouse = 0.0, 0.0
 
     async def perform(self, step: ProbeStep, before: bytes) -> None:
         """Runs a step; `before` is the PNG at the start of the probe. Raises Unmet."""
+        if step.to and step.kind not in ("drag", "expect_reading"):
+            step = replace(step, value=as_text(self._kept(step.to)), to="")
         if step.kind == "expect_change":
             await self._wait(step, lambda: self._unchanged(step, before))
+        elif step.kind == "expect_reading":
+            await self._wait(step, lambda: self._unrelated(step))
         elif step.kind.startswith("expect_"):
             await self._wait(step, lambda: self._missing(step))
+        elif step.kind == "mouse":
+            await self._move(step)
+            await self.clock.run(STEP_MS)
+        elif step.kind == "read":
+            await self._wait(step, lambda: self._unready(step))
+            self.readings[step.reading] = await self._read(step)
         else:
             await self._wait(step, lambda: self._unready(step))
             await self._act(step)
@@ -41,7 +69,8 @@ class CheckOperator:
 
     async def _wait(self, step: ProbeStep, reason: Callable[[], Awaitable[str]]) -> None:
         """Advances page time until there is no reason to wait. Raises Unmet with the last one."""
-        end = self.clock.now + step.patience_ms
+        once = step.kind == "expect_reading" and not step.name
+        end = self.clock.now + (0.0 if once else step.patience_ms)
         while said := await reason():
             if self.clock.now >= end - 0.01:
                 raise Unmet(said)
@@ -53,19 +82,31 @@ class CheckOperator:
 
     async def _unready(self, step: ProbeStep) -> str:
         """The reason that an action cannot be done yet."""
-        found = await self._find(step)
+        if step.kind == "read" and (described(step) == "the page" or step.name in ("count", "visible")):
+            return ""
+        found = await self._find(step, "reach" if step.kind in CLICKS else "")
         where = described(step)
         if not found["found"]:
             return f"{where} matches nothing"
+        if step.kind in ATTACHED or (step.kind == "read" and step.name != "picture"):
+            return ""
         if not found["visible"]:
             return f"{where} is not visible"
-        return "" if found["enabled"] or step.kind == "hover" else f"{where} is disabled"
+        if step.kind in CLICKS and step.locator and not found["hit"]:
+            return f"{where} is covered by another element"
+        if step.kind in ("hover", "read") or found["enabled"]:
+            return f"{where} is read-only" if step.kind == "fill" and not found["editable"] else ""
+        return f"{where} is disabled"
 
     async def _act(self, step: ProbeStep) -> None:
         found = await self._find(step, step.kind)
         place = found["x"], found["y"]
         if step.kind == "hover":
             await self.page_input.point(*place)
+        elif step.kind == "double_click":
+            await self.page_input.double_click(*place)
+        elif step.kind in ATTACHED:
+            pass  # done by the script that found the element
         elif step.kind in ("click", "type", "press"):
             await self.page_input.click(*place)
             await self._type(step)
@@ -77,6 +118,69 @@ class CheckOperator:
             await self.page_input.insert(step.value)
         elif not found["done"]:
             raise Unmet(f"{described(step)} has no option {step.value!r}")
+
+    async def _move(self, step: ProbeStep) -> None:
+        """Moves the mouse, or presses or releases its button at the last position."""
+        if step.name not in ("move", "down", "up", "wheel"):
+            raise Unmet(f"{step.name!r} is not a motion, wanted move, down, up or wheel")
+        try:
+            place = position(self.readings, step.value) if step.value else self._mouse
+        except (KeyError, TypeError) as error:
+            raise Unmet(f"{step.value!r} uses a value that was not read: {error}") from error
+        if step.name == "wheel":
+            await self.page_input.wheel(*self._mouse, *place)
+            return
+        self._mouse = place
+        await self.page_input.mouse(step.name, *place)
+
+    async def _read(self, step: ProbeStep) -> Any:
+        """The value of a step of kind `read`, or of an expectation with `name`."""
+        if step.name == "script":
+            return await self._computed(step)
+        if described(step) == "the page" and step.name == "picture":
+            return hashlib.sha256(await self.clock.picture()).hexdigest()
+        found = await self._find(step, "reach" if step.name == "picture" else "")
+        if step.name in ("count", "visible"):
+            return found["count"] if step.name == "count" else found["found"] and found["visible"]
+        if not found["found"]:
+            raise Unmet(f"{described(step)} matches nothing")
+        if step.name == "picture":
+            return _cut(await self.clock.picture(), found["box"])
+        if step.name in ("box", "checked", "enabled"):
+            return {"box": found["box"], "checked": found["checked"], "enabled": found["enabled"]}[step.name]
+        return found["shown"] if step.name == "value" else found["read"]
+
+    async def _computed(self, step: ProbeStep) -> Any:
+        """The result of the function `value` in the page's own world, which can reach nothing outside of the page."""
+        element = "" if described(step) == "the page" else finder(step)
+        try:
+            result = await self.world.call_on(step.value, element)
+        except CommandRefused as error:
+            raise Unmet(f"the script failed: {str(error)[:200]}") from error
+        if len(json.dumps(result)) > LARGEST_RESULT:
+            raise Unmet(f"the script's result has more than {LARGEST_RESULT} characters")
+        return result
+
+    async def _unrelated(self, step: ProbeStep) -> str:
+        """The reason that a relation does not hold; empty when it holds."""
+        name = step.reading.partition("|")[0]
+        if step.name:
+            try:
+                self.readings[name] = await self._read(step)
+            except Unmet as reason:
+                return str(reason)
+        value = self._kept(step.reading)
+        wanted = self._kept(step.to) if step.to else json.loads(step.value or "null")
+        if related(value, step.relation, wanted, step.pattern) != step.negated:
+            return ""
+        shown = "" if step.relation == "truthy" else f" {(step.pattern or as_text(wanted))[:80]}"
+        return f"{as_text(value)[:80]}, wanted {'not ' * step.negated}{step.relation}{shown}"
+
+    def _kept(self, formula: str) -> Any:
+        try:
+            return reading(self.readings, formula)
+        except KeyError as error:
+            raise Unmet(f"nothing was read as {error}") from error
 
     async def _type(self, step: ProbeStep) -> None:
         if step.kind == "type":
@@ -136,6 +240,8 @@ def _state(step: ProbeStep, found: Found) -> tuple[str, bool]:
         return "is visible" if visible else "is not visible", visible == (kind == "expect_visible")
     if kind == "expect_count":
         return f"matches {found['count']} elements", found["count"] == int(step.value)
+    if kind == "expect_empty":
+        return "is empty" if found["empty"] else "is not empty", found["empty"]
     if kind == "expect_checked":
         return f"is {'' if found['checked'] else 'not '}checked", found["checked"] is True
     if kind in ("expect_enabled", "expect_disabled"):
@@ -152,3 +258,13 @@ def _matches(step: ProbeStep, found: Found) -> bool:
         wanted = " ".join(step.value.split())
         return shown == wanted if step.exact else wanted in (shown or "")
     return shown == step.value
+
+
+def _cut(png: bytes, box: Mapping[str, float]) -> str:
+    """Content hash of an element's part of the viewport's picture."""
+    from PIL import Image
+
+    corners = box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+    with Image.open(io.BytesIO(png)) as picture:
+        part = picture.convert("RGB").crop(tuple(round(corner) for corner in corners))
+    return hashlib.sha256(repr(part.size).encode() + part.tobytes()).hexdigest()
