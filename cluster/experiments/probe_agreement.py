@@ -1,5 +1,5 @@
 """Compares probes with the public verdicts of Playwright on the same pages:
-`python -m cluster.experiments.probe_agreement CLONE ANSWERS.jsonl VERDICTS.jsonl --out RESULTS.jsonl [--mirror FOLDER]`.
+`python -m cluster.experiments.probe_agreement CLONE ANSWERS VERDICTS --out RESULTS [--mirror FOLDER]`.
 
 The functional tests of InteractScience are recorded as probes (`actors/playwright/recorder.py`) and played on the pages
 of published answers, each on a page of its own in a viewport of Playwright's size. A line of VERDICTS has the fields
