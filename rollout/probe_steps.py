@@ -68,7 +68,7 @@ class ProbeStep:
     value: str = ""
     """Text to type, key to press, milliseconds to wait, or the expected value; for `mouse`, whose `name` is `move`,
     `down`, `up` or `wheel`, the position `x, y` in the viewport: sums such as `r.x + 0.5 * r.width + 10` of the numbers
-    of `box` readings.
+    of `box` readings. A click with such a position clicks there, from the element's top left corner.
 
     `expect_text` holds when the element's visible text contains it; `expect_attribute` and `expect_style` when the
     value is equal. `expect_change` holds when the screenshot differs from the one before the probe's first step.

@@ -12,7 +12,6 @@ const STORED = 'compares with a stored picture';
 function wanted(value) {
   if (value instanceof RegExp) return { pattern: textOf(value) };
   if (formulaOf(value)) return { to: formulaOf(value) };
-  if (Array.isArray(value)) refuse('expects a list of texts');
   if (typeof value !== 'string') refuse('gives a number where Playwright takes a text');
   return value ? { value } : {};
 }
@@ -89,6 +88,12 @@ function stepOf(value, matcher, words) {
 function makeExpect(current) {
   let polling = false;
   const record = (value, matcher, words, negated) => {
+    if (value instanceof Locator && Array.isArray(words[0])) {  // as many elements, each as its text
+      if (negated) refuse('expects another list');
+      current().add({ kind: 'expect_count', locator: value.text, value: String(words[0].length) });
+      words[0].forEach((one, at) => record(value.nth(at), matcher, [one], false));
+      return;
+    }
     const step = stepOf(value, matcher, words);
     if (negated) step.negated = !step.negated;
     if (!step.negated) delete step.negated;

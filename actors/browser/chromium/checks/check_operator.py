@@ -100,7 +100,7 @@ class CheckOperator:
 
     async def _act(self, step: ProbeStep) -> None:
         found = await self._find(step, step.kind)
-        place = found["x"], found["y"]
+        place = self._place(step, found)
         if step.kind == "hover":
             await self.page_input.point(*place)
         elif step.kind == "double_click":
@@ -119,13 +119,23 @@ class CheckOperator:
         elif not found["done"]:
             raise Unmet(f"{described(step)} has no option {step.value!r}")
 
+    def _place(self, step: ProbeStep, found: Found) -> tuple[float, float]:
+        """The element's centre, or the position in it that a click gives."""
+        if not step.value or step.kind not in ("click", "double_click"):
+            return found["x"], found["y"]
+        try:
+            across, down = position(self.readings, step.value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unmet(f"{step.value!r} is not a position in an element: {error}") from error
+        return found["box"]["x"] + across, found["box"]["y"] + down
+
     async def _move(self, step: ProbeStep) -> None:
         """Moves the mouse, or presses or releases its button at the last position."""
         if step.name not in ("move", "down", "up", "wheel"):
             raise Unmet(f"{step.name!r} is not a motion, wanted move, down, up or wheel")
         try:
             place = position(self.readings, step.value) if step.value else self._mouse
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise Unmet(f"{step.value!r} uses a value that was not read: {error}") from error
         if step.name == "wheel":
             await self.page_input.wheel(*self._mouse, *place)
