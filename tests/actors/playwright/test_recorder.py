@@ -27,7 +27,7 @@ test.describe('Lamp', () => {
       await page.getByRole('button', { name: colour, exact: true }).click();
       expect(await lamp(page).screenshot()).not.toEqual(before);
       await expect(lamp(page)).toHaveClass(/on|lit/);
-      await expect(page.locator('output')).toHaveText(code);
+      await expect(page.locator('output')).toHaveText([code]);
     });
   }
   test('dims', async ({ page }) => {
@@ -72,7 +72,8 @@ async def test_calls_become_steps_with_loops_helpers_and_positions_resolved(tmp_
         {"kind": "read", "name": "picture", "locator": "css=#lamp", "reading": "r2"},
         {"kind": "expect_reading", "to": "r1", "negated": True, "reading": "r2", "relation": "equal"},
         {"kind": "expect_attribute", "name": "class", "pattern": "/on|lit/", "locator": "css=#lamp"},
-        {"kind": "expect_text", "value": "#f00", "exact": True, "locator": "css=output"},
+        {"kind": "expect_count", "value": "1", "locator": "css=output"},
+        {"kind": "expect_text", "value": "#f00", "exact": True, "locator": "css=output >> nth=0"},
     ]
     assert blue.probe.steps[-1].value == "#00f"
     moves = [step.value for step in dims.probe.steps if step.name == "move"]
