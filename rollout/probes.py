@@ -65,6 +65,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 LOCATORS = ("selector", "locator", "role", "text", "label", "placeholder", "test_id")
 PATTERN = re.compile(r"/(.+)/([ims]*)", re.DOTALL)
 TAKES_PATTERN = ("expect_text", "expect_value", "expect_attribute", "expect_url", "expect_reading")
+TAKES_TO = ("drag", "type", "fill", "select", "expect_style", *TAKES_PATTERN)
 RELATIONS = re.compile(r"equal|greater|at_least|less|at_most|contains|matches|truthy|close \d+")
 OFFSET = re.compile(r"-?\d+(\.\d+)?,-?\d+(\.\d+)?")
 
@@ -158,6 +159,8 @@ def _check_options(where: str, step: ProbeStep) -> None:
         raise TaskFileError(f"{where}: a step of kind {step.kind!r} cannot be negated; only expectations can")
     if step.accessible_name and not step.role:
         raise TaskFileError(f"{where}: `accessible_name` needs `role`")
+    if step.to and step.kind not in TAKES_TO:
+        raise TaskFileError(f"{where}: a step of kind {step.kind!r} has no use for `to`")
     if step.to and step.value:
         raise TaskFileError(f"{where}: `to` replaces `value`; give one of them")
     if step.relation and not RELATIONS.fullmatch(step.relation):

@@ -72,7 +72,7 @@ async def _play_all(options: argparse.Namespace) -> None:
     names = [name for name in sorted(pages) if (options.clone / "PFT_tests" / f"{name}.spec.js").is_file()]
     tests = await recorded(options.clone, names[:: options.every])
     settings = BrowserSettings(
-        viewport_width=1280, viewport_height=720, mirror=options.mirror, cpu_budget_s=20.0, wall_s=300.0, cache_mb=0
+        viewport_width=1280, viewport_height=720, mirror=options.mirror, cpu_budget_s=8.0, wall_s=300.0, cache_mb=0
     )
     renderer = ChromiumRenderer(settings)
     done = {(row["task"], row["name"]) for row in read_lines(options.out)}

@@ -65,7 +65,9 @@ async function recorded(test) {
 }
 
 function formula({ constant, factors }) {
-  const terms = Object.entries(factors).map(([name, factor]) => factor === 1 ? name : `${factor} * ${name}`);
+  const order = Object.keys(BASE);
+  const place = ([name]) => order.indexOf(name.split('.')[1]);
+  const terms = Object.entries(factors).sort((a, b) => place(a) - place(b)).map(([name, factor]) => factor === 1 ? name : `${factor} * ${name}`);
   return [...terms, ...(rounded(constant) || !terms.length ? [rounded(constant)] : [])].join(' + ');
 }
 

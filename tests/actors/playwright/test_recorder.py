@@ -43,11 +43,12 @@ test.describe('Lamp', () => {
 });
 """
 REASONS = {
-    "await expect(page).toHaveTitle('x');": "calls",
+    "await page.reload();": "opens the page twice",
     "await expect(lamp(page)).toHaveScreenshot('a.png');": "compares with a stored picture",
     "const n = await lamp(page).count(); for (let i = 0; i < n; i++) await lamp(page).nth(i).click();": "computes with",
     "if (await lamp(page).isVisible()) await lamp(page).click(); await expect(lamp(page)).toBeVisible();": "branches",
     "expect(1 + 1).toBe(2);": "compares values that were not read from the page",
+    "await page.pdf();": "calls pdf of a page or locator",
     "await lamp(page).click();": "expects nothing",
     "null.x;": "fails while it is recorded: TypeError",
 }

@@ -236,8 +236,8 @@ class CheckOperator:
         found = await find(self.world, step, act)
         if "bad" in found:
             raise Unmet(f"{described(step)}: {found['bad']}")
-        several = not step.selector and step.nth is None and step.kind != "expect_count" and found["count"] > 1
-        if several:
+        counts = step.kind == "expect_count" or (step.reading and step.name == "count")
+        if found["count"] > 1 and not (counts or step.selector or step.nth is not None):
             raise Unmet(f"{described(step)} matches {found['count']} elements, wanted one; give `nth`")
         return found
 
