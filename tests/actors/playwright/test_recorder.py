@@ -79,7 +79,7 @@ async def test_calls_become_steps_with_loops_helpers_and_positions_resolved(tmp_
     assert blue.probe.steps[-1].value == "#00f"
     moves = [step.value for step in dims.probe.steps if step.name == "move"]
     assert moves == ["r2.x + 0.5 * r2.width, r2.y + 10", "r2.x + r2.width, r2.y + 10"]
-    less, polled = dims.probe.steps[-2:]
+    less, _, polled = dims.probe.steps[-3:]
     assert (less.reading, less.relation, less.to) == ("r3|number", "less", "r1|number")
     assert (polled.relation, polled.pattern, polled.name) == ("matches", "/^\\d+ W$/", "text")
 
