@@ -8,7 +8,8 @@ with other locators, kinds or options than those of `ProbeStep.is_plain` run in 
 import json
 from typing import TypedDict
 
-from actors.browser.chromium.checks.check_operator import CheckOperator, Unmet
+from actors.browser.chromium.checks.check_operator import CheckOperator
+from actors.browser.chromium.checks.locator import Unmet
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.scripts import look
@@ -42,7 +43,7 @@ class Operator:
 
     async def perform(self, probe: Probe) -> ProbeResult:
         """Runs the steps until one fails; nothing can be said about the page when an action fails."""
-        self._checks.readings.clear()
+        self._checks.readings.values.clear()
         if any(step.kind == "expect_change" for step in probe.steps):
             self._before = await self.clock.picture()
         for number, step in enumerate(probe.steps, start=1):

@@ -4,16 +4,12 @@ As in Playwright, an action waits until its element exists, is visible and enabl
 it holds. Both wait at most 5 s of page time, in steps of 100 ms.
 """
 
-import hashlib
-import io
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
-from actors.browser.chromium.cdp import CommandRefused
-from actors.browser.chromium.checks.locator import Found, described, find, finder
-from actors.browser.chromium.checks.readings import as_text, position, reading, related
+from actors.browser.chromium.checks.locator import Found, Unmet, described, locate
+from actors.browser.chromium.checks.page_reader import PageReader
+from actors.browser.chromium.checks.readings import as_text, position
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.virtual_clock import STEP_MS, VirtualClock
@@ -27,12 +23,6 @@ CLICKS = ("click", "double_click", "check", "uncheck", "hover")
 """Actions of the mouse, which must reach the element."""
 ATTACHED = ("focus", "blur", "dispatch")
 """Actions on an element that need not be visible."""
-LARGEST_RESULT = 4 << 20
-"""Characters of a script's result as JSON."""
-
-
-class Unmet(Exception):
-    """A step failed or an expectation did not hold: what, got, wanted."""
 
 
 class CheckOperator:
@@ -42,18 +32,17 @@ class CheckOperator:
         self.page_input = page_input
         self.clock = clock
         self.world = world
-        self.readings: dict[str, Any] = {}
-        """Values that `read` keeps, by name."""
+        self.readings = PageReader(clock, world)
         self._mouse = 0.0, 0.0
 
     async def perform(self, step: ProbeStep, before: bytes) -> None:
         """Runs a step; `before` is the PNG at the start of the probe. Raises Unmet."""
         if step.to and step.kind not in ("drag", "expect_reading"):
-            step = replace(step, value=as_text(self._kept(step.to)), to="")
+            step = replace(step, value=as_text(self.readings.kept(step.to)), to="")
         if step.kind == "expect_change":
             await self._wait(step, lambda: self._unchanged(step, before))
         elif step.kind == "expect_reading":
-            await self._wait(step, lambda: self._unrelated(step))
+            await self._wait(step, lambda: self.readings.unrelated(step))
         elif step.kind.startswith("expect_"):
             await self._wait(step, lambda: self._missing(step))
         elif step.kind == "mouse":
@@ -61,7 +50,7 @@ class CheckOperator:
             await self.clock.run(STEP_MS)
         elif step.kind == "read":
             await self._wait(step, lambda: self._unready(step))
-            self.readings[step.reading] = await self._read(step)
+            self.readings.values[step.reading] = await self.readings.read(step)
         else:
             await self._wait(step, lambda: self._unready(step))
             await self._act(step)
@@ -84,7 +73,7 @@ class CheckOperator:
         """The reason that an action cannot be done yet."""
         if step.kind == "read" and (described(step) == "the page" or step.name in ("count", "visible")):
             return ""
-        found = await self._find(step, "reach" if step.kind in CLICKS else "")
+        found = await locate(self.world, step, "reach" if step.kind in CLICKS else "")
         where = described(step)
         if not found["found"]:
             return f"{where} matches nothing"
@@ -99,7 +88,7 @@ class CheckOperator:
         return f"{where} is disabled"
 
     async def _act(self, step: ProbeStep) -> None:
-        found = await self._find(step, step.kind)
+        found = await locate(self.world, step, step.kind)
         place = self._place(step, found)
         if step.kind == "hover":
             await self.page_input.point(*place)
@@ -124,7 +113,7 @@ class CheckOperator:
         if not step.value or step.kind not in ("click", "double_click"):
             return found["x"], found["y"]
         try:
-            across, down = position(self.readings, step.value)
+            across, down = position(self.readings.values, step.value)
         except (KeyError, TypeError, ValueError) as error:
             raise Unmet(f"{step.value!r} is not a position in an element: {error}") from error
         return found["box"]["x"] + across, found["box"]["y"] + down
@@ -134,7 +123,7 @@ class CheckOperator:
         if step.name not in ("move", "down", "up", "wheel"):
             raise Unmet(f"{step.name!r} is not a motion, wanted move, down, up or wheel")
         try:
-            place = position(self.readings, step.value) if step.value else self._mouse
+            place = position(self.readings.values, step.value) if step.value else self._mouse
         except (KeyError, TypeError, ValueError) as error:
             raise Unmet(f"{step.value!r} uses a value that was not read: {error}") from error
         if step.name == "wheel":
@@ -142,55 +131,6 @@ class CheckOperator:
             return
         self._mouse = place
         await self.page_input.mouse(step.name, *place)
-
-    async def _read(self, step: ProbeStep) -> Any:
-        """The value of a step of kind `read`, or of an expectation with `name`."""
-        if step.name == "script":
-            return await self._computed(step)
-        if described(step) == "the page" and step.name == "picture":
-            return hashlib.sha256(await self.clock.picture()).hexdigest()
-        found = await self._find(step, "reach" if step.name == "picture" else "")
-        if step.name in ("count", "visible"):
-            return found["count"] if step.name == "count" else found["found"] and found["visible"]
-        if not found["found"]:
-            raise Unmet(f"{described(step)} matches nothing")
-        if step.name == "picture":
-            return _cut(await self.clock.picture(), found["box"])
-        if step.name in ("box", "checked", "enabled"):
-            return {"box": found["box"], "checked": found["checked"], "enabled": found["enabled"]}[step.name]
-        return found["shown"] if step.name == "value" else found["read"]
-
-    async def _computed(self, step: ProbeStep) -> Any:
-        """The result of the function `value` in the page's own world, which can reach nothing outside of the page."""
-        element = "" if described(step) == "the page" else finder(step)
-        try:
-            result = await self.world.call_on(step.value, element)
-        except CommandRefused as error:
-            raise Unmet(f"the script failed: {str(error)[:200]}") from error
-        if len(json.dumps(result)) > LARGEST_RESULT:
-            raise Unmet(f"the script's result has more than {LARGEST_RESULT} characters")
-        return result
-
-    async def _unrelated(self, step: ProbeStep) -> str:
-        """The reason that a relation does not hold; empty when it holds."""
-        name = step.reading.partition("|")[0]
-        if step.name:
-            try:
-                self.readings[name] = await self._read(step)
-            except Unmet as reason:
-                return str(reason)
-        value = self._kept(step.reading)
-        wanted = self._kept(step.to) if step.to else json.loads(step.value or "null")
-        if related(value, step.relation, wanted, step.pattern) != step.negated:
-            return ""
-        shown = "" if step.relation == "truthy" else f" {(step.pattern or as_text(wanted))[:80]}"
-        return f"{as_text(value)[:80]}, wanted {'not ' * step.negated}{step.relation}{shown}"
-
-    def _kept(self, formula: str) -> Any:
-        try:
-            return reading(self.readings, formula)
-        except KeyError as error:
-            raise Unmet(f"nothing was read as {error}") from error
 
     async def _type(self, step: ProbeStep) -> None:
         if step.kind == "type":
@@ -207,7 +147,7 @@ class CheckOperator:
         if found["checked"] != wanted:
             await self.page_input.click(found["x"], found["y"])
             await self.clock.run(STEP_MS)
-            if (await self._find(step))["checked"] != wanted:
+            if (await locate(self.world, step))["checked"] != wanted:
                 raise Unmet(f"a click did not {step.kind} {described(step)}")
 
     async def _target(self, step: ProbeStep, start: tuple[float, float]) -> tuple[float, float]:
@@ -215,14 +155,14 @@ class CheckOperator:
         if not step.to:
             across, down = step.value.split(",")
             return start[0] + float(across), start[1] + float(down)
-        found = await self._find(ProbeStep(kind="drag", selector=step.to))
+        found = await locate(self.world, ProbeStep(kind="drag", selector=step.to))
         if not found["found"] or not found["visible"]:
             raise Unmet(f"{step.to!r} {'is not visible' if found['found'] else 'matches nothing'}")
         return found["x"], found["y"]
 
     async def _missing(self, step: ProbeStep) -> str:
         """The reason that an expectation does not hold; empty when it holds."""
-        found = await self._find(step)
+        found = await locate(self.world, step)
         where = described(step)
         if not found["found"] and step.kind not in PRESENCE:
             return f"{where} matches nothing"
@@ -231,15 +171,6 @@ class CheckOperator:
             return ""
         wanted = step.pattern or step.value
         return f"{where} {got}, wanted {'not ' * step.negated}{wanted!r}" if wanted else f"{where} {got}"
-
-    async def _find(self, step: ProbeStep, act: str = "") -> Found:
-        found = await find(self.world, step, act)
-        if "bad" in found:
-            raise Unmet(f"{described(step)}: {found['bad']}")
-        counts = step.kind == "expect_count" or (step.reading and step.name == "count")
-        if found["count"] > 1 and not (counts or step.selector or step.nth is not None):
-            raise Unmet(f"{described(step)} matches {found['count']} elements, wanted one; give `nth`")
-        return found
 
 
 def _state(step: ProbeStep, found: Found) -> tuple[str, bool]:
@@ -268,13 +199,3 @@ def _matches(step: ProbeStep, found: Found) -> bool:
         wanted = " ".join(step.value.split())
         return shown == wanted if step.exact else wanted in (shown or "")
     return shown == step.value
-
-
-def _cut(png: bytes, box: Mapping[str, float]) -> str:
-    """Content hash of an element's part of the viewport's picture."""
-    from PIL import Image
-
-    corners = box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
-    with Image.open(io.BytesIO(png)) as picture:
-        part = picture.convert("RGB").crop(tuple(round(corner) for corner in corners))
-    return hashlib.sha256(repr(part.size).encode() + part.tobytes()).hexdigest()

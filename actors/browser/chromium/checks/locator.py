@@ -182,6 +182,10 @@ return JSON.stringify({
 )
 
 
+class Unmet(Exception):
+    """A step failed or an expectation did not hold: what, got, wanted."""
+
+
 class Found(TypedDict, total=False):
     """The element that a step locates, and the number of matches."""
 
@@ -214,6 +218,17 @@ class Found(TypedDict, total=False):
 async def find(world: IsolatedWorld, step: ProbeStep, act: str = "") -> Found:
     """The element that a step locates; `act` scrolls it into view, and fills or selects (`fill`, `select`)."""
     found: Found = json.loads(await world(_call(step, act)))
+    return found
+
+
+async def locate(world: IsolatedWorld, step: ProbeStep, act: str = "") -> Found:
+    """As `find`. Raises Unmet for an impossible locator or action, and for several elements instead of one."""
+    found = await find(world, step, act)
+    if "bad" in found:
+        raise Unmet(f"{described(step)}: {found['bad']}")
+    counts = step.kind == "expect_count" or (step.reading and step.name == "count")
+    if found["count"] > 1 and not (counts or step.selector or step.nth is not None):
+        raise Unmet(f"{described(step)} matches {found['count']} elements, wanted one; give `nth`")
     return found
 
 

@@ -64,7 +64,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 def as_text(value: Any) -> str:
     """A reading as a step's value: numbers as JavaScript writes them."""
     if isinstance(value, str):
-        return value
+        return value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return json.dumps(value)
