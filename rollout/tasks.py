@@ -3,7 +3,7 @@
 Columns: `id`, `brief`, and optionally
 
 - `reference_html`;
-- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}]}`, a step with any field of
+- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}], "fresh"}`, a step with any field of
   `ProbeStep`;
 - `checklist`: a list of texts;
 - `viewports`: a list of sizes.
