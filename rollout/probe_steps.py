@@ -71,7 +71,8 @@ class ProbeStep:
     of `box` readings. A click with such a position clicks there, from the element's top left corner.
 
     `expect_text` holds when the element's visible text contains it; `expect_attribute` and `expect_style` when the
-    value is equal. `expect_change` holds when the screenshot differs from the one before the probe's first step.
+    value is equal. `expect_change` holds when the screenshot, or that of the element of `locator`, differs from the one
+    before the probe's first step.
     """
     name: str = ""
     """The expected attribute or computed style property."""

@@ -173,8 +173,8 @@ def _check_options(where: str, step: ProbeStep) -> None:
         raise TaskFileError(
             f"{where}: `pattern` is {show(step.pattern)}, wanted `/pattern/flags` with the flags i, m, s"
         )
-    if step.kind == "expect_change" and any(getattr(step, name) for name in LOCATORS[1:]):
-        raise TaskFileError(f"{where}: expect_change compares the whole screenshot; it takes no locator")
+    if step.kind == "expect_change" and any(getattr(step, name) for name in LOCATORS[2:]):
+        raise TaskFileError(f"{where}: expect_change takes no other locator than `locator`")
 
 
 def _is_wait(text: str) -> bool:

@@ -162,7 +162,7 @@ def test_viewport_can_be_a_name_or_a_size(tmp_path: Path) -> None:
         ({"kind": "expect_text", "text": "x", "pattern": "x"}, "wanted `/pattern/flags`"),
         ({"kind": "click", "text": "x", "pattern": "/x/"}, "`pattern` replaces `value` in expect_text"),
         ({"kind": "click", "text": "x", "to": "p"}, "has no use for `to`"),
-        ({"kind": "expect_change", "text": "x"}, "it takes no locator"),
+        ({"kind": "expect_change", "text": "x"}, "takes no other locator"),
     ],
 )
 def test_impossible_probe_step_is_refused(tmp_path: Path, step: dict[str, str], said: str) -> None:

@@ -43,7 +43,7 @@ class Operator:
 
     async def perform(self, probe: Probe) -> ProbeResult:
         """Runs the steps until one fails; nothing can be said about the page when an action fails."""
-        self._checks.readings.values.clear()
+        await self._checks.begin(probe)
         if any(step.kind == "expect_change" for step in probe.steps):
             self._before = await self.clock.picture()
         for number, step in enumerate(probe.steps, start=1):

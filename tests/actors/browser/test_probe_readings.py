@@ -31,6 +31,8 @@ SAME = {"kind": "expect_reading", "reading": "b", "relation": "equal", "to": "a"
 HOLDS: dict[str, list[dict[str, Any]]] = {
     "picture changes": [LAMP | {"reading": "a"}, DIM, LAMP | {"reading": "b"}, SAME | {"negated": True}],
     "picture stays": [LAMP | {"reading": "a"}, LAMP | {"reading": "b"}, SAME],
+    "element changes": [DIM, {"kind": "expect_change", "locator": "css=#lamp"}],
+    "element stays": [DIM, {"kind": "expect_change", "locator": "css=ul", "negated": True}],
     "numbers": [
         WATTS | {"reading": "a"},
         DIM,

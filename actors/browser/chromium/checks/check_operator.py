@@ -4,6 +4,7 @@ As in Playwright, an action waits until its element exists, is visible and enabl
 it holds. Both wait at most 5 s of page time, in steps of 100 ms.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from actors.browser.chromium.checks.readings import as_text, position
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.virtual_clock import STEP_MS, VirtualClock
-from rollout.records import ProbeStep
+from rollout.records import Probe, ProbeStep
 
 PRESENCE = ("expect_visible", "expect_hidden", "expect_count", "expect_url")
 """Expectations that an absent element can meet."""
@@ -34,6 +35,17 @@ class CheckOperator:
         self.world = world
         self.readings = PageReader(clock, world)
         self._mouse = 0.0, 0.0
+        self._before: dict[str, str] = {}
+        """Content hash of the first picture of each element that is expected to change."""
+
+    async def begin(self, probe: Probe) -> None:
+        """Forgets the readings of the last probe, and takes pictures of the elements that are expected to change."""
+        self.readings.values.clear()
+        self._before.clear()
+        for step in probe.steps:
+            if step.kind == "expect_change" and step.locator:
+                with contextlib.suppress(Unmet):  # an element that is still absent has no picture
+                    self._before[step.locator] = await self.readings.read(replace(step, name="picture"))
 
     async def perform(self, step: ProbeStep, before: bytes) -> None:
         """Runs a step; `before` is the PNG at the start of the probe. Raises Unmet."""
@@ -66,7 +78,10 @@ class CheckOperator:
             await self.clock.run(STEP_MS)
 
     async def _unchanged(self, step: ProbeStep, before: bytes) -> str:
-        same = await self.clock.picture() == before
+        if step.locator:
+            same = await self.readings.read(replace(step, name="picture")) == self._before.get(step.locator)
+        else:
+            same = await self.clock.picture() == before
         return "" if same == step.negated else f"the picture {'did not change' if same else 'changed'}"
 
     async def _unready(self, step: ProbeStep) -> str:
