@@ -11,6 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
+from cluster.benchmarks.spec_probes import recorded, table, with_probes
 from cluster.commands import program
 from cluster.preflight.references import broken_references, browsers, proven_at
 from cluster.settings import RunSettings, load_settings
@@ -49,7 +50,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def import_set(name: str, source: Path, out: Path, share: float) -> None:
     """Writes a public set as a task file, and its held-out tasks beside it. Raises TaskFileError, StorageFault."""
-    training, held_out = split_by_brief(read_task_set(name, source), share)
+    tasks = read_task_set(name, source)
+    if name == "interactscience" and source.is_dir():
+        tests = asyncio.run(recorded(source, [task.id for task in tasks]))
+        tasks = with_probes(tasks, tests)
+        print(table(tests))
+    training, held_out = split_by_brief(tasks, share)
     files = {out: training, out.with_stem(f"{out.stem}-held-out"): held_out}
     for path, tasks in files.items():
         if tasks:

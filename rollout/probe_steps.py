@@ -29,6 +29,14 @@ StepKind = Literal[
     "expect_enabled",
     "expect_disabled",
     "expect_url",
+    "double_click",
+    "focus",
+    "blur",
+    "dispatch",
+    "mouse",
+    "read",
+    "expect_reading",
+    "expect_empty",
 ]
 PLAIN_KINDS: tuple[str, ...] = get_args(PlainKind)
 """Kinds of steps whose expectations wait 500 ms if they have a CSS selector and no option."""
@@ -44,17 +52,27 @@ class ProbeStep:
         ProbeStep(kind="click", role="button", accessible_name="Add", exact=True)
         ProbeStep(kind="expect_text", label="Total", pattern="/^[0-9]+ EUR$/", negated=True)
 
-    At most one of `selector`, `role`, `text`, `label`, `placeholder` and `test_id` locates the element.
+    Readings compare values of two moments:
+
+        ProbeStep(kind="read", locator="css=canvas", name="picture", reading="before")
+        ProbeStep(kind="fill", locator="label=Speed", value="8")
+        ProbeStep(kind="read", locator="css=canvas", name="picture", reading="after")
+        ProbeStep(kind="expect_reading", reading="after", relation="equal", to="before", negated=True)
+
+    At most one of `selector`, `locator`, `role`, `text`, `label`, `placeholder` and `test_id` locates the element.
     """
 
     kind: StepKind
     selector: str = ""
     """CSS selector of the first matching element; unused by `press`, `wait`, `expect_url` and `expect_change`."""
     value: str = ""
-    """Text to type, key to press, milliseconds to wait, or the expected value.
+    """Text to type, key to press, milliseconds to wait, or the expected value; for `mouse`, whose `name` is `move`,
+    `down`, `up` or `wheel`, the position `x, y` in the viewport: sums such as `r.x + 0.5 * r.width + 10` of the numbers
+    of `box` readings. A click with such a position clicks there, from the element's top left corner.
 
     `expect_text` holds when the element's visible text contains it; `expect_attribute` and `expect_style` when the
-    value is equal. `expect_change` holds when the screenshot differs from the one before the probe's first step.
+    value is equal. `expect_change` holds when the screenshot, or that of the element of `locator`, differs from the one
+    before the probe's first step.
     """
     name: str = ""
     """The expected attribute or computed style property."""
@@ -75,7 +93,8 @@ class ProbeStep:
     """Number of the match from 0, negative from the end. Without it, `selector` takes the first match, and every other
     locator must match one element."""
     to: str = ""
-    """CSS selector of the element that `drag` ends at; without it `value` is `dx,dy` in CSS pixels."""
+    """CSS selector of the element that `drag` ends at; without it `value` is `dx,dy` in CSS pixels. For other kinds,
+    the reading that is used instead of `value`."""
     pattern: str = ""
     """`/pattern/flags` of JavaScript that the text, value or attribute matches, instead of `value`."""
     exact: bool = False
@@ -83,6 +102,28 @@ class ProbeStep:
     negated: bool = False
     """The expectation holds when its condition does not; the element must still exist, unless visibility or the count
     is expected."""
+    locator: str = ""
+    """Chain of locators as Playwright has them, such as `css=#list >> role=button "Add" >> nth=0`; must match one
+    element. Open shadow roots are searched. Texts are an element's whole text content, also of hidden parts.
+
+    Parts: `css=`, `frame=` (CSS), `text=`, `label=`, `placeholder=`, `title=`, `alt=`, `test_id=`, `role=NAME TEXT`,
+    `has_text=`, `has_not_text=`, `visible=true`, `nth=`, `parent=`. A text in double quotes is compared whole and with
+    case, `/pattern/flags` is an expression, any other text a substring without case.
+    """
+    reading: str = ""
+    """Name of the reading that `read` keeps and `expect_reading` compares, there with conversions: `before|number`.
+
+    `read` reads `name`: `text`, `inner_text`, `html`, `value`, `count`, `box`, `picture` (of the element in the
+    viewport), `visible`, `checked`, `enabled`, `attribute:NAME`, or `script`, the result of the function `value` in the
+    page's world, called with the element if there is one. Conversions: `number` and `integer` (of the leading digits),
+    `trim`, `length`, `.NAME`.
+    """
+    relation: str = ""
+    """Of `expect_reading` to `value`, a JSON value, or to the reading `to`: `equal`, `greater`, `at_least`, `less`,
+    `at_most`, `contains`, `matches` (`pattern`), `truthy`, or `close N`, equal to N decimals.
+
+    With `name` the value is read anew until the relation holds; otherwise the kept reading is compared once.
+    """
 
     @property
     def patience_ms(self) -> float:
@@ -106,3 +147,5 @@ class Probe:
 
     name: str
     steps: tuple[ProbeStep, ...]
+    fresh: bool = False
+    """Whether the probe runs on a page of its own, just loaded. Others follow each other on the rendered page."""

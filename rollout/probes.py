@@ -52,28 +52,44 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "expect_enabled": ("locator",),
     "expect_disabled": ("locator",),
     "expect_url": (),
+    "double_click": ("locator",),
+    "focus": ("locator",),
+    "blur": ("locator",),
+    "dispatch": ("locator", "name"),
+    "mouse": ("name",),
+    "read": ("name", "reading"),
+    "expect_reading": ("reading", "relation"),
+    "expect_empty": ("locator",),
 }
 """Required fields of each kind of step; `selector` may be replaced by another locator, `value` by `pattern`."""
-LOCATORS = ("selector", "role", "text", "label", "placeholder", "test_id")
+LOCATORS = ("selector", "locator", "role", "text", "label", "placeholder", "test_id")
 PATTERN = re.compile(r"/(.+)/([ims]*)", re.DOTALL)
-TAKES_PATTERN = ("expect_text", "expect_value", "expect_attribute", "expect_url")
+TAKES_PATTERN = ("expect_text", "expect_value", "expect_attribute", "expect_url", "expect_reading")
+TAKES_TO = ("drag", "type", "fill", "select", "expect_style", *TAKES_PATTERN)
+RELATIONS = re.compile(r"equal|greater|at_least|less|at_most|contains|matches|truthy|close \d+")
 OFFSET = re.compile(r"-?\d+(\.\d+)?,-?\d+(\.\d+)?")
 
 
 def probe_of(where: str, value: Any) -> Probe:
     """Parses a probe. Raises TaskFileError."""
     row = object_of(where, value)
-    check_names(where, row, ("name", "steps"))
+    check_names(where, row, ("name", "steps", "fresh"))
     steps = list_of(where, row, "steps")
     if not steps:
         raise TaskFileError(f"{where}: `steps` is missing or empty, wanted at least one step")
     name = text_of(where, row, "name")
-    return Probe(name=name, steps=tuple(_step(f"{where}.steps[{i}]", step) for i, step in enumerate(steps)))
+    fresh = row.get("fresh") or False
+    if not isinstance(fresh, bool):
+        raise TaskFileError(f"{where}: `fresh` is {show(fresh)}, wanted true or false")
+    return Probe(
+        name=name, steps=tuple(_step(f"{where}.steps[{i}]", step) for i, step in enumerate(steps)), fresh=fresh
+    )
 
 
 def probe_row(probe: Probe) -> Row:
     """A probe as a JSON object; fields after `name` only where they are set."""
-    return {"name": probe.name, "steps": [step_row(step) for step in probe.steps]}
+    row: Row = {"name": probe.name, "steps": [step_row(step) for step in probe.steps]}
+    return {**row, "fresh": True} if probe.fresh else row
 
 
 def step_row(step: ProbeStep) -> Row:
@@ -99,7 +115,7 @@ def _step(where: str, value: Any) -> ProbeStep:
                 raise TaskFileError(
                     f"{where}: a step of kind {kind!r} needs `{wanted}`, got {show(row.get('selector'))}"
                 )
-        elif not (getattr(step, name) or (name == "value" and step.pattern)):
+        elif not (getattr(step, name) or (name == "value" and (step.pattern or step.to))):
             raise TaskFileError(f"{where}: a step of kind {kind!r} needs `{name}`, got {show(row.get(name))}")
     _check_values(where, step)
     _check_options(where, step)
@@ -131,7 +147,7 @@ def _check_values(where: str, step: ProbeStep) -> None:
     if step.kind == "press" and len(step.value) != 1 and step.value not in KEYS:
         known = f"a single character or one of {', '.join(KEYS)}"
         raise TaskFileError(f"{where}: `value` is {show(step.value)}, wanted the key to press: {known}")
-    if step.kind == "expect_count" and not step.value.isdecimal():
+    if step.kind == "expect_count" and not step.to and not step.value.isdecimal():
         raise TaskFileError(f"{where}: `value` is {show(step.value)}, wanted the number of elements, such as '3'")
     if step.kind == "drag" and not step.to and not OFFSET.fullmatch(step.value):
         raise TaskFileError(f"{where}: `value` is {show(step.value)}, wanted `to` or an offset such as '40,0'")
@@ -143,16 +159,22 @@ def _check_options(where: str, step: ProbeStep) -> None:
         raise TaskFileError(f"{where}: a step of kind {step.kind!r} cannot be negated; only expectations can")
     if step.accessible_name and not step.role:
         raise TaskFileError(f"{where}: `accessible_name` needs `role`")
-    if step.to and step.kind != "drag":
+    if step.to and step.kind not in TAKES_TO:
         raise TaskFileError(f"{where}: a step of kind {step.kind!r} has no use for `to`")
+    if step.to and step.value:
+        raise TaskFileError(f"{where}: `to` replaces `value`; give one of them")
+    if step.relation and not RELATIONS.fullmatch(step.relation):
+        raise TaskFileError(
+            f"{where}: `relation` is {show(step.relation)}, wanted {RELATIONS.pattern.replace('|', ', ')}"
+        )
     if step.pattern and (step.value or step.kind not in TAKES_PATTERN):
         raise TaskFileError(f"{where}: `pattern` replaces `value` in {', '.join(TAKES_PATTERN)}")
     if step.pattern and not PATTERN.fullmatch(step.pattern):
         raise TaskFileError(
             f"{where}: `pattern` is {show(step.pattern)}, wanted `/pattern/flags` with the flags i, m, s"
         )
-    if step.kind == "expect_change" and any(getattr(step, name) for name in LOCATORS[1:]):
-        raise TaskFileError(f"{where}: expect_change compares the whole screenshot; it takes no locator")
+    if step.kind == "expect_change" and any(getattr(step, name) for name in LOCATORS[2:]):
+        raise TaskFileError(f"{where}: expect_change takes no other locator than `locator`")
 
 
 def _is_wait(text: str) -> bool:

@@ -208,7 +208,18 @@ class ProbeResult:
 
     name: str
     held: bool
+    """Whether the probe passed; only then it earns its share of the reward."""
     detail: str = ""
+    inconclusive: bool = False
+    """Whether the expectations could not be checked: an action was impossible, a script of the page was refused, or the
+    page had ended before. Earns the same as a failure, so that a page gains nothing by making probes undecidable."""
+
+    @property
+    def verdict(self) -> Literal["pass", "fail", "inconclusive"]:
+        """The result in one word."""
+        if self.held:
+            return "pass"
+        return "inconclusive" if self.inconclusive else "fail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

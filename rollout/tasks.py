@@ -3,7 +3,7 @@
 Columns: `id`, `brief`, and optionally
 
 - `reference_html`;
-- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}]}`, a step with any field of
+- `probes`: a list of `{"name", "steps": [{"kind", "selector", "value", "name"}], "fresh"}`, a step with any field of
   `ProbeStep`;
 - `checklist`: a list of texts;
 - `viewports`: a list of sizes.
@@ -83,7 +83,8 @@ def _parquet(tasks: Sequence[Task]) -> bytes:
     used = {name for task in tasks for probe in task.probes for step in probe.steps for name in step.options()}
     names = [field.name for number, field in enumerate(fields(ProbeStep)) if number < 4 or field.name in used]
     step = pa.struct([(name, options.get(name, pa.string())) for name in names])
-    probe = pa.struct([("name", pa.string()), ("steps", pa.list_(step))])
+    fresh = [("fresh", pa.bool_())] if any(probe.fresh for task in tasks for probe in task.probes) else []
+    probe = pa.struct([("name", pa.string()), ("steps", pa.list_(step)), *fresh])
     columns = [("id", pa.string()), ("brief", pa.string()), ("reference_html", pa.string())]
     texts = [(name, pa.list_(pa.string())) for name in ("checklist", "viewports")]
     schema = pa.schema([*columns, ("probes", pa.list_(probe)), *texts])

@@ -17,6 +17,8 @@ class RenderRequest:
     probes: tuple[Probe, ...] = ()
     settings: BrowserSettings
     put: Callable[[bytes], Any]
+    tests_only: bool = False
+    """Runs the probes just after loading, without judging the page or taking screenshots."""
     frames_per_s: int = FRAMES_PER_S
     """Animation callbacks per second of page time."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from actors.browser.visit import FAULTS
 from actors.mirror.folder import Mirror
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
-from rollout.records import Page, Probe, Render, Viewport
+from rollout.records import Page, Probe, ProbeResult, Render, Viewport
 
 logger = logging.getLogger(__name__)
 
@@ -102,13 +102,37 @@ class ChromiumRenderer:
                 return self.put(png)
 
             first, *further = screens(self.settings, tuple(viewports))
-            render = await self._proven(RenderRequest(page=page, probes=tuple(probes), settings=first, put=put))
+            shared = tuple(probe for probe in probes if not probe.fresh)
+            render = await self._proven(RenderRequest(page=page, probes=shared, settings=first, put=put))
+            if len(shared) < len(probes) and render.valid:
+                render = replace(render, probes=await self._probed(render, page, probes, first))
             for settings in further:
                 if render.valid:
                     view = await self._proven(RenderRequest(page=page, settings=settings, put=put))
                     render = with_view(render, view)
             await asyncio.to_thread(self._cache.keep, render, pictures, *depends)
         return render
+
+    async def test(self, page: Page, probe: Probe) -> ProbeResult:
+        """Runs a probe on a page that has just been loaded, whatever is wrong with the page.
+
+        Raises BrowserFault as `render` does.
+        """
+        async with self._turn:
+            await self.supervisor.ready()
+            return await self._alone(page, probe, self.settings)
+
+    async def _probed(
+        self, render: Render, page: Page, probes: Sequence[Probe], settings: BrowserSettings
+    ) -> tuple[ProbeResult, ...]:
+        """The results of all probes in their order: those of a render, and those on pages of their own."""
+        shared = iter(render.probes)
+        return tuple([await self._alone(page, probe, settings) if probe.fresh else next(shared) for probe in probes])
+
+    async def _alone(self, page: Page, probe: Probe, settings: BrowserSettings) -> ProbeResult:
+        request = RenderRequest(page=page, probes=(probe,), settings=settings, put=bytes, tests_only=True)
+        found = (await self._render(request)).probes
+        return found[0] if found else ProbeResult(name=probe.name, held=False, inconclusive=True)
 
     @property
     def _looks(self) -> tuple[object, ...]:

@@ -78,7 +78,9 @@ class PageVisit:
         """The Render of all observations; probes that did not run do not hold."""
         reading: Any = self.reading or {}
         detail = self.outcome.detail
-        missed = (ProbeResult(name=probe.name, held=False, detail=detail) for probe in self.request.probes)
+        missed = [
+            ProbeResult(name=probe.name, held=False, detail=detail, inconclusive=True) for probe in self.request.probes
+        ]
         if self.explorer is not None and self.explorer.at:
             self.explored.append(ControlTrial(control=self.explorer.at, detail=detail))
         render = Render(
@@ -90,7 +92,7 @@ class PageVisit:
             console=tuple(self.monitor.console),
             exceptions=tuple(self.monitor.exceptions),
             blocked=tuple(self.monitor.blocked),
-            probes=(*self.results, *tuple(missed)[len(self.results) :]),
+            probes=tuple(self._told_apart([*self.results, *missed[len(self.results) :]])),
             explored=tuple(self.explored),
             flags=tuple(sorted(self.monitor.flags)),
             renderer=renderer,
@@ -98,11 +100,22 @@ class PageVisit:
             cpu_seconds=self.cpu.cpu_s,
             **reading,
         )
+        if self.request.tests_only:
+            return render
         hacks = hacking_flags(self.request.page, render, self.screenshots.last)
         return replace(render, flags=tuple(sorted({*render.flags, *hacks})))
 
+    def _told_apart(self, results: list[ProbeResult]) -> list[ProbeResult]:
+        """Nothing can be said about a failed probe of a page that lacks one of its scripts."""
+        lacks = any(line.startswith("Script ") for line in self.monitor.blocked)
+        return [replace(result, inconclusive=not result.held) if lacks else result for result in results]
+
     async def _work(self) -> None:
         await self._load()
+        if self.request.tests_only:
+            await self.clock.picture_at(0)
+            await self._operate(await self.target.world())
+            return
         await self._take_timed()
         world = await self.target.world()
         self.reading = await read_document(self.target.session, world, self.request.html)

@@ -91,7 +91,7 @@ def schema() -> Any:
         "task_id": text,
         "brief": text,
         "reference_html": text,
-        "probes": pa.list_(pa.struct({"name": text, "steps": pa.list_(step)})),
+        "probes": pa.list_(pa.struct({"name": text, "steps": pa.list_(step), "fresh": flag})),
         "checklist": texts,
         "viewports": texts,
         "libraries": texts,
@@ -133,7 +133,7 @@ def schema() -> Any:
                 "exceptions": texts,
                 "console": texts,
                 "blocked": texts,
-                "probes": pa.list_(pa.struct({"name": text, "held": flag, "detail": text})),
+                "probes": pa.list_(pa.struct({"name": text, "held": flag, "detail": text, "inconclusive": flag})),
                 "explored": pa.list_(
                     pa.struct({"control": text, "changed": flag, "thrown": texts, "detail": text}),
                 ),
@@ -283,7 +283,7 @@ def _render(row: TableRow) -> Render:
         exceptions=tuple(row["exceptions"]),
         console=tuple(row["console"]),
         blocked=tuple(row["blocked"]),
-        probes=tuple(ProbeResult(**result) for result in row["probes"]),
+        probes=tuple(ProbeResult(**_given(result)) for result in row["probes"]),
         explored=tuple(ControlTrial(**{**one, "thrown": tuple(one["thrown"])}) for one in row["explored"]),
         flags=tuple(row["flags"]),
         renderer=row["renderer"],
@@ -325,16 +325,17 @@ def _unnamed(row: TableRow) -> TableRow:
 
 
 def _probe_row(probe: Probe) -> TableRow:
-    return {"name": probe.name, "steps": [_fields(step) for step in probe.steps]}
+    return {"name": probe.name, "steps": [_fields(step) for step in probe.steps], "fresh": probe.fresh}
 
 
 def _row_probe(row: TableRow) -> Probe:
-    return Probe(name=row["name"], steps=tuple(_row_step(step) for step in row["steps"]))
+    steps = tuple(ProbeStep(**_given(step)) for step in row["steps"])
+    return Probe(name=row["name"], steps=steps, fresh=bool(row.get("fresh")))
 
 
-def _row_step(row: TableRow) -> ProbeStep:
-    """A step; nulls and columns that an older table lacks get their defaults."""
-    return ProbeStep(**{name: value for name, value in row.items() if value is not None})
+def _given(row: TableRow) -> TableRow:
+    """The fields of a record; nulls and columns that an older table lacks get their defaults."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _fields(record: Any) -> TableRow:

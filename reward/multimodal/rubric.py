@@ -200,8 +200,10 @@ def _left_out(num: int) -> str:
 
 
 def _probes(render: Render) -> str:
+    words = {"pass": "works", "fail": "fails", "inconclusive": "could not be checked"}
     lines = [
-        f"- {probe.name}: {'works' if probe.held else f'fails: {probe.detail[:MAX_WORDS]}'}" for probe in render.probes
+        f"- {probe.name}: {words[probe.verdict]}{'' if probe.held else f': {probe.detail[:MAX_WORDS]}'}"
+        for probe in render.probes
     ]
     return "\n".join(("Interactions that were tried:", *lines)) if lines else ""
 

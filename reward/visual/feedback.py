@@ -203,7 +203,8 @@ def _probes(evidence: Evidence) -> Iterator[Difference]:
     for probe in probes:
         if not probe.held:
             detail = " ".join(probe.detail.split())[: 2 * MOST_CHARS].rstrip(".")
-            said = sentences.failed_probe(probe.name, detail or "it does not do what was asked")
+            sentence = sentences.unchecked_probe if probe.inconclusive else sentences.failed_probe
+            said = sentence(probe.name, detail or "it does not do what was asked")
             yield Difference(loss=PROBES / len(probes), said=said, cause=("probe", probe.name))
 
 

@@ -80,6 +80,11 @@ def failed_probe(name: str, detail: str) -> str:
     return f'The interaction "{name}" fails: {detail}.'
 
 
+def unchecked_probe(name: str, detail: str) -> str:
+    """An interaction that could not be checked, and the reason."""
+    return f'The interaction "{name}" could not be checked: {detail}.'
+
+
 def wrong_fill(tag: str, x: float, y: float, found: Color, wanted: Color) -> str:
     """The wrong colour of an element without text of its own, or of an area; `x`, `y` in percent."""
     return f"The {tag} at {x:.0f}%, {y:.0f}% is {hexadecimal(found)}; it should be {hexadecimal(wanted)}."

@@ -17,6 +17,7 @@ from rollout.task_sets.page_text import brief_of_page
 
 LARGEST_PAGE = 2 * 2**20
 """Bytes of the largest reference page that is read."""
+SCIENCE = Path("data/interactscience.jsonl")
 SEED_BRIEF = "Build a complete single-page website in one HTML file. Kind of page: {kind}, of the class {group}."
 
 
@@ -108,7 +109,7 @@ def _artifacts(source: Path) -> list[Task]:
 def _science(source: Path) -> list[Task]:
     """`question` is the brief; the checklists of all snapshots become one."""
     found: list[Task] = []
-    for where, row in _rows(source):
+    for where, row in _rows(source / SCIENCE if source.is_dir() else source):
         shots = [object_of(where, one) for one in list_of(where, row, "snapshot_checklists")]
         items = tuple(str(item) for shot in shots for item in list_of(where, shot, "checklist"))
         found.append(Task(id=text_of(where, row, "id"), brief=text_of(where, row, "question"), checklist=items))
@@ -191,7 +192,8 @@ SETS = {
     ),
     "interactscience": TaskSet(
         holds="150 plans of interactive pages, with the checklists of their snapshots",
-        files="data/interactscience.jsonl of open-compass/InteractScience",
+        files="a clone of open-compass/InteractScience, whose functional tests become probes, or its "
+        "data/interactscience.jsonl",
         licence="Apache-2.0",
         read=_science,
     ),

@@ -108,3 +108,18 @@ def test_score_weights_must_sum_to_one() -> None:
         ScoreSettings(visual=0.9)
     with pytest.raises(ValidationError, match="could earn nothing"):
         ScoreSettings(visual=0.0, interaction=1.0, format=0.0)
+
+
+def test_inconclusive_probe_earns_what_a_failed_one_does() -> None:
+    page, settings = Page(html="<p>page</p>"), ScoreSettings()
+    critique = Critique(score=0.5, feedback=(), judge="j")
+    task, _ = probed([True])
+    totals: list[float] = []
+    for result in (
+        ProbeResult(name="p0", held=False),
+        ProbeResult(name="p0", held=False, inconclusive=True),
+        ProbeResult(name="p0", held=True),
+    ):
+        render = Render(page_sha256=page.sha256, outcome="ok", probes=(result,))
+        totals.append(score(page, render, critique, task, settings).total)
+    assert totals[0] == totals[1] < totals[2]

@@ -103,6 +103,9 @@ FAULTS = {
     'The interaction "opens" fails: step 2, no change.': replace(
         SHOP, probes=(ProbeResult(name="opens", held=False, detail="step 2, no change."),)
     ),
+    'The interaction "opens" could not be checked: step 1, click.': replace(
+        SHOP, probes=(ProbeResult(name="opens", held=False, detail="step 1, click", inconclusive=True),)
+    ),
 }
 
 

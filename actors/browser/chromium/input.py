@@ -33,6 +33,7 @@ class PageInput:
     def __init__(self, session: CdpSession, clock: VirtualClock) -> None:
         self.session = session
         self.clock = clock
+        self._pressed = False
 
     async def point(self, x: float, y: float) -> None:
         """Moves the mouse to a viewport position."""
@@ -43,6 +44,26 @@ class PageInput:
         await self.point(x, y)
         await self._mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
         await self._mouse("mouseReleased", x, y, button="left", buttons=0, clickCount=1)
+
+    async def double_click(self, x: float, y: float) -> None:
+        """Clicks twice at a viewport position."""
+        await self.click(x, y)
+        await self._mouse("mousePressed", x, y, button="left", buttons=1, clickCount=2)
+        await self._mouse("mouseReleased", x, y, button="left", buttons=0, clickCount=2)
+
+    async def mouse(self, kind: str, x: float, y: float) -> None:
+        """Moves the mouse, or presses or releases its left button there: `move`, `down`, `up`."""
+        if kind == "move":
+            pressed = {"button": "left", "buttons": 1} if self._pressed else {}
+            await self._mouse("mouseMoved", x, y, **pressed)
+        else:
+            self._pressed = kind == "down"
+            name = "mousePressed" if self._pressed else "mouseReleased"
+            await self._mouse(name, x, y, button="left", buttons=int(self._pressed), clickCount=1)
+
+    async def wheel(self, x: float, y: float, across: float, down: float) -> None:
+        """Turns the mouse wheel at a viewport position, by CSS pixels."""
+        await self._mouse("mouseWheel", x, y, deltaX=across, deltaY=down)
 
     async def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Presses the left button at a viewport position, moves in two steps and releases it."""

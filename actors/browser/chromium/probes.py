@@ -8,7 +8,8 @@ with other locators, kinds or options than those of `ProbeStep.is_plain` run in 
 import json
 from typing import TypedDict
 
-from actors.browser.chromium.checks.check_operator import CheckOperator, Unmet
+from actors.browser.chromium.checks.check_operator import CheckOperator
+from actors.browser.chromium.checks.locator import Unmet
 from actors.browser.chromium.input import KEY_CODES, PageInput
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.scripts import look
@@ -41,14 +42,17 @@ class Operator:
         self._checks = CheckOperator(page_input, clock, world)
 
     async def perform(self, probe: Probe) -> ProbeResult:
-        """Runs the steps until one fails."""
+        """Runs the steps until one fails; nothing can be said about the page when an action fails."""
+        await self._checks.begin(probe)
         if any(step.kind == "expect_change" for step in probe.steps):
             self._before = await self.clock.picture()
         for number, step in enumerate(probe.steps, start=1):
             try:
                 await self._step(step)
             except Unmet as reason:
-                return ProbeResult(name=probe.name, held=False, detail=f"step {number}, {step.kind}: {reason}")
+                acts = not step.kind.startswith("expect_")
+                detail = f"step {number}, {step.kind}: {reason}"
+                return ProbeResult(name=probe.name, held=False, detail=detail, inconclusive=acts)
         return ProbeResult(name=probe.name, held=True)
 
     async def _step(self, step: ProbeStep) -> None:

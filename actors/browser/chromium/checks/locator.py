@@ -3,12 +3,13 @@
 The meaning is that of Playwright's locators: texts are compared with white space collapsed, as substrings without case
 unless exact. Roles are the explicit ones or those that the tag implies; names follow the common cases of the
 accessible name computation (`aria-labelledby`, `aria-label`, `<label>`, `alt`, content, `title`, placeholder).
-Elements in shadow roots and frames are not found.
+Elements in shadow roots and frames are found only by chains (`chain.py`).
 """
 
 import json
 from typing import TypedDict
 
+from actors.browser.chromium.checks.chain import CHAIN
 from actors.browser.chromium.isolated_world import IsolatedWorld
 from actors.browser.chromium.scripts import TOOLS
 from rollout.records import ProbeStep
@@ -73,11 +74,15 @@ const nameOf = one => {
   const field = [HTMLInputElement, HTMLSelectElement, HTMLTextAreaElement].some(type => one instanceof type);
   return button || (!field && inner(one)) || attribute(one, 'title') || attribute(one, 'placeholder') || '';
 };
+"""
+    + CHAIN
+    + r"""
 let found;
 try {
-  if (step.selector) found = all(step.selector);
+  if (step.locator) found = chain(step.locator);
+  else if (step.selector) found = all(step.selector);
   else if (step.role) {
-    const implied = new Set(roles ? all(roles) : []);
+    const implied = new Set(roles[step.role] ? all(roles[step.role]) : []);
     found = all('*').filter(one => {
       const role = (attribute(one, 'role') || '').trim().split(/\s+/)[0];
       return (role ? role === step.role : implied.has(one)) && drawn(one)
@@ -103,6 +108,7 @@ if (step.kind === 'expect_url') {
   return JSON.stringify({count, found: true, shown, matches: pattern ? pattern.test(shown) : null});
 }
 if (!element) return JSON.stringify({count, found: false});
+if (act === 'element') return element;
 if (act) {
   const box = rectOf(element);
   if (box.top < 0 || box.left < 0 || box.bottom > innerHeight || box.right > innerWidth) {
@@ -138,12 +144,30 @@ if (act === 'select') {
     done = 'filled';
   }
 }
+if (act === 'focus' || act === 'blur') element[act]();
+if (act === 'dispatch') element.dispatchEvent(new Event(step.name, {bubbles: true, cancelable: true, composed: true}));
+const readings = one => ({
+  text: get(Node, 'textContent')(one), inner_text: inner(one), html: one.innerHTML,
+  attribute: step.name.startsWith('attribute:') ? attribute(one, step.name.slice(10)) : null,
+})[step.name.replace(/:.*/, '')] ?? null;
+const hits = (one, box) => {  // whether a click at the centre reaches the element
+  let top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  while (top && rootOfShadow(top)) {
+    const inside = rootOfShadow(top).elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    if (!inside || inside === top) break;
+    top = inside;
+  }
+  const targets = [one, ...(one.labels || [])], control = one.closest('label,button');
+  for (; top; top = aboveOf(top)) if (targets.includes(top) || (control && top === control)) return true;
+  return false;
+};
 const box = rectOf(element), field = 'value' in element && !(element instanceof HTMLLIElement);
 const role = attribute(element, 'aria-checked');
 const input = element instanceof HTMLInputElement && /^(checkbox|radio)$/.test(element.type);
 const wanted = step.name ? (step.kind === 'expect_style' ? getComputedStyle(element).getPropertyValue(step.name)
   : attribute(element, step.name)) : field ? element.value : null;
-const plain = step.kind === 'expect_value' || step.name ? wanted : spaced(inner(element));
+const raw = step.locator ? whole(element) : inner(element);
+const plain = step.kind === 'expect_value' || step.name ? wanted : step.pattern && step.locator ? raw : spaced(raw);
 const pattern = step.pattern && expression(step.pattern);
 return JSON.stringify({
   count, found: true, done, x: box.left + box.width / 2, y: box.top + box.height / 2, visible: drawn(element),
@@ -151,9 +175,15 @@ return JSON.stringify({
   checked: input ? element.checked : role === null ? null : role === 'true',
   shown: plain === null ? null : String(plain).toWellFormed(),
   matches: pattern ? plain !== null && pattern.test(plain) : null,
+  editable: !element.readOnly, empty: field ? element.value === '' : !raw.trim(),
+  box: {x: box.x, y: box.y, width: box.width, height: box.height}, read: readings(element), hit: hits(element, box),
 });
 })"""
 )
+
+
+class Unmet(Exception):
+    """A step failed or an expectation did not hold: what, got, wanted."""
 
 
 class Found(TypedDict, total=False):
@@ -169,6 +199,15 @@ class Found(TypedDict, total=False):
     y: float
     visible: bool
     enabled: bool
+    editable: bool
+    empty: bool
+    """Whether the field or element has no text."""
+    hit: bool
+    """Whether a click at the centre reaches the element."""
+    box: dict[str, float]
+    """`x`, `y`, `width`, `height` in the viewport."""
+    read: str | None
+    """The text, HTML or attribute that `read` asks for."""
     checked: bool | None
     shown: str | None
     """The text, value, attribute or style that the step is about."""
@@ -178,16 +217,35 @@ class Found(TypedDict, total=False):
 
 async def find(world: IsolatedWorld, step: ProbeStep, act: str = "") -> Found:
     """The element that a step locates; `act` scrolls it into view, and fills or selects (`fill`, `select`)."""
-    fields = {name: getattr(step, name) for name in step.__dataclass_fields__}
-    words = (fields, ROLES.get(step.role, ""), act)
-    found: Found = json.loads(await world(f"{FIND}({', '.join(json.dumps(word) for word in words)})"))
+    found: Found = json.loads(await world(_call(step, act)))
     return found
+
+
+async def locate(world: IsolatedWorld, step: ProbeStep, act: str = "") -> Found:
+    """As `find`. Raises Unmet for an impossible locator or action, and for several elements instead of one."""
+    found = await find(world, step, act)
+    if "bad" in found:
+        raise Unmet(f"{described(step)}: {found['bad']}")
+    counts = step.kind == "expect_count" or (step.reading and step.name == "count")
+    if found["count"] > 1 and not (counts or step.selector or step.nth is not None):
+        raise Unmet(f"{described(step)} matches {found['count']} elements, wanted one; give `nth`")
+    return found
+
+
+def finder(step: ProbeStep) -> str:
+    """Expression of the isolated world: the element that a step locates."""
+    return _call(step, "element")
+
+
+def _call(step: ProbeStep, act: str) -> str:
+    fields = {name: getattr(step, name) for name in step.__dataclass_fields__}
+    return f"{FIND}({', '.join(json.dumps(word) for word in (fields, ROLES, act))})"
 
 
 def described(step: ProbeStep) -> str:
     """Example: `role 'button' named 'Add'`."""
-    if step.selector:
-        return repr(step.selector)
+    if step.selector or step.locator:
+        return repr(step.selector or step.locator)
     named = f" named {step.accessible_name!r}" if step.accessible_name else ""
     for kind in ("role", "text", "label", "placeholder", "test_id"):
         if getattr(step, kind):
