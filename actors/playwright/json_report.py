@@ -12,10 +12,11 @@ MAX_ERROR_CHARS = 600
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
-def read_report(text: str, specs: Sequence[str]) -> tuple[SpecResult, ...]:
+def read_report(text: str, specs: Sequence[str], *, faults_fail: bool = False) -> tuple[SpecResult, ...]:
     """The results in the order of `specs` and of the tests in them.
 
-    Raises BrowserFault for a report that is not one, or that lacks a specification file.
+    Raises BrowserFault for a report that is not one, or that lacks a specification file; with `faults_fail`, a lacking
+    file has one failed test.
     """
     try:
         report = json.loads(text)
@@ -27,9 +28,16 @@ def read_report(text: str, specs: Sequence[str]) -> tuple[SpecResult, ...]:
     missing = sorted(set(specs) - {result.spec for result in found})
     if missing:
         reason = errors[0] if errors else "no error was reported"
-        raise BrowserFault(f"Playwright Test ran no test of {missing[0]}: {reason}")
+        if not faults_fail:
+            raise BrowserFault(f"Playwright Test ran no test of {missing[0]}: {reason}")
+        found += failed(missing, reason)
     order = {spec: number for number, spec in enumerate(specs)}
     return tuple(sorted(found, key=lambda result: order[result.spec]))
+
+
+def failed(specs: Sequence[str], error: str) -> tuple[SpecResult, ...]:
+    """One failed test for each specification file."""
+    return tuple(SpecResult(spec=spec, title="the specification", status="failed", error=error) for spec in specs)
 
 
 def _results(suite: Any, file: str, describe: tuple[str, ...]) -> Iterator[tuple[int, SpecResult]]:

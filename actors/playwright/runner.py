@@ -12,7 +12,7 @@ from pathlib import Path
 from actors.browser.chromium.launch import find_executable
 from actors.fence import NOBODY, bubblewrap, check_installed, end_process, limited
 from actors.mirror.folder import Mirror
-from actors.playwright.json_report import read_report
+from actors.playwright.json_report import failed, read_report
 from actors.playwright.node_package import find_node, install
 from actors.playwright.records import SpecReport, SpecRun
 from actors.playwright.request_server import RequestServer
@@ -31,6 +31,10 @@ POLL_S = 0.02
 LARGEST_PICTURES = 64 << 20
 """Bytes of all pictures of a run."""
 LARGEST_REPORT = 16 << 20
+
+
+class _NoReport(BrowserFault):
+    """A run exceeded its time, or ended without a report."""
 
 
 class PlaywrightRunner:
@@ -95,13 +99,18 @@ class PlaywrightRunner:
             command = ["test", "--config", "/node_modules/@playwright/test/config.js"]
             environment = {**spec.environment, "RELOOK_RUN": self._description(spec)}
             status, cpu_seconds = await self._fenced(folder, command, environment, spec.run_timeout_s)
+            report = _text(folder / "report" / "report.json")
+            if report is None:
+                said = _tail(folder / "log")
+                raise _NoReport(f"Playwright Test ended with status {status} and no report: {said}")
+        except _NoReport as fault:
+            if not spec.faults_fail:
+                raise
+            return SpecReport(results=failed(spec.specs, str(fault)), seconds=time.monotonic() - started)
         finally:
             await server.stop()
-        report = _text(folder / "report" / "report.json")
-        if report is None:
-            raise BrowserFault(f"Playwright Test ended with status {status} and no report: {_tail(folder / 'log')}")
         return SpecReport(
-            results=read_report(report, spec.specs),
+            results=read_report(report, spec.specs, faults_fail=spec.faults_fail),
             pictures=await asyncio.to_thread(_pictures, folder / "specs", spec),
             refused=server.refused,
             seconds=time.monotonic() - started,
@@ -116,6 +125,8 @@ class PlaywrightRunner:
                 "specs": spec.specs,
                 "test_timeout_ms": int(spec.test_timeout_s * 1000),
                 "expect_timeout_ms": int(spec.expect_timeout_s * 1000),
+                "action_timeout_ms": int(spec.action_timeout_s * 1000),
+                "max_failures": spec.max_failures,
                 "viewport": spec.viewport,
                 "chromium": str(self._paths[1]),
                 "served": spec.served,
@@ -148,7 +159,7 @@ class PlaywrightRunner:
                     self._running = None
                     return os.waitstatus_to_exitcode(status), _cpu_seconds(folder / "report" / "cpu")
                 await asyncio.sleep(POLL_S)
-            raise BrowserFault(f"Playwright Test did not end within {timeout_s:g} s")
+            raise _NoReport(f"Playwright Test did not end within {timeout_s:g} s")
         finally:
             if self._running is not None:
                 self._running = None
