@@ -72,9 +72,9 @@ class WebBench:
         """See `Benchmark`."""
         chain = Chain(item.data["project"], writer, services.specs, faithful=self.faithful)
         outcomes = {outcome.task: outcome for outcome in await chain.play()}
-        last = next((outcome for outcome in outcomes.values() if outcome.in_chain and not outcome.passed), None)
+        failed = [one.task for one in outcomes.values() if one.in_chain and not one.passed and one.task != INIT]
         return [
-            _chain_result(test, outcomes.get(test.removeprefix(CHAIN)), last)
+            _chain_result(test, outcomes.get(test.removeprefix(CHAIN)), failed)
             if test.startswith(CHAIN)
             else _own_result(test, outcomes[test.removeprefix(OWN)])
             for test in item.tests
@@ -107,10 +107,10 @@ def _own_share(tests: Sequence[TestResult]) -> float:
     )
 
 
-def _chain_result(test: str, outcome: Outcome | None, last: Outcome | None) -> TestResult:
+def _chain_result(test: str, outcome: Outcome | None, failed: Sequence[str]) -> TestResult:
+    """The result of a task in the chain, which ended at the first of the `failed` tasks."""
     if outcome is None or not outcome.in_chain:
-        ended = last.task if last is not None else INIT
-        return TestResult(test=test, verdict="fail", detail=f"the chain ended at {ended}")
+        return TestResult(test=test, verdict="fail", detail=f"the chain ended at {failed[0]}")
     return _result(test, outcome, outcome.passed)
 
 

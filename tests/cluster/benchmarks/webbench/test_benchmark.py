@@ -66,6 +66,13 @@ async def test_scores_count_tasks_in_a_row_and_by_themselves(tmp_path: Path) -> 
     assert scores == pytest.approx({"pass@1": 1 / 40, "pass@2": 2 / 40, "per_task": 3 / 40})
 
 
+async def test_a_failed_init_does_not_end_the_chain(tmp_path: Path) -> None:
+    answers = {"dom/init": "```js\na.js\nrun()\n```", "dom/task-1": answer(1)}
+    dom = await play(write_clone(tmp_path), "dom", FileWriter(answers), PaperSpecs(), faithful=True)
+    assert (dom["chain/task-1"].verdict, dom["chain/task-2"].verdict) == ("pass", "no_answer")
+    assert dom["chain/task-3"].detail == "the chain ended at task-2"
+
+
 async def test_a_project_with_machine_faults_counts_nowhere(tmp_path: Path) -> None:
     write_clone(tmp_path)
     dom = await play(tmp_path, "dom", FixedWriter(answer(20)), PaperSpecs())
