@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rollout.fences import END_THOUGHT
 
-FENCE = re.compile(r" {0,3}(?P<ticks>`{3,})[ \t]*(?P<info>[^`]*?)[ \t]*")
+FENCE = re.compile(r" {0,3}(?P<ticks>`{3,})(?P<info>[^`]*)")
 """A line that opens or closes a block."""
 PUBLIC_BLOCK = re.compile(r"```([\s\S]+?)```")
 """A block as the public harness finds it: up to the next three backticks, even inside of the file."""
@@ -83,14 +83,15 @@ def _blocks(text: str) -> Iterator[_Block]:
             depth = 0
             continue
         if fence is not None and len(fence["ticks"]) >= len(opening["ticks"]):
-            if not fence["info"] and depth == 0:
-                yield _Block(info=opening["info"], lines=tuple(lines))
+            named = bool(fence["info"].strip())
+            if not named and depth == 0:
+                yield _Block(info=opening["info"].strip(), lines=tuple(lines))
                 opening = None
                 continue
-            depth += 1 if fence["info"] else -1
+            depth += 1 if named else -1
         lines.append(line)
     if opening is not None:
-        yield _Block(info=opening["info"], lines=tuple(lines), closed=False)
+        yield _Block(info=opening["info"].strip(), lines=tuple(lines), closed=False)
 
 
 def _public_blocks(text: str) -> Iterator[_Block]:
