@@ -128,5 +128,5 @@ async def test_real_specifications_run_on_the_served_files(tmp_path: Path) -> No
     runner = PlaywrightRunner(BrowserSettings(), CACHE)
     await runner.start()
     results = await play(tmp_path, "color", FileWriter(answers), runner)
-    assert [results[f"chain/task-{number}"].verdict for number in (1, 2, 3, 4)] == ["pass", "pass", "pass", "fail"]
+    assert [results[f"chain/task-{number}"].verdict for number in (1, 2, 3)] == ["pass", "pass", "pass"]
     assert [results[f"chain/task-{number}"].values["attempts"] for number in (1, 2, 3)] == [1.0, 2.0, 2.0]
