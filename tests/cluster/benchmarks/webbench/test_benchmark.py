@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from benchmarks.tiny_webbench import SPEC, PaperSpecs, answer, write_clone
 from doubles import PaperRenderer
-from tiny_webbench import SPEC, PaperSpecs, answer, write_clone
 
 from actors.playwright.runner import PlaywrightRunner
 from actors.settings import BrowserSettings

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tiny_webbench import PaperSpecs, answer, page, write_clone
+from benchmarks.tiny_webbench import PaperSpecs, answer, page, write_clone
 
 from cluster.benchmarks.records import Answer
 from cluster.benchmarks.webbench.chain import MAX_FAILURES, Chain, Outcome

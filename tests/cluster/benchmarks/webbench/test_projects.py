@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_webbench import WITHOUT_INIT, page, write_clone
+from benchmarks.tiny_webbench import WITHOUT_INIT, page, write_clone
 
 from cluster.benchmarks.webbench.projects import PROJECTS, digest_of, read_projects
 from rollout.errors import TaskFileError
