@@ -86,6 +86,7 @@ async def test_requests_are_answered_from_the_mirror_or_refused_and_named(runner
 async def test_a_served_folder_is_the_base_url(runner: PlaywrightRunner) -> None:
     body = """test('a', async ({ page }) => {
         await page.goto('/'); await expect(page.locator('p')).toHaveText('served');
+        await page.goto('/index'); await expect(page.locator('p')).toHaveText('served');
     });"""
     assert statuses(await run(runner, body, served="site")) == ["passed"]
 
