@@ -114,7 +114,8 @@ def _source(options: argparse.Namespace, run: Path | None, dataset: Dataset) -> 
         return of_model(options.model, options.name or options.model.name)
     if options.answers:
         name = options.name or options.answers.name.partition(".")[0]
-        return of_file(options.answers, name, [item.id for item in dataset.items])
+        keys = [key for item in dataset.items for key in item.keys or (item.id,)]
+        return of_file(options.answers, name, keys)
     return of_endpoint(options.endpoint, options.name, options.key_env)
 
 

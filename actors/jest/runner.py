@@ -61,7 +61,7 @@ class JestRunner:
         environment = {**spec.environment, "RELOOK_RUN": json.dumps(described)}
         arguments = ["--config", "/harness/config.js", "--ci"]
         ended = await self._started().run(arguments, spec.files, environment, spec.run_timeout_s)
-        return spec_report(ended, spec.specs)
+        return spec_report(ended, spec)
 
     def _started(self) -> FencedNode:
         if self._node is None:

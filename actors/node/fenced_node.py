@@ -47,6 +47,10 @@ FOLDER_BYTES = 256 << 20
 LARGEST_REPORT = 16 << 20
 
 
+class RunTimeout(BrowserFault):
+    """A run exceeded its time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """A run that ended."""
@@ -117,7 +121,7 @@ class FencedNode:
     ) -> Ended:
         """Runs the program in /specs with `files`, by relative path.
 
-        Raises BrowserFault after `timeout_s`, ValueError for a path that leaves the folder.
+        Raises RunTimeout after `timeout_s`, ValueError for a path that leaves the folder.
         """
         async with self._turn:
             with tempfile.TemporaryDirectory(prefix="relook-specs-", ignore_cleanup_errors=True) as name:
@@ -173,7 +177,7 @@ class FencedNode:
                     self._running = None
                     return os.waitstatus_to_exitcode(status)
                 await asyncio.sleep(POLL_S)
-            raise BrowserFault(f"the specifications did not end within {timeout_s:g} s")
+            raise RunTimeout(f"the specifications did not end within {timeout_s:g} s")
         finally:
             if self._running is not None:
                 self._running = None

@@ -18,8 +18,15 @@ class SpecRun:
     test_timeout_s: float = 30.0
     expect_timeout_s: float = 5.0
     """Playwright only."""
+    action_timeout_s: float = 0.0
+    """Limit of an action, such as a click, that waits for its element; 0 is that of the test. Playwright only."""
     run_timeout_s: float = 600.0
     """Limit of the whole run; a run that exceeds it has no results."""
+    max_failures: int = 0
+    """Failed tests after which the others are skipped; 0 for no limit. Playwright only."""
+    faults_fail: bool = False
+    """Whether a specification that cannot be loaded, or a run that exceeds its time or ends without a report, fails
+    the specifications instead of raising BrowserFault: for specifications that import tested files."""
     viewport: tuple[int, int] = (1280, 720)
     """Playwright only."""
     served: str = ""

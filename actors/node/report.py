@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from actors.node.fenced_node import Ended
-from actors.node.records import SpecReport, SpecResult, Status
+from actors.node.records import SpecReport, SpecResult, SpecRun, Status
 from rollout.errors import BrowserFault
 
 REPORT, LOST = "report.json", "browser_lost"
@@ -15,14 +15,22 @@ MAX_ERROR_CHARS = 600
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
-def spec_report(ended: Ended, specs: Sequence[str]) -> SpecReport:
-    """The report of a run that ended. Raises BrowserFault for one without verdicts, or whose browser was lost."""
+def spec_report(ended: Ended, run: SpecRun) -> SpecReport:
+    """The report of a run that ended.
+
+    Raises BrowserFault for a lost browser, and for a report without verdicts unless the run has `faults_fail`.
+    """
     if LOST in ended.report:
         raise BrowserFault("Chromium did not start, or ended during the tests")
-    if REPORT not in ended.report:
+    if REPORT in ended.report:
+        text = ended.report[REPORT].decode("utf-8", "replace")
+        results = read_report(text, run.specs, faults_fail=run.faults_fail)
+    elif run.faults_fail:
+        results = failed(run.specs, f"the tests ended with status {ended.status} and no report")
+    else:
         raise BrowserFault(f"the tests ended with status {ended.status} and no report: {ended.log}")
     return SpecReport(
-        results=read_report(ended.report[REPORT].decode("utf-8", "replace"), specs),
+        results=results,
         pictures=ended.pictures,
         refused=ended.refused,
         seconds=ended.seconds,
@@ -30,10 +38,11 @@ def spec_report(ended: Ended, specs: Sequence[str]) -> SpecReport:
     )
 
 
-def read_report(text: str, specs: Sequence[str]) -> tuple[SpecResult, ...]:
+def read_report(text: str, specs: Sequence[str], *, faults_fail: bool = False) -> tuple[SpecResult, ...]:
     """The results in the order of `specs` and of the tests in them.
 
-    Raises BrowserFault for a report that is not one, or that lacks a specification file.
+    Raises BrowserFault for a report that is not one, or that lacks a specification file; with `faults_fail`, a lacking
+    file has one failed test.
     """
     try:
         report = json.loads(text)
@@ -44,9 +53,16 @@ def read_report(text: str, specs: Sequence[str]) -> tuple[SpecResult, ...]:
     missing = sorted(set(specs) - {result.spec for result in found})
     if missing:
         reason = errors[0] if errors else "no error was reported"
-        raise BrowserFault(f"no test ran of {missing[0]}: {reason}")
+        if not faults_fail:
+            raise BrowserFault(f"no test ran of {missing[0]}: {reason}")
+        found += failed(missing, reason)
     order = {spec: number for number, spec in enumerate(specs)}
     return tuple(sorted(found, key=lambda result: order[result.spec]))
+
+
+def failed(specs: Sequence[str], error: str) -> tuple[SpecResult, ...]:
+    """One failed test for each specification file."""
+    return tuple(SpecResult(spec=spec, title="the specification", status="failed", error=error) for spec in specs)
 
 
 def _result(row: Any) -> SpecResult:

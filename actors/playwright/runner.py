@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from actors.browser.chromium.launch import find_executable
-from actors.node.fenced_node import FencedNode
+from actors.node.fenced_node import FencedNode, RunTimeout
 from actors.node.records import SpecReport, SpecRun
-from actors.node.report import spec_report
+from actors.node.report import failed, spec_report
 from actors.settings import BrowserSettings
 from rollout.errors import BrowserFault
 
@@ -59,8 +59,14 @@ class PlaywrightRunner:
         Raises BrowserFault when a file could not be run, the browser was lost, or the run exceeded its time.
         """
         environment = {**spec.environment, "RELOOK_RUN": self._description(spec)}
-        ended = await self._started().run(["test", "--config", CONFIG], spec.files, environment, spec.run_timeout_s)
-        report = spec_report(ended, spec.specs)
+        arguments = ["test", "--config", CONFIG]
+        try:
+            ended = await self._started().run(arguments, spec.files, environment, spec.run_timeout_s)
+        except RunTimeout as fault:
+            if not spec.faults_fail:
+                raise
+            return SpecReport(results=failed(spec.specs, str(fault)), seconds=spec.run_timeout_s)
+        report = spec_report(ended, spec)
         unstarted = next((result.error for result in report.results if NOT_STARTED in result.error), None)
         if unstarted is not None:
             raise BrowserFault(f"Chromium did not start: {unstarted}")
@@ -78,6 +84,8 @@ class PlaywrightRunner:
                 "specs": spec.specs,
                 "test_timeout_ms": int(spec.test_timeout_s * 1000),
                 "expect_timeout_ms": int(spec.expect_timeout_s * 1000),
+                "action_timeout_ms": int(spec.action_timeout_s * 1000),
+                "max_failures": spec.max_failures,
                 "viewport": spec.viewport,
                 "chromium": self._chromium,
                 "served": spec.served,

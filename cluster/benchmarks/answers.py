@@ -27,7 +27,6 @@ from rollout.seeds import seed_of
 
 FIELDS = ("answer", "text", "response", "output", "completion")
 """Names under which public files of answers hold the text."""
-EMPTY_PAGE = '```html\n<!DOCTYPE html>\n<html lang="en">\n<head><title></title></head>\n<body></body>\n</html>\n```'
 NAMED = 3
 """Unknown ids that an error names."""
 
@@ -122,7 +121,7 @@ class StoredWriter:
 
 
 def read_answers(path: Path, keys: Sequence[str]) -> dict[str, str]:
-    """Reads a file of answers, JSON lines with `id` and one of FIELDS. `keys` are the ids of the benchmark.
+    """Reads a file of answers, JSON lines with `id` and one of FIELDS. `keys` are those of the benchmark's prompts.
 
     Raises TaskFileError for a missing or unreadable file, and for ids that the benchmark does not have.
     """
@@ -137,8 +136,8 @@ def read_answers(path: Path, keys: Sequence[str]) -> dict[str, str]:
         if key in found:
             raise TaskFileError(f"{path}, {where}: the id {show(key)} occurs twice; keep one answer for each id")
         found[key] = str(row[field])
-    # A key of a further attempt is the item's id, a slash, and the attempt.
-    strange = [key for key in found if key not in keys and key.rpartition("/")[0] not in keys]
+    known = set(keys)
+    strange = [key for key in found if key not in known]
     if strange:
         named = ", ".join(map(show, strange[:NAMED]))
         raise TaskFileError(

@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import fmean
 
 from actors.node.records import SpecReport, SpecResult, SpecRun
-from cluster.benchmarks.answers import EMPTY_PAGE
 from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.fullstack_rows import SPEC, read_rows
 from cluster.benchmarks.records import Answer, Dataset, Item, Sampling, TestResult, Verdict
@@ -72,7 +71,7 @@ class FullStackBench:
 
     async def _uncounted(self, item: Item, services: Services) -> dict[str, str]:
         """The reason that each test of an item does not count; empty for a test that counts."""
-        pages = {"the empty page passes it": EMPTY_PAGE, "the row's own solution fails it": item.reference}
+        pages = {"the empty page passes it": item.empty, "the row's own solution fails it": item.reference}
         rans: dict[str, Ran] = {}
         for reason, text in pages.items():
             page = page_of(text, faithful=False) if text is not None else None
@@ -88,7 +87,7 @@ class FullStackBench:
 
     async def _ran(self, item: Item, page: str, services: Services) -> Ran:
         """The results of a page's tests; those of the fixed pages are kept."""
-        kept = {page_of(text, faithful=self.faithful) for text in (EMPTY_PAGE, item.reference) if text is not None}
+        kept = {page_of(text, faithful=self.faithful) for text in (item.empty, item.reference) if text is not None}
         if page not in kept:
             return await self._run(item, page, services)
         async with self._turns.setdefault(item.id, asyncio.Lock()):

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cluster.benchmarks.answers import EMPTY_PAGE, FixedWriter
+from cluster.benchmarks.answers import FixedWriter
 from cluster.benchmarks.benchmark import Benchmark, Services, Writer
 from cluster.benchmarks.records import Item, TestResult
 from cluster.benchmarks.results import ResultFolder
@@ -31,7 +31,6 @@ class Unit:
 
 def units(items: Sequence[Item], policy: Writer) -> list[Unit]:
     """The policy's items first, then the two rows that every table shows: references, and an empty page."""
-    empty = FixedWriter(EMPTY_PAGE)
     fixed = [
         Unit(subject=REFERENCE, item=item, writer=FixedWriter(item.reference))
         for item in items
@@ -40,7 +39,7 @@ def units(items: Sequence[Item], policy: Writer) -> list[Unit]:
     return [
         *(Unit(subject=POLICY, item=item, writer=policy) for item in items),
         *fixed,
-        *(Unit(subject=EMPTY, item=item, writer=empty) for item in items),
+        *(Unit(subject=EMPTY, item=item, writer=FixedWriter(item.empty)) for item in items),
     ]
 
 

@@ -14,6 +14,9 @@ Verdict = Literal["pass", "fail", "no_answer", "machine_fault"]
 """
 
 
+EMPTY_DOCUMENT = '<!DOCTYPE html>\n<html lang="en">\n<head><title></title></head>\n<body></body>\n</html>'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How a benchmark samples answers."""
@@ -33,6 +36,10 @@ class Item:
     """Names of the tests in order, unique within the item. Some benchmarks find further tests when they run."""
     reference: str | None = None
     """The benchmark's own solution, in the form of an answer; None if there is none."""
+    empty: str = f"```html\n{EMPTY_DOCUMENT}\n```"
+    """An empty page, in the form of an answer."""
+    keys: tuple[str, ...] = ()
+    """Keys of its prompts; empty if the id is the only one."""
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What the benchmark's tests need."""
 

@@ -5,6 +5,7 @@ from cluster.benchmarks.benchmark import MakeBenchmark
 from cluster.benchmarks.design2code import Design2Code
 from cluster.benchmarks.fullstackbench import FullStackBench
 from cluster.benchmarks.interactscience import InteractScience
+from cluster.benchmarks.webbench.benchmark import WebBench
 from cluster.benchmarks.webgen import WebGenSingleFile
 
 BENCHMARKS: dict[str, MakeBenchmark] = {
@@ -12,5 +13,6 @@ BENCHMARKS: dict[str, MakeBenchmark] = {
     "design2code": Design2Code,
     "fullstackbench": FullStackBench,
     "interactscience": InteractScience,
+    "webbench": WebBench,
     "webgen-single-file": WebGenSingleFile,
 }

@@ -10,10 +10,12 @@ module.exports = {
   retries: 0,
   timeout: run.test_timeout_ms,
   expect: { timeout: run.expect_timeout_ms },
+  maxFailures: run.max_failures,
   ...(run.served ? { globalSetup: '/node_modules/@playwright/test/serve.js' } : {}),
   use: {
     ...devices['Desktop Chrome'],
     viewport: { width: run.viewport[0], height: run.viewport[1] },
+    actionTimeout: run.action_timeout_ms,
     launchOptions: { executablePath: run.chromium },
     ...(run.served ? { baseURL: run.origin } : {}),
   },

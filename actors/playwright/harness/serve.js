@@ -14,6 +14,8 @@ function file(address) {
   const root = path.resolve('/specs', served);
   const wanted = path.join(root, decodeURIComponent(new URL(address, origin).pathname));
   if (wanted !== root && !wanted.startsWith(root + path.sep)) return null;
+  // Public harnesses serve with `npx serve`, which finds pages without their ending.
+  if (!fs.existsSync(wanted) && fs.existsSync(`${wanted}.html`)) return `${wanted}.html`;
   return fs.statSync(wanted).isDirectory() ? path.join(wanted, 'index.html') : wanted;
 }
 

@@ -90,6 +90,7 @@ async def test_requests_are_answered_from_the_mirror_or_refused_and_named(runner
 async def test_a_served_folder_is_the_base_url(runner: PlaywrightRunner) -> None:
     body = """test('a', async ({ page }) => {
         await page.goto('/'); await expect(page.locator('p')).toHaveText('served');
+        await page.goto('/index'); await expect(page.locator('p')).toHaveText('served');
     });"""
     assert statuses(await run(runner, body, served="site")) == ["passed"]
 
@@ -137,6 +138,29 @@ async def test_links_of_a_specification_are_not_read(runner: PlaywrightRunner, t
     report = await run(runner, f"test('a', async () => {{ require('fs').symlinkSync('{secret}', '/specs/a.png'); }});")
     assert statuses(report) == ["passed"]
     assert not report.pictures
+
+
+@pytest.mark.parametrize("body", ["syntax error", "process.exit(0);", "for (;;) {}"])
+async def test_specifications_that_cannot_run_fail_if_they_import_tested_files(
+    runner: PlaywrightRunner, body: str
+) -> None:
+    files = {"a.spec.js": body.encode(), "b.spec.js": f"{HEAD}test('b', () => {{}});".encode()}
+    report = await runner.run(
+        SpecRun(files=files, specs=("a.spec.js", "b.spec.js"), run_timeout_s=20.0, faults_fail=True)
+    )
+    found = {result.spec: result for result in report.results}
+    assert found["a.spec.js"].status == "failed"
+    assert found["a.spec.js"].error
+
+
+async def test_a_run_ends_after_its_failures_and_an_action_after_its_time(runner: PlaywrightRunner) -> None:
+    body = f"""test('waits', async ({{ page }}) => {{ {OPEN} await page.click('#missing'); }});
+        test('fails', async () => {{ expect(1).toBe(2); }});"""
+    files = {"a.spec.js": (HEAD + body).encode(), "page.html": b"<p>1</p>"}
+    spec = SpecRun(files=files, specs=("a.spec.js",), action_timeout_s=0.5, max_failures=1)
+    report = await runner.run(spec)
+    assert statuses(report) == ["failed", "skipped"]
+    assert "Timeout 500ms exceeded" in report.results[0].error
 
 
 @pytest.mark.parametrize("body", ["syntax error", "process.kill(process.ppid, 'SIGKILL'); for (;;) {}"])

@@ -42,9 +42,11 @@ def test_answers_are_read_under_the_usual_names(tmp_path: Path) -> None:
     assert read_answers(path, ["one", "2", "three"]) == {"one": "A", "2": "B"}
 
 
-def test_answers_to_further_attempts_belong_to_their_item(tmp_path: Path) -> None:
-    path = rows(tmp_path / "a.jsonl", {"id": "one/1", "text": "A"}, {"id": "one/2", "text": "B"})
-    assert read_answers(path, ["one"]) == {"one/1": "A", "one/2": "B"}
+def test_answers_to_further_attempts_have_the_keys_of_the_benchmark(tmp_path: Path) -> None:
+    path = rows(tmp_path / "a.jsonl", {"id": "one", "text": "A"}, {"id": "one/2", "text": "B"})
+    assert read_answers(path, ["one", "one/2"]) == {"one": "A", "one/2": "B"}
+    with pytest.raises(TaskFileError, match="1 of 2 ids are not of this benchmark"):
+        read_answers(path, ["one"])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from actors.browser.renderer import ChromiumRenderer
 from actors.settings import BrowserSettings
 from cluster.benchmark import main
-from cluster.benchmarks.answers import EMPTY_PAGE, FileWriter
+from cluster.benchmarks.answers import FileWriter
 from cluster.benchmarks.benchmark import Services
 from cluster.benchmarks.design2code import Design2Code
 from cluster.benchmarks.records import Item, TestResult
@@ -50,7 +50,7 @@ async def test_score_falls_with_damage_from_identity_to_an_empty_page(tmp_path: 
         fenced(PAGE.replace("#803010", "#108030")),
         fenced(PAGE.replace("<li>Almond cake</li>", "").replace("Rye", "Oat")),
         fenced("<!DOCTYPE html><html><body><h1>Harbour</h1></body></html>"),
-        EMPTY_PAGE,
+        item.empty,
         "No page.",
     ]
     results = await graded(item, pages)
