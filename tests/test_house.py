@@ -251,6 +251,7 @@ def declared(*extras: str) -> set[str]:
 def needed(paths: Iterable[Path]) -> dict[str, str]:
     """Package to one of the files that import it; the checkout's own modules and the standard library left out."""
     own = {path.stem for path in modules("tests", "deploy")} | set(ROOMS)
+    own |= {path.name for path in (ROOT / "tests" / "support").iterdir() if path.is_dir()}
     owners = importlib.metadata.packages_distributions()
     found: dict[str, str] = {}
     for path in paths:
