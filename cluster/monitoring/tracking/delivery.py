@@ -35,12 +35,16 @@ class Delivery:
             self._away_since = 0.0
         return True
 
+    def send_now(self, method: Callable[..., object], *args: Any) -> bool:
+        """`send` without a pause after an earlier failure, for the last call of a run."""
+        self._rest_until = 0.0
+        return self.send(method, *args)
+
     def reach(self, method: Callable[..., object], *args: Any) -> None:
         """Repeats a call to an unreachable server for up to `LAST_PATIENCE_S`, before the last deliveries of a run."""
         deadline = time.monotonic() + LAST_PATIENCE_S
         while self._away_since and time.monotonic() < deadline:
-            self._rest_until = 0.0
-            if not self.send(method, *args):
+            if not self.send_now(method, *args):
                 time.sleep(AGAIN_S)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.monitoring.tracking.delivery import Delivery
-from cluster.monitoring.tracking.traces import TraceBuilder, clean, entities
+from cluster.monitoring.tracking.traces import EpisodeTrace, TraceBuilder, clean, entities
 from cluster.settings import RunSettings
 from cluster.storage.store import Store
 from rollout.records import Group, Trajectory
@@ -63,18 +63,18 @@ class EpisodeTracker:
         sample = list(in_turn(groups, ROWS_A_STEP))
         traced = {}
         for trajectory in sample[: self.settings.tracking.traces]:
-            traced[trajectory.id] = self.builder.build(trajectory, step).trace_id
-            if not self.delivery.send(self._trace, trajectory, step):
+            trace = self.builder.build(trajectory, step)
+            traced[trajectory.id] = trace.trace_id
+            if not self.delivery.send(self._trace, trace, trajectory, step):
                 return False
         self.rows[step] = [table_row(step, trajectory, traced.get(trajectory.id, "")) for trajectory in sample]
         while sum(map(len, self.rows.values())) > MAX_ROWS:
             del self.rows[min(self.rows)]
         return True
 
-    def _trace(self, trajectory: Trajectory, step: int) -> None:
+    def _trace(self, trace: EpisodeTrace, trajectory: Trajectory, step: int) -> None:
         """Sends the spans, the assessments and the screenshots of an episode; may be repeated."""
         tags = {"run": self.store.path.name, "step": str(step), "task": clean(trajectory.task.id, MAX_TEXT_CHARS)}
-        trace = self.builder.build(trajectory, step)
         info, spans = entities(trace, trajectory, experiment=self.experiment, run=self.run, tags=tags)
         info = self.tracing.start_trace(info)
         self.tracing.log_spans(self.experiment, spans)

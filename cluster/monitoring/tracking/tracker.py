@@ -207,7 +207,7 @@ class Tracker:
     def finish(self, status: str) -> None:
         """Ends the MLflow run with the status of the summary."""
         self._send_inputs()
-        self._deliver(self.client.set_terminated, self.run, MLFLOW_STATUS[status])
+        self.delivery.send_now(self.client.set_terminated, self.run, MLFLOW_STATUS[status])
 
     def _send_inputs(self) -> None:
         if self._inputs and self._deliver(self.client.log_inputs, self.run, self._inputs):
