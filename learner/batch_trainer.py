@@ -13,7 +13,7 @@ from learner.losses.batch_counts import BatchCounts
 from learner.losses.logprobs import likelihood
 from learner.losses.row_loss import SUMS, row_loss, temperatures
 from learner.model import logits_of
-from learner.packing import PackedRow, PrefixGroup, TokenSequence, alone, families, pack_tensors
+from learner.packing import PackedRow, PrefixGroup, TokenSequence, group_by_prompt, pack_tensors, ungrouped
 from learner.settings import LearnerSettings
 
 
@@ -66,13 +66,13 @@ class BatchTrainer:
         self.temperature = temperature
         self.packed = packed
 
-    def train(self, pieces: list[TokenSequence], counts: BatchCounts, number: int, lr: float) -> TrainingSums:
+    def train(self, sequences: list[TokenSequence], counts: BatchCounts, number: int, lr: float) -> TrainingSums:
         """Runs all steps of update `number` at the learning rate `lr`.
 
         Raises ValueError for a sequence longer than the token budget, and RuntimeError when loss or gradient are not
         finite.
         """
-        work = self._work(pieces)
+        work = self._work(sequences)
         sums = torch.zeros(len(SUMS), dtype=torch.float64, device=self.device)
         gap_max = 0.0
         norm = 0.0
@@ -84,25 +84,25 @@ class BatchTrainer:
         means = dict(zip(SUMS, (sums / self.settings.epochs).tolist(), strict=True))
         return TrainingSums(sums=means, gap_max=gap_max, grad_norm=norm)
 
-    def _work(self, pieces: list[TokenSequence]) -> list[TrainingRow]:
+    def _work(self, sequences: list[TokenSequence]) -> list[TrainingRow]:
         """The rows of this rank."""
-        shared = families(pieces, self._largest(pieces)) if self.packed else alone(pieces)
+        shared = group_by_prompt(sequences, self._largest(sequences)) if self.packed else ungrouped(sequences)
         deal = pack if self.packed else one_a_row
-        rows = deal([family.longest for family in shared], self.settings.token_budget, self.world_size)
+        rows = deal([group.longest for group in shared], self.settings.token_budget, self.world_size)
         mine = rows[self.rank :: self.world_size]
         # All ranks have a teacher row for each row, or none has: under ZeRO-3 all must run equally many forwards.
-        teach = any(piece.shown_ids for piece in pieces)
+        teach = any(sequence.shown_ids for sequence in sequences)
         return [self._row([shared[index] for index in indices], teach) for indices in mine]
 
-    def _largest(self, pieces: list[TokenSequence]) -> int:
+    def _largest(self, sequences: list[TokenSequence]) -> int:
         """Maximum tokens of a prefix group; small with several ranks, so that their loads balance."""
         budget = self.settings.token_budget
         if self.world_size == 1:
             return budget
-        return min(budget, sum(piece.length for piece in pieces) // (4 * self.world_size))
+        return min(budget, sum(sequence.length for sequence in sequences) // (4 * self.world_size))
 
     def _row(self, shared: list[PrefixGroup], teach: bool) -> TrainingRow:
-        shown = alone(piece.taught() for family in shared for piece in family.pieces if piece.shown_ids)
+        shown = ungrouped(sequence.taught() for group in shared for sequence in group.sequences if sequence.shown_ids)
         return TrainingRow(
             row=pack_tensors(shared, self.device), shown=pack_tensors(shown, self.device) if teach else None
         )

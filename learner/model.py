@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learner.attention import NAME, register
 from learner.losses.logprobs import likelihood
-from learner.packing import PackedRow, TokenSequence, alone, pack_tensors
+from learner.packing import PackedRow, TokenSequence, pack_tensors, ungrouped
 from learner.processor import has_bfloat16_units
 from learner.settings import LearnerSettings
 
@@ -105,7 +105,7 @@ def logits_of(model: Any, row: PackedRow) -> Tensor:
 @torch.no_grad()
 def logprobs_of(model: Any, token_ids: Sequence[int], device: str) -> tuple[float, ...]:
     """[T-1] log-prob of each token after the first, given the tokens before it, at temperature 1."""
-    row = pack_tensors(alone([TokenSequence(prompt_ids=token_ids[:1], token_ids=token_ids[1:])]), device)
+    row = pack_tensors(ungrouped([TokenSequence(prompt_ids=token_ids[:1], token_ids=token_ids[1:])]), device)
     logprobs_T, _ = likelihood(logits_of(model, row), row.targets_T, torch.ones(len(row.targets_T), device=device))
     return tuple(logprobs_T.tolist())
 

@@ -39,15 +39,15 @@ class TokenSequence:
 class PrefixGroup:
     """Sequences with the same prompt, which the model reads once for all of them."""
 
-    pieces: tuple[TokenSequence, ...]
+    sequences: tuple[TokenSequence, ...]
 
     @property
     def spans(self) -> list[int]:
         """Tokens of the trunk (the shared prompt) and of each branch; a single sequence is one trunk."""
-        if len(self.pieces) == 1:
-            return [self.pieces[0].length]
-        branches = (len(piece.token_ids) - 1 for piece in self.pieces)
-        return [len(self.pieces[0].prompt_ids), *(tokens for tokens in branches if tokens)]
+        if len(self.sequences) == 1:
+            return [self.sequences[0].length]
+        branches = (len(sequence.token_ids) - 1 for sequence in self.sequences)
+        return [len(self.sequences[0].prompt_ids), *(tokens for tokens in branches if tokens)]
 
     @property
     def length(self) -> int:
@@ -57,7 +57,7 @@ class PrefixGroup:
     @property
     def longest(self) -> int:
         """Input tokens of the model or of its teacher, whichever are more."""
-        return max(self.length, sum(piece.taught().length for piece in self.pieces if piece.shown_ids))
+        return max(self.length, sum(sequence.taught().length for sequence in self.sequences if sequence.shown_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class PackedRow:
     """Position in the row from which each learnt token is predicted; the model's head runs only there."""
     targets_T: Tensor
     lesson_T: Tensor
-    piece_T: Tensor
+    sequence_T: Tensor
     """Index of the sequence that a token belongs to."""
     advantages_T: Tensor
     engine_logprobs_T: Tensor
@@ -88,45 +88,45 @@ def sequence_of(sample: Sample) -> TokenSequence:
     )
 
 
-def alone(pieces: Iterable[TokenSequence]) -> list[PrefixGroup]:
+def ungrouped(sequences: Iterable[TokenSequence]) -> list[PrefixGroup]:
     """One prefix group per sequence."""
-    return [PrefixGroup((piece,)) for piece in pieces]
+    return [PrefixGroup((sequence,)) for sequence in sequences]
 
 
-def families(pieces: Sequence[TokenSequence], most: int) -> list[PrefixGroup]:
+def group_by_prompt(sequences: Sequence[TokenSequence], most: int) -> list[PrefixGroup]:
     """Groups sequences by prompt, in order of first appearance, each group at most `most` tokens long."""
     found: list[PrefixGroup] = []
     last: dict[tuple[int, ...], int] = {}
-    for piece in pieces:
-        prompt = tuple(piece.prompt_ids)
+    for sequence in sequences:
+        prompt = tuple(sequence.prompt_ids)
         if prompt in last:
-            grown = PrefixGroup((*found[last[prompt]].pieces, piece))
+            grown = PrefixGroup((*found[last[prompt]].sequences, sequence))
             if grown.longest <= most:
                 found[last[prompt]] = grown
                 continue
         last[prompt] = len(found)
-        found.append(PrefixGroup((piece,)))
+        found.append(PrefixGroup((sequence,)))
     return found
 
 
-def pack_tensors(families: Sequence[PrefixGroup], device: str) -> PackedRow:
+def pack_tensors(groups: Sequence[PrefixGroup], device: str) -> PackedRow:
     """Packs prefix groups into one row. Without groups: a single token without targets, which keeps ranks in step."""
     ids: list[int] = []
     positions: list[int] = []
     reading: list[int] = []
-    for family in families:
-        prompt = family.pieces[0].prompt_ids
+    for group in groups:
+        prompt = group.sequences[0].prompt_ids
         ids += prompt
         positions += range(len(prompt))
         fork = len(ids) - 1
-        for piece in family.pieces:
+        for sequence in group.sequences:
             start = len(ids)
-            num = len(piece.token_ids) - 1
-            ids += piece.token_ids[:-1]
+            num = len(sequence.token_ids) - 1
+            ids += sequence.token_ids[:-1]
             positions += range(len(prompt), len(prompt) + num)
             reading += [fork, *range(start, start + num)]
-    pieces = [piece for family in families for piece in family.pieces]
-    nums = [len(piece.token_ids) for piece in pieces]
+    sequences = [sequence for group in groups for sequence in group.sequences]
+    nums = [len(sequence.token_ids) for sequence in sequences]
 
     def each(values: Iterable[float], dtype: torch.dtype) -> Tensor:
         """[T] repeats each sequence's value for all of its tokens."""
@@ -134,17 +134,19 @@ def pack_tensors(families: Sequence[PrefixGroup], device: str) -> PackedRow:
             [value for value, num in zip(values, nums, strict=True) for _ in range(num)], dtype=dtype, device=device
         )
 
-    logprobs = [logprob for piece, num in zip(pieces, nums, strict=True) for logprob in piece.logprobs or [0.0] * num]
+    logprobs = [
+        logprob for sequence, num in zip(sequences, nums, strict=True) for logprob in sequence.logprobs or [0.0] * num
+    ]
     return PackedRow(
         ids_L=torch.tensor(ids or [0], device=device),
         positions_L=torch.tensor(positions or [0], device=device),
-        spans=[family.spans for family in families] or [[1]],
+        spans=[group.spans for group in groups] or [[1]],
         reading_T=torch.tensor(reading, dtype=torch.long, device=device),
         targets_T=torch.tensor(
-            [token for piece in pieces for token in piece.token_ids], dtype=torch.long, device=device
+            [token for sequence in sequences for token in sequence.token_ids], dtype=torch.long, device=device
         ),
-        lesson_T=each((piece.lesson for piece in pieces), torch.bool),
-        piece_T=each(range(len(pieces)), torch.long),
-        advantages_T=each((piece.advantage for piece in pieces), torch.float32),
+        lesson_T=each((sequence.lesson for sequence in sequences), torch.bool),
+        sequence_T=each(range(len(sequences)), torch.long),
+        advantages_T=each((sequence.advantage for sequence in sequences), torch.float32),
         engine_logprobs_T=torch.tensor(logprobs, dtype=torch.float32, device=device),
     )

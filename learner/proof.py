@@ -25,7 +25,7 @@ from learner.chat import Chat
 from learner.losses.logprobs import likelihood
 from learner.model import logits_of, read_model, read_tokenizer
 from learner.model_directory import length_of_rotary_change, read_config, read_whole, shortened
-from learner.packing import PrefixGroup, TokenSequence, alone, families, pack_tensors
+from learner.packing import PrefixGroup, TokenSequence, group_by_prompt, pack_tensors, ungrouped
 from learner.settings import LearnerSettings
 from rollout.errors import ModelError
 
@@ -76,13 +76,13 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
     text = small.get_text_config()
     if not length_of_rotary_change(text):  # Else more tokens are allowed.
         longest = min(longest, getattr(text, "max_position_embeddings", longest))
-    pieces = sequences(min(text.vocab_size, len(tokenizer)), longest)
-    wanted = reference(model_dir, small, pieces)
+    sequences = proof_sequences(min(text.vocab_size, len(tokenizer)), longest)
+    wanted = reference(model_dir, small, sequences)
     try:
-        packed = compare(model_dir, settings, small, pieces, wanted, packed=True)
+        packed = compare(model_dir, settings, small, sequences, wanted, packed=True)
     except (TypeError, ValueError):  # The model supports no attention but its own.
         packed = Gap(nats=math.inf, gradient=math.inf)
-    found = packed if packed.exact else compare(model_dir, settings, small, pieces, wanted, packed=False)
+    found = packed if packed.exact else compare(model_dir, settings, small, sequences, wanted, packed=False)
     if not found.exact:
         raise ModelError(
             f"{model_dir}: the learner and transformers differ on this {config.model_type} model: with one sample per "
@@ -98,19 +98,19 @@ def prove(model_dir: Path, settings: LearnerSettings, longest: int, arguments: d
     )
 
 
-def sequences(vocabulary: int, longest: int) -> list[TokenSequence]:
+def proof_sequences(vocabulary: int, longest: int) -> list[TokenSequence]:
     """Test sequences of random tokens, at most `longest` long: three siblings, a long one and a short one."""
     draw = random.Random(0)
 
     def ids(num: int) -> tuple[int, ...]:
         return tuple(draw.randrange(vocabulary) for _ in range(num))
 
-    def piece(prompt_ids: tuple[int, ...], num: int) -> TokenSequence:
+    def sequence(prompt_ids: tuple[int, ...], num: int) -> TokenSequence:
         return TokenSequence(prompt_ids=prompt_ids, token_ids=ids(min(num, longest - len(prompt_ids))))
 
     trunk = ids(min(24, longest // 2))
-    siblings = [piece(trunk, num) for num in (40, 9, 200)]
-    return [*siblings, piece(ids(min(20, longest // 2)), 290), piece(ids(min(10, longest // 2)), 17)]
+    siblings = [sequence(trunk, num) for num in (40, 9, 200)]
+    return [*siblings, sequence(ids(min(20, longest // 2)), 290), sequence(ids(min(10, longest // 2)), 17)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,17 +122,17 @@ class Expected:
     """Gradients of the sum of all log-probs, by parameter name."""
 
 
-def reference(model_dir: Path, config: Any, pieces: Sequence[TokenSequence]) -> Expected:
+def reference(model_dir: Path, config: Any, sequences: Sequence[TokenSequence]) -> Expected:
     """Scores one sequence at a time with plain transformers. Raises ModelError when weights are missing."""
     model = read_whole(model_dir, config)
     scores = []
-    for piece in pieces:
+    for sequence in sequences:
         with torch.no_grad():
             # A short sequence in between resets rotary factors that a longer one has changed.
-            model(input_ids=torch.tensor([piece.prompt_ids[:2]]), use_cache=False)
-        ids = torch.tensor([[*piece.prompt_ids, *piece.token_ids]])
+            model(input_ids=torch.tensor([sequence.prompt_ids[:2]]), use_cache=False)
+        ids = torch.tensor([[*sequence.prompt_ids, *sequence.token_ids]])
         logits_LV = model(input_ids=ids, use_cache=False).logits[0].float()
-        first = len(piece.prompt_ids) - 1
+        first = len(sequence.prompt_ids) - 1
         logprobs_TV = logits_LV[first:-1].log_softmax(-1)
         score_T = logprobs_TV.gather(-1, ids[0, first + 1 :, None])[:, 0]
         score_T.sum().backward()
@@ -144,7 +144,7 @@ def compare(
     model_dir: Path,
     settings: LearnerSettings,
     config: Any,
-    pieces: Sequence[TokenSequence],
+    sequences: Sequence[TokenSequence],
     wanted: Expected,
     *,
     packed: bool,
@@ -152,9 +152,13 @@ def compare(
     """Scores the sequences alone, packed, and packed again with gradients; returns the differences from `wanted`."""
     exact = settings.model_copy(update={"dtype": "float32", "autocast": False})
     model = read_model(model_dir, exact, "cpu", packed=packed, config=config)
-    rows = [families(pieces, sum(piece.length for piece in pieces))] if packed else [[one] for one in alone(pieces)]
+    rows = (
+        [group_by_prompt(sequences, sum(sequence.length for sequence in sequences))]
+        if packed
+        else [[one] for one in ungrouped(sequences)]
+    )
     with torch.no_grad():
-        passes = [torch.cat([score(model, [one]) for one in alone(pieces)])]
+        passes = [torch.cat([score(model, [one]) for one in ungrouped(sequences)])]
         passes += [torch.cat([score(model, row) for row in rows])]
     learnt = []
     for row in rows:

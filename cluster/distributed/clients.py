@@ -188,9 +188,9 @@ class RolloutClient:
         edited: SelfEditResult = await self.pool.ask("edit", task, rounds=rounds, seed=seed)
         return edited
 
-    async def judge_anew(self, task: Task, page: Page) -> Critique:
+    async def judge_again(self, task: Task, page: Page) -> Critique:
         """See `cluster.distributed.worker.EpisodeWorker`."""
-        critique: Critique = await self.pool.ask("judge_anew", task, page)
+        critique: Critique = await self.pool.ask("judge_again", task, page)
         return critique
 
     async def review(self, task: Task, page: Page, *, seed: int) -> tuple[str, ...]:

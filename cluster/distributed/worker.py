@@ -79,7 +79,7 @@ class EpisodeWorker:
             seconds=tuple(draft.seconds for draft in drafts),
         )
 
-    async def judge_anew(self, task: Task, page: Page) -> Critique:
+    async def judge_again(self, task: Task, page: Page) -> Critique:
         """Critiques a page again, bypassing the cache.
 
         Raises MachineError, also when the page does not render validly: callers pass pages that did.

@@ -1,8 +1,8 @@
 """Diagnosis of steps without a learning signal: why pages earn nothing, or siblings earn the same.
 
-A group carries a signal when its siblings' rewards differ (`learner.credit.teaches`). Without any such group, rewards
-change no weights, possibly to the end of the run. A `Finding` is one reason with its count and an example; `remedy`
-returns what usually helps.
+A group carries a signal when its siblings' rewards differ (`learner/losses/credit.py`). Without any such group,
+rewards change no weights, possibly to the end of the run. A `Finding` is one reason with its count and an
+example; `remedy` returns what usually helps.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cluster.settings import RunSettings
 from learner.losses.advantage import FLAT
-from learner.losses.credit import teaches
+from learner.losses.credit import has_signal
 from learner.settings import LearnerSettings
 from rollout.errors import fault_kinds
 from rollout.records import Attempt, Group, Task
@@ -111,7 +111,7 @@ def page_reason(attempt: Attempt) -> str:
 
 def group_reason(group: Group, settings: LearnerSettings) -> str:
     """Reason why a group carries no signal, a key of GROUP_REASONS; empty when it carries one."""
-    if teaches(group, settings):
+    if has_signal(group, settings):
         return ""
     best = [trajectory.accepted[-1] for trajectory in group.trajectories]
     if len(best) < 2:

@@ -53,4 +53,4 @@ async def score_pages(run: Run) -> Scores:
 
 async def _judge(run: Run, task: Task, page: Page) -> Critique:
     retries = Retries(f"drift check on page {task.id}", RETRIES)
-    return await retries.call(lambda: run.workers.judge_anew(task, page))
+    return await retries.call(lambda: run.workers.judge_again(task, page))

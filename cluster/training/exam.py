@@ -33,7 +33,7 @@ class RolloutWorkers(Protocol):
         """Critic-free self-edit of one task."""
         ...
 
-    async def judge_anew(self, task: Task, page: Page) -> Critique:
+    async def judge_again(self, task: Task, page: Page) -> Critique:
         """Critiques a page again, bypassing the cache. Raises MachineError."""
         ...
 

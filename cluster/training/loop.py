@@ -50,10 +50,10 @@ async def between_steps(run: Run, stream: Stream) -> None:
     if (last or step % settings.exam.every == 0) and (not state.exams or state.exams[-1].step < step):
         await examine(run)
         changed = True
-    if reverts and lost_ground(run):
+    if reverts and has_regressed(run):
         await stream.close()  # Running and finished groups were started by the discarded policy.
         run.pending.clear()
-        await go_back(run)
+        await revert(run)
         changed = True
     due = last or (step > 0 and step % settings.checkpoint.every == 0) or (reverts and state.champion_step == step)
     if due and (changed or step not in run.store.saved_steps()):
@@ -116,7 +116,7 @@ async def examine(run: Run) -> None:
     run.observer.exam(exam, state)
 
 
-def lost_ground(run: Run) -> bool:
+def has_regressed(run: Run) -> bool:
     """Whether this step's exam regressed from the champion's while the learner does not hold the champion."""
     state = run.state
     exam = state.exams[-1]
@@ -124,7 +124,7 @@ def lost_ground(run: Run) -> bool:
     return fresh and regressed(exam.rewards, state.champion.rewards, run.settings.exam.margin)
 
 
-async def go_back(run: Run) -> None:
+async def revert(run: Run) -> None:
     """Restores the champion in the learner and the engines: weights, optimizer state, version."""
     state = run.state
     await run.learner.load(run.store.checkpoint(state.champion_step))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from cluster.settings import RunSettings
 from cluster.training.concurrency import ConcurrencyTuner
 from cluster.training.group_tasks import GroupTask, GroupTasks, PlayGroup
-from learner.losses.credit import teaches
+from learner.losses.credit import has_signal
 from rollout.errors import MachineError, fault_summary
 from rollout.records import Group
 
@@ -52,7 +52,7 @@ class Stream:
             started = await self.tasks.take()
             group = started.task.result()
             taken.append((started, group))
-            if wanted < most and not teaches(group, settings.learner):
+            if wanted < most and not has_signal(group, settings.learner):
                 wanted += 1
                 self._left += 1
                 self._fill()

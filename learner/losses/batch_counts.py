@@ -25,8 +25,8 @@ class BatchCounts:
     ) -> "BatchCounts":
         """Counts the tokens and sequences of an update."""
         return cls(
-            tokens=sum(len(piece.token_ids) for piece in samples),
+            tokens=sum(len(sequence.token_ids) for sequence in samples),
             sequences=len(samples),
-            distill_tokens=sum(len(piece.token_ids) for piece in lessons),
+            distill_tokens=sum(len(sequence.token_ids) for sequence in lessons),
             distill_weight=distill_weight,
         )

@@ -24,19 +24,19 @@ def credited(group: Group, settings: LearnerSettings) -> list[Credited]:
     return list(_turns(group, settings))
 
 
-def teaches(group: Group, settings: LearnerSettings) -> bool:
+def has_signal(group: Group, settings: LearnerSettings) -> bool:
     """Whether a group carries a signal; groups with equal values in every comparison do not."""
     return any(value != 0 for _, value in credited(group, settings))
 
 
-def worth(attempt: Attempt, settings: LearnerSettings) -> float:
+def shaped_reward(attempt: Attempt, settings: LearnerSettings) -> float:
     """Value of an attempt: its reward minus the length penalty."""
     return attempt.total - settings.length_penalty(len(attempt.completion.token_ids))
 
 
 def _outcome(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
     """Every accepted turn gets the advantage of its trajectory's best page."""
-    rewards = [worth(trajectory.accepted[-1], settings) for trajectory in group.trajectories]
+    rewards = [shaped_reward(trajectory.accepted[-1], settings) for trajectory in group.trajectories]
     shared = _compared(rewards, settings) or []
     for trajectory, value in zip(group.trajectories, shared, strict=False):
         yield from ((attempt, value) for attempt in trajectory.accepted)
@@ -57,21 +57,21 @@ def _pages(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
     attempts = [attempt for trajectory in group.trajectories for turn in trajectory.turns for attempt in turn.attempts]
     for number in range(max((attempt.round for attempt in attempts), default=-1) + 1):
         judged = [attempt for attempt in attempts if attempt.round == number and attempt.reward is not None]
-        matched = _matched(judged, _compared([worth(attempt, settings) for attempt in judged], settings))
+        matched = _matched(judged, _compared([shaped_reward(attempt, settings) for attempt in judged], settings))
         yield from ((attempt, value) for attempt, value in matched if attempt.verdict == "accepted")
 
 
 def _siblings(group: Group, settings: LearnerSettings) -> Iterator[Credited]:
     """Groups attempts by prompt: the first pages of all trajectories, and the revisions of each round."""
     firsts = [attempt for trajectory in group.trajectories for attempt in trajectory.turns[0].attempts]
-    yield from _matched(firsts, _compared([worth(attempt, settings) for attempt in firsts], settings))
+    yield from _matched(firsts, _compared([shaped_reward(attempt, settings) for attempt in firsts], settings))
     for trajectory in group.trajectories:
         best = trajectory.turns[0].accepted
         for turn in trajectory.turns[1:]:
             judged = [attempt for attempt in turn.attempts if attempt.reward is not None]
-            values = [worth(attempt, settings) for attempt in judged]
+            values = [shaped_reward(attempt, settings) for attempt in judged]
             if settings.baseline == "earlier" and best is not None:
-                yield from _matched(judged, advantage.earlier(values, worth(best, settings)))
+                yield from _matched(judged, advantage.earlier(values, shaped_reward(best, settings)))
             else:
                 yield from _matched(judged, _compared(values, settings))
             best = turn.accepted or best
@@ -96,7 +96,7 @@ def _gains(trajectory: Trajectory, settings: LearnerSettings) -> list[float]:
     gains: list[float] = []
     best = 0.0
     for turn in trajectory.turns:
-        level = worth(turn.accepted, settings) if turn.accepted is not None else best
+        level = shaped_reward(turn.accepted, settings) if turn.accepted is not None else best
         gains.append(level - best)
         best = level
     return gains

@@ -73,7 +73,7 @@ def _tokens(row: PackedRow, logprobs_T: Tensor, old_T: Tensor, reference_T: Tens
         old_logprobs_T=old_T[sampled_T],
         engine_logprobs_T=row.engine_logprobs_T[sampled_T],
         advantages_T=row.advantages_T[sampled_T],
-        sample_T=row.piece_T[sampled_T],
+        sample_T=row.sequence_T[sampled_T],
         reference_logprobs_T=None if reference_T is None else reference_T[sampled_T],
     )
 

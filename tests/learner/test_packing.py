@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from learner.attention import packed_attention
-from learner.packing import TokenSequence, alone, families, pack_tensors
+from learner.packing import TokenSequence, group_by_prompt, pack_tensors, ungrouped
 
 PIECES = [
     TokenSequence(prompt_ids=(1, 2, 3), token_ids=(4, 5, 6), logprobs=(-1.0, -2.0, -3.0), advantage=0.5),
@@ -21,8 +21,8 @@ PIECES = [
 
 
 def test_siblings_share_their_prompt_in_a_row() -> None:
-    family, only = families(PIECES, 99)
-    row = pack_tensors([family, only], "cpu")
+    group, only = group_by_prompt(PIECES, 99)
+    row = pack_tensors([group, only], "cpu")
     assert row.ids_L.tolist() == [1, 2, 3, 4, 5, 5, 7, 8]
     assert row.positions_L.tolist() == [0, 1, 2, 3, 4, 3, 0, 1]
     assert row.spans == [[3, 2, 1], [2]]
@@ -30,17 +30,21 @@ def test_siblings_share_their_prompt_in_a_row() -> None:
     # before.
     assert row.reading_T.tolist() == [2, 3, 4, 2, 2, 5, 6, 7]
     assert row.targets_T.tolist() == [4, 5, 6, 9, 5, 5, 8, 9]
-    assert row.piece_T.tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
+    assert row.sequence_T.tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
     assert row.lesson_T.tolist() == [False] * 4 + [True] * 2 + [False] * 2
     assert row.advantages_T.tolist() == [0.5, 0.5, 0.5, 1.5, 0.0, 0.0, -0.5, -0.5]
     assert row.engine_logprobs_T.tolist() == [-1, -2, -3, -6, 0, 0, -4, -5]
 
 
 def test_prefix_group_and_its_teacher_views_stay_within_the_limit() -> None:
-    assert [[len(piece.token_ids) for piece in one.pieces] for one in families(PIECES, 5)] == [[3, 1], [2], [2]]
+    assert [[len(sequence.token_ids) for sequence in one.sequences] for one in group_by_prompt(PIECES, 5)] == [
+        [3, 1],
+        [2],
+        [2],
+    ]
     taught = [*PIECES[:3], replace(PIECES[3], shown_ids=(1,) * 9)]
-    assert [one.longest for one in families(taught, 9)] == [5, 2, 10]
-    assert families(taught, 10)[0].longest == 10
+    assert [one.longest for one in group_by_prompt(taught, 9)] == [5, 2, 10]
+    assert group_by_prompt(taught, 10)[0].longest == 10
 
 
 @given(
@@ -48,15 +52,15 @@ def test_prefix_group_and_its_teacher_views_stay_within_the_limit() -> None:
     st.integers(1, 40),
 )
 def test_every_sequence_is_in_exactly_one_prefix_group(shapes: list[tuple[int, int]], most: int) -> None:
-    pieces = [TokenSequence(prompt_ids=(num,) * num, token_ids=tuple(range(length))) for num, length in shapes]
-    found = families(pieces, most)
-    assert all(one.length <= most or len(one.pieces) == 1 for one in found)
-    assert all(len({piece.prompt_ids for piece in one.pieces}) == 1 for one in found)
-    key = lambda piece: (piece.prompt_ids, piece.token_ids)  # noqa: E731
-    assert sorted((piece for one in found for piece in one.pieces), key=key) == sorted(pieces, key=key)
+    sequences = [TokenSequence(prompt_ids=(num,) * num, token_ids=tuple(range(length))) for num, length in shapes]
+    found = group_by_prompt(sequences, most)
+    assert all(one.length <= most or len(one.sequences) == 1 for one in found)
+    assert all(len({sequence.prompt_ids for sequence in one.sequences}) == 1 for one in found)
+    key = lambda sequence: (sequence.prompt_ids, sequence.token_ids)  # noqa: E731
+    assert sorted((sequence for one in found for sequence in one.sequences), key=key) == sorted(sequences, key=key)
     row = pack_tensors(found, "cpu")
     assert len(row.ids_L) == len(row.positions_L) == sum(map(sum, row.spans)) == sum(one.length for one in found)
-    assert sum(one.length for one in found) <= sum(one.length for one in alone(pieces))
+    assert sum(one.length for one in found) <= sum(one.length for one in ungrouped(sequences))
 
 
 def masked(query: Tensor, key: Tensor, value: Tensor, spans: list[list[int]]) -> Tensor:

@@ -152,7 +152,7 @@ async def in_peace(actors: RoutedActors) -> dict[str, Any]:
         *(handle.review.remote(task, page, seed=i) for handle in handles for task in tasks for i in range(6))
     )
     found["engines"] = [(most, sum(calls.values())) for most, calls, _ in await actors.counted("policy")]
-    await asyncio.gather(*(handle.judge_anew.remote(tasks[0], page) for handle in handles for _ in range(6)))
+    await asyncio.gather(*(handle.judge_again.remote(tasks[0], page) for handle in handles for _ in range(6)))
     found["critics"] = [(most, sum(calls.values())) for most, calls, _ in await actors.counted("critic")]
     # One prompt after another, each through all workers: the same engine serves a prefix.
     homes = []

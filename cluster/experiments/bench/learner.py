@@ -53,28 +53,31 @@ def measure(model_dir: Path, settings: LearnerSettings, samples: Sequence[Sample
     from learner.engine import Engine
     from learner.lora import adapt
     from learner.model import read_model
-    from learner.packing import alone, sequence_of
+    from learner.packing import sequence_of, ungrouped
 
     engine = Engine(model_dir, settings, init_method=_address())
     own = read_model(model_dir, settings, engine.device)
     if settings.lora_rank:
         adapt(own, settings)
     plain = PlainLoop(own, settings, engine.device)
-    pieces = [sequence_of(sample) for sample in samples]
-    lengths, waste = [piece.length for piece in pieces], []
+    sequences = [sequence_of(sample) for sample in samples]
+    lengths, waste = [sequence.length for sequence in sequences], []
 
     def update() -> None:
         waste.append(engine.update(Batch(samples=tuple(samples))).metrics["padding_waste"])
 
     def packed() -> None:
-        plain.update_packed([alone(pieces[i] for i in row) for row in pack(lengths, settings.token_budget)])
+        plain.update_packed([ungrouped(sequences[i] for i in row) for row in pack(lengths, settings.token_budget)])
 
     sides: dict[str, Callable[[], Any]] = {"learner": update, "plain": packed}
     if padded:
         batched = read_model(model_dir, settings, engine.device)
         batched.set_attn_implementation("sdpa")
-        loop, ordered = PlainLoop(batched, settings, engine.device), sorted(pieces, key=lambda piece: piece.length)
-        sides["padded"] = lambda: loop.update_padded(pieces)
+        loop, ordered = (
+            PlainLoop(batched, settings, engine.device),
+            sorted(sequences, key=lambda sequence: sequence.length),
+        )
+        sides["padded"] = lambda: loop.update_padded(sequences)
         sides["padded_sorted"] = lambda: loop.update_padded(ordered)
     seconds = {name: median(taken) for name, taken in in_turn(sides, torch.cuda.synchronize, engine.device).items()}
     tokens = float(sum(lengths))

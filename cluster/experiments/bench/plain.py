@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from learner.model import logits_of
-from learner.packing import PrefixGroup, TokenSequence, alone, pack_tensors
+from learner.packing import PrefixGroup, TokenSequence, pack_tensors, ungrouped
 from learner.settings import LearnerSettings
 
 
@@ -30,24 +30,24 @@ class PlainLoop:
 
     def update_packed(self, rows: Sequence[Sequence[PrefixGroup]]) -> float:
         """Performs one update from rows packed like the learner's; returns the gradient's norm."""
-        num = sum(len(piece.token_ids) for row in rows for family in row for piece in family.pieces)
-        for families in rows:
-            row = pack_tensors(families, self.device)
+        num = sum(len(sequence.token_ids) for row in rows for group in row for sequence in group.sequences)
+        for groups in rows:
+            row = pack_tensors(groups, self.device)
             logits_TV = logits_of(self.model, row).float()
             self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
         return self._step()
 
-    def update_padded(self, pieces: Sequence[TokenSequence]) -> float:
+    def update_padded(self, sequences: Sequence[TokenSequence]) -> float:
         """Performs one update from micro-batches padded to their longest sequence, in the given order.
 
         The model's attention must support batches. The head runs on trained tokens only, as in a packed row.
         """
-        num = sum(len(piece.token_ids) for piece in pieces)
-        for some in micro_batches(pieces, self.settings.token_budget):
+        num = sum(len(sequence.token_ids) for sequence in sequences)
+        for some in micro_batches(sequences, self.settings.token_budget):
             ids_BL, learnt_BL = _padded(some, self.device)
             hidden_TD = self.model.model(input_ids=ids_BL, use_cache=False).last_hidden_state[learnt_BL]
             logits_TV = self.model.lm_head(hidden_TD).float()
-            row = pack_tensors(alone(some), self.device)
+            row = pack_tensors(ungrouped(some), self.device)
             self._backward(logits_TV, row.targets_T, row.engine_logprobs_T, row.advantages_T, num)
         return self._step()
 
@@ -72,24 +72,24 @@ class PlainLoop:
         return norm
 
 
-def micro_batches(pieces: Sequence[TokenSequence], budget: int) -> Iterator[list[TokenSequence]]:
+def micro_batches(sequences: Sequence[TokenSequence], budget: int) -> Iterator[list[TokenSequence]]:
     """Splits sequences in order into micro-batches of at most `budget` tokens, counted at the longest one's length."""
     some: list[TokenSequence] = []
-    for piece in pieces:
-        if some and max(piece.length, *(one.length for one in some)) * (len(some) + 1) > budget:
+    for sequence in sequences:
+        if some and max(sequence.length, *(one.length for one in some)) * (len(some) + 1) > budget:
             yield some
             some = []
-        some.append(piece)
+        some.append(sequence)
     yield some
 
 
-def _padded(pieces: Sequence[TokenSequence], device: str) -> tuple[Tensor, Tensor]:
+def _padded(sequences: Sequence[TokenSequence], device: str) -> tuple[Tensor, Tensor]:
     """[B, L] ids padded on the right, where causal attention needs no mask, and [B, L] mask of positions that predict
     trained tokens."""
-    length = max(piece.length for piece in pieces)
-    ids_BL = torch.zeros((len(pieces), length), dtype=torch.long)
-    learnt_BL = torch.zeros((len(pieces), length), dtype=torch.bool)
-    for b, piece in enumerate(pieces):
-        ids_BL[b, : piece.length] = torch.tensor([*piece.prompt_ids, *piece.token_ids[:-1]])
-        learnt_BL[b, len(piece.prompt_ids) - 1 : piece.length] = True
+    length = max(sequence.length for sequence in sequences)
+    ids_BL = torch.zeros((len(sequences), length), dtype=torch.long)
+    learnt_BL = torch.zeros((len(sequences), length), dtype=torch.bool)
+    for b, sequence in enumerate(sequences):
+        ids_BL[b, : sequence.length] = torch.tensor([*sequence.prompt_ids, *sequence.token_ids[:-1]])
+        learnt_BL[b, len(sequence.prompt_ids) - 1 : sequence.length] = True
     return ids_BL.to(device), learnt_BL.to(device)

@@ -8,7 +8,7 @@ from doubles import PaperPolicy, PaperRenderer, services, task
 
 from cluster.settings import RunSettings, check_settings
 from cluster.training.stream import Stream
-from learner.losses.credit import teaches
+from learner.losses.credit import has_signal
 from rollout.episode import play
 from rollout.errors import MachineError
 from rollout.records import Group
@@ -61,7 +61,7 @@ async def test_flat_groups_are_refilled_up_to_the_limit() -> None:
         return await group(f"{step}/{place}", FLAT)
 
     groups = await Stream(play_group, settings()).collect(1)
-    assert not any(teaches(group, settings().learner) for group in groups)
+    assert not any(has_signal(group, settings().learner) for group in groups)
     assert places == [0, 1, 2, 3, 4, 5], "half as many again, and no more"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from played_groups import attempt, group, played_round
 
 from learner.batch import build
-from learner.losses.credit import credited, teaches
+from learner.losses.credit import credited, has_signal
 from learner.settings import LearnerSettings
 from rollout.records import Group, Trajectory
 
@@ -134,8 +134,8 @@ def test_equal_best_pages_have_signal_in_turn_page_and_siblings_credit() -> None
     right = (played_round(0, [0.75], best=-1.0),)
     played = group("hero", repaired, right)
     found = {
-        credit: teaches(played, settings({"credit": credit})) for credit in ("outcome", "turn", "page", "siblings")
+        credit: has_signal(played, settings({"credit": credit})) for credit in ("outcome", "turn", "page", "siblings")
     }
     assert found == {"outcome": False, "turn": True, "page": True, "siblings": True}
     alike = group("hero", [attempt(0, 0.5)], [attempt(0, 0.5)])
-    assert not any(teaches(alike, settings({"credit": credit})) for credit in found)
+    assert not any(has_signal(alike, settings({"credit": credit})) for credit in found)
