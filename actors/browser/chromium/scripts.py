@@ -103,6 +103,12 @@ for (const name of ['log', 'info', 'warn', 'error', 'debug', 'table', 'dir', 'tr
     if (++said <= 500) call(native, console, words.slice(0, 10).map(cut));
   });
 }
+// Cameras and microphones: there are none. The browser looks for them in real time, for seconds in a new process.
+const devices = window.MediaDevices && MediaDevices.prototype;
+replace(devices, 'getUserMedia', () => ({ getUserMedia() {
+  return Promise.reject(new DOMException('Requested device not found', 'NotFoundError'));
+} }).getUserMedia);
+replace(devices, 'enumerateDevices', () => ({ enumerateDevices() { return Promise.resolve([]); } }).enumerateDevices);
 for (const way of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'WebTransport']) delete window[way];
 })();"""
 """For the page's world, in every frame, before its scripts; `shims` fills in the numbers."""
