@@ -14,7 +14,7 @@ from cluster.experiments.bench.shapes import CASES, LARGE, SMALL, Case, Shape, c
 from learner.batch import pack
 from learner.engine import Engine
 from learner.model import read_model
-from learner.packing import TokenSequence, alone, pack_tensors, sequence_of
+from learner.packing import TokenSequence, pack_tensors, sequence_of, ungrouped
 from learner.settings import LearnerSettings
 from rollout.records import Batch, Sample
 
@@ -55,7 +55,9 @@ def test_plain_loops_take_the_same_steps_as_the_learner(model: Path) -> None:
     packed, padded = (PlainLoop(read_model(model, SETTINGS, "cpu"), SETTINGS, "cpu") for _ in range(2))
     padded.model.set_attn_implementation("sdpa")
     pieces = [sequence_of(sample) for sample in samples()]
-    rows = [alone(pieces[i] for i in row) for row in pack([piece.length for piece in pieces], SETTINGS.token_budget)]
+    rows = [
+        ungrouped(pieces[i] for i in row) for row in pack([piece.length for piece in pieces], SETTINGS.token_budget)
+    ]
     for _step in range(3):
         norm = engine.update(Batch(samples=tuple(samples()))).metrics["grad_norm"]
         assert packed.update_packed(rows) == pytest.approx(norm, rel=1e-4)
@@ -95,7 +97,7 @@ def test_bfloat16_weights_have_float32_masters(model: Path) -> None:
     before = [weight.clone() for weight in loop.weights]
     pieces = [sequence_of(sample) for sample in samples()]
     for _ in range(2):
-        loop.update_packed([alone(pieces[:4]), alone(pieces[4:8])])
+        loop.update_packed([ungrouped(pieces[:4]), ungrouped(pieces[4:8])])
     # Steps too small for bfloat16 remain in the masters.
     kept = zip(loop.masters, before, strict=True)
     assert all(0 < (master - weight).abs().max() < 1e-4 for master, weight in kept)
@@ -118,7 +120,7 @@ def test_flop_count_matches_the_count_of_torch(tmp_path: Path, lora: int) -> Non
     some = [Sample(prompt_ids=(5,) * 9, token_ids=(7,) * 24, logprobs=(-1.0,) * 24, advantage=1.0)] * 2
     pieces: list[TokenSequence] = [sequence_of(sample) for sample in some]
     with FlopCounterMode(display=False) as counter:
-        logits_of(network, pack_tensors(alone(pieces), "cpu")).sum().backward()  # type: ignore[no-untyped-call]
+        logits_of(network, pack_tensors(ungrouped(pieces), "cpu")).sum().backward()  # type: ignore[no-untyped-call]
     wanted = flops_per_token(case, some) * sum(piece.length for piece in pieces)
     # torch counts full attention, not its causal half, and the adapters (one thirtieth here).
     assert counter.get_total_flops() == pytest.approx(wanted, rel=0.1 if lora else 0.05)
