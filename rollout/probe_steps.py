@@ -122,7 +122,7 @@ class ProbeStep:
     """Of `expect_reading` to `value`, a JSON value, or to the reading `to`: `equal`, `greater`, `at_least`, `less`,
     `at_most`, `contains`, `matches` (`pattern`), `truthy`, or `close N`, equal to N decimals.
 
-    With `name` the value is read anew until the relation holds; otherwise the kept reading is compared once.
+    With `name` the value is read again until the relation holds; otherwise the kept reading is compared once.
     """
 
     @property

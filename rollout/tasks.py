@@ -23,8 +23,7 @@ from rollout.files import atomic_write
 from rollout.probes import probe_of, probe_row
 from rollout.records import ProbeStep, Task, Viewport
 from rollout.rows.fields import Row, check_names, id_of, list_of, show, text_of
-from rollout.rows.json_rows import json_rows
-from rollout.rows.parquet_rows import parquet_rows
+from rollout.rows.file_rows import file_rows
 
 COLUMNS = tuple(field.name for field in fields(Task))
 SUFFIXES = (".parquet", ".jsonl", ".json")
@@ -32,12 +31,11 @@ SUFFIXES = (".parquet", ".jsonl", ".json")
 
 def read_tasks(path: Path) -> list[Task]:
     """Reads the tasks of a file in order. Raises TaskFileError with one line that names the row and the fix."""
-    suffix = _suffix(path)
+    _suffix(path)  # raises for an unknown one
     if not path.is_file():
         raise TaskFileError(f"{path}: no such task file; give a .parquet or .jsonl file, or `builtin`")
-    rows = parquet_rows(path) if suffix == ".parquet" else json_rows(path)
     tasks: dict[str, Task] = {}
-    for where, row in rows:
+    for where, row in file_rows(path):
         task = _task(f"{path}, {where}", row)
         if task.id in tasks:
             raise TaskFileError(f"{path}, {where}: id {show(task.id)} is taken by an earlier row; ids must differ")

@@ -10,6 +10,7 @@ from typing import Any
 from actors.judge_api.chat import chat_body, data_address
 from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
+from cluster.training.metrics import mean
 from reward.benchmarks.artifacts import cut, is_web, messages, page_of, read, schema
 from reward.validity import complaint
 from rollout.errors import TaskFileError
@@ -105,10 +106,10 @@ class ArtifactsBench:
         tested = [one for tests in results.values() for one in tests if one.verdict != "machine_fault"]
         web = [one.score for one in tested if one.values.get("web", 1.0)]
         judged = [one for one in tested if "judgment_1" in one.values]
-        runs = [fmean([one.values[f"judgment_{number}"] for one in judged] or [0.0]) for number in range(1, RUNS + 1)]
+        runs = [mean([one.values[f"judgment_{number}"] for one in judged]) for number in range(1, RUNS + 1)]
         return {
-            "score": fmean([one.score for one in tested] or [0.0]),
-            "web": fmean(web or [0.0]),
+            "score": mean([one.score for one in tested]),
+            "web": mean(web),
             "spread": pstdev(runs),
         }
 

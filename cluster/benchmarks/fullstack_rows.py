@@ -11,8 +11,7 @@ from cluster.benchmarks.records import Item
 from rollout.errors import TaskFileError
 from rollout.records import Message
 from rollout.rows.fields import Row, id_of, object_of, show, text_of
-from rollout.rows.json_rows import json_rows
-from rollout.rows.parquet_rows import parquet_rows
+from rollout.rows.file_rows import file_rows
 
 SPEC = "page.test.ts"
 """Path of the test file; the page and the assets are next to it."""
@@ -26,10 +25,9 @@ def read_rows(source: Path, wanted: str) -> tuple[tuple[Item, ...], int]:
     """
     if not source.is_file():
         raise TaskFileError(f"{source}: no such file; wanted {wanted}")
-    rows = parquet_rows(source) if source.suffix == ".parquet" else json_rows(source)
     items: dict[str, Item] = {}
     left_out = 0
-    for where, row in rows:
+    for where, row in file_rows(source):
         place = f"{source}, {where}"
         labels = _object(place, row, "labels")
         languages = [str(labels.get(name, "")).lower() for name in ("programming_language", "execution_language")]

@@ -9,12 +9,12 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from actors.judge_api.chat import chat_body, data_address
 from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult, Verdict
+from cluster.training.metrics import mean
 from reward.benchmarks.webgen import QUESTION, SCHEMA, chosen, log, messages, read
 from reward.validity import complaint
 from rollout.errors import AnswerFault, SettingsError, TaskFileError
@@ -22,8 +22,7 @@ from rollout.parsing import parse_page
 from rollout.prompts import first
 from rollout.records import Render, Task
 from rollout.rows.fields import Row, id_of, list_of, object_of, show, text_of
-from rollout.rows.json_rows import json_rows
-from rollout.rows.parquet_rows import parquet_rows
+from rollout.rows.file_rows import file_rows
 from rollout.together import gather_or_cancel
 
 SCORES = {"yes": 1.0, "partial": 0.5, "no": 0.0, "not_tried": 0.0}
@@ -63,9 +62,8 @@ class WebGenSingleFile:
         """See `Benchmark`."""
         if not source.is_file():
             raise TaskFileError(f"{source}: no such file; wanted {self.files}")
-        rows = parquet_rows(source) if source.suffix == ".parquet" else json_rows(source)
         items: dict[str, Item] = {}
-        for where, row in rows:
+        for where, row in file_rows(source):
             item = _item(f"{source}, {where}", row)
             if item.id in items:
                 raise TaskFileError(f"{source}, {where}: the id {show(item.id)} occurs twice; give the published file")
@@ -122,14 +120,8 @@ class WebGenSingleFile:
     def scores(self, results: Mapping[str, Sequence[TestResult]]) -> dict[str, float]:
         """See `Benchmark`: (yes + partial / 2) / all, and the shares of `yes`, `partial` and `not_tried`."""
         tested = [one for tests in results.values() for one in tests if one.verdict != "machine_fault"]
-        shares = {
-            name: _mean([one.values.get(name, 0.0) for one in tested]) for name in ("yes", "partial", "not_tried")
-        }
-        return {"score": _mean([one.score for one in tested]), **shares}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return fmean(values) if values else 0.0
+        shares = {name: mean([one.values.get(name, 0.0) for one in tested]) for name in ("yes", "partial", "not_tried")}
+        return {"score": mean([one.score for one in tested]), **shares}
 
 
 def _pictures(render: Render, services: Services) -> dict[str, tuple[str, str, bytes]]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cluster.storage.pending_groups import place_of
 from cluster.storage.store import TEMPORARY_SUFFIX, Store
 from cluster.storage.trajectory_table import rows_groups
 from rollout.errors import CheckpointError
@@ -52,8 +53,8 @@ def pending_files(store: Store) -> list[GroupFile]:
     found = []
     for path in store.unlearnt.glob(f"step-*{TEMPORARY_SUFFIX}"):
         if stamp := stamp_of(path):
-            _, step, _, place = path.stem.split("-")
-            found.append(GroupFile(step=int(step), place=int(place), path=path, stamp=stamp))
+            step, place = place_of(path)
+            found.append(GroupFile(step=step, place=place, path=path, stamp=stamp))
     return sorted(found, key=lambda file: (file.stamp, file.step, file.place), reverse=True)
 
 

@@ -42,7 +42,7 @@ class PendingGroups:
 
     def places(self) -> list[Place]:
         """Places of all pending groups, oldest first, without those that a step stored before the run was killed."""
-        found = sorted({_place(path) for path in self.folder.glob("step-*")})
+        found = sorted({place_of(path) for path in self.folder.glob("step-*")})
         learnt = {id_.rpartition("@")[2] for id_ in self.store.trajectories_since(found[0][0])} if found else set()
         return [place for place in found if str(self.seed_of(place)) not in learnt]
 
@@ -53,13 +53,14 @@ class PendingGroups:
     def clear(self, keep: Collection[Place] = ()) -> None:
         """Deletes all groups except those at the places to keep."""
         for path in self.folder.glob("step-*"):
-            if _place(path) not in keep:
+            if place_of(path) not in keep:
                 path.unlink()
 
     def _file(self, place: Place, kind: str) -> Path:
         return self.folder / f"step-{place[0]:06d}-place-{place[1]:06d}{kind}"
 
 
-def _place(path: Path) -> Place:
+def place_of(path: Path) -> Place:
+    """The step and place of a group, from the name of its file."""
     _, step, _, place = path.stem.split("-")
     return int(step), int(place)

@@ -11,8 +11,7 @@ from pathlib import Path
 from rollout.errors import TaskFileError
 from rollout.records import Task
 from rollout.rows.fields import Row, id_of, list_of, object_of, show, text_of
-from rollout.rows.json_rows import json_rows
-from rollout.rows.parquet_rows import parquet_rows
+from rollout.rows.file_rows import file_rows
 from rollout.task_sets.page_text import brief_of_page
 
 LARGEST_PAGE = 2 * 2**20
@@ -132,8 +131,7 @@ def _rows(source: Path) -> Iterator[tuple[str, Row]]:
     """Rows of a JSON or Parquet file, each with its position."""
     if source.is_dir():
         raise TaskFileError(f"{source}: got a folder, wanted a .jsonl, .json or .parquet file")
-    rows = parquet_rows(source) if source.suffix == ".parquet" else json_rows(source)
-    return ((f"{source}, {where}", row) for where, row in rows)
+    return ((f"{source}, {where}", row) for where, row in file_rows(source))
 
 
 def _folder(source: Path, name: str = "") -> Path:
