@@ -95,7 +95,8 @@ def summary_judge(world: World) -> str:
 def events_of(world: World, pattern: str) -> int:
     """Number of events in the report that match a pattern."""
     page = html.unescape((world.run / "report.html").read_text())
-    listed = re.search(r'<ol class="card events">(.*?)</ol>', page, re.DOTALL)
+    listed = re.search(r'<ol class="card events"[^>]*>(.*?)</ol>', page, re.DOTALL)
+    assert listed or "No events." in page, "the report has no list of events"
     return len(re.findall(pattern, listed[1].replace("<li>", "\n") if listed else ""))
 
 
