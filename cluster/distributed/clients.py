@@ -183,9 +183,9 @@ class RolloutClient:
             return Group(task=task, trajectories=(), dropped=num, faults=faults)
         return group
 
-    async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
+    async def edit(self, task: Task, *, rounds: int, seed: int, keep: bool = False) -> SelfEditResult:
         """See `cluster.distributed.worker.EpisodeWorker`."""
-        edited: SelfEditResult = await self.pool.ask("edit", task, rounds=rounds, seed=seed)
+        edited: SelfEditResult = await self.pool.ask("edit", task, rounds=rounds, seed=seed, keep=keep)
         return edited
 
     async def judge_again(self, task: Task, page: Page) -> Critique:

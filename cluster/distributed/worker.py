@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster.storage.store import Store, without_pixels
+from cluster.storage.store import Store, shots_as_hashes, without_pixels
 from rollout.episode import play
 from rollout.errors import BrowserFault, MachineError, PictureLost, PromptTooLong, fault_line
 from rollout.parsing import parse_feedback
@@ -32,6 +32,8 @@ class SelfEditResult:
     valid: tuple[bool, ...]
     tokens: tuple[int, ...]
     seconds: tuple[float, ...]
+    drafts: tuple[Draft, ...] = ()
+    """The drafts, without the pixels of their screenshots, if they were stored."""
 
 
 class EpisodeWorker:
@@ -60,8 +62,11 @@ class EpisodeWorker:
         kept = tuple(map(without_pixels, trajectories))
         return Group(task=task, trajectories=kept, dropped=len(faults), faults=faults)
 
-    async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
-        """Critic-free self-edit of one task; its drafts are scored afterwards, only for the result table."""
+    async def edit(self, task: Task, *, rounds: int, seed: int, keep: bool = False) -> SelfEditResult:
+        """Critic-free self-edit of one task; its drafts are scored afterwards, only for the result table.
+
+        With `keep`, stores the drafts' screenshots and returns the drafts.
+        """
         drafts = await self_edit(
             task,
             self.services.policy,
@@ -71,12 +76,15 @@ class EpisodeWorker:
             seed=seed_of(seed, task.id, 0),
         )
         rewards = [await self._judge(task, draft) for draft in drafts]
+        if keep:
+            await self._keep_shots(task, [draft.render for draft in drafts if draft.render])
         return SelfEditResult(
             task_id=task.id,
             rewards=tuple(reward.total for reward in rewards),
             valid=tuple(draft.valid for draft in drafts),
             tokens=tuple(draft.tokens for draft in drafts),
             seconds=tuple(draft.seconds for draft in drafts),
+            drafts=tuple(replace(draft, render=shots_as_hashes(draft.render)) for draft in drafts) if keep else (),
         )
 
     async def judge_again(self, task: Task, page: Page) -> Critique:
@@ -128,10 +136,13 @@ class EpisodeWorker:
 
     async def _keep(self, trajectory: Trajectory) -> None:
         renders = [attempt.render for turn in trajectory.turns for attempt in turn.attempts if attempt.render]
-        reference = await self._reference(trajectory.task)
+        await self._keep_shots(trajectory.task, renders)
+
+    async def _keep_shots(self, task: Task, renders: list[Render]) -> None:
+        reference = await self._reference(task)
         if reference is not None:
-            renders.append(reference)
-            await asyncio.to_thread(self.store.keep_reference, trajectory.task.reference_html or "", reference)
+            renders = [*renders, reference]
+            await asyncio.to_thread(self.store.keep_reference, task.reference_html or "", reference)
         await asyncio.to_thread(self._write, renders)
 
     def _write(self, renders: list[Render]) -> None:

@@ -115,7 +115,7 @@ def thumbnail(png: bytes) -> bytes | None:
 
 def pair_card(pair: Pair, album: Album) -> Html:
     """A held-out task: brief, reference, first page before training, and the champion's page."""
-    frames = [_frame("before training", pair.before, album), _frame("after training", pair.after, album)]
+    frames = [attempt_frame("before training", pair.before, album), attempt_frame("after training", pair.after, album)]
     if pair.reference is not None:
         frames.insert(0, el("figure", album.render(pair.reference, "reference design"), el("figcaption", "reference")))
     return el(
@@ -184,7 +184,8 @@ def _attempt_card(attempt: Attempt, best: Attempt | None, album: Album) -> Html:
     )
 
 
-def _frame(name: str, attempt: Attempt, album: Album) -> Html:
+def attempt_frame(name: str, attempt: Attempt, album: Album) -> Html:
+    """An attempt's screenshot with a caption, its reward, and the error if it is not valid."""
     caption = el("figcaption", el("span", name), _total(attempt))
     return el("figure", _screen(attempt, album), caption, _problem(attempt))
 

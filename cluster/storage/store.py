@@ -302,8 +302,10 @@ def without_pixels(trajectory: Trajectory) -> Trajectory:
     return replace(trajectory, turns=turns)
 
 
+def shots_as_hashes(render: Render | None) -> Render | None:
+    """The render with screenshot hashes only."""
+    return render and replace(render, shots=tuple(replace(shot, picture=None) for shot in render.shots))
+
+
 def _without_pixels(attempt: Attempt) -> Attempt:
-    if attempt.render is None:
-        return attempt
-    shots = tuple(replace(shot, picture=None) for shot in attempt.render.shots)
-    return replace(attempt, render=replace(attempt.render, shots=shots))
+    return replace(attempt, render=shots_as_hashes(attempt.render))

@@ -29,8 +29,8 @@ class RolloutWorkers(Protocol):
         """Plays `num` episodes of one task."""
         ...
 
-    async def edit(self, task: Task, *, rounds: int, seed: int) -> SelfEditResult:
-        """Critic-free self-edit of one task."""
+    async def edit(self, task: Task, *, rounds: int, seed: int, keep: bool = False) -> SelfEditResult:
+        """Critic-free self-edit of one task; with `keep`, its screenshots are stored."""
         ...
 
     async def judge_again(self, task: Task, page: Page) -> Critique:
@@ -105,16 +105,32 @@ async def _review(workers: RolloutWorkers, played: Sequence[Trajectory], seed: i
     return {task.id: (own, theirs) for (task, _, theirs), own in zip(judged, said, strict=True)}
 
 
-async def inference_table(
-    workers: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """Compares base decode, self-edit and the full loop with the critic on the same tasks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """Self-edit and the full loop with the critic on the same tasks, in their order."""
+
+    edited: Sequence[SelfEditResult]
+    judged: Sequence[Trajectory]
+
+
+async def run_inference(
+    workers: RolloutWorkers, tasks: Sequence[Task], *, rounds: int, seed: int, keep: bool = False
+) -> Inference:
+    """Plays the tasks by self-edit, then in the full loop; with `keep`, their screenshots are stored."""
+    edited = await gather_or_cancel(*(_edit(workers, task, rounds, seed, keep) for task in tasks))
+    judged = await gather_or_cancel(*(_play_once(workers, task, seed, rounds=None, keep=keep) for task in tasks))
+    return Inference(edited=edited, judged=judged)
+
+
+def inference_table(played: Inference) -> dict[str, dict[str, float]]:
+    """Compares base decode, self-edit and the full loop with the critic.
 
     Each row: mean `reward`, share `valid`, mean `tokens` written and mean `seconds` per task; `self_edit` also has the
     values after each round, as `reward_1` and so on.
     """
-    edited = await gather_or_cancel(*(_edit(workers, task, rounds, seed) for task in tasks))
-    judged = await gather_or_cancel(*(_play_once(workers, task, seed, rounds=None, keep=False) for task in tasks))
+    edited = played.edited
+    judged = played.judged
+    rounds = len(edited[0].rewards) - 1
     return {
         "base": _edited_row(edited, 0),
         "self_edit": {
@@ -157,8 +173,8 @@ async def _play_once(workers: RolloutWorkers, task: Task, seed: int, *, rounds: 
     return await _with_retries(task, play)
 
 
-async def _edit(workers: RolloutWorkers, task: Task, rounds: int, seed: int) -> SelfEditResult:
-    return await _with_retries(task, lambda: workers.edit(task, rounds=rounds, seed=seed))
+async def _edit(workers: RolloutWorkers, task: Task, rounds: int, seed: int, keep: bool) -> SelfEditResult:
+    return await _with_retries(task, lambda: workers.edit(task, rounds=rounds, seed=seed, keep=keep))
 
 
 async def _with_retries(task: Task, ask: Callable[[], Awaitable[T]]) -> T:

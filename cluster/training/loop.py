@@ -9,7 +9,7 @@ work: it learns from the stored trajectories of the steps since its checkpoint, 
 
 from cluster.training.diagnosis import signal_metrics
 from cluster.training.drift import watch_judge
-from cluster.training.exam import inference_table, run_exam
+from cluster.training.exam import inference_table, run_exam, run_inference
 from cluster.training.metrics import pool_metrics, step_metrics, update_metrics
 from cluster.training.run import Run
 from cluster.training.stage_times import StageClock
@@ -139,7 +139,7 @@ async def compare_inference(run: Run) -> None:
     run.observer.stage("inference table: base, self-edit, with critic")
     tasks = run.curriculum.held_out(run.settings.exam.inference_tasks)
     rounds = run.settings.exam.edit_rounds
-    run.state.inference = await inference_table(run.workers, tasks, rounds=rounds, seed=EXAM_SEED)
+    run.state.inference = inference_table(await run_inference(run.workers, tasks, rounds=rounds, seed=EXAM_SEED))
 
 
 async def save(run: Run) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from cluster.report.evaluation import PlayedTask
 from cluster.report.filmstrips import Film
 from rollout.records import (
     Attempt,
@@ -27,6 +28,7 @@ from rollout.records import (
     Turn,
     VersionSpan,
 )
+from rollout.selfedit import Draft
 
 BRIEFS = (
     "Build a pricing page with three plans, the middle one highlighted, and a button under each.",
@@ -136,6 +138,26 @@ def film(step: int, kind: int, start: int) -> Film:
         step=step,
         trajectory=Trajectory(id=f"{kind}/{step}", task=task, turns=tuple(turns)),
         reference=reference,
+    )
+
+
+def played_task(kind: int, name: str = "plans") -> PlayedTask:
+    """A task in the three modes of inference; its base decode throws because `name` is not defined."""
+    episode = film(1, kind, 2)
+    page = Page(html=html(2))
+    shot = picture(kind, 2)
+    good = Render(page_sha256=page.sha256, outcome="ok", shots=(replace(shot, picture=PICTURES[shot.sha256]),))
+    torn = replace(good, outcome="exception", detail=f"ReferenceError: {name} is not defined", shots=())
+    drafts = [
+        Draft(round=number, page=page, render=render, tokens=100, seconds=1.0)
+        for number, render in enumerate((torn, good))
+    ]
+    return PlayedTask(
+        task=episode.trajectory.task,
+        drafts=drafts,
+        rewards=(0.0, 0.61),
+        trajectory=episode.trajectory,
+        reference=episode.reference,
     )
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_episodes import PICTURES, played_task
 from live_run import finish_group, names, new_run, served, write_status
 from page_checks import CONTRAST, check_page, check_width
 
 from actors.browser.chromium.launch import find_executable
 from cluster.live.run_page import Query, RunPage
+from cluster.report.drafts import drafts_page
+from cluster.report.evaluation import evaluation_page
 from cluster.report.page import write_report
 from cluster.training.diagnosis import Finding
 
@@ -35,6 +38,15 @@ async def opened(browser: Any, url: str, **context: Any) -> Any:
     page = await browser.new_page(reduced_motion="reduce", **context)
     page.set_default_timeout(WAIT_MS)
     await page.goto(url)
+    return page
+
+
+async def checked(browser: Any, path: Path, scheme: str) -> Any:
+    """The page of a file after the checks of its texts, names and width."""
+    page = await opened(browser, path.as_uri(), color_scheme=scheme)
+    await check_page(page)
+    await page.set_viewport_size({"width": 360, "height": 780})
+    await check_width(page)
     return page
 
 
@@ -114,9 +126,22 @@ async def test_the_report_has_contrast_and_nothing_is_wider_than_a_small_screen(
     table = {"base": {"reward": 0.4, "valid": 0.8, "tokens": 231.0}, "with_critic": {"reward": 0.5, "seconds": 6.6}}
     report = replace(report, alarm="pages are blank", remedy="more", findings=[why], inference=table, events=["10:00"])
     write_report(tmp_path / "report.html", report)
-    page = await opened(browser, (tmp_path / "report.html").as_uri(), color_scheme=scheme)
-    await check_page(page)
-    await page.set_viewport_size({"width": 360, "height": 780})
-    await check_width(page)
+    page = await checked(browser, tmp_path / "report.html", scheme)
     await page.locator("h1").evaluate("one => one.style.color = '#777'")
     assert [text for _, text, _ in await page.evaluate(CONTRAST)] == ["runfinished"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_drafts_and_evaluation_have_contrast_and_nothing_is_wider_than_a_small_screen(
+    browser: Any, tmp_path: Path, scheme: str
+) -> None:
+    tasks = [played_task(0), played_task(1)]
+    table = {"base": {"reward": 0.4, "valid": 0.8, "tokens": 231.0, "seconds": 3.0}}
+    pages = {
+        "drafts": drafts_page("Build a page.", tasks[0].drafts, "demo-1"),
+        "evaluation": evaluation_page("demo-1", table, tasks, PICTURES.get),
+    }
+    for name, text in pages.items():
+        path = tmp_path / f"{name}.html"
+        path.write_text(text)
+        await checked(browser, path, scheme)
