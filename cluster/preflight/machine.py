@@ -25,6 +25,8 @@ FONTS = {
     "Noto Sans CJK": "fonts-noto-cjk",
     "Noto Color Emoji": "fonts-noto-color-emoji",
 }
+SCRIPTS = {"hi": "Devanagari", "bn": "Bengali", "ta": "Tamil", "th": "Thai", "km": "Khmer", "am": "Ethiopic"}
+"""Scripts that the fonts above lack, by a language written in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,9 +206,11 @@ def check_mlflow(runs: Path, uri: str, patience_s: float = 5.0) -> CheckResult:
 
 
 def check_fonts() -> CheckResult:
-    """Checks the fonts that pages are rendered with."""
+    """Checks the fonts that pages are rendered with, and names common scripts without a font."""
+    without: list[str] = []
     try:
         listed = subprocess.run(["fc-list"], capture_output=True, text=True, check=False).stdout
+        without = [script for language, script in SCRIPTS.items() if not _fonts_for(language)]
     except OSError:
         listed = " ".join(str(path) for path in Path("/usr/share/fonts").rglob("*"))
     have = listed.replace(" ", "").lower()
@@ -214,7 +218,16 @@ def check_fonts() -> CheckResult:
     if missing:
         fix = f"apt-get install {' '.join(missing)}"
         return CheckResult(what="fonts", status="warn", detail="some characters will be drawn as boxes", fix=fix)
-    return CheckResult(what="fonts", status="ok", detail=", ".join(FONTS))
+    detail = ", ".join(FONTS)
+    if without:
+        detail += f"; {', '.join(without)} letters will be drawn as boxes, unless fonts-noto-core is installed"
+    return CheckResult(what="fonts", status="ok", detail=detail)
+
+
+def _fonts_for(language: str) -> str:
+    """Files of the fonts that cover a language, by its ISO 639 code; empty without one. Raises OSError."""
+    listing = ["fc-list", f":lang={language}", "file"]
+    return subprocess.run(listing, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def check_sandbox(bubblewrap: str = "bwrap") -> CheckResult:

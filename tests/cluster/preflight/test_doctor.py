@@ -141,6 +141,19 @@ def test_absent_mlflow_server_fails_without_showing_its_password() -> None:
     assert "secret" not in str(finding)
 
 
+def test_scripts_without_a_font_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = tmp_path / "fc-list"
+    listing.write_text(
+        '#!/bin/sh\ncase "$1" in\n"") echo "Liberation Sans, Noto Sans CJK JP, Noto Color Emoji" ;;\n'
+        ':lang=th) echo "/usr/share/fonts/thai.ttf" ;;\nesac\n'
+    )
+    listing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = machine.check_fonts()
+    assert found.status == "ok"
+    assert "Devanagari, Bengali, Tamil, Khmer, Ethiopic letters will be drawn as boxes" in found.detail
+
+
 def test_missing_bubblewrap_gives_a_warning() -> None:
     assert machine.check_sandbox("/nowhere/bwrap").status == "warn"
 
