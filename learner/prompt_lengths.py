@@ -1,49 +1,47 @@
 """Counts prompt tokens and checks LoRA targets of a model, in a separate process.
 
-`python -m learner.prompt_lengths` reads `{"model", "prompts", "learner"}` as JSON from standard input: a model
-directory, conversations of `[role, content]` pairs, and learner settings or null. The last line of its output is
-`{"tokens": [tokens of each prompt], "fault": "error in the model or the settings, or empty"}`.
+`python -m learner.prompt_lengths` reads JSON from standard input: `model`, a directory; `prompts`, conversations of
+`[role, content]` pairs; `template`, arguments of the chat template; `learner`, settings or null. The last line of its
+output is `{"tokens": [tokens of each prompt], "fault": "error in the model or the settings, or empty"}`.
 """
 
 import json
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from learner.chat import Chat
 from learner.settings import LearnerSettings
+from rollout.errors import ModelError
+from rollout.records import Message
 
 
 def main() -> int:
     """Command-line entry point. Returns the exit code."""
     asked = json.load(sys.stdin)
     try:
-        tokens = count(asked["model"], asked["prompts"])
+        tokens = count(Path(asked["model"]), asked["prompts"], asked["template"])
         if asked["learner"] is not None:
             try_adapters(asked["model"], LearnerSettings.model_validate(asked["learner"]))
         found: dict[str, Any] = {"tokens": tokens, "fault": ""}
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModelError) as error:
         found = {"tokens": [], "fault": str(error).strip().splitlines()[0]}
     print(json.dumps(found))
     return 0
 
 
-def count(model: str, prompts: list[list[list[str]]]) -> list[int]:
-    """Tokens of each conversation in the model's chat template, generation prompt included."""
-    from jinja2.exceptions import TemplateError
-    from transformers import AutoTokenizer
+def count(model: Path, prompts: list[list[list[str]]], template: Mapping[str, Any]) -> list[int]:
+    """Tokens of each conversation as the engine and the learner tokenize it. Raises ModelError."""
+    if not prompts:
+        return []
+    from learner.model import read_tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    try:
-        texts = [
-            tokenizer.apply_chat_template(
-                [{"role": role, "content": content} for role, content in prompt],
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-            for prompt in prompts
-        ]
-    except TemplateError as error:
-        raise ValueError(f"the model's chat template refuses a conversation: {error}") from error
-    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+    chat = Chat(read_tokenizer(model), template)
+    return [
+        len(chat.prompt_ids([Message(role=role, content=content) for role, content in prompt]))  # type: ignore[arg-type]
+        for prompt in prompts
+    ]
 
 
 def try_adapters(model: str, settings: LearnerSettings) -> None:

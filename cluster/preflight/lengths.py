@@ -107,19 +107,22 @@ def measure(settings: RunSettings, model: Path, tasks: Sequence[Task]) -> list[P
     try:
         check_prompts(settings, model, bounded)
     except (SettingsError, TaskFileError):
-        counted = _ask(model, first, settings if adapts else None)
+        counted = _ask(model, first, settings, adapts=adapts)
         return [Prompt(task=task, tokens=tokens) for task, tokens in zip(tasks, counted, strict=True)]
     if adapts:
-        _ask(model, [], settings)
+        _ask(model, [], settings, adapts=True)
     return bounded
 
 
-def _ask(model: Path, conversations: Sequence[tuple[Message, ...]], settings: RunSettings | None) -> list[int]:
+def _ask(
+    model: Path, conversations: Sequence[tuple[Message, ...]], settings: RunSettings, *, adapts: bool
+) -> list[int]:
     """Runs `learner.prompt_lengths` in a separate process: this one loads neither torch nor a tokenizer."""
     asked = {
         "model": str(model),
         "prompts": [[[message.role, message.content] for message in one] for one in conversations],
-        "learner": settings.learner.model_dump(mode="json") if settings else None,
+        "template": settings.policy.template_arguments,
+        "learner": settings.learner.model_dump(mode="json") if adapts else None,
     }
     command, root = [sys.executable, "-m", "learner.prompt_lengths"], Path(__file__).parents[2]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, cwd=root, check=False)

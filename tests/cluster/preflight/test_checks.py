@@ -1,12 +1,13 @@
 """Tests of the checks before a run starts: lengths, LoRA targets, contradictory settings, changed task files."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_model import tiny_model
+from tiny_model import TEMPLATE, tiny_model
 
 from cluster.preflight import checks
 from cluster.preflight.requests import plan_new, plan_resume
@@ -99,6 +100,35 @@ def test_too_long_brief_is_named_with_its_token_count(
         "remove",
     ):
         assert words in said
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system message') }}{% endif %}" + TEMPLATE,
+            "the prompt of task 'long' has 2",
+        ),
+        (
+            "{% if not answers %}{{ raise_exception('answers is not set') }}{% endif %}" + TEMPLATE,
+            "the prompt of task 'long' has 2",
+        ),
+        (
+            "{{ raise_exception('never') }}",
+            "refuses a conversation of system, user, assistant and user messages (never)",
+        ),
+        (None, "the model's tokenizer has no chat template"),
+    ],
+)
+def test_prompts_are_counted_as_the_engine_tokenizes_them(
+    run: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], template: str | None, said: str
+) -> None:
+    write_tasks(tmp_path / "train.jsonl", [*TASKS, Task(id="long", brief="é" * 900, reference_html=PAGE)])
+    other = tmp_path / "model"
+    shutil.copytree(model, other, ignore=shutil.ignore_patterns("chat_template.jinja"))
+    if template is not None:
+        (other / "chat_template.jinja").write_text(template)
+    assert said in refusal(run, capsys, f"model={other}", "policy.template_arguments.answers=true")
 
 
 def test_token_budget_is_compared_with_the_longest_sample(
