@@ -48,12 +48,12 @@ def service(
 @asynccontextmanager
 async def clients(service: Service, limits: Limits | None = None) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
     """The public client of OpenAI, and a plain one."""
-    async with served(service, limits) as url:
-        async with (
-            openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as public,
-            httpx.AsyncClient(base_url=url, timeout=60) as http,
-        ):
-            yield public, http
+    async with (
+        served(service, limits) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as public,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
+    ):
+        yield public, http
 
 
 @asynccontextmanager
@@ -230,15 +230,17 @@ async def test_pages_are_rendered_in_the_browser_of_training(tmp_path: Path) -> 
 
 @pytest.mark.browser
 async def test_the_visual_critic_judges_against_a_reference(tmp_path: Path) -> None:
-    async with chromium(tmp_path) as renderer:
-        async with clients(service(renderer=renderer, critic=VisualCriticActor())) as (_, http):
-            task = {"brief": "a bakery", "reference_html": DESIGN}
-            same = (await http.post("/judge", json=task | {"html": DESIGN})).json()
-            other = (await http.post("/judge", json=task | {"html": "<h1>Garage</h1>"})).json()
-            pair = task | {"html": "<h1>Garage</h1>", "other_html": DESIGN}
-            compared = (await http.post("/judge", json=pair)).json()
-            bare = await http.post("/judge", json={"brief": "a bakery", "html": DESIGN})
-            broken = await http.post("/judge", json=task | {"html": DESIGN, "reference_html": "<p>"})
+    async with (
+        chromium(tmp_path) as renderer,
+        clients(service(renderer=renderer, critic=VisualCriticActor())) as (_, http),
+    ):
+        task = {"brief": "a bakery", "reference_html": DESIGN}
+        same = (await http.post("/judge", json=task | {"html": DESIGN})).json()
+        other = (await http.post("/judge", json=task | {"html": "<h1>Garage</h1>"})).json()
+        pair = task | {"html": "<h1>Garage</h1>", "other_html": DESIGN}
+        compared = (await http.post("/judge", json=pair)).json()
+        bare = await http.post("/judge", json={"brief": "a bakery", "html": DESIGN})
+        broken = await http.post("/judge", json=task | {"html": DESIGN, "reference_html": "<p>"})
     assert same["score"] > 0.95
     assert other["score"] < 0.6
     assert other["feedback"]
