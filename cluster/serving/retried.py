@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rollout.errors import BrowserFault, CriticFault, EngineFault
-from rollout.ports import Critic, Policy, RenderedPage, Renderer
+from rollout.ports import Critic, RenderedPage, Renderer
 from rollout.records import Comparison, Completion, Critique, Page, Probe, Render, Request, Task, Viewport
 from rollout.retry import Retries
 
@@ -14,8 +14,12 @@ logger = logging.getLogger(__name__)
 RETRIES = 1
 
 
-class StreamingPolicy(Policy, Protocol):
+class StreamingPolicy(Protocol):
     """A policy that also yields the text of a completion while it is generated."""
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        """See `rollout.ports.Policy`."""
+        ...
 
     def stream(self, request: Request) -> AsyncIterator[str | Completion]:
         """Yields the text of one completion in pieces, then the completion."""

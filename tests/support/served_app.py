@@ -1,8 +1,9 @@
-"""The HTTP application on a real port of this machine, in the event loop of the test."""
+"""The HTTP application on a real port of this machine, in the event loop of the test or in a thread."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import uvicorn
 
@@ -27,3 +28,35 @@ async def served(service: Service, limits: Limits | None = None, keys: str = "")
     finally:
         server.force_exit = server.should_exit = True
         await running
+
+
+@contextmanager
+def served_in_thread(make: Callable[[], AbstractAsyncContextManager[Service]]) -> Iterator[str]:
+    """The address of the application in a thread of its own, for tests that block; `make` makes its service there."""
+    ready = threading.Event()
+    found: dict[str, str] = {}
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with make() as service, served(service) as url:
+            found["url"] = url
+            ready.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            ready.set()
+            loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait()
+    try:
+        yield found["url"]
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
