@@ -58,8 +58,8 @@ class RetriedPolicy:
             return
         except EngineFault as fault:
             logger.warning("completion: retry 1 of 1 after %r", fault)
-        async for piece in without_prefix(self.policy.stream(request), sent):
-            yield piece
+        async for rest in without_prefix(self.policy.stream(request), sent):
+            yield rest
 
 
 async def without_prefix(pieces: AsyncIterator[str | Completion], sent: str) -> AsyncIterator[Piece]:

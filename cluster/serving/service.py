@@ -12,7 +12,7 @@ from reward.score import score
 from reward.settings import ScoreSettings
 from rollout.errors import BudgetSpent, MachineError
 from rollout.ports import Critic, Renderer
-from rollout.records import Comparison, Critique, Page, Render, Reward, Task
+from rollout.records import Comparison, Critique, Page, Preference, Render, Reward, Task
 from rollout.selfedit import Change
 from rollout.settings import EpisodeSettings
 from rollout.together import gather_or_cancel
@@ -93,7 +93,7 @@ class Service:
             if task.reference_html is not None:
                 reference = await self._reference(task)
             return await critic.compare(task, (old, first), (new, second), reference)
-        better = "tie" if first.valid == second.valid else "new" if second.valid else "old"
+        better: Preference = "tie" if first.valid == second.valid else "new" if second.valid else "old"
         return Comparison(answers=(better, better), judge="renderer")
 
     async def score_draft(self, task: Task, page: Page, render: Render | None) -> Critique | None:

@@ -86,14 +86,15 @@ def test_a_fault_of_the_server_is_no_reward(name: str, monkeypatch: pytest.Monke
         yield service(PaperRenderer(faults=100))
 
     module = example(name)
+    ask = {
+        "trl_rewards": lambda: module.valid_reward([answer(DESIGN)]),
+        "verl_reward": lambda: module.compute_score("", answer(DESIGN), DESIGN, {"brief": "b"}),
+    }
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
     with served_in_thread(make) as url:
         monkeypatch.setenv("RELOOK_SERVER", url)
         with pytest.raises(RuntimeError, match="503 the server cannot answer now: BrowserFault"):
-            if name == "trl_rewards":
-                module.valid_reward([answer(DESIGN)])
-            else:
-                module.compute_score("", answer(DESIGN), DESIGN, {"brief": "b"})
+            ask[name]()
 
 
 @pytest.mark.engine
