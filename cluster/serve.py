@@ -63,7 +63,7 @@ async def serve(options: argparse.Namespace, settings: RunSettings, model: Path,
         timeout_s=options.timeout,
     )
     print(f"starting {settings.policy.engines} engines of {name} and {settings.browser.count} browsers …", flush=True)
-    connection = connect()
+    connection = await asyncio.to_thread(connect)
     restore_handlers()
     try:
         async with serving_actors(settings, model, resolve_path(settings.cache) / "serve") as actors:

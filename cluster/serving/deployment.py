@@ -1,7 +1,6 @@
 """The HTTP application as a deployment of Ray Serve."""
 
 import logging
-from functools import partial
 from typing import Any
 
 from cluster.serving.actors import service_of
@@ -29,7 +28,11 @@ def deploy(
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
-    build = partial(build_application, settings, namespace=namespace, name=name, limits=limits, keys=keys, host=host)
+
+    def build() -> Gate:
+        """Builds the application in the replica's process; Ray Serve takes functions without parameters only."""
+        return application(service_of(settings, namespace, name), limits=limits, keys=keys, host=host)
+
     replica: Any = serve.ingress(build)()
     deployment = serve.deployment(
         replica,
@@ -49,11 +52,3 @@ def retire() -> None:
     from ray import serve
 
     serve.delete(APP)
-
-
-def build_application(
-    settings: RunSettings, *, namespace: str, name: str, limits: Limits, keys: ApiKeys, host: str
-) -> Gate:
-    """The application on the actors of a namespace; Ray Serve calls it in the replica's process."""
-    service = service_of(settings, namespace, name)
-    return application(service, limits=limits, keys=keys, host=host)
