@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing.page_checks import check_page, check_width
 from doubles import PaperCritic
-from page_checks import check_page, check_width
 from served_app import served
 from writing_policy import WritingPolicy
 
