@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         keys = _keys(options.host)
         run = None if options.model else champion_of(resolve_path(options.runs), options.run)
-        settings = _replicated(settings_of(run, options.settings, options.set), options)
+        settings = settings_of(run, options.settings, _overrides(options))
         model = resolve_path(options.model) if run is None else run / "champion"
         name = options.name or (model.name if run is None else run.name)
         _check_port(options.host, options.port)
@@ -67,10 +67,10 @@ async def serve(options: argparse.Namespace, settings: RunSettings, model: Path,
     restore_handlers()
     try:
         async with serving_actors(settings, model, resolve_path(settings.cache) / "serve") as actors:
-            address = {"host": options.host, "port": options.port}
-            start = partial(deploy, settings, namespace=actors.namespace, name=name, limits=limits, keys=keys)
+            place = {"host": options.host, "port": options.port}
+            start = partial(deploy, settings, namespace=actors.namespace, name=name, limits=limits, keys=keys, **place)
+            await asyncio.to_thread(start)
             try:
-                await asyncio.to_thread(start, **address)
                 print(f"serving {name} on http://{options.host}:{options.port}/", flush=True)
                 await keep_alive(actors.pools, lambda words: print(words, file=sys.stderr, flush=True))
             finally:
@@ -89,11 +89,10 @@ def _keys(host: str) -> ApiKeys:
     return keys
 
 
-def _replicated(settings: RunSettings, options: argparse.Namespace) -> RunSettings:
-    """The settings with the numbers of engines and browsers of the options."""
-    policy = settings.policy.model_copy(update={"engines": options.engines or settings.policy.engines})
-    browser = settings.browser.model_copy(update={"count": options.browsers or settings.browser.count})
-    return settings.model_copy(update={"policy": policy, "browser": browser})
+def _overrides(options: argparse.Namespace) -> list[str]:
+    """The overrides of the settings: `--set`, and the numbers of engines and browsers."""
+    numbers = {"policy.engines": options.engines, "browser.count": options.browsers}
+    return [*options.set, *(f"{name}={number}" for name, number in numbers.items() if number is not None)]
 
 
 def _check_port(host: str, port: int) -> None:
@@ -106,6 +105,14 @@ def _check_port(host: str, port: int) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise SettingsError(f"cannot listen on {host}:{port}: {reason}; choose another --host or --port") from None
+
+
+def _number(text: str) -> int:
+    """A whole number above 0. Raises ValueError, which argparse reports."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -121,11 +128,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=PORT, help="port to listen on")
     parser.add_argument("--engines", type=int, help="replicas of the policy engine (default: policy.engines)")
     parser.add_argument("--browsers", type=int, help="replicas of the browser (default: browser.count)")
-    parser.add_argument("--max-tokens", type=int, help="longest answer (default: episode.max_tokens)")
-    parser.add_argument("--rate", type=float, default=USUAL.per_minute, help="requests a minute of one client")
-    parser.add_argument("--running", type=int, default=USUAL.running, help="requests answered at the same time")
-    parser.add_argument("--waiting", type=int, default=USUAL.waiting, help="further requests that wait")
-    parser.add_argument("--timeout", type=float, default=USUAL.timeout_s, help="seconds until a request is given up")
+    parser.add_argument("--max-tokens", type=_number, help="longest answer (default: episode.max_tokens)")
+    parser.add_argument("--rate", type=_number, default=USUAL.per_minute, help="requests a minute of one client")
+    parser.add_argument("--running", type=_number, default=USUAL.running, help="requests answered at the same time")
+    parser.add_argument("--waiting", type=_number, default=USUAL.waiting, help="further requests that wait")
+    parser.add_argument("--timeout", type=_number, default=USUAL.timeout_s, help="seconds until a request is given up")
     return parser.parse_args(argv)
 
 

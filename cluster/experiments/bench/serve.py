@@ -49,7 +49,7 @@ def bench_serve() -> Figures:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = built_in_policy()
-    options = ["--model", str(model), "--name", NAME, "--host", "127.0.0.1", "--port", str(port), "--rate", "1e6"]
+    options = ["--model", str(model), "--name", NAME, "--host", "127.0.0.1", "--port", str(port), "--rate", "1000000"]
     with subprocess.Popen(
         [sys.executable, "-m", "cluster.serve", *options], stdout=subprocess.PIPE, text=True
     ) as server:

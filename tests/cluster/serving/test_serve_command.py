@@ -38,6 +38,7 @@ def test_mistakes_give_one_line(
     model = ["--model", str(tmp_path)]
     assert "no champion of any run" in error_of(["--runs", str(tmp_path)], capsys)
     assert "set RELOOK_SERVE_KEYS" in error_of([*model, "--host", "0.0.0.0"], capsys)
+    assert "policy.engines" in error_of([*model, "--engines", "0"], capsys)
     assert "unknown setting 'policy.engine'" in error_of([*model, "--set", "policy.engine=2"], capsys)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = ["--host", "127.0.0.1", "--port", str(taken.getsockname()[1])]
