@@ -27,10 +27,9 @@ from cluster.benchmarks.results import ResultFolder
 from cluster.benchmarks.source import Source, of_endpoint, of_file, of_model
 from cluster.commands import program
 from cluster.paths import resolve_path
-from cluster.preflight.local_engines import champion_of
-from cluster.settings import RunSettings, apply_override, check_settings, load_settings
+from cluster.preflight.local_engines import champion_of, settings_of
+from cluster.settings import RunSettings
 from cluster.stop_signals import STOPPED, until_stopped
-from cluster.storage.store import Store
 from rollout.errors import BadInput, RelookError, SettingsError, TaskFileError
 from rollout.rows.fields import show
 
@@ -48,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         benchmark = BENCHMARKS[options.benchmark](options.faithful)
         run = champion_of(resolve_path(options.runs), options.run) if options.run else None
-        settings = _exploring(_settings(options, run), benchmark.explore)
+        settings = _exploring(settings_of(run, options.settings, options.set), benchmark.explore)
         benchmark.sampling = _sampling(options, benchmark.sampling)
         if benchmark.needs_judge and settings.critic.kind != "http":
             raise SettingsError(
@@ -82,20 +81,6 @@ def describe(summary: Mapping[str, Any]) -> str:
         counted = summary["tests"][subject]
         lines.append(f"{subject:10}  {shown}  ({counted['no_answer']} no answer, {counted['machine_fault']} faults)")
     return "\n".join(lines)
-
-
-def _settings(options: argparse.Namespace, run: Path | None) -> RunSettings:
-    """The settings of the run, or of --settings, or the defaults; with overrides."""
-    if options.settings:
-        return load_settings(options.settings, options.set)
-    values: dict[str, Any] = {}
-    where = "settings"
-    if run is not None:
-        where = str(run / "run.json")
-        values = Store(run).read_json("run.json")["settings"]
-    for override in options.set:
-        apply_override(values, override)
-    return check_settings(values, where)
 
 
 def _exploring(settings: RunSettings, explore: int) -> RunSettings:

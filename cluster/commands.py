@@ -8,6 +8,7 @@ COMMANDS = {
     "evaluate": ("cluster.evaluate", "score a champion on held-out tasks"),
     "generate": ("cluster.generate", "generate a page for a brief"),
     "calibrate": ("cluster.calibrate", "measure a critic's noise and ranking, and propose a margin"),
+    "serve": ("cluster.serve", "serve a champion to browsers and programs"),
     "watch": ("cluster.watch", "show runs live in a browser: episodes, curves, actors"),
     "replay": ("cluster.replay", "train again on stored trajectories, or judge their pages again"),
     "benchmark": ("cluster.benchmark", "measure a policy on a public benchmark"),

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from cluster.commands import program
 from cluster.paths import resolve_path
-from cluster.preflight.local_engines import champion_of, tools
+from cluster.preflight.local_engines import champion_of, settings_of, tools
 from cluster.report.drafts import drafts_page
-from cluster.settings import RunSettings, check_settings
-from cluster.storage.store import Store
+from cluster.settings import RunSettings
 from cluster.training.curriculum import libraries_of
 from reward.validity import complaint
 from rollout.errors import BadInput, RelookError
@@ -31,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         run = champion_of(resolve_path(options.runs), options.run)
-        settings = check_settings(Store(run).read_json("run.json")["settings"], str(run / "run.json"))
+        settings = settings_of(run, None, ())
         return asyncio.run(generate(options, settings, run))
     except RelookError as error:
         print(f"relook: {error}", file=sys.stderr)

@@ -10,6 +10,7 @@
 | `cluster.training.drift`          | the judgment of a fixed page         | 2                                  |
 | `cluster.training.compare_judges` | the new judgment of a stored page    | 2                                  |
 | `cluster.preflight.references`    | a reference page, after BrowserFault | 2                                  |
+| `cluster.serving.retried`         | one call for a request of a client   | 1                                  |
 
 Three mechanisms have retries of their own: the blocking start of Ray (`cluster.distributed.connection`, 2 retries);
 the actors of a run (`cluster.train`, launched again up to 3 times for one step); requests to the servers of judges

@@ -4,6 +4,7 @@ A revision is rejected only if it does not render validly, a cheap check.
 """
 
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from rollout import prompts
@@ -38,23 +39,49 @@ class Draft:
         return self.render is not None and self.render.valid
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A second brief for a page that exists."""
+
+    page: Page
+    brief: str
+    """Description of the changes; the policy receives it as feedback on the page."""
+
+
 async def self_edit(
     task: Task, policy: Policy, renderer: Renderer, settings: EpisodeSettings, *, rounds: int, seed: int
 ) -> tuple[Draft, ...]:
     """Runs self-editing on a task: one draft a round, the base decode first. Raises MachineError."""
+    written = write_drafts(task, policy, renderer, settings, rounds=rounds, seed=seed)
+    return tuple([draft async for draft in written])
+
+
+async def write_drafts(
+    task: Task,
+    policy: Policy,
+    renderer: Renderer,
+    settings: EpisodeSettings,
+    *,
+    rounds: int,
+    seed: int,
+    change: Change | None = None,
+) -> AsyncIterator[Draft]:
+    """Yields the drafts of `self_edit`, each as soon as it is rendered.
+
+    With `change`, the first draft is a revision of that page. Raises MachineError, and PromptTooLong if the first
+    prompt leaves no room for a page.
+    """
     editor = _Editor(policy=policy, renderer=renderer, settings=settings, seed=seed_of(seed, task.id, "edit"))
-    drafts = [await editor.draft(prompts.first(task), 0)]
+    best = await (editor.draft(prompts.first(task), 0) if change is None else editor.change(task, change))
+    yield best
     for number in range(1, rounds + 1):
-        best = drafts[-1]
         try:
             feedback = await editor.review(task, best, number)
-            base = best.page.html if settings.revision == "edits" else None
-            messages = prompts.revise(task, best.page, feedback, as_edits=base is not None)
-            revised = await editor.draft(messages, number, feedback, base)
+            revised = await editor.revise(task, best.page, number, feedback)
         except PromptTooLong:  # The page fills the model's context: it is kept for the remaining rounds.
             revised = replace(best, round=number, feedback=(), kept=False)
-        drafts.append(revised if revised.valid else editor.refuse(revised, best))
-    return tuple(drafts)
+        best = revised if revised.valid else editor.refuse(revised, best)
+        yield best
 
 
 def review_request(task: Task, page: Page, settings: EpisodeSettings, *, seed: int) -> Request:
@@ -102,6 +129,14 @@ class _Editor:
             tokens=self.tokens,
             seconds=time.monotonic() - self.started,
         )
+
+    async def change(self, task: Task, change: Change) -> Draft:
+        return replace(await self.revise(task, change.page, 0, (change.brief,)), feedback=())
+
+    async def revise(self, task: Task, page: Page, number: int, feedback: tuple[str, ...]) -> Draft:
+        base = page.html if self.settings.revision == "edits" else None
+        messages = prompts.revise(task, page, feedback, as_edits=base is not None)
+        return await self.draft(messages, number, feedback, base)
 
     async def review(self, task: Task, draft: Draft, number: int) -> tuple[str, ...]:
         request = review_request(task, draft.page, self.settings, seed=seed_of(self.seed, "review", number))

@@ -36,7 +36,7 @@ def read_tasks(path: Path) -> list[Task]:
         raise TaskFileError(f"{path}: no such task file; give a .parquet or .jsonl file, or `builtin`")
     tasks: dict[str, Task] = {}
     for where, row in file_rows(path):
-        task = _task(f"{path}, {where}", row)
+        task = task_of(f"{path}, {where}", row)
         if task.id in tasks:
             raise TaskFileError(f"{path}, {where}: id {show(task.id)} is taken by an earlier row; ids must differ")
         tasks[task.id] = task
@@ -92,8 +92,8 @@ def _parquet(tasks: Sequence[Task]) -> bytes:
     return data
 
 
-def _task(where: str, row: Row) -> Task:
-    """Validates one row and returns its task. Nulls count as absent."""
+def task_of(where: str, row: Row) -> Task:
+    """Validates one row and returns its task. Nulls count as absent. Raises TaskFileError that begins with `where`."""
     check_names(where, row, COLUMNS)
     reference = row.get("reference_html")
     if reference is not None:

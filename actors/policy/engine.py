@@ -3,12 +3,15 @@
 import asyncio
 import math
 import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from actors.policy.admission import Admission
 from actors.policy.busy_time import BusyTimer
 from actors.policy.continuation import Continuation, spans_of
+from actors.policy.text_stream import TextStream
 from actors.policy.vllm_engine import VLLMEngine, one_line, sampling_parameters
 from actors.policy.weight_updates import WeightUpdates
 from actors.settings import PolicySettings
@@ -75,6 +78,22 @@ class VLLMPolicy:
 
         Raises EngineFault, or PromptTooLong when no room is left for an answer.
         """
+        prompt = await self._prompt(request)
+        siblings = [self._sampling(request, index) for index in range(request.num)]
+        return tuple(await asyncio.gather(*(self._complete(prompt, sampling) for sampling in siblings)))
+
+    async def stream(self, request: Request) -> AsyncIterator[str | Completion]:
+        """Yields the first completion's text in pieces while it is generated, then the completion.
+
+        Raises the errors of `complete`.
+        """
+        prompt = await self._prompt(request)
+        texts = TextStream()
+        work = self._complete(prompt, self._sampling(request, 0, stream=True), texts.update)
+        async for piece in texts.pieces(work):
+            yield piece
+
+    async def _prompt(self, request: Request) -> list[int]:
         await self.admission.passed(self.settings.call_timeout_s)
         prompt = self.prompt_ids(request.messages)
         limit = self.engine.running().model_config.max_model_len
@@ -83,16 +102,16 @@ class VLLMPolicy:
                 f"a prompt of {len(prompt)} tokens leaves no room in policy.max_model_len = {limit}: "
                 "raise it, or lower episode.max_tokens"
             )
-        siblings = [
-            sampling_parameters(
-                max_tokens=request.max_tokens,
-                temperature=request.temperature,
-                seed=seed_of(request.seed, index),
-                stop=list(request.stop),
-            )
-            for index in range(request.num)
-        ]
-        return tuple(await asyncio.gather(*(self._complete(prompt, sampling) for sampling in siblings)))
+        return prompt
+
+    def _sampling(self, request: Request, index: int, *, stream: bool = False) -> Any:
+        return sampling_parameters(
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            seed=seed_of(request.seed, index),
+            stop=list(request.stop),
+            stream=stream,
+        )
 
     def prompt_ids(self, messages: tuple[Message, ...]) -> list[int]:
         """[P] token ids of a conversation in the model's chat template; see `learner.chat`."""
@@ -147,12 +166,14 @@ class VLLMPolicy:
         """See `WeightUpdates.prove`."""
         return await self.updates.prove(version, token_ids, wanted, max_gap)
 
-    async def _complete(self, prompt: list[int], sampling: Any) -> Completion:
-        """Generates and validates one completion."""
+    async def _complete(
+        self, prompt: list[int], sampling: Any, on_text: Callable[[str], None] | None = None
+    ) -> Completion:
+        """Generates and validates one completion; `on_text` receives its text so far."""
         begun = time.perf_counter()
         entered = self._meter.enter()
         try:
-            outputs, text, finish = await self._pieces(prompt, sampling)
+            outputs, text, finish = await self._pieces(prompt, sampling, on_text)
         finally:
             charged = self._meter.leave(entered)
         token_ids = tuple(token for output in outputs for token in output.token_ids)
@@ -173,7 +194,9 @@ class VLLMPolicy:
             engine_seconds=charged,
         )
 
-    async def _pieces(self, prompt: list[int], sampling: Any) -> tuple[list[Any], str, Any]:
+    async def _pieces(
+        self, prompt: list[int], sampling: Any, on_text: Callable[[str], None] | None
+    ) -> tuple[list[Any], str, Any]:
         """Outputs, text and finish reason of one answer.
 
         vLLM stops at any occurrence of a stop string. If a thought or a page only quotes it, the answer continues from
@@ -182,8 +205,11 @@ class VLLMPolicy:
         vllm = self.engine.running()
         pieces = Continuation(vllm.get_tokenizer(), prompt, vllm.model_config.max_model_len, sampling)
         while (options := pieces.next()) is not None:
-            asked = sampling if not pieces.outputs else sampling_parameters(**options)
-            pieces.add((await self.engine.write(pieces.written, "complete", asked, proven=True)).outputs[0])
+            streamed = on_text is not None
+            asked = sampling if not pieces.outputs else sampling_parameters(stream=streamed, **options)
+            tell = partial(_tell, on_text, pieces.text) if on_text is not None else None
+            output = await self.engine.write(pieces.written, "complete", asked, proven=True, on_text=tell)
+            pieces.add(output.outputs[0])
         return pieces.outputs, pieces.text + ("" if pieces.cut else self._text(pieces.outputs[-1])), pieces.finish
 
     def _text(self, output: Any) -> str:
@@ -192,3 +218,8 @@ class VLLMPolicy:
             return str(output.text)
         end = self.engine.running().get_tokenizer().decode(output.token_ids[-1:], skip_special_tokens=False)
         return str(output.text.removesuffix(end))
+
+
+def _tell(on_text: Callable[[str], None], before: str, text: str) -> None:
+    """Passes the text of all pieces so far to `on_text`."""
+    on_text(before + text)

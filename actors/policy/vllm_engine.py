@@ -2,7 +2,7 @@
 
 import asyncio
 import multiprocessing
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -73,11 +73,19 @@ class VLLMEngine:
         raise EngineFault(f"{self.name}: {what} took more than policy.call_timeout_s = {seconds:g} s")
 
     async def write(
-        self, prompt: list[int], what: str, sampling: Any, *, proven: bool = False, admitted: bool = False
+        self,
+        prompt: list[int],
+        what: str,
+        sampling: Any,
+        *,
+        proven: bool = False,
+        admitted: bool = False,
+        on_text: Callable[[str], None] | None = None,
     ) -> Any:
         """Final output of one request; with `proven`, after the weights are proven.
 
-        Raises EngineFault when the engine refuses, died, or dropped the request.
+        `on_text` receives the text so far after each token but the last; it needs `sampling` with `stream`. Raises
+        EngineFault when the engine refuses, died, or dropped the request.
         """
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
@@ -88,7 +96,11 @@ class VLLMEngine:
         name = f"{what}-{self._calls}"
         losses = self.admission.losses
         try:
-            outputs = [output async for output in vllm.generate({"prompt_token_ids": prompt}, sampling, name)]
+            outputs = []
+            async for output in vllm.generate({"prompt_token_ids": prompt}, sampling, name):
+                outputs = [output]
+                if on_text is not None and not output.finished:
+                    on_text(output.outputs[0].text)
         except (EngineDeadError, EngineGenerateError) as error:
             raise EngineFault(f"{self.name} lost its engine: {one_line(error)}") from error
         if proven:
@@ -112,8 +124,11 @@ class VLLMEngine:
         return tuple(scores)
 
 
-def sampling_parameters(**options: Any) -> Any:
-    """vLLM's `SamplingParams`; no top-p or top-k truncation, which would bias every importance ratio."""
+def sampling_parameters(*, stream: bool = False, **options: Any) -> Any:
+    """vLLM's `SamplingParams`; no top-p or top-k truncation, which would bias every importance ratio.
+
+    With `stream`, every output has all tokens so far; otherwise there is only the final one.
+    """
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     return SamplingParams(
@@ -124,7 +139,7 @@ def sampling_parameters(**options: Any) -> Any:
         include_stop_str_in_output=True,
         skip_special_tokens=False,
         spaces_between_special_tokens=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
+        output_kind=RequestOutputKind.CUMULATIVE if stream else RequestOutputKind.FINAL_ONLY,
         **options,
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,10 @@ class PolicyClient:
         near = _digest(request.messages[:SHARED])
         completions: tuple[Completion, ...] = await self.pool.ask("complete", request, near=near)
         return completions
+
+    def stream(self, request: Request) -> AsyncIterator[str | Completion]:
+        """Yields the text of one completion in pieces, then the completion; see `VLLMPolicy.stream`."""
+        return self.pool.stream("stream", request, near=_digest(request.messages[:SHARED]))
 
 
 class RendererClient:

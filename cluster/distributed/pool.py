@@ -6,7 +6,7 @@ attract every call.
 """
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import Any
 
 from cluster.distributed.permits import Permit, Permits, PermitSource
@@ -47,6 +47,25 @@ class Pool:
         permit = await self.permit(method, near=near)
         return await self.ask_with(permit, method, *args, **kwargs)
 
+    async def stream(self, method: str, *args: Any, near: Hashable = None) -> AsyncIterator[Any]:
+        """Yields the items of an asynchronous generator method of the handle chosen by `permit`.
+
+        The method is cancelled if the iterator is closed. Raises what `ask` raises.
+        """
+        permit = await self.permit(method, near=near)
+        failed = False
+        call = getattr(self.handles[permit.place], method).remote(*args)
+        try:
+            async for item in answers(call, f"{self.name}-{permit.place}.{method}", self.fault, self.timeout_s):
+                yield item
+        except StorageFault:  # the handle is healthy
+            raise
+        except MachineError:
+            failed = True
+            raise
+        finally:
+            self.permits.release(permit.place, failed=failed)
+
     async def permit(self, method: str, near: Hashable = None, shared: str = "") -> Permit:
         """Waits for the right to make one call with `ask_with`; see `PermitSource.acquire`."""
         if not self.closed:
@@ -72,6 +91,12 @@ class Pool:
             raise
         finally:
             self.permits.release(permit.place, failed=failed)
+
+    @property
+    def num_healthy(self) -> int:
+        """Actors that get calls, as far as this process knows: with external permits, all of them."""
+        lost = len(self.permits.recovering) if isinstance(self.permits, Permits) else 0
+        return len(self.handles) - lost
 
     def close(self) -> None:
         """Closes the pool: no further calls, and no recovery of failed actors."""
@@ -134,6 +159,30 @@ async def answer(call: Any, what: str, fault: type[MachineError], timeout_s: flo
         if isinstance(cause, TimeoutError | RayError):
             raise fault(f"{what}: {_why(cause, timeout_s)}") from error
         raise
+
+
+async def answers(call: Any, what: str, fault: type[MachineError], timeout_s: float) -> AsyncIterator[Any]:
+    """Yields the results of a Ray call of a generator, and cancels it unless it has ended. Raises as `answer` does.
+
+    `timeout_s` is the timeout of one result.
+    """
+    import ray
+
+    ended = False
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    item = await anext(call)
+            except StopAsyncIteration:
+                ended = True
+                return
+            except TimeoutError as error:
+                raise fault(f"{what}: {_why(error, timeout_s)}") from error
+            yield await answer(item, what, fault, timeout_s)
+    finally:
+        if not ended:
+            ray.cancel(call)
 
 
 def _why(error: BaseException, timeout_s: float) -> str:

@@ -17,10 +17,10 @@ import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+from cluster.live.host_header import names_server
 from cluster.live.page import page
 from cluster.live.run_page import Query, RunPage
 from cluster.report.filmstrips import thumbnail
@@ -57,9 +57,8 @@ class LiveServer(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
 
     def allows(self, host: str) -> bool:
-        """Whether a request's Host header names this server: by its name, as `localhost`, or by any IP address."""
-        name = (urlsplit(f"//{host}").hostname or "").lower()
-        return name in self.names or _is_ip(name)
+        """Whether a request's Host header names this server; see `cluster.live.host_header`."""
+        return names_server(host, self.names)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -160,11 +159,3 @@ def query_of(asked: dict[str, list[str]]) -> Query:
     before = asked.get("before", [""])[0]
     step, _, place = before.partition("-")
     return Query(before=(int(step), int(place)) if before else None, everything="all" in asked)
-
-
-def _is_ip(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

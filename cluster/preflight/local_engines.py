@@ -1,14 +1,15 @@
 """Local inference: one policy engine, one browser and one critic in this process, without Ray."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.paths import resolve_path
-from cluster.settings import RunSettings
+from cluster.settings import RunSettings, apply_override, check_settings, load_settings
+from cluster.storage.store import Store
 from rollout.errors import CheckpointError
 from rollout.ports import Policy, Renderer
 
@@ -45,6 +46,20 @@ def champion_of(runs: Path, run: str | None) -> Path:
     if not finished:
         raise CheckpointError(f"no champion of {run or 'any run'} under {runs}; train one first: make demo")
     return finished[0].resolve()
+
+
+def settings_of(run: Path | None, file: Path | None, overrides: Sequence[str]) -> RunSettings:
+    """The settings of a file, or else of a run, or else the defaults; with overrides. Raises BadInput."""
+    if file is not None:
+        return load_settings(file, overrides)
+    values: dict[str, Any] = {}
+    where = "settings"
+    if run is not None:
+        where = str(run / "run.json")
+        values = Store(run).read_json("run.json")["settings"]
+    for override in overrides:
+        apply_override(values, override)
+    return check_settings(values, where)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from html import escape
 
-VOID = frozenset({"img", "meta", "link", "br"})
+VOID = frozenset({"img", "input", "meta", "link", "br"})
 
 
 class Html(str):

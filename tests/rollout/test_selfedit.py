@@ -1,10 +1,13 @@
 """Tests of self-edit without a critic, on paper parts."""
 
+from dataclasses import replace
+
 from doubles import PaperPolicy, PaperRenderer, task
 
 from rollout.parsing import parse_page
 from rollout.prompts import EDITS, REVIEW, answer
-from rollout.selfedit import review_request, self_edit
+from rollout.records import Page
+from rollout.selfedit import Change, review_request, self_edit, write_drafts
 from rollout.settings import EpisodeSettings
 
 SETTINGS = EpisodeSettings(max_tokens=64)
@@ -48,3 +51,17 @@ async def test_self_edit_writes_edits_and_drafts_the_same_pages() -> None:
     whole = await self_edit(task(), PaperPolicy(), PaperRenderer(), SETTINGS, rounds=3, seed=1)
     assert [draft.page for draft in edited] == [draft.page for draft in whole]
     assert sum(EDITS in request.messages[0].content for request in policy.requests) == 3
+
+
+async def test_a_second_brief_revises_the_page_and_remains_in_later_rounds() -> None:
+    policy = PaperPolicy()
+    change = Change(page=Page(html="<p>level 1</p>"), brief="Make it red.")
+    brief = replace(task(), brief="A page.\nMake it red.")
+    written = write_drafts(brief, policy, PaperRenderer(), SETTINGS, rounds=1, seed=1, change=change)
+    drafts = [draft async for draft in written]
+    assert [(draft.round, draft.feedback) for draft in drafts] == [(0, ()), (1, ("The level should be higher.",))]
+    first = policy.requests[0].messages
+    assert first[1].content == "A page.\nMake it red."
+    assert "<p>level 1</p>" in first[2].content
+    assert first[3].content == "<feedback>\n- Make it red.\n</feedback>"
+    assert all(request.messages[1] == first[1] for request in policy.requests)

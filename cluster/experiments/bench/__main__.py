@@ -24,6 +24,7 @@ from cluster.experiments.bench.pages import bench_pages
 from cluster.experiments.bench.part import Figures
 from cluster.experiments.bench.render import bench_render
 from cluster.experiments.bench.rollout import bench_rollout
+from cluster.experiments.bench.serve import bench_serve
 from cluster.experiments.bench.sync import bench_sync
 from cluster.experiments.bench.training_loop.part import bench_loop
 from cluster.paths import resolve_path
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[], Figures | dict[str, Figures]]] = {
     "pages": bench_pages,
     "render": bench_render,
     "rollout": bench_rollout,
+    "serve": bench_serve,
     "sync": bench_sync,
 }
 

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from cluster.experiments.bench.corpus import corpus
+from cluster.experiments.bench.memory import below, pss_kb
 from cluster.experiments.bench.part import Figures
 from cluster.settings import RunSettings
 from rollout.records import Page
@@ -63,38 +64,17 @@ async def _endure() -> Figures:
         "files_open_warm": warm["files"],
         "files_open_end": last["files"],
         "processes_end": last["processes"],
-        "processes_left": float(len(_below(os.getpid()))),
+        "processes_left": float(len(below(os.getpid()))),
     }
 
 
 def _look() -> dict[str, float]:
     """Memory in MB and number of this process's descendants; memory and open files of this process."""
     gc.collect()
-    below = _below(os.getpid())
-    memory = sum(_pss_kb(pid) for pid in [os.getpid(), *below])
+    children = below(os.getpid())
+    memory = sum(pss_kb(pid) for pid in [os.getpid(), *children])
     return {
         "mb": memory / 1024,
         "files": float(len(list(Path("/proc/self/fd").iterdir()))),
-        "processes": float(len(below)),
+        "processes": float(len(children)),
     }
-
-
-def _below(pid: int) -> list[int]:
-    found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            children = [int(child) for child in (thread / "children").read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):  # the process ended in the meantime
-            continue
-        for child in children:
-            found += [child, *_below(child)]
-    return found
-
-
-def _pss_kb(pid: int) -> int:
-    """Proportional set size of a process in KiB."""
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,6 +143,26 @@ async def test_storage_fault_is_not_retried_and_does_not_quarantine_the_worker()
     with pytest.raises(StorageFault, match="no space left"):
         await client.play_group(TASK, num=4, seed=1)
     assert (worker.calls, client.pool.permits.recovering) == (1, {})
+
+
+async def test_stream_passes_items_on_and_returns_its_permit() -> None:
+    class Counter:
+        """An actor with a generator method, in Ray's calling convention: every item is a call of its own."""
+
+        def __getattr__(self, method: str) -> Any:
+            return SimpleNamespace(remote=self._count)
+
+        async def _count(self, num: int) -> Any:
+            for value in range(num):
+                item = asyncio.get_running_loop().create_future()
+                item.set_result(value)
+                yield item
+
+    pool = Pool("policy", [Counter()], fault=MachineError, timeout_s=5.0)
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            assert [item async for item in pool.stream("count", 3)] == [0, 1, 2]
+    assert pool.num_healthy == 1
 
 
 async def test_closed_pool_refuses_calls_and_quarantines_nothing() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing.page_checks import CONTRAST, check_page, check_width
 from drawn_episodes import PICTURES, played_task
 from live_run import finish_group, names, new_run, served, write_status
-from page_checks import CONTRAST, check_page, check_width
 
 from actors.browser.chromium.launch import find_executable
 from cluster.live.run_page import Query, RunPage
