@@ -236,7 +236,8 @@ class LearnerClient:
 
     async def peak_memory(self) -> int:
         """Largest memory of a rank in bytes; see `actors.learner.rank`."""
-        return max(await self.ranks.ask_all("peak_memory"))
+        peaks: list[int] = await self.ranks.ask_all("peak_memory")
+        return max(peaks)
 
     async def version(self) -> int:
         """Number of updates that the learner has made."""
