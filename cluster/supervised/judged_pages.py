@@ -1,6 +1,6 @@
 """Renders and judges damaged pages as first pages of episodes; keeps the results of each task in a cache.
 
-A damaged page plays an episode without revisions, so its feedback is what a policy that wrote this page would be shown:
+A damaged page plays an episode without revisions, so its feedback is that of a policy that wrote this page:
 the critique, or the complaint about a page that does not render.
 """
 
@@ -136,7 +136,7 @@ def _judged(task: Task, page: DamagedPage, attempt: Attempt, reference: Attempt)
 
 
 def judgment_key(settings: RunSettings, renderer: str, critic: str) -> str:
-    """Hash of everything besides a task that its judged pages depend on.
+    """Hash of all that judged pages depend on, except for their task.
 
     `renderer` and `critic` are the names that the actors give.
     """

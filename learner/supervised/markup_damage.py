@@ -10,12 +10,12 @@ SECTIONS = frozenset({
     "section", "article", "header", "footer", "nav", "main", "aside", "div", "ul", "ol", "table", "form",
     "fieldset", "figure", "p", "h1", "h2", "h3", "button",
 })  # fmt: skip
-"""Elements that policies forget or misplace."""
+"""Elements that policies omit or misplace."""
 CONTAINERS = frozenset({
     "div", "section", "button", "a", "h1", "h2", "h3", "ul", "table", "select", "label", "span", "style", "script",
     "title",
 })  # fmt: skip
-"""Elements that policies forget to close, and whose end tag the browser does not infer."""
+"""Elements that policies leave open; the browser does not infer their end tags."""
 LARGEST = 0.5
 """Largest share of the page that a damage removes or moves."""
 FIRST_CUT, LAST_CUT = 0.3, 0.95

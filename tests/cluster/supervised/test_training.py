@@ -1,6 +1,5 @@
 """Test of the training on the real engine: losses fall in each form, resume is exact, the exported model generates."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from cluster.storage.store import Store
 from cluster.supervised.corpus import (
     CorpusCounts,
     EncodedExample,
-    encode,
     make_examples,
     read_encoded,
     write_examples,
@@ -24,6 +22,7 @@ from cluster.supervised.judged_pages import JudgedPage, JudgedTask
 from cluster.supervised.summary import summarise
 from cluster.supervised.training import Training
 from learner.supervised.damage import damaged_pages
+from learner.supervised.encoding import encode_file
 from learner.supervised.examples import FORMS
 from rollout.errors import LearnerFault
 from rollout.records import Batch, Demonstration, Update
@@ -111,7 +110,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Encoded
     write_examples(
         folder / "examples", make_examples(TASKS, results, settings(folder), counts), frozenset({TASKS[-1].id})
     )
-    asyncio.run(encode(folder / "model", folder / "examples", folder / "encoded", {}))
+    encode_file(folder / "model", folder / "examples", folder / "encoded", {})
     return folder / "model", read_encoded(folder / "examples", folder / "encoded", 4096, counts)
 
 
