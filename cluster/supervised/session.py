@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from cluster.distributed.connection import Connection
     from cluster.monitoring.tracking.tracker import Tracker
 
-JUDGED, EXAMPLES, ENCODED, COUNTS = "judged.parquet", "examples.parquet", "encoded.parquet", "corpus.json"
+JUDGED, EXAMPLES, ENCODED = "judged.parquet", "examples.parquet", "encoded.parquet"
+COUNTS = "corpus.json"
 CHAMPION = "champion"
 """Folder of the exported model, as in runs of reinforcement learning: `evaluate --run` and `generate --run` take it."""
 TASKS_PER_BROWSER = 2
