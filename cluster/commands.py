@@ -5,6 +5,7 @@ from pathlib import Path
 
 COMMANDS = {
     "train": ("cluster.train", "train a policy, or resume a run"),
+    "sft": ("cluster.sft", "fine-tune a model on reference pages, before training"),
     "evaluate": ("cluster.evaluate", "score a champion on held-out tasks"),
     "generate": ("cluster.generate", "generate a page for a brief"),
     "calibrate": ("cluster.calibrate", "measure a critic's noise and ranking, and propose a margin"),

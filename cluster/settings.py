@@ -15,6 +15,7 @@ from cluster.paths import resolve_path
 from cluster.validation import check_together
 from learner.builtin.settings import WarmStartSettings
 from learner.settings import LearnerSettings
+from learner.supervised.settings import SupervisedSettings
 from reward.settings import ScoreSettings
 from rollout.errors import SettingsError
 from rollout.settings import EpisodeSettings, Settings
@@ -160,6 +161,7 @@ class RunSettings(Settings):
     judge: JudgeSettings = JudgeSettings()
     learner: LearnerSettings = LearnerSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
+    sft: SupervisedSettings = SupervisedSettings()
     exam: ExamSettings = ExamSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     report: ReportSettings = ReportSettings()

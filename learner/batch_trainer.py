@@ -84,6 +84,21 @@ class BatchTrainer:
         means = dict(zip(SUMS, (sums / self.settings.epochs).tolist(), strict=True))
         return TrainingSums(sums=means, gap_max=gap_max, grad_norm=norm)
 
+    @torch.no_grad()
+    def losses(self, sequences: list[TokenSequence]) -> tuple[float, ...]:
+        """[N] cross-entropy of each sequence's tokens in nats, summed over its tokens, at temperature 1."""
+        found_N = torch.zeros(len(sequences), dtype=torch.float64, device=self.device)
+        deal = pack if self.packed else one_a_row
+        rows = deal([sequence.length for sequence in sequences], self.settings.token_budget, self.world_size)
+        for indices in rows[self.rank :: self.world_size]:
+            row = pack_tensors(ungrouped(sequences[index] for index in indices), self.device)
+            ones_T = torch.ones(len(row.targets_T), device=self.device)
+            logprobs_T, _ = likelihood(logits_of(self.engine, row), row.targets_T, ones_T)
+            places = torch.tensor(indices, dtype=torch.long, device=self.device)
+            found_N.index_add_(0, places[row.sequence_T], -logprobs_T.double())
+        dist.all_reduce(found_N)
+        return tuple(found_N.tolist())
+
     def _work(self, sequences: list[TokenSequence]) -> list[TrainingRow]:
         """The rows of this rank."""
         shared = group_by_prompt(sequences, self._largest(sequences)) if self.packed else ungrouped(sequences)

@@ -25,7 +25,7 @@ from learner.model import fingerprint, logprobs_of, read_model, read_tokenizer, 
 from learner.packing import TokenSequence, sequence_of
 from learner.settings import LearnerSettings
 from rollout.errors import CheckpointError
-from rollout.records import Batch, FeedbackTarget, Update
+from rollout.records import Batch, Demonstration, FeedbackTarget, Update
 from rollout.seeds import seed_of
 
 STATE = "learner.json"
@@ -114,11 +114,18 @@ class Engine:
             TokenSequence(prompt_ids=one.prompt_ids, token_ids=one.token_ids, lesson=True, shown_ids=one.shown_ids)
             for one in batch.hindsights
         ]
-        return [*map(self._lesson, batch.lessons), *seen]
+        return [*map(self._lesson, batch.lessons), *seen, *map(_demonstrated, batch.demonstrations)]
 
     def _lesson(self, lesson: FeedbackTarget) -> TokenSequence:
         target = self.chat.tokenizer(lesson.target, add_special_tokens=False)["input_ids"]
         return TokenSequence(prompt_ids=self.chat.prompt_ids(lesson.messages), token_ids=target, lesson=True)
+
+    def losses(self, demonstrations: Sequence[Demonstration]) -> tuple[float, ...]:
+        """[N] cross-entropy of each demonstration in nats, summed over the tokens of its answer.
+
+        Raises ValueError for a demonstration longer than the token budget.
+        """
+        return self.trainer.losses([_demonstrated(one) for one in demonstrations])
 
     def logprobs(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         """[T-1] log-prob of each token after the first, given the tokens before it, at temperature 1."""
@@ -204,3 +211,7 @@ class Engine:
         own = self.settings
         lora = [own.lora_rank, own.lora_alpha, sorted(own.lora_targets)] if own.lora_rank else None
         return {"lora": lora, "parameters": parameters, "ranks": self.world_size, "zero_stage": own.zero_stage}
+
+
+def _demonstrated(demonstration: Demonstration) -> TokenSequence:
+    return TokenSequence(prompt_ids=demonstration.prompt_ids, token_ids=demonstration.token_ids, lesson=True)

@@ -1,7 +1,7 @@
 """Immutable records of an episode and an update, in order of creation.
 
     Task → Completion → Page → Render → Critique → Reward → Comparison → Attempt → Turn → Trajectory
-         → Group → Sample, FeedbackTarget, RevisionTarget → Batch → Update
+         → Group → Sample, FeedbackTarget, RevisionTarget, Demonstration → Batch → Update
 
 Units: time in seconds unless a name ends in `_ms`; lengths in CSS pixels; scores and rewards in [0, 1].
 """
@@ -482,6 +482,16 @@ class RevisionTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """A target of supervised fine-tuning: an answer that the policy should write after a prompt."""
+
+    prompt_ids: tuple[int, ...]
+    """[P] token ids of the prompt, as the rollout engines build it."""
+    token_ids: tuple[int, ...]
+    """[T] token ids of the answer; only they carry a loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Input of one update."""
 
@@ -489,6 +499,8 @@ class Batch:
     lessons: tuple[FeedbackTarget, ...] = ()
     hindsights: tuple[RevisionTarget, ...] = ()
     """Used instead of lessons when `learner.distill_form` selects them."""
+    demonstrations: tuple[Demonstration, ...] = ()
+    """Used by supervised fine-tuning; weighted as lessons are."""
     groups: int = 0
     """Number of groups with a learning signal."""
     flat_groups: int = 0

@@ -1,6 +1,7 @@
 """The learner rank actor: one learner engine in its own process, with a configured number of threads."""
 
 import logging
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from learner.settings import LearnerSettings
 from learner.threads import limit_spinning
 from rollout.errors import MachineError
-from rollout.records import Batch, Update
+from rollout.records import Batch, Demonstration, Update
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,18 @@ class LearnerRank:
     def update(self, batch: Batch) -> Update:
         """One optimizer step on this rank's share of the batch; see `learner.engine`."""
         return self.engine.update(batch)
+
+    def losses(self, demonstrations: Sequence[Demonstration]) -> tuple[float, ...]:
+        """[N] cross-entropy of each demonstration in nats; see `learner.engine`."""
+        return self.engine.losses(demonstrations)
+
+    def peak_memory(self) -> int:
+        """Largest memory of this process so far in bytes: on its GPU, or without one in main memory."""
+        import torch
+
+        if torch.cuda.is_available():
+            return int(torch.cuda.max_memory_allocated())
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def weights(self) -> bytes:
         """All weights as safetensors bytes; empty on ranks other than 0."""

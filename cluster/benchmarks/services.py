@@ -49,7 +49,7 @@ async def benchmark_actors(
         num = settings.browser.count
         browsers = await launcher.launch("browser", ChromiumRenderer, [shown] * num, bundle, restarts=-1)
         runners = await _launch_runners(launcher, settings, bundle, runner) if runner else []
-        engines = await _launch_engines(launcher, settings, model) if model is not None else []
+        engines = await launch_engines(launcher, settings, model) if model is not None else []
         await asyncio.gather(
             launcher.start("browser", browsers, "start"),
             launcher.start("specs", runners, "start"),
@@ -77,7 +77,8 @@ async def _launch_runners(launcher: ActorLauncher, settings: RunSettings, bundle
     return await launcher.launch("specs", kind, [arguments] * settings.browser.count, bundle, restarts=-1)
 
 
-async def _launch_engines(launcher: ActorLauncher, settings: RunSettings, model: Path) -> list[Any]:
+async def launch_engines(launcher: ActorLauncher, settings: RunSettings, model: Path) -> list[Any]:
+    """Launches policy engines of a model directory, which are not started yet."""
     from actors.policy.engine import VLLMPolicy
 
     bundle = launcher.bundle("policy", settings.cluster.policy_cpus, settings.cluster.policy_gpus)

@@ -27,6 +27,7 @@ from rollout.records import (
     Comparison,
     Completion,
     Critique,
+    Demonstration,
     Group,
     Page,
     Probe,
@@ -231,6 +232,16 @@ class LearnerClient:
         """See `rollout.ports.Learner`."""
         updates: list[Update] = await self.ranks.ask_all("update", batch)
         return updates[0]
+
+    async def losses(self, demonstrations: Sequence[Demonstration]) -> tuple[float, ...]:
+        """[N] cross-entropy of each demonstration in nats; see `learner.engine`."""
+        losses: list[tuple[float, ...]] = await self.ranks.ask_all("losses", demonstrations)
+        return losses[0]
+
+    async def peak_memory(self) -> int:
+        """Largest memory of a rank in bytes; see `actors.learner.rank`."""
+        peaks: list[int] = await self.ranks.ask_all("peak_memory")
+        return max(peaks)
 
     async def version(self) -> int:
         """Number of updates that the learner has made."""

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: corpus, training, samples and report; `cluster.sft` is its command."""
