@@ -34,9 +34,10 @@ class TextStream:
             while not task.done():
                 await self._grown.wait()
                 self._grown.clear()
-                if len(self._text) > sent:
-                    yield self._text[sent:]
-                    sent = len(self._text)
+                text = self._text  # it grows while a reader holds the piece
+                if len(text) > sent:
+                    yield text[sent:]
+                    sent = len(text)
                 await asyncio.wait({task}, timeout=PAUSE_S)
             completion = task.result()
             if rest := completion.text[sent:]:

@@ -34,6 +34,22 @@ async def test_pieces_join_to_the_text_and_end_with_the_completion(pause_s: floa
     assert len(pieces) <= 9
 
 
+async def test_text_that_grows_while_a_piece_is_read_is_not_lost() -> None:
+    stream = TextStream()
+
+    async def work() -> Completion:
+        for end in range(1, 8):
+            stream.update("abcdefgh"[:end])
+            await asyncio.sleep(0.01)
+        return completion("abcdefgh")
+
+    pieces = []
+    async for piece in stream.pieces(work()):
+        pieces.append(piece)
+        await asyncio.sleep(0.025)
+    assert "".join(map(str, pieces[:-1])) == "abcdefgh"
+
+
 async def test_a_text_without_growth_is_one_piece() -> None:
     assert await pieces_of([], "abc", 0.0) == ["abc", completion("abc")]
     assert await pieces_of([], "", 0.0) == [completion("")]
