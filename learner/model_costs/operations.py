@@ -1,23 +1,43 @@
 """Floating point operations of a training token, and the peak of a GPU: the two sides of a utilisation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from learner.model_costs.shape import ModelShape
 
-PEAKS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
-"""Peak dense bfloat16 operations a second from vendor data sheets, by a substring of the device name."""
-BANDWIDTHS = {"H100": 3.35e12, "H200": 4.8e12, "B200": 8e12, "A100": 2.0e12, "L40S": 0.864e12, "RTX 4090": 1.008e12}
-"""Bytes a second of the memory of these devices, from the same data sheets."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPUModel:
+    """A GPU from its vendor's data sheet."""
+
+    operations_per_s: float
+    """Peak dense bfloat16 operations a second."""
+    bytes_per_s: float
+    """Speed of its memory."""
+    gib: float
+    """Size of its memory."""
+
+
+GPUS = {
+    "H100": GPUModel(operations_per_s=989e12, bytes_per_s=3.35e12, gib=79.6),
+    "H200": GPUModel(operations_per_s=989e12, bytes_per_s=4.8e12, gib=140.0),
+    "B200": GPUModel(operations_per_s=2250e12, bytes_per_s=8e12, gib=178.0),
+    "A100": GPUModel(operations_per_s=312e12, bytes_per_s=2.0e12, gib=79.3),
+    "L40S": GPUModel(operations_per_s=362e12, bytes_per_s=0.864e12, gib=44.5),
+    "RTX 4090": GPUModel(operations_per_s=165e12, bytes_per_s=1.008e12, gib=23.6),
+}
+"""Known GPUs by a substring of the device name."""
+
+
+def gpu_of(device: str) -> GPUModel | None:
+    """The data sheet of a device; None for an unknown one."""
+    return next((gpu for name, gpu in GPUS.items() if name in device), None)
 
 
 def peak_of(device: str) -> float | None:
     """Peak bfloat16 operations a second of a device; None for an unknown one."""
-    return next((peak for name, peak in PEAKS.items() if name in device), None)
-
-
-def bandwidth_of(device: str) -> float | None:
-    """Bytes a second of a device's memory; None for an unknown one."""
-    return next((speed for name, speed in BANDWIDTHS.items() if name in device), None)
+    gpu = gpu_of(device)
+    return None if gpu is None else gpu.operations_per_s
 
 
 def operations_per_token(shape: ModelShape, lengths: Sequence[int], trained: int, *, lora: bool = False) -> float:

@@ -10,6 +10,7 @@ from actors.settings import PolicySettings
 from cluster.distributed.clients import LearnerClient
 from cluster.distributed.pool import EngineBroadcast
 from rollout.errors import EngineFault, LearnerFault, MachineError, SyncError
+from rollout.records import Batch, Update
 
 CANARY = (3, 4, 5)
 
@@ -51,6 +52,12 @@ class Engine(Actor):
     async def _update_weights(self, blob: bytes, version: int) -> None:
         await self._take(float(blob), version)
 
+    async def _sleep(self) -> None:
+        self.log.append(f"sleep {self.place}")
+
+    async def _wake(self) -> None:
+        self.log.append(f"wake {self.place}")
+
     async def _prove(self, version: int, token_ids: tuple[int, ...], wanted: tuple[float, ...], most: float) -> float:
         self.log.append(f"prove {self.place}")
         assert self.version == version
@@ -76,6 +83,15 @@ class Rank(Actor):
         if self.rank == 0:
             self.log.append("score")
         return (2.5,) * (len(token_ids) - 1)
+
+    async def _update(self, batch: Batch) -> Update:
+        if self.rank == 0:
+            self.log.append("update")
+        return Update(version=7, metrics={})
+
+    async def _release_memory(self) -> None:
+        if self.rank == 0:
+            self.log.append("release")
 
     async def _weights(self) -> bytes:
         return b"2.5" if self.rank == 0 else b""
@@ -117,6 +133,23 @@ async def test_every_engine_is_verified_after_a_sync(transfer: str) -> None:
     assert world.serving == [True, True]
     # The learner computes its log-probs before any engine stops generating.
     assert world.log == ["score", "swap 0", "swap 1", "prove 0", "prove 1"]
+
+
+async def test_engines_sleep_during_an_update_and_wake_before_the_weights_arrive() -> None:
+    world = IsolatedWorld(sleep_level=2)
+    await world.learner.update(Batch(samples=()))
+    assert world.log == ["sleep 0", "sleep 1", "update"]
+    world.log.clear()
+    await world.learner.sync()
+    # The learner returns its memory before the engines take theirs.
+    assert world.log == ["score", "release", "wake 0", "wake 1", "swap 0", "swap 1", "prove 0", "prove 1"]
+    assert world.serving == [True, True]
+
+
+async def test_engines_that_do_not_sleep_serve_during_an_update() -> None:
+    world = IsolatedWorld()
+    await world.learner.update(Batch(samples=()))
+    assert world.log == ["update"]
 
 
 async def test_all_ranks_take_part_in_a_broadcast() -> None:

@@ -8,7 +8,7 @@ import torch
 from cluster.experiments.bench.shapes import config_of, write_model
 from learner.lora import adapt
 from learner.model import logits_of, read_model
-from learner.model_costs.operations import bandwidth_of, operations_per_token, peak_of
+from learner.model_costs.operations import GPUS, gpu_of, operations_per_token, peak_of
 from learner.model_costs.shape import FAMILY, ModelShape, read_shape, shape_of
 from learner.packing import TokenSequence, pack_tensors, ungrouped
 from learner.settings import LearnerSettings
@@ -61,5 +61,5 @@ def test_mixtures_of_experts_and_unknown_layers_have_no_shape() -> None:
 
 def test_peaks_are_known_by_a_part_of_the_device_name() -> None:
     assert peak_of("NVIDIA H100 80GB HBM3") == 989e12
-    assert bandwidth_of("NVIDIA A100-SXM4-80GB") == 2.0e12
+    assert gpu_of("NVIDIA A100-SXM4-80GB") == GPUS["A100"]
     assert peak_of("a new card") is None
