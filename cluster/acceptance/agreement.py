@@ -1,5 +1,6 @@
 """Agreement of engine and learner: log-probs of the same tokens on real prompts, and the bound that follows."""
 
+import asyncio
 import math
 from collections.abc import Sequence
 
@@ -23,17 +24,21 @@ async def gaps_on_prompts(learner: LearnerClient, tasks: Sequence[Task], setting
     The first engine samples a completion of each task's first prompt; the learner computes the same tokens. Raises
     MachineError.
     """
-    found: list[float] = []
-    for seed, task in enumerate(tasks):
-        request = Request(
+    asked = [
+        Request(
             messages=first(task),
             max_tokens=min(MOST_TOKENS, settings.episode.max_tokens),
             temperature=settings.episode.temperature,
             seed=seed,
             stop=PAGE_STOP,
         )
-        (written,) = await learner.engines.ask_one(0, "complete", request)
-        token_ids = written.prompt_ids + written.token_ids
+        for seed, task in enumerate(tasks)
+    ]
+    answers = await asyncio.gather(*(learner.engines.ask_one(0, "complete", request) for request in asked))
+    found: list[float] = []
+    for (written,) in answers:
+        # An engine scores no sequence that fills its context.
+        token_ids = written.prompt_ids + written.token_ids[:-1]
         theirs = await learner.engines.ask_one(0, "canary", token_ids)
         mine = (await learner.ranks.ask_all("logprobs", token_ids))[0]
         found += [abs(one - other) for one, other in zip(mine, theirs, strict=True)]
