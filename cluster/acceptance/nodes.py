@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cluster.acceptance.measurement import Measurement, failed, worst
@@ -33,22 +34,24 @@ class NodeFacts:
     """Digest of the model directory's file names, sizes and configuration; empty without a directory."""
 
 
-def gather_facts(settings: RunSettings, *, browser: bool, shm_gib: float, token: Path) -> NodeFacts:
+def gather_facts(settings: RunSettings, *, browser: bool, token: Path | None) -> NodeFacts:
     """Runs on a node: its facts. Writes the file `token`, which the other nodes must see.
 
-    `browser`: whether the node runs browsers. `shm_gib`: free shared memory that it needs.
+    `browser`: whether the node runs browsers. `token` is None for a node without shared storage.
     """
     from cluster.doctor import check_browser
 
     checks: list[Callable[[], CheckResult]] = [
         machine.check_python,
         machine.check_memory,
-        lambda: machine.check_shm(Path("/dev/shm"), shm_gib),
+        lambda: machine.check_shm(Path("/dev/shm"), SHM_GIB),
     ]
     if browser:
         checks += [machine.check_fonts, machine.check_sandbox, lambda: check_browser(settings)]
-    checks.append(lambda: _write_token(token))
-    model = "" if settings.model == "builtin" else model_digest(resolve_path(settings.model))
+    model = ""
+    if token is not None:
+        checks.append(partial(_write_token, token))
+        model = "" if settings.model == "builtin" else model_digest(resolve_path(settings.model))
     return NodeFacts(gpus=machine.list_gpus(), checks=tuple(check() for check in checks), model=model)
 
 
@@ -72,13 +75,14 @@ def seen_tokens(folder: Path) -> tuple[str, ...]:
 
 async def measure_nodes(settings: RunSettings, nodes: list[Node], folder: Path) -> list[Measurement]:
     """Measures every node; token files are written to `folder`, which all nodes must share."""
-    tokens = {node.id: folder / f"{place:03}-{node.host}" for place, node in enumerate(nodes)}
+    sharing = [node for node in nodes if has_storage(node)]
+    tokens = {node.id: folder / f"{place:03}-{node.host}" for place, node in enumerate(sharing)}
     asked = {
-        node.id: (settings, "browser" in node.resources or not settings.cluster.roles, SHM_GIB, tokens[node.id])
+        node.id: (settings, "browser" in node.resources or not settings.cluster.roles, tokens.get(node.id))
         for node in nodes
     }
     facts = await ask_nodes(nodes, _gather, asked, NODE_TIMEOUT_S)
-    seen = await ask_nodes(nodes, seen_tokens, {node.id: (folder,) for node in nodes}, NODE_TIMEOUT_S)
+    seen = await ask_nodes(sharing, seen_tokens, {node.id: (folder,) for node in sharing}, NODE_TIMEOUT_S)
     found: list[Measurement] = []
     answered: dict[str, NodeFacts] = {}
     for node in nodes:
@@ -93,9 +97,14 @@ async def measure_nodes(settings: RunSettings, nodes: list[Node], folder: Path) 
         summary(answered, len(nodes)),
         *found,
         *judge_drivers(answered),
-        *judge_model(answered),
-        judge_storage({node.host: seen[node.id] for node in nodes}, [path.name for path in tokens.values()], folder),
+        *judge_model({node.host: answered[node.host] for node in sharing if node.host in answered}),
+        judge_storage({node.host: seen[node.id] for node in sharing}, [path.name for path in tokens.values()], folder),
     ]
+
+
+def has_storage(node: Node) -> bool:
+    """Whether a node must see the run's files: all nodes but those that offer no CPU, which only run browsers."""
+    return node.resources.get("CPU", 0.0) > 0
 
 
 def summary(facts: Mapping[str, NodeFacts], num: int) -> Measurement:
@@ -198,8 +207,8 @@ async def _clock(node: Node) -> Measurement:
     return judge_clock(node.host, difference_s, error_s)
 
 
-def _gather(settings: RunSettings, browser: bool, shm_gib: float, token: Path) -> NodeFacts:
-    return gather_facts(settings, browser=browser, shm_gib=shm_gib, token=token)
+def _gather(settings: RunSettings, browser: bool, token: Path | None) -> NodeFacts:
+    return gather_facts(settings, browser=browser, token=token)
 
 
 def _write_token(token: Path) -> CheckResult:

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.acceptance import agreement, generation, learner, nodes, rendering, weight_sync, whole_step
 from cluster.acceptance.measurement import Acceptance, Measurement, failed, worst
+from cluster.distributed.nodes import Node
 from cluster.preflight.machine import GPU, CheckResult
 from cluster.settings import RunSettings, check_settings
 from learner.memory_use import MemoryUse
@@ -159,6 +160,11 @@ def test_nodes_that_fail_a_check_or_do_not_answer_are_wrong() -> None:
     assert "raise it" in bad.advice
     assert nodes.summary({"a": facts()}, 2).verdict == "wrong"
     assert "1 × NVIDIA H100 80GB HBM3 80 GiB" in nodes.summary({"a": facts()}, 1).advice
+
+
+def test_nodes_that_only_run_browsers_need_no_shared_storage() -> None:
+    assert not nodes.has_storage(Node(id="1", host="a", resources={"browser": 8.0}))
+    assert nodes.has_storage(Node(id="2", host="b", resources={"CPU": 8.0, "GPU": 1.0}))
 
 
 def test_a_clock_counts_only_beyond_the_error_of_its_measurement() -> None:

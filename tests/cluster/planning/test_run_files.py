@@ -34,6 +34,13 @@ def test_a_run_file_states_its_computed_step_and_fits(path: Path) -> None:
     assert [float(seconds) for seconds in stated.groups()] == pytest.approx(wanted, abs=0.51)
 
 
+def test_the_documented_steps_are_those_of_the_files() -> None:
+    table = (FOLDER.parents[1] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"\| `deploy/runs/(\S+)` \|.*\| (\d+) s \|", table))
+    stated = {path.name: found[1] for path in FILES if (found := STEP.search(path.read_text(encoding="utf-8")))}
+    assert documented == stated
+
+
 def test_run_files_cover_the_usual_machines() -> None:
     settings = {path.stem: load_settings(path) for path in FILES}
     shared = {name for name, one in settings.items() if one.shares_gpus}
