@@ -1,8 +1,11 @@
 """Measurements inside a learner rank: peak memory, and the speed of the link to the other ranks."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import psutil
 import torch
@@ -12,8 +15,8 @@ from learner.memory_use import MemoryUse
 
 STATUS = Path("/proc/self/status")
 RESTART = Path("/proc/self/clear_refs")
-PROBES = 3
-"""Transfers that measure a link; the fastest counts."""
+PROBES = 9
+"""Transfers that measure a link; their median counts."""
 
 
 def memory_use(device: str, *, restart: bool = False) -> MemoryUse:
@@ -44,20 +47,29 @@ def link_bytes_per_s(size: int, device: str) -> float:
 
     Every rank must call it.
     """
+    if dist.get_world_size() == 1:
+        return copy_bytes_per_s(size, device)
+    sent = torch.ones(size, dtype=torch.uint8, device=device)
+    return size / _median_s(lambda: dist.broadcast(sent, 0), device)
+
+
+def copy_bytes_per_s(size: int, device: str = "cpu") -> float:
+    """Bytes a second of a copy of `size` bytes in the memory of a device."""
     there = torch.ones(size, dtype=torch.uint8, device=device)
     here = torch.zeros_like(there)
-    many = dist.get_world_size() > 1
+    return size / _median_s(lambda: here.copy_(there), device)
+
+
+def _median_s(transfer: Callable[[], Any], device: str) -> float:
+    """Median seconds of a transfer; the first does not count."""
     taken = []
     for _ in range(PROBES + 1):
         _wait(device)
         started = time.perf_counter()
-        if many:
-            dist.broadcast(there, 0)
-        else:
-            here.copy_(there)
+        transfer()
         _wait(device)
         taken.append(time.perf_counter() - started)
-    return size / min(taken[1:])
+    return median(taken[1:])
 
 
 def _wait(device: str) -> None:
