@@ -41,17 +41,19 @@ def lead(acceptance: Acceptance) -> str:
         return f"{found} No step could be measured."
     return (
         f"{found} A step will take {duration(step.step_s)}, and {step.steps} steps {duration(step.run_s)} without "
-        f"exams; the bottleneck: {step.bottleneck}."
+        f"exams. Bottleneck: {step.bottleneck}."
     )
 
 
 def _masthead(acceptance: Acceptance) -> Html:
+    step = acceptance.prediction
     tone = {"ok": "finished", "slow": "", "wrong": "failed"}[acceptance.verdict]
     return el(
         "header",
         el("p", "ReLook", class_="mark"),
         el("h1", f"Acceptance of {acceptance.name}", el("span", acceptance.verdict, class_=f"pill {tone}".strip())),
         el("p", lead(acceptance), class_="lead"),
+        step and el("p", f"Speed: {step.advice}.", class_="words"),
         el("p", f"Measured in {duration(acceptance.seconds)}.", class_="run"),
     )
 
@@ -62,9 +64,9 @@ def _tiles(acceptance: Acceptance) -> Html | None:
         return None
     shown = (
         ("A step", step.step_s, f"predicted from {step.origin}"),
-        ("Playing", step.play_s, f"bottleneck: {step.bottleneck}"),
-        ("Learning", step.learn_s, step.advice),
-        ("Weight sync", step.sync_s, f"{step.steps} steps take {duration(step.run_s)}, without exams"),
+        ("Playing", step.play_s, "generation, rendering and judgments of all episodes"),
+        ("Learning", step.learn_s, "one update, with every accepted turn"),
+        ("Weight sync", step.sync_s, "from the learner to all engines, proven"),
     )
     tiles = (
         el("div", el("h3", title), el("p", _seconds(value), class_="figure"), el("p", words), class_="tile card")
@@ -78,15 +80,19 @@ def _seconds(value: float) -> str:
 
 
 def _table(measurements: Sequence[Measurement]) -> Html:
-    head = el("tr", *(el("th", name) for name in ("", "figure", "expected", "verdict", "advice")))
+    head = el("tr", *(el("th", name) for name in ("", "figure", "verdict")))
     rows = [
         el(
             "tr",
-            el("th", one.what, scope="row"),
+            el(
+                "th",
+                one.what,
+                one.expected and el("small", f"expected: {one.expected}"),
+                one.advice and el("small", one.advice),
+                scope="row",
+            ),
             el("td", one.value),
-            el("td", one.expected),
             el("td", one.verdict, class_=TONES[one.verdict] or None),
-            el("td", one.advice),
         )
         for one in measurements
     ]
