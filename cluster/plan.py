@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = load_settings(options.settings, options.set)
         gpu = known_gpu(options.gpu) if options.gpu else None
         shape = known_shape(options.shape, settings) if gpu else None
+        judge = known_shape(options.judge_shape, settings) if options.judge_shape else None
         if options.source:
             costs, origin = from_run(options.source, resolve_path(options.runs), settings, options.cores)
         elif gpu and shape:
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"relook: {error}", file=sys.stderr)
         return 2
     print("\n".join(_told(costs, settings, origin)))
-    needs = device_needs(settings, shape, options.gpu_gib or gpu.gib) if gpu and shape else []
+    needs = device_needs(settings, shape, options.gpu_gib or gpu.gib, judge) if gpu and shape else []
     for need in needs:
         print(need)
     return 0 if all(need.fits for need in needs) else 1
@@ -205,6 +206,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--gpu", help="name of the GPUs, such as H100: computes costs and memory from the model")
     parser.add_argument("--gpu-gib", type=float, help="memory of one GPU in GiB (default: of the data sheet)")
     parser.add_argument("--shape", metavar="MODEL", help="with --gpu: a public model's dimensions, such as qwen2.5-7b")
+    parser.add_argument("--judge-shape", metavar="MODEL", help="with --gpu: dimensions of the judge's language model")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --from")
     parser.add_argument("--cores", type=int, help="cores of the machine of RUN (default: this machine's)")
     return parser.parse_args(argv)

@@ -14,6 +14,8 @@ RUNTIME_GIB = 1.5
 """Memory of a GPU process for CUDA's context, libraries and communication."""
 ENGINE_GIB = 2.0
 """Activations and CUDA graphs of an engine: part of its share of the GPU besides weights and KV cache."""
+JUDGE_GIB = 6.0
+"""Vision part, activations of pictures and CUDA graphs of a judge."""
 FREE = 0.03
 """Share of a GPU's memory that must stay free, for fragmentation."""
 TRAINED = 0.85
@@ -40,8 +42,18 @@ class DeviceNeed:
         return f"{self.what:<34}{self.gib:>7.1f} of {self.has_gib:.0f} GiB  {verdict}: {self.detail}"
 
 
-def device_needs(settings: RunSettings, shape: ModelShape, gpu_gib: float) -> list[DeviceNeed]:
-    """Memory of the GPUs that engines and learner ranks use, with their share of a GPU of `gpu_gib` GiB."""
+def device_needs(
+    settings: RunSettings, shape: ModelShape, gpu_gib: float, judge: ModelShape | None = None
+) -> list[DeviceNeed]:
+    """Memory of the GPUs of engines, learner ranks and, if its dimensions are given, of a judge that the run serves.
+
+    `gpu_gib` is the memory of one GPU in GiB.
+    """
+    judged = [judge_need(settings, judge, gpu_gib)] if judge is not None and settings.judge.model else []
+    return [*_policy_needs(settings, shape, gpu_gib), *judged]
+
+
+def _policy_needs(settings: RunSettings, shape: ModelShape, gpu_gib: float) -> list[DeviceNeed]:
     tokens = settings.learner.token_budget
     learner = learner_memory(shape, settings.learner, tokens, round(TRAINED * tokens))
     engine = engine_need(settings, shape, gpu_gib)
@@ -80,6 +92,21 @@ def engine_need(settings: RunSettings, shape: ModelShape, gpu_gib: float) -> Dev
         has_gib=share,
         detail=f"weights {weights:.1f}, KV cache {max(0.0, cache):.1f} for {cached_tokens(settings, shape, gpu_gib):,} "
         f"tokens, {concurrency(settings, shape, gpu_gib)} sequences at once",
+    )
+
+
+def judge_need(settings: RunSettings, shape: ModelShape, gpu_gib: float) -> DeviceNeed:
+    """Memory of one GPU of a judge within its share: weights of its language model, and two judgments' cache."""
+    judge = settings.judge
+    weights = shape.weights * HALF / judge.tensor_parallel / GIB
+    tokens = judge.max_model_len or settings.learner.token_budget
+    least = 2 * cache_bytes(shape, tokens) / judge.tensor_parallel / GIB
+    share = judge.gpu_memory_utilization * gpu_gib
+    return DeviceNeed(
+        what=f"judge, {judge.gpu_memory_utilization:.0%} of a GPU",
+        gib=weights + JUDGE_GIB + least,
+        has_gib=share,
+        detail=f"weights {weights:.1f} without its vision part, KV cache {share - weights - JUDGE_GIB:.1f}",
     )
 
 

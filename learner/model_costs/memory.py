@@ -66,7 +66,7 @@ def learner_memory(
     if settings.kl_weight and not adapters:
         weights += held * size
     bucket = 0 if stage == 1 and size == HALF else BUCKET * size
-    gathered = GATHERED * size if stage == 3 else 0
+    gathered = min(GATHERED, shape.weights) * size if stage == 3 else 0
     optimizer = 3 * FLOAT * learnt / ranks
     if offloads == "all":
         weights = 0

@@ -14,18 +14,21 @@ from learner.model_costs.shape import FAMILY
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "runs"
 FILES = sorted(FOLDER.glob("qwen*.toml"))
-COMMAND = re.compile(r'relook plan (\S+) --gpu (?:"([^"]+)"|(\S+)) --shape (\S+)')
+COMMAND = re.compile(r'relook plan (\S+) --gpu (?:"([^"]+)"|(\S+)) --shape (\S+)(?: --judge-shape (\S+))?')
 STEP = re.compile(r"# A step takes (\d+) s \(play (\d+), learn (\d+), sync (\d+)\), and the memory suffices\.")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_run_file_states_its_computed_step_and_fits(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    named, quoted, bare, model = COMMAND.findall(text)[0]
+    named, quoted, bare, model, judge = COMMAND.findall(text)[0]
     assert named == f"deploy/runs/{path.name}"
     assert "Computed, not measured" in text
     gpu, shape, settings = known_gpu(quoted or bare), FAMILY[model], load_settings(path)
-    assert [str(need) for need in device_needs(settings, shape, gpu.gib) if not need.fits] == []
+    assert bool(judge) == bool(settings.judge.model)
+    needs = device_needs(settings, shape, gpu.gib, FAMILY.get(judge))
+    assert [str(need) for need in needs if not need.fits] == []
+    assert any(need.what.startswith("judge") for need in needs) == bool(judge)
     costs, _ = from_shape(settings, shape, gpu)
     step = forecast(costs, pool_sizes(settings), settings.max_staleness)
     stated = STEP.search(text)
