@@ -84,7 +84,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
     parser.add_argument("--groups", type=int, help="groups of the measured step (default: at most 64 episodes)")
     parser.add_argument("--out", type=Path, help="folder of the results (default: a new one in `runs`)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.groups is not None and options.groups < 1:
+        parser.error(f"--groups must be at least 1, got {options.groups}")
+    return options
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Every node of the cluster: driver, GPUs, memory, shared memory, clock, Chromium, and files seen the same by all."""
 
+import asyncio
 import hashlib
 import json
 from collections import Counter
@@ -20,6 +21,8 @@ MAX_CLOCK_S = 1.0
 """Largest clock difference of two nodes; logs, events and traces of more are in the wrong order."""
 NODE_TIMEOUT_S = 300.0
 """Timeout of one node's checks: Ray starts a process there, then Chromium starts."""
+LISTING_WAITS_S = (1.0, 10.0, 60.0)
+"""Waits before a node's listing is read again: NFS clients cache listings for up to a minute."""
 SHM_GIB = 2.0
 """Free shared memory that a node needs besides weights."""
 
@@ -82,7 +85,7 @@ async def measure_nodes(settings: RunSettings, nodes: list[Node], folder: Path) 
         for node in nodes
     }
     facts = await ask_nodes(nodes, _gather, asked, NODE_TIMEOUT_S)
-    seen = await ask_nodes(sharing, seen_tokens, {node.id: (folder,) for node in sharing}, NODE_TIMEOUT_S)
+    storage = await _measure_storage(sharing, [path.name for path in tokens.values()], folder)
     found: list[Measurement] = []
     answered: dict[str, NodeFacts] = {}
     for node in nodes:
@@ -98,8 +101,19 @@ async def measure_nodes(settings: RunSettings, nodes: list[Node], folder: Path) 
         *found,
         *judge_drivers(answered),
         *judge_model({node.host: answered[node.host] for node in sharing if node.host in answered}),
-        judge_storage({node.host: seen[node.id] for node in sharing}, [path.name for path in tokens.values()], folder),
+        storage,
     ]
+
+
+async def _measure_storage(nodes: list[Node], tokens: Sequence[str], folder: Path) -> Measurement:
+    """The measurement of the shared storage, repeated while a node may still have an old listing in its cache."""
+    for wait_s in (*LISTING_WAITS_S, None):
+        seen = await ask_nodes(nodes, seen_tokens, {node.id: (folder,) for node in nodes}, NODE_TIMEOUT_S)
+        found = judge_storage({node.host: seen[node.id] for node in nodes}, tokens, folder)
+        if found.verdict == "ok" or wait_s is None:
+            break
+        await asyncio.sleep(wait_s)
+    return found
 
 
 def has_storage(node: Node) -> bool:

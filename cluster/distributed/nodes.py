@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,18 @@ def live_nodes() -> list[Node]:
     """The live nodes, sorted by host."""
     import ray
 
-    found = [
-        Node(id=one["NodeID"], host=one["NodeManagerHostname"], resources=one["Resources"])
-        for one in ray.nodes()
-        if one["Alive"]
-    ]
-    return sorted(found, key=lambda node: (node.host, node.id))
+    return named_nodes([one for one in ray.nodes() if one["Alive"]])
+
+
+def named_nodes(rows: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """Nodes from rows of `ray.nodes()`, sorted by host; several on one host have a part of their id in the name."""
+    hosts = Counter(row["NodeManagerHostname"] for row in rows)
+    found = []
+    for row in rows:
+        host = row["NodeManagerHostname"]
+        name = host if hosts[host] == 1 else f"{host}-{row['NodeID'][:6]}"
+        found.append(Node(id=row["NodeID"], host=name, resources=row["Resources"]))
+    return sorted(found, key=lambda node: node.host)
 
 
 async def ask_nodes(

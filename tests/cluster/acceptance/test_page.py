@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.accept import summary, write_results
+from cluster.accept import main, summary, write_results
 from cluster.acceptance.measurement import Acceptance, Measurement, Prediction
 from cluster.acceptance.page import lead, render
 
@@ -58,6 +58,13 @@ def test_results_are_written_for_programs_and_people(tmp_path: Path) -> None:
     assert [one["verdict"] for one in contents["measurements"]] == ["ok", "slow", "wrong"]
     assert (tmp_path / "results" / "acceptance.html").read_text().startswith("<!doctype html>")
     assert summary(measured())[0] == "1 ok, 1 slow, 1 wrong, in 140 s"
+
+
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.toml")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "none.toml"), "--groups", "0"])
 
 
 @pytest.mark.browser

@@ -9,7 +9,7 @@ import pytest
 
 from cluster.acceptance import agreement, generation, learner, nodes, rendering, weight_sync, whole_step
 from cluster.acceptance.measurement import Acceptance, Measurement, failed, worst
-from cluster.distributed.nodes import Node
+from cluster.distributed.nodes import Node, named_nodes
 from cluster.preflight.machine import GPU, CheckResult
 from cluster.settings import RunSettings, check_settings
 from learner.memory_use import MemoryUse
@@ -160,6 +160,14 @@ def test_nodes_that_fail_a_check_or_do_not_answer_are_wrong() -> None:
     assert "raise it" in bad.advice
     assert nodes.summary({"a": facts()}, 2).verdict == "wrong"
     assert "1 × NVIDIA H100 80GB HBM3 80 GiB" in nodes.summary({"a": facts()}, 1).advice
+
+
+def test_nodes_on_one_host_have_names_of_their_own() -> None:
+    rows = [
+        {"NodeID": f"{place}abcdefgh", "NodeManagerHostname": host, "Resources": {}}
+        for place, host in enumerate(("b", "a", "b"))
+    ]
+    assert [node.host for node in named_nodes(rows)] == ["a", "b-0abcde", "b-2abcde"]
 
 
 def test_nodes_that_only_run_browsers_need_no_shared_storage() -> None:
