@@ -36,10 +36,7 @@ async def _syncs() -> list[tuple[float, int]]:
     launcher = launch.ActorLauncher(settings)
     try:
         learner = await launcher.launch_learner(model)
-        await asyncio.gather(
-            launcher.start("policy", learner.engines.handles, "start"),
-            launcher.start("learner-rank", learner.ranks.handles, "ping"),
-        )
+        await launcher.start_learner(learner)
         syncs = [await learner.sync() for _ in range(SYNCS + 1)]
     finally:
         await launcher.close()

@@ -1,14 +1,16 @@
 """Tests of the weight sync that the driver leads: order of calls, retries, and errors that stop the run."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
 
 from actors.settings import PolicySettings
 from cluster.distributed.clients import LearnerClient
+from cluster.distributed.launch import ActorLauncher
 from cluster.distributed.pool import EngineBroadcast
+from cluster.settings import ClusterSettings, RunSettings
 from rollout.errors import EngineFault, LearnerFault, MachineError, SyncError
 from rollout.records import Batch, Update
 
@@ -150,6 +152,28 @@ async def test_engines_that_do_not_sleep_serve_during_an_update() -> None:
     world = IsolatedWorld()
     await world.learner.update(Batch(samples=()))
     assert world.log == ["update"]
+
+
+class Starts(ActorLauncher):
+    """A launcher that logs which pools start."""
+
+    def __init__(self, gpus: float) -> None:
+        super().__init__(RunSettings(cluster=ClusterSettings(policy_gpus=gpus, learner_gpus=gpus)))
+        self.log: list[str] = []
+
+    async def start(self, name: str, handles: Sequence[Any], method: str) -> None:
+        self.log.append(f"{method} {name}")
+        await asyncio.sleep(0.01)
+        self.log.append(f"{name} started")
+
+
+async def test_a_rank_that_shares_a_gpu_loads_before_its_engine_measures_the_free_memory() -> None:
+    world = IsolatedWorld()
+    shared, separate = Starts(0.5), Starts(1.0)
+    await shared.start_learner(world.learner)
+    assert shared.log == ["ping learner-rank", "learner-rank started", "start policy", "policy started"]
+    await separate.start_learner(world.learner)
+    assert separate.log[:2] == ["ping learner-rank", "start policy"]
 
 
 async def test_all_ranks_take_part_in_a_broadcast() -> None:
