@@ -34,6 +34,9 @@ class PolicySettings(Settings):
     """How weights reach an engine: one object through `shared_memory`, buckets by broadcasts from the learner between
     CPUs (`gloo`) or whole GPUs (`nccl`), or the memory of a learner rank on the same GPU (`ipc`). `auto` is `ipc` or
     `nccl` where `[cluster]` gives engines and learner GPUs for it, else `shared_memory`; name one to compare them."""
+    sleep_level: Literal[0, 1, 2] = 0
+    """Memory that an engine on the learner's GPU releases during an update: 0 none; 1 its KV cache, while its weights
+    move to main memory; 2 both, as the next sync brings new weights: the fastest. On a CPU, only its requests wait."""
     start_timeout_s: float = Field(default=600.0, gt=0.0)
     """Timeout in seconds to start an engine and generate a token; raise it for large models on slow disks."""
     template_arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)

@@ -16,6 +16,7 @@ COMMANDS = {
     "tasks": ("cluster.tasks", "check a task file and its reference pages"),
     "mirror": ("cluster.mirror", "build the folder of libraries that pages may load"),
     "doctor": ("cluster.doctor", "check machine, browser, engines, Ray and MLflow"),
+    "accept": ("cluster.accept", "measure a cluster before a run of days, with the run's own settings"),
     "plan": ("cluster.plan", "predict the time of a step and balanced pool sizes"),
     "bench": ("cluster.experiments.bench.__main__", "measure this machine"),
     "reproduce": ("cluster.reproduce", "train all variants and test the claims"),

@@ -1,7 +1,7 @@
-"""Predicts step time and balanced pool sizes: `python -m cluster.plan SETTINGS [--from RUN]`.
+"""Predicts step time, balanced pool sizes and GPU memory: `python -m cluster.plan SETTINGS [--from RUN] [--gpu NAME]`.
 
-Costs come from a previous run, or else from `runs/bench.json`; no actors are started. Exit codes: 0, or 2 for bad
-input.
+Costs come from a previous run; with a GPU's name, from the model's dimensions; otherwise from `runs/bench.json`. No
+actors are started. Exit codes: 0, 1 when the memory of a GPU does not suffice, or 2 for bad input.
 """
 
 import argparse
@@ -15,10 +15,14 @@ from typing import Any
 
 from cluster.commands import program
 from cluster.paths import resolve_path
+from cluster.planning.computed import ASSUMED, computed_costs
+from cluster.planning.devices import device_needs
 from cluster.settings import RunSettings, check_settings, load_settings
 from cluster.storage.store import Store
 from cluster.training.bottleneck import NOUNS, Costs, Forecast, advise, balance, forecast, measure
 from cluster.training.metrics import mean, pool_sizes
+from learner.model_costs.operations import GPUS, GPUModel, gpu_of
+from learner.model_costs.shape import FAMILY, ModelShape, read_shape
 from rollout.errors import BadInput, CheckpointError, SettingsError
 from rollout.settings import EpisodeSettings
 
@@ -31,15 +35,52 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     try:
         settings = load_settings(options.settings, options.set)
+        gpu = known_gpu(options.gpu) if options.gpu else None
+        shape = known_shape(options.shape, settings) if gpu else None
+        judge = known_shape(options.judge_shape, settings) if options.judge_shape else None
         if options.source:
             costs, origin = from_run(options.source, resolve_path(options.runs), settings, options.cores)
+        elif gpu and shape:
+            costs, origin = from_shape(settings, shape, gpu)
         else:
             costs, origin = from_bench(resolve_path("runs") / "bench.json", settings)
     except BadInput as error:
         print(f"relook: {error}", file=sys.stderr)
         return 2
     print("\n".join(_told(costs, settings, origin)))
-    return 0
+    needs = device_needs(settings, shape, options.gpu_gib or gpu.gib, judge) if gpu and shape else []
+    for need in needs:
+        print(need)
+    return 0 if all(need.fits for need in needs) else 1
+
+
+def known_gpu(name: str) -> GPUModel:
+    """The data sheet of a GPU. Raises SettingsError for an unknown one."""
+    gpu = gpu_of(name)
+    if gpu is None:
+        raise SettingsError(f"--gpu {name!r} is not known; known are {', '.join(GPUS)}")
+    return gpu
+
+
+def known_shape(name: str | None, settings: RunSettings) -> ModelShape:
+    """Dimensions of a public model, or of the settings' model directory. Raises SettingsError."""
+    if name:
+        if name not in FAMILY:
+            raise SettingsError(f"--shape {name!r} is not known; known are {', '.join(FAMILY)}")
+        return FAMILY[name]
+    shape = None if settings.model == "builtin" else read_shape(resolve_path(settings.model))
+    if shape is None:
+        raise SettingsError(
+            f"model {settings.model!r} has no known dimensions; give --shape, one of {', '.join(FAMILY)}"
+        )
+    return shape
+
+
+def from_shape(settings: RunSettings, shape: ModelShape, gpu: GPUModel) -> tuple[Costs, str]:
+    """Costs computed from the model's dimensions and the GPU's data sheet, and their assumptions in words."""
+    expected = attempts(settings.episode, ASSUMED_ACCEPT_RATE)
+    words = f"{ASSUMED}, {ASSUMED_ACCEPT_RATE:.0%} of the revisions accepted"
+    return computed_costs(settings, shape, gpu, *expected), words
 
 
 def from_run(run: str, runs: Path, settings: RunSettings, cores: int | None = None) -> tuple[Costs, str]:
@@ -162,6 +203,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--from", dest="source", metavar="RUN", help="run that provides the costs (default: runs/bench.json)"
     )
+    parser.add_argument("--gpu", help="name of the GPUs, such as H100: computes costs and memory from the model")
+    parser.add_argument("--gpu-gib", type=float, help="memory of one GPU in GiB (default: of the data sheet)")
+    parser.add_argument("--shape", metavar="MODEL", help="with --gpu: a public model's dimensions, such as qwen2.5-7b")
+    parser.add_argument("--judge-shape", metavar="MODEL", help="with --gpu: dimensions of the judge's language model")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs, for --from")
     parser.add_argument("--cores", type=int, help="cores of the machine of RUN (default: this machine's)")
     return parser.parse_args(argv)

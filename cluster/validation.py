@@ -17,6 +17,7 @@ def check_together(settings: "RunSettings") -> None:
     """Raises ValueError for the first combination of settings that cannot work."""
     check_judge_timeouts(settings)
     check_weight_transfer(settings)
+    check_sleep(settings)
     check_served_judge(settings)
     check_files(settings)
     check_length_limit(settings)
@@ -46,6 +47,23 @@ def check_weight_transfer(settings: "RunSettings") -> None:
             f"{has}, with {settings.policy.engines} engines of {settings.policy.tensor_parallel} GPUs and "
             f"{settings.learner.ranks} ranks: ipc wants shares of one GPU, together at most 1, as many engines as "
             "ranks, and policy.tensor_parallel = 1"
+        )
+
+
+def check_sleep(settings: "RunSettings") -> None:
+    """Engines that sleep must share GPUs with the learner, and must have nothing to generate meanwhile."""
+    level = settings.policy.sleep_level
+    if not level:
+        return
+    if settings.max_staleness:
+        raise ValueError(
+            f"policy.sleep_level is {level}, but max_staleness is {settings.max_staleness}: engines that sleep during "
+            "an update generate nothing meanwhile, give max_staleness = 0 or sleep_level = 0"
+        )
+    if settings.cluster.policy_gpus and not settings.shares_gpus:
+        raise ValueError(
+            f"policy.sleep_level is {level}, but no engine shares a GPU with a learner rank (cluster.policy_gpus is "
+            f"{settings.cluster.policy_gpus:g}, learner_gpus {settings.cluster.learner_gpus:g}): give sleep_level = 0"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from learner.memory_use import MemoryUse
 from learner.settings import LearnerSettings
 from learner.threads import limit_spinning
 from rollout.errors import MachineError
@@ -110,6 +111,24 @@ class LearnerRank:
     def logprobs(self, token_ids: Sequence[int]) -> tuple[float, ...]:
         """[T-1] log-probs of a fixed sequence, to compare with an engine's."""
         return self.engine.logprobs(token_ids)
+
+    def link_bytes_per_s(self, size: int) -> float:
+        """Measured speed of a transfer of `size` bytes; see `learner.measurements`. Every rank takes part."""
+        from learner.measurements import link_bytes_per_s
+
+        return link_bytes_per_s(size, self.engine.device)
+
+    def release_memory(self) -> None:
+        """Returns unused GPU memory to the device, for an engine that shares it."""
+        from learner.measurements import release_memory
+
+        release_memory(self.engine.device)
+
+    def memory(self, *, restart: bool = False) -> MemoryUse:
+        """Peak memory of this process since its start or the last `restart`."""
+        from learner.measurements import memory_use
+
+        return memory_use(self.engine.device, restart=restart)
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint. Raises StorageFault."""

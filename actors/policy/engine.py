@@ -11,6 +11,8 @@ from typing import Any
 from actors.policy.admission import Admission
 from actors.policy.busy_time import BusyTimer
 from actors.policy.continuation import Continuation, spans_of
+from actors.policy.direct import generate
+from actors.policy.sleep import EngineSleep
 from actors.policy.text_stream import TextStream
 from actors.policy.vllm_engine import VLLMEngine, one_line, sampling_parameters
 from actors.policy.weight_updates import WeightUpdates
@@ -38,6 +40,7 @@ class VLLMPolicy:
         self.admission = Admission(self.name)
         self.engine = VLLMEngine(model_dir, settings, seed=seed, rank=rank, admission=self.admission)
         self.updates = WeightUpdates(self.engine)
+        self.sleeping = EngineSleep(self.engine)
         self._chat: Chat | None = None
         self._meter = BusyTimer()
 
@@ -70,6 +73,7 @@ class VLLMPolicy:
     async def stop(self) -> None:
         """Stops the processes. Safe to call twice, and on an engine that died."""
         self.updates.reset()
+        self.sleeping.reset()
         self.admission.shut("was stopped")
         self.engine.shutdown()
 
@@ -120,18 +124,40 @@ class VLLMPolicy:
         return self._chat.prompt_ids(messages)
 
     async def ping(self) -> None:
-        """Health check by generating one token; vLLM's own status is not enough.
+        """Health check by generating one token; vLLM's own status is not enough, unless the engine is asleep.
 
         Raises EngineFault; requests are then refused until a proven sync.
         """
         try:
-            await self.engine.within(
-                self.engine.write([0], "ping", sampling_parameters(max_tokens=1)), "the health check"
-            )
+            self.engine.running()
+            with self.sleeping.health_check() as awake:
+                if awake:
+                    await self.engine.within(
+                        self.engine.write([0], "ping", sampling_parameters(max_tokens=1)), "the health check"
+                    )
         except EngineFault as fault:
             if not self.admission.why:
                 self.admission.shut(f"failed its health check and has not been synced since ({fault})")
             raise
+
+    async def generate_directly(self, requests: tuple[Request, ...]) -> int:
+        """Generates one completion of each request with vLLM alone, concurrently; returns the number of tokens.
+
+        The baseline of measurements: the same prompts and sampling parameters as `complete`, without admission, checks
+        and records.
+        """
+        vllm = self.engine.running()
+        prompts = [self.prompt_ids(request.messages) for request in requests]
+        calls = (generate(vllm, prompt, request) for prompt, request in zip(prompts, requests, strict=True))
+        return sum(await asyncio.gather(*calls))
+
+    async def sleep(self) -> None:
+        """Releases GPU memory until `wake`; see `actors.policy.sleep`. Raises EngineFault."""
+        await self.sleeping.start()
+
+    async def wake(self) -> None:
+        """Takes the GPU memory back; see `actors.policy.sleep`. Raises EngineFault."""
+        await self.sleeping.end()
 
     async def canary(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
         """[T-1] log-probs of the tokens of a fixed sequence after the first, without the prefix cache."""

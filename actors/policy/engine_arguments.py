@@ -32,7 +32,10 @@ def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dic
         "use_tqdm_on_load": False,
     }
     if not cpu:
-        return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
+        return arguments | {
+            "gpu_memory_utilization": settings.gpu_memory_utilization,
+            "enable_sleep_mode": settings.sleep_level > 0,
+        }
     return arguments | {
         "enable_prefix_caching": not _has_state(model_dir),
         "enforce_eager": True,

@@ -70,6 +70,11 @@ class PolicyClient:
         """Yields the text of one completion in pieces, then the completion; see `VLLMPolicy.stream`."""
         return self.pool.stream("stream", request, near=_digest(request.messages[:SHARED]))
 
+    async def complete_all(self, requests: Sequence[Request]) -> int:
+        """Generates the completions of several requests concurrently; returns the number of their tokens."""
+        written = await asyncio.gather(*map(self.complete, requests))
+        return sum(len(one.token_ids) for several in written for one in several)
+
 
 class RendererClient:
     """Renderer port over a pool of browsers: one page per browser at a time, each content rendered once.
@@ -229,7 +234,9 @@ class LearnerClient:
         self.policy = policy or PolicySettings()
 
     async def update(self, batch: Batch) -> Update:
-        """See `rollout.ports.Learner`."""
+        """See `rollout.ports.Learner`. With `policy.sleep_level`, the engines sleep until the next sync."""
+        if self.policy.sleep_level:
+            await self.engines.ask_all("sleep")
         updates: list[Update] = await self.ranks.ask_all("update", batch)
         return updates[0]
 
@@ -259,6 +266,10 @@ class LearnerClient:
         # Computed before the weight swap, so that the engines wait only for their own part of the proof. Under ZeRO-3
         # this forward also materialises the weights, without which the first gather is empty.
         wanted = (await self.ranks.ask_all("logprobs", self.canary))[0]
+        if self.policy.sleep_level:
+            # The learner's cached blocks would leave the engines too little memory.
+            await self.ranks.ask_all("release_memory")
+            await self.engines.ask_all("wake")
         if version == 0:
             await self.engines.ask_all("prove_model", self.canary, wanted, self.max_gap)
         # After a fault some engines may hold the new weights and others not, or the process group is broken: repeat the

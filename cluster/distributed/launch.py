@@ -180,6 +180,18 @@ class ActorLauncher:
         pool = Pool(name, handles, fault=MachineError, timeout_s=self.settings.cluster.start_timeout_s, limit=1)
         await pool.ask_all(method)
 
+    async def start_learner(self, learner: LearnerClient) -> None:
+        """Starts the learner ranks and the engines of a client. Raises MachineError.
+
+        An engine that starts measures the free memory of its GPU: a rank that shares it must have loaded before.
+        """
+        ranks = ("learner-rank", learner.ranks.handles, "ping")
+        engines = ("policy", learner.engines.handles, "start")
+        if self.settings.shares_gpus:
+            await self.start_in_order(ranks, engines)
+        else:
+            await asyncio.gather(self.start(*ranks), self.start(*engines))
+
     async def start_in_order(self, *pools: tuple[str, Sequence[Any], str]) -> None:
         """Starts pools one after another, each needing the one before."""
         for name, handles, method in pools:

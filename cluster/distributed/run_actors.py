@@ -69,8 +69,7 @@ async def _launch_actors(launcher: ActorLauncher, settings: RunSettings, model: 
     workers, routers = await launcher.launch_workers(small, store.path)
     await asyncio.gather(
         launcher.start("browser", browsers, "start"),
-        launcher.start("policy", learner.engines.handles, "start"),
-        launcher.start("learner-rank", learner.ranks.handles, "ping"),
+        launcher.start_learner(learner),
         launcher.start_in_order(("judge", judges, "start"), ("critic", critics, "ping")),
         launcher.start("worker", workers, "ping"),
         launcher.start("router", routers, "ping"),

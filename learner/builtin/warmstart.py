@@ -81,6 +81,12 @@ def warm_start(
     return done
 
 
+def cached_policy(settings: WarmStartSettings, cache_dir: Path) -> Path | None:
+    """Directory of the built-in policy if it is cached, else None."""
+    done = cache_dir / f"policy-{recipe_hash(settings)}"
+    return done if done.is_dir() else None
+
+
 def main() -> None:
     """Command-line entry point."""
     parser = argparse.ArgumentParser(description="Pre-trains the built-in policy, or finds it in the cache.")

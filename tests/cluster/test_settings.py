@@ -49,6 +49,11 @@ def write(tmp_path: Path, text: str) -> Path:
             '[policy]\ntransfer = "ipc"\nengines = 2\n[cluster]\npolicy_gpus = 0.5\nlearner_gpus = 0.5',
             "with 2 engines of 1 GPUs and 1 ranks: ipc wants shares of one GPU, .* as many engines as ranks",
         ),
+        ("max_staleness = 1\n[policy]\nsleep_level = 1", "policy.sleep_level is 1, but max_staleness is 1"),
+        (
+            "[policy]\nsleep_level = 2\n[cluster]\npolicy_gpus = 1\nlearner_gpus = 1",
+            "policy.sleep_level is 2, but no engine shares a GPU with a learner rank",
+        ),
         (
             '[critic]\nkind = "http"\nmodel = "j"',
             "critic.base_url must be .* or judge.model the directory .* got neither",

@@ -1,4 +1,7 @@
-"""Tests of the learner on a GPU: bfloat16, CPU offload, LoRA adapters, and resuming."""
+"""Tests of the learner on its device: precision, CPU offload, LoRA adapters, and resuming.
+
+On a GPU in bfloat16 with NCCL; without one the same tests run in float32 with gloo, and expect less rounding.
+"""
 
 import gc
 from pathlib import Path
@@ -17,13 +20,16 @@ from rollout.records import Batch
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: bfloat16, NCCL and offload are not tested"),
     # Warnings of DeepSpeed and torch.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-SETTINGS = LearnerSettings(lr=1e-3, token_budget=128)
+GPU = torch.cuda.is_available()
+DTYPE = torch.bfloat16 if GPU else torch.float32
+NORM_ERROR, STEP_ERROR = (0.05, 0.2) if GPU else (1e-3, 1e-3)
+"""Largest relative differences from a plain float32 loop: of a gradient's norm; of the squared distance moved."""
+SETTINGS = LearnerSettings(lr=1e-3, token_budget=128, autocast=False)
 BATCHES = [Batch(samples=(*samples(seed=seed), *siblings(seed=seed)), lessons=LESSONS) for seed in range(3)]
 WAYS: list[dict[str, Any]] = [
     {"zero_stage": stage, "offload": offload}
@@ -38,21 +44,21 @@ def start(model: Path, meeting: str, **changes: Any) -> Engine:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_bfloat16_learns_nearly_the_same_as_a_plain_float32_loop(
+def test_updates_learn_the_same_as_a_plain_float32_loop_but_for_rounding(
     model: Path, meeting: str, way: dict[str, Any]
 ) -> None:
     engine = start(model, meeting, **way)
     metrics = [engine.update(batch).metrics for batch in BATCHES]
     wanted, steps = plain_torch.train(model, BATCHES, SETTINGS)
-    assert [one["grad_norm"] for one in metrics] == pytest.approx([step.norm for step in steps], rel=0.05)
+    assert [one["grad_norm"] for one in metrics] == pytest.approx([step.norm for step in steps], rel=NORM_ERROR)
     found, first = read_weights(engine.weights()), plain_torch.read(model).state_dict()
-    assert all(tensor.dtype == torch.bfloat16 for tensor in found.values())
+    assert all(tensor.dtype == DTYPE for tensor in found.values())
     moved = sum((wanted[name] - first[name]).norm() ** 2 for name in found)
-    assert sum((found[name].float() - wanted[name]).norm() ** 2 for name in found) < 0.2 * moved
+    assert sum((found[name].float() - wanted[name]).norm() ** 2 for name in found) < STEP_ERROR * moved
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_resumed_gpu_learner_continues_bit_identically(
+def test_resumed_learner_continues_bit_identically(
     model: Path, meeting: str, way: dict[str, Any], tmp_path: Path
 ) -> None:
     engine = start(model, meeting, **way)
@@ -67,6 +73,7 @@ def test_resumed_gpu_learner_continues_bit_identically(
     assert resumed.weights() == engine.weights()
 
 
+@pytest.mark.skipif(not GPU, reason="no GPU here: without one, offloading moves nothing")
 @pytest.mark.parametrize("stage", [2, 3])
 def test_offloaded_optimizer_state_is_not_on_the_gpu(model: Path, meeting: str, stage: int) -> None:
     held = {}
@@ -97,5 +104,5 @@ def test_adapters_are_exported_as_merged_weights(model: Path, meeting: str, stag
         torch.tensor(engine.logprobs(ids)),
         *(one[:-1].gather(-1, torch.tensor(ids[1:])[:, None])[:, 0] for one in (exported, first)),
     )
-    # The rounding error of bfloat16 is far smaller than the learnt change.
+    # The rounding error, also of bfloat16, is far smaller than the learnt change.
     assert (found - wanted).abs().mean() < 0.1 * (wanted - before).abs().mean()

@@ -29,10 +29,7 @@ async def main(model: Path, overrides: list[str]) -> dict[str, Any]:
     syncs, written = [], []
     try:
         learner = await launcher.launch_learner(model)
-        await asyncio.gather(
-            launcher.start("policy", learner.engines.handles, "start"),
-            launcher.start("learner-rank", learner.ranks.handles, "ping"),
-        )
+        await launcher.start_learner(learner)
         for _ in range(3):
             sync = await learner.sync()
             syncs.append({"version": sync.version, "gap": sync.gap, "bytes": sync.bytes, "seconds": sync.seconds})

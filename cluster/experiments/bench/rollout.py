@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+from actors.policy.direct import generate
 from actors.settings import PolicySettings
 from actors.vllm_environment import environment, variables
 from cluster.experiments.bench.part import Figures, built_in_policy
@@ -11,7 +12,6 @@ from cluster.settings import RunSettings
 from reward.designs import tasks
 from rollout.prompts import PAGE_STOP, first
 from rollout.records import Request
-from rollout.seeds import seed_of
 
 COMPLETIONS = 64
 ROUNDS = "abba"
@@ -46,7 +46,7 @@ async def _rollout() -> Figures:
         return sum(len(one.token_ids) for several in written for one in several)
 
     async def theirs(num: int) -> int:
-        return sum(await asyncio.gather(*map(_direct, [raw] * num, prompts, asked)))
+        return sum(await asyncio.gather(*map(generate, [raw] * num, prompts, asked)))
 
     tokens, seconds = {"a": 0, "b": 0}, {"a": 0.0, "b": 0.0}
     try:
@@ -87,21 +87,3 @@ def _raw_engine(model: str, settings: PolicySettings) -> Any:
         config = AsyncEngineArgs(model=model, max_num_seqs=settings.max_num_seqs, **more).create_engine_config()
         config.parallel_config.distributed_executor_backend = "uni"
         return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
-
-
-async def _direct(engine: Any, prompt: list[int], request: Request) -> int:
-    """Generates one request with vLLM's engine; returns the number of tokens."""
-    from vllm.sampling_params import RequestOutputKind, SamplingParams
-
-    sampling = SamplingParams(
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        seed=seed_of(request.seed, 0),
-        stop=list(request.stop),
-        logprobs=0,
-        include_stop_str_in_output=True,
-        skip_special_tokens=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-    outputs = [output async for output in engine.generate({"prompt_token_ids": prompt}, sampling, str(request.seed))]
-    return len(outputs[-1].outputs[0].token_ids)

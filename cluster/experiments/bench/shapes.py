@@ -18,32 +18,15 @@ import torch
 from cluster.experiments.bench.learner import measure
 from cluster.experiments.bench.part import Figures, built_in_policy
 from learner.model import read_tokenizer
+from learner.model_costs.operations import operations_per_token, peak_of
+from learner.model_costs.shape import FAMILY, ModelShape
 from learner.settings import LearnerSettings
 from rollout.records import Sample
 
 GIB = 2**30
-PEAKS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
-"""Peak dense bfloat16 operations a second from vendor data sheets, by a substring of the device name."""
 PAGES = 32
 PROMPT, SHORTEST, LONGEST = 512, 512, 3072
 """Tokens of the prompt (brief and page under revision), and of the shortest and longest answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """Dimensions of a model with Qwen2 layers."""
-
-    hidden: int
-    inner: int
-    layers: int
-    heads: int
-    key_heads: int
-    vocab: int
-    tied: bool
-
-
-SMALL = Shape(hidden=896, inner=4864, layers=24, heads=14, key_heads=2, vocab=151936, tied=True)
-LARGE = Shape(hidden=3584, inner=18944, layers=28, heads=28, key_heads=4, vocab=152064, tied=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +34,25 @@ class Case:
     """A model, its training settings, and the GPU and main memory that it requires."""
 
     name: str
-    shape: Shape
+    shape: ModelShape
     gpu_gib: int
     ram_gib: int
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 CASES = (
-    Case(name="0.5b", shape=SMALL, gpu_gib=70, ram_gib=16),
-    Case(name="7b_lora", shape=LARGE, gpu_gib=70, ram_gib=40, settings={"lora_rank": 16, "recompute": True}),
+    Case(name="0.5b", shape=FAMILY["qwen2.5-0.5b"], gpu_gib=70, ram_gib=16),
+    Case(
+        name="7b_lora",
+        shape=FAMILY["qwen2.5-7b"],
+        gpu_gib=70,
+        ram_gib=40,
+        settings={"lora_rank": 16, "recompute": True},
+    ),
     # Float32 masters, gradients and AdamW's two moments: 16 bytes a weight in main memory.
     Case(
         name="7b",
-        shape=LARGE,
+        shape=FAMILY["qwen2.5-7b"],
         gpu_gib=70,
         ram_gib=260,  # including the plain loop's copy
         settings={"offload": "optimizer", "zero_stage": 2, "recompute": True},
@@ -74,7 +63,7 @@ CASES = (
 def bench_shapes() -> Figures:
     """Tokens a second, ratio to a plain loop, and share of the GPU's peak, for each case that fits."""
     gpu = torch.cuda.get_device_properties(0)
-    peak = next((peak for name, peak in PEAKS.items() if name in gpu.name), None)
+    peak = peak_of(gpu.name)
     if peak is None:
         print(f"learner: the peak of {gpu.name} is unknown, utilisation is not reported", file=sys.stderr)
     figures: Figures = {}
@@ -104,10 +93,13 @@ def bench_case(case: Case) -> Figures:
         # The engine needs a tokenizer, but the benchmark's samples are not text.
         read_tokenizer(built_in_policy()).save_pretrained(folder)
         figures = measure(Path(folder), settings, samples)
-    return figures | {"flops_per_token": flops_per_token(case, samples)}
+    lengths = [len(sample.prompt_ids) + len(sample.token_ids) - 1 for sample in samples]
+    trained = sum(len(sample.token_ids) for sample in samples)
+    operations = operations_per_token(case.shape, lengths, trained, lora=settings.lora_rank > 0)
+    return figures | {"flops_per_token": operations}
 
 
-def write_model(folder: Path, shape: Shape) -> None:
+def write_model(folder: Path, shape: ModelShape) -> None:
     """Writes a model with random bfloat16 weights, without a tokenizer."""
     from transformers import Qwen2ForCausalLM
 
@@ -116,7 +108,7 @@ def write_model(folder: Path, shape: Shape) -> None:
         Qwen2ForCausalLM(config_of(shape)).to(torch.bfloat16).save_pretrained(folder)
 
 
-def config_of(shape: Shape) -> Any:
+def config_of(shape: ModelShape) -> Any:
     """The shape as a transformers Qwen2Config."""
     from transformers import Qwen2Config
 
@@ -132,24 +124,7 @@ def config_of(shape: Shape) -> Any:
     )
 
 
-def flops_per_token(case: Case, samples: list[Sample]) -> float:
-    """Mean floating point operations a token, without recomputation.
-
-    Weights: 2 operations each forward, 2 for activation gradients, and 2 for weight gradients if trained. Attention: 4
-    · width for each attended token, on average half of the sample, times 3 with the backward pass. The head runs on
-    trained tokens only. Embeddings are table lookups.
-    """
-    shape, lora = case.shape, bool(case.settings.get("lora_rank"))
-    width = shape.hidden // shape.heads
-    layer = shape.hidden * (2 * shape.hidden + 2 * shape.key_heads * width) + 3 * shape.hidden * shape.inner
-    lengths = [len(sample.prompt_ids) + len(sample.token_ids) - 1 for sample in samples]
-    learnt = sum(len(sample.token_ids) for sample in samples) / sum(lengths)
-    weights = shape.layers * layer + learnt * shape.hidden * shape.vocab
-    looks = shape.layers * 4 * shape.hidden * sum(length**2 / 2 for length in lengths) / sum(lengths)
-    return (4 if lora else 6) * weights + 3 * looks
-
-
-def _samples(shape: Shape) -> list[Sample]:
+def _samples(shape: ModelShape) -> list[Sample]:
     draw = random.Random(0)
     return [
         Sample(

@@ -1,28 +1,28 @@
 """Benchmark of weight syncs: seconds from the learner's weights to verified engines, compared with a plain copy."""
 
 import asyncio
-import time
 from statistics import median
 
 from cluster.experiments.bench.part import Figures, built_in_policy
 from cluster.settings import RunSettings
 
 SYNCS = 20
-COPIES = 50
 
 
 def bench_sync() -> Figures:
     """Seconds of a complete sync between learner and engine, and its share of the machine's copy bandwidth."""
+    from learner.measurements import copy_bytes_per_s
+
     syncs = asyncio.run(_syncs())
     seconds, size = median(seconds for seconds, _ in syncs), syncs[0][1]
-    copy_s = _copy_s(size)
+    copied = copy_bytes_per_s(size)
     return {
         "syncs": float(len(syncs)),
         "bytes": float(size),
         "seconds": seconds,
         "bytes_per_s": size / seconds,
-        "copy_bytes_per_s": size / copy_s,
-        "share_of_copy_bandwidth": copy_s / seconds,
+        "copy_bytes_per_s": copied,
+        "share_of_copy_bandwidth": size / seconds / copied,
     }
 
 
@@ -36,25 +36,9 @@ async def _syncs() -> list[tuple[float, int]]:
     launcher = launch.ActorLauncher(settings)
     try:
         learner = await launcher.launch_learner(model)
-        await asyncio.gather(
-            launcher.start("policy", learner.engines.handles, "start"),
-            launcher.start("learner-rank", learner.ranks.handles, "ping"),
-        )
+        await launcher.start_learner(learner)
         syncs = [await learner.sync() for _ in range(SYNCS + 1)]
     finally:
         await launcher.close()
         await asyncio.to_thread(connection.leave)
     return [(sync.seconds, sync.bytes) for sync in syncs[1:]]
-
-
-def _copy_s(size: int) -> float:
-    """Seconds of a plain memory copy of `size` bytes."""
-    import torch
-
-    there, here = torch.ones(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
-    spent = []
-    for _ in range(COPIES):
-        started = time.perf_counter()
-        here.copy_(there)
-        spent.append(time.perf_counter() - started)
-    return median(spent)

@@ -1,15 +1,18 @@
 """Tests of the weight sync that the driver leads: order of calls, retries, and errors that stop the run."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
 
 from actors.settings import PolicySettings
 from cluster.distributed.clients import LearnerClient
+from cluster.distributed.launch import ActorLauncher
 from cluster.distributed.pool import EngineBroadcast
+from cluster.settings import ClusterSettings, RunSettings
 from rollout.errors import EngineFault, LearnerFault, MachineError, SyncError
+from rollout.records import Batch, Update
 
 CANARY = (3, 4, 5)
 
@@ -51,6 +54,12 @@ class Engine(Actor):
     async def _update_weights(self, blob: bytes, version: int) -> None:
         await self._take(float(blob), version)
 
+    async def _sleep(self) -> None:
+        self.log.append(f"sleep {self.place}")
+
+    async def _wake(self) -> None:
+        self.log.append(f"wake {self.place}")
+
     async def _prove(self, version: int, token_ids: tuple[int, ...], wanted: tuple[float, ...], most: float) -> float:
         self.log.append(f"prove {self.place}")
         assert self.version == version
@@ -76,6 +85,15 @@ class Rank(Actor):
         if self.rank == 0:
             self.log.append("score")
         return (2.5,) * (len(token_ids) - 1)
+
+    async def _update(self, batch: Batch) -> Update:
+        if self.rank == 0:
+            self.log.append("update")
+        return Update(version=7, metrics={})
+
+    async def _release_memory(self) -> None:
+        if self.rank == 0:
+            self.log.append("release")
 
     async def _weights(self) -> bytes:
         return b"2.5" if self.rank == 0 else b""
@@ -117,6 +135,45 @@ async def test_every_engine_is_verified_after_a_sync(transfer: str) -> None:
     assert world.serving == [True, True]
     # The learner computes its log-probs before any engine stops generating.
     assert world.log == ["score", "swap 0", "swap 1", "prove 0", "prove 1"]
+
+
+async def test_engines_sleep_during_an_update_and_wake_before_the_weights_arrive() -> None:
+    world = IsolatedWorld(sleep_level=2)
+    await world.learner.update(Batch(samples=()))
+    assert world.log == ["sleep 0", "sleep 1", "update"]
+    world.log.clear()
+    await world.learner.sync()
+    # The learner returns its memory before the engines take theirs.
+    assert world.log == ["score", "release", "wake 0", "wake 1", "swap 0", "swap 1", "prove 0", "prove 1"]
+    assert world.serving == [True, True]
+
+
+async def test_engines_that_do_not_sleep_serve_during_an_update() -> None:
+    world = IsolatedWorld()
+    await world.learner.update(Batch(samples=()))
+    assert world.log == ["update"]
+
+
+class Starts(ActorLauncher):
+    """A launcher that logs which pools start."""
+
+    def __init__(self, gpus: float) -> None:
+        super().__init__(RunSettings(cluster=ClusterSettings(policy_gpus=gpus, learner_gpus=gpus)))
+        self.log: list[str] = []
+
+    async def start(self, name: str, handles: Sequence[Any], method: str) -> None:
+        self.log.append(f"{method} {name}")
+        await asyncio.sleep(0.01)
+        self.log.append(f"{name} started")
+
+
+async def test_a_rank_that_shares_a_gpu_loads_before_its_engine_measures_the_free_memory() -> None:
+    world = IsolatedWorld()
+    shared, separate = Starts(0.5), Starts(1.0)
+    await shared.start_learner(world.learner)
+    assert shared.log == ["ping learner-rank", "learner-rank started", "start policy", "policy started"]
+    await separate.start_learner(world.learner)
+    assert separate.log[:2] == ["ping learner-rank", "start policy"]
 
 
 async def test_all_ranks_take_part_in_a_broadcast() -> None:

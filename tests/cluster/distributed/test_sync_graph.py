@@ -1,6 +1,7 @@
 """Tests of weight syncs between real learner ranks and real engines, with each transfer method.
 
-With `gloo` the ranks shard the model by ZeRO-3 on CPUs. `nccl` and `ipc` use the same code on GPUs.
+The ranks shard the model by ZeRO-3. On GPUs the methods are `nccl` and `ipc`; without GPUs, the same tests use `gloo`
+and `shared_memory`.
 """
 
 import json
@@ -45,24 +46,34 @@ def check(found: dict[str, Any], engines: int, gap: float) -> None:
     assert found["written"] == [[[version]] * engines for version in range(3)]
 
 
-def test_ranks_of_a_sharded_model_send_weights_together(tmp_path: Path) -> None:
-    check(synced(tmp_path, "policy.transfer=gloo", "learner.ranks=2"), engines=1, gap=1e-3)
+@pytest.mark.gpu
+def test_two_sharded_ranks_send_weights_to_two_engines(tmp_path: Path) -> None:
+    two = ("policy.engines=2", "learner.ranks=2")
+    if gpus() >= 4:
+        whole = ("cluster.policy_gpus=1", "cluster.learner_gpus=1")
+        check(synced(tmp_path, *ON_GPU, *two, *whole), engines=2, gap=0.02)
+    else:
+        check(synced(tmp_path, *two, "policy.transfer=gloo"), engines=2, gap=1e-3)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(gpus() < 4, reason="wants 4 GPUs: two learner ranks and two engines on GPUs of their own")
-def test_nccl_transfer_between_two_ranks_and_two_engines(tmp_path: Path) -> None:
-    two = ("policy.engines=2", "learner.ranks=2", "cluster.policy_gpus=1", "cluster.learner_gpus=1")
-    check(synced(tmp_path, *ON_GPU, *two), engines=2, gap=0.02)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(gpus() < 2, reason="wants 2 GPUs: a learner rank and an engine on GPUs of their own")
+@pytest.mark.skipif(gpus() < 2, reason="wants 2 GPUs: without them, it is the test of two ranks with one fewer")
 def test_nccl_transfer_from_one_gpu_to_another(tmp_path: Path) -> None:
     check(synced(tmp_path, *ON_GPU, "cluster.policy_gpus=1", "cluster.learner_gpus=1"), engines=1, gap=0.02)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(gpus() < 1, reason="wants a GPU, which a learner rank and an engine share")
+@pytest.mark.parametrize("level", [1, 2])
+def test_engine_that_shares_a_device_sleeps_during_updates(tmp_path: Path, level: int) -> None:
+    sleep = f"policy.sleep_level={level}"
+    if gpus():
+        shared = ("cluster.policy_gpus=0.5", "cluster.learner_gpus=0.5")
+        check(synced(tmp_path, *ON_GPU, *shared, sleep), engines=1, gap=0.02)
+    else:
+        check(synced(tmp_path, sleep), engines=1, gap=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(gpus() < 1, reason="wants a GPU, which a learner rank and an engine share: memory handles")
 def test_ipc_transfer_between_a_rank_and_an_engine_on_one_gpu(tmp_path: Path) -> None:
     check(synced(tmp_path, *ON_GPU, "cluster.policy_gpus=0.5", "cluster.learner_gpus=0.5"), engines=1, gap=0.02)

@@ -1,0 +1,1 @@
+"""Acceptance of a cluster: measures nodes, engines, learner, transfer and browsers with a run's own settings."""

@@ -1,0 +1,87 @@
+"""Tests of the acceptance's page and files: contents, escaping, and the look in a real browser."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cluster.accept import main, summary, write_results
+from cluster.acceptance.measurement import Acceptance, Measurement, Prediction
+from cluster.acceptance.page import lead, render
+
+EVIL = """</td><script>alert(1)</script><img src=x onerror=alert(2)>"""
+STEP = Prediction(
+    step_s=95.0,
+    play_s=60.0,
+    learn_s=30.0,
+    sync_s=5.0,
+    steps=300,
+    bottleneck="policy engine",
+    advice="policy engines are the bottleneck: 2 more would save 20.0 s of the 95.0 s a step takes",
+    origin="a step of 64 episodes",
+)
+
+
+def measured(*, advice: str = "", step: Prediction | None = STEP) -> Acceptance:
+    """An acceptance with one measurement of each verdict."""
+    found = (
+        Measurement(what="weight sync", figure=0.8, unit="s", expected="at most 2.1 s", verdict="ok"),
+        Measurement(what="generation", figure=850.0, unit="tokens/s", expected="at least 900", verdict="slow"),
+        Measurement(what="log-prob gap", figure=None, unit="", expected="", verdict="wrong", advice=advice),
+    )
+    return Acceptance(name="demo", measurements=found, prediction=step, seconds=140.0)
+
+
+def test_page_names_the_step_the_bottleneck_and_the_problems() -> None:
+    page = render(measured(advice="set cluster.max_logprob_gap = 0.04"))
+    for words in ("A step will take 2 min", "policy engine", "Wrong", "Slow", "cluster.max_logprob_gap = 0.04"):
+        assert words in page
+    assert "<script>" in page, "the report's own"
+
+
+def test_page_without_a_step_says_so() -> None:
+    assert "No step could be measured" in lead(measured(step=None))
+    assert "no step could be measured" in summary(measured(step=None))
+    assert "Nothing is wrong." in lead(Acceptance(name="demo", measurements=(), prediction=None, seconds=1.0))
+
+
+def test_untrusted_text_is_escaped() -> None:
+    assert EVIL not in render(measured(advice=EVIL))
+    assert "&lt;script&gt;" in render(measured(advice=EVIL))
+
+
+def test_results_are_written_for_programs_and_people(tmp_path: Path) -> None:
+    write_results(tmp_path / "results", measured())
+    contents = json.loads((tmp_path / "results" / "acceptance.json").read_text())
+    assert (contents["verdict"], contents["prediction"]["bottleneck"]) == ("wrong", "policy engine")
+    assert [one["verdict"] for one in contents["measurements"]] == ["ok", "slow", "wrong"]
+    assert (tmp_path / "results" / "acceptance.html").read_text().startswith("<!doctype html>")
+    assert summary(measured())[0] == "1 ok, 1 slow, 1 wrong, in 140 s"
+
+
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.toml")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "none.toml"), "--groups", "0"])
+
+
+@pytest.mark.browser
+async def test_browser_shows_every_measurement_and_runs_no_other_script(tmp_path: Path) -> None:
+    from playwright.async_api import Dialog, async_playwright
+
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    write_results(tmp_path, measured(advice=EVIL))
+    dialogs: list[Dialog] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": 1000, "height": 700})
+        page.on("dialog", lambda dialog: dialogs.append(dialog))
+        await page.goto((tmp_path / "acceptance.html").as_uri())
+        assert await page.locator("table").count() == 3
+        assert await page.locator("h1 .pill.failed").inner_text() == "wrong"
+        assert await page.locator("[onerror]").count() == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 1000
+        await browser.close()
+    assert dialogs == []
