@@ -3,6 +3,8 @@
 import gc
 import json
 import random
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,7 @@ from rollout.records import Batch, Sample
 WIDE = ModelShape(hidden=256, inner=1024, layers=4, heads=4, key_heads=2, vocab=512, tied=False)
 DEEP = ModelShape(hidden=128, inner=384, layers=6, heads=4, key_heads=1, vocab=2048, tied=False)
 GIB = 1 << 30
-
-
-@pytest.fixture(scope="module")
-def address() -> str:
-    return _address()
+TOKENS, TRAINED = 1024, 768
 
 
 def live_bytes() -> int:
@@ -57,38 +55,35 @@ def memory(event: dict[str, Any]) -> bool:
     return event.get("name") == "[memory]" and event["args"].get("Device Type") == 0
 
 
-@pytest.mark.engine
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("shape", [WIDE, DEEP], ids=["wide", "deep"])
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"recompute": True}, {"lora_rank": 8}, {"zero_stage": 2}, {"zero_stage": 3}, {"dtype": "float32"}],
-    ids=str,
-)
-def test_an_update_takes_the_computed_memory(
-    shape: ModelShape, changes: dict[str, Any], address: str, tmp_path: Path
-) -> None:
-    tokens, trained = 1024, 768
-    settings = LearnerSettings(**{"dtype": "bfloat16", "autocast": False, "token_budget": tokens} | changes)
-    tiny_model(tmp_path)  # the tokenizer
-    write_model(tmp_path, shape)
+def measure_update(shape: ModelShape, settings: LearnerSettings, folder: Path) -> int:
+    """Bytes at the peak of an update on one row. Runs in a process of its own: DeepSpeed frees an engine late."""
+    tiny_model(folder)  # the tokenizer
+    write_model(folder, shape)
     draw = random.Random(0)
-    token_ids = tuple(draw.randrange(256) for _ in range(tokens))
+    token_ids = tuple(draw.randrange(256) for _ in range(TOKENS))
     sample = Sample(
-        prompt_ids=token_ids[:-trained], token_ids=token_ids[-trained:], logprobs=(-6.0,) * trained, advantage=1.0
+        prompt_ids=token_ids[:-TRAINED], token_ids=token_ids[-TRAINED:], logprobs=(-6.0,) * TRAINED, advantage=1.0
     )
     before = live_bytes()
-    engine = Engine(tmp_path, settings, init_method=address)
+    engine = Engine(folder, settings, init_method=_address())
     engine.update(Batch(samples=(sample,)))
     resting = live_bytes() - before
-    found = resting + largest_increase(tmp_path, engine, Batch(samples=(sample,)))
-    wanted = learner_memory(shape, settings, tokens, trained)
-    engine.engine.destroy()
+    return resting + largest_increase(folder, engine, Batch(samples=(sample,)))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("shape", "changes"),
+    [(WIDE, {}), (DEEP, {"recompute": True}), (WIDE, {"lora_rank": 8}), (DEEP, {"zero_stage": 3})],
+    ids=["wide", "deep-recompute", "wide-lora", "deep-zero3"],
+)
+def test_an_update_takes_the_computed_memory(shape: ModelShape, changes: dict[str, Any], tmp_path: Path) -> None:
+    settings = LearnerSettings(**{"dtype": "bfloat16", "autocast": False, "token_budget": TOKENS} | changes)
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        found = process.submit(measure_update, shape, settings, tmp_path).result()
+    wanted = learner_memory(shape, settings, TOKENS, TRAINED)
     # ZeRO's buckets have the same size for every model and would hide the rest.
-    size = HALF if settings.dtype == "bfloat16" else 4
-    buckets = 0 if settings.zero_stage == 1 and size == HALF else BUCKET * size
+    buckets = 0 if settings.zero_stage == 1 else BUCKET * HALF
     assert found - buckets == pytest.approx(wanted.peak - buckets, rel=0.2)
 
 
