@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cluster.acceptance.measurement import Acceptance
 from cluster.commands import program
+from cluster.distributed.stop_signals import STOPPED, until_stopped
 from cluster.paths import resolve_path
 from cluster.settings import RunSettings, load_settings
-from cluster.stop_signals import STOPPED, until_stopped
 from rollout.errors import BadInput, RelookError, StorageFault
 from rollout.files import atomic_write
 

@@ -26,10 +26,10 @@ from cluster.benchmarks.registry import BENCHMARKS
 from cluster.benchmarks.results import ResultFolder
 from cluster.benchmarks.source import Source, of_endpoint, of_file, of_model
 from cluster.commands import program
+from cluster.distributed.stop_signals import STOPPED, until_stopped
 from cluster.paths import resolve_path
 from cluster.preflight.local_engines import champion_of, settings_of
 from cluster.settings import RunSettings
-from cluster.stop_signals import STOPPED, until_stopped
 from rollout.errors import BadInput, RelookError, SettingsError, TaskFileError
 from rollout.rows.fields import show
 

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from cluster.commands import program
+from cluster.distributed.stop_signals import STOPPED, restore_handlers, until_stopped
 from cluster.paths import resolve_path
 from cluster.preflight.local_engines import champion_of, settings_of
 from cluster.serving.api_keys import VARIABLE, ApiKeys
 from cluster.serving.limits import Limits
 from cluster.settings import RunSettings
-from cluster.stop_signals import STOPPED, restore_handlers, until_stopped
 from rollout.errors import BadInput, RelookError, SettingsError
 
 PORT = 8330

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from cluster.commands import program
+from cluster.distributed.stop_signals import STOPPED, cancel_on_signal
 from cluster.monitoring.display import Display
-from cluster.stop_signals import STOPPED, cancel_on_signal
 from cluster.supervised.requests import SupervisedPlan, plan_new, plan_resume
 from cluster.supervised.session import CHAMPION, SupervisedSession
 from rollout.errors import BadInput, BudgetSpent, CriticFault, RelookError, StorageFault

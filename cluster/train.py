@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from cluster.commands import program
+from cluster.distributed.stop_signals import STOPPED, cancel_on_signal
 from cluster.monitoring.display import Display
 from cluster.preflight.requests import Plan, plan_new, plan_resume
-from cluster.stop_signals import STOPPED, cancel_on_signal
 from cluster.training.session import TrainingSession
 from rollout.errors import BadInput, BudgetSpent, CriticFault, RelookError, StorageFault
 

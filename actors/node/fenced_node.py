@@ -175,6 +175,8 @@ class FencedNode:
                     raise BrowserFault("the runner of specifications was stopped during a run") from error
                 if ended:
                     self._running = None
+                    if self._stopped:
+                        raise BrowserFault("the runner of specifications was stopped during a run")
                     return os.waitstatus_to_exitcode(status)
                 await asyncio.sleep(POLL_S)
             raise RunTimeout(f"the specifications did not end within {timeout_s:g} s")

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cluster.acceptance import agreement, generation, learner, nodes, rendering, weight_sync, whole_step
 from cluster.acceptance.measurement import Acceptance, Measurement, Prediction, failed
+from cluster.distributed.stop_signals import restore_handlers
 from cluster.paths import resolve_path
 from cluster.preflight import checks, lengths
 from cluster.preflight.model_proof import prove_model
 from cluster.preflight.warm_start import warm_start_blocking
 from cluster.settings import RunSettings
-from cluster.stop_signals import restore_handlers
 from cluster.storage.store import Store
 from cluster.training.curriculum import Curriculum
 from cluster.training.run import Run

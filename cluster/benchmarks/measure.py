@@ -17,8 +17,8 @@ from cluster.benchmarks.report import write_report
 from cluster.benchmarks.results import MANIFEST, ResultFolder
 from cluster.benchmarks.services import benchmark_actors
 from cluster.benchmarks.source import Source
+from cluster.distributed.stop_signals import restore_handlers
 from cluster.settings import RunSettings
-from cluster.stop_signals import restore_handlers
 from rollout.files import atomic_write
 
 PROGRESS_S = 10.0

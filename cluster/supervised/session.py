@@ -108,7 +108,7 @@ class SupervisedSession:
 
     async def _connect(self) -> None:
         from cluster.distributed.connection import connect
-        from cluster.stop_signals import restore_handlers
+        from cluster.distributed.stop_signals import restore_handlers
 
         self.display.stage("starting Ray")
         self.connection = await asyncio.to_thread(connect)

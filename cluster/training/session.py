@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.commands import program
+from cluster.distributed.stop_signals import restore_handlers
 from cluster.monitoring.display import Display
 from cluster.monitoring.status_file import StatusFile
 from cluster.paths import resolve_path
 from cluster.preflight.requests import Plan, saved_state
-from cluster.stop_signals import restore_handlers
 from cluster.training.stage_times import StageClock
 from cluster.training.state import RunState
 from rollout.errors import MachineError, RelookError, StorageFault

@@ -18,7 +18,7 @@ from learner.losses.row_loss import SUMS, metrics_of
 from learner.settings import LearnerSettings
 from rollout.records import Update
 
-SECTIONS = {"reward", "pages", "revisions", "learner", "time", "pools", "judge", "faults", "exam"}
+SECTIONS = {"reward", "pages", "revisions", "learner", "time", "pools", "judge", "faults", "exam", "held_out"}
 
 
 def without_section(keys: set[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.stop_signals import SIGNALS, STOPPED, restore_handlers, until_stopped
+from cluster.distributed.stop_signals import SIGNALS, STOPPED, restore_handlers, until_stopped
 
 ROOT = Path(__file__).parents[2]
 
