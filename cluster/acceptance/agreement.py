@@ -4,11 +4,11 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from cluster.acceptance.measurement import Measurement
+from cluster.acceptance.generation import first_requests
+from cluster.acceptance.measurement import Measurement, Verdict
 from cluster.distributed.clients import LearnerClient
 from cluster.settings import RunSettings
-from rollout.prompts import PAGE_STOP, first
-from rollout.records import Request, Task
+from rollout.records import Task
 
 MOST_TOKENS = 512
 """Maximum tokens of a completion that is compared; longer ones take longer and show no other differences."""
@@ -24,16 +24,7 @@ async def gaps_on_prompts(learner: LearnerClient, tasks: Sequence[Task], setting
     The first engine samples a completion of each task's first prompt; the learner computes the same tokens. Raises
     MachineError.
     """
-    asked = [
-        Request(
-            messages=first(task),
-            max_tokens=min(MOST_TOKENS, settings.episode.max_tokens),
-            temperature=settings.episode.temperature,
-            seed=seed,
-            stop=PAGE_STOP,
-        )
-        for seed, task in enumerate(tasks)
-    ]
+    asked = first_requests(tasks, settings, MOST_TOKENS)
     answers = await asyncio.gather(*(learner.engines.ask_one(0, "complete", request) for request in asked))
     found: list[float] = []
     for (written,) in answers:
@@ -54,7 +45,7 @@ def judge_gaps(gaps: Sequence[float], canary: float, max_gap: float) -> Measurem
     bound = proposed_bound(largest)
     middle = sorted(gaps)[len(gaps) // 2] if gaps else math.nan
     advice = f"median {middle:.1g} on {len(gaps)} tokens, canary {canary:.1g}"
-    verdict = "ok" if largest <= max_gap else "wrong"
+    verdict: Verdict = "ok" if largest <= max_gap else "wrong"
     if verdict == "wrong" or max_gap > SLACK * bound or max_gap < bound:
         advice += f"; set cluster.max_logprob_gap = {bound:g}"
     return Measurement(
@@ -62,7 +53,7 @@ def judge_gaps(gaps: Sequence[float], canary: float, max_gap: float) -> Measurem
         figure=largest,
         unit="nats",
         expected=f"at most {max_gap:g} (cluster.max_logprob_gap)",
-        verdict="ok" if largest <= max_gap else "wrong",
+        verdict=verdict,
         advice=advice,
     )
 

@@ -21,12 +21,12 @@ SHARE = 0.9
 """Share of vLLM's speed that the actor must reach."""
 
 
-def requests(tasks: Sequence[Task], settings: RunSettings) -> list[Request]:
-    """One request for the first page of each task."""
+def first_requests(tasks: Sequence[Task], settings: RunSettings, tokens: int = MOST_TOKENS) -> list[Request]:
+    """One request for the first page of each task, of at most `tokens` tokens."""
     return [
         Request(
             messages=first(task),
-            max_tokens=min(MOST_TOKENS, settings.episode.max_tokens),
+            max_tokens=min(tokens, settings.episode.max_tokens),
             temperature=settings.episode.temperature,
             seed=seed,
             stop=PAGE_STOP,

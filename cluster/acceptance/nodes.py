@@ -161,13 +161,11 @@ def judge_model(facts: Mapping[str, NodeFacts]) -> list[Measurement]:
     common = Counter(digest for digest in digests.values() if digest).most_common(1)[0][0]
     other = [host for host, digest in digests.items() if digest != common]
     return [
-        Measurement(
-            what="nodes with the same model files",
-            figure=len(digests) - len(other),
-            unit=f"of {len(digests)}",
-            expected="all",
-            verdict="wrong" if other else "ok",
-            advice=f"{other[0]} has other files or none: put the model on shared storage" if other else "",
+        _all_nodes(
+            "nodes with the same model files",
+            len(digests),
+            other,
+            "has other files or none: put the model on shared storage",
         )
     ]
 
@@ -175,13 +173,19 @@ def judge_model(facts: Mapping[str, NodeFacts]) -> list[Measurement]:
 def judge_storage(seen: Mapping[str, object], tokens: Sequence[str], folder: Path) -> Measurement:
     """Compares the token files that each node sees with those that were written; a node may map to its fault."""
     blind = [host for host, names in seen.items() if not isinstance(names, tuple) or not set(tokens) <= set(names)]
+    advice = f"does not see {folder}: set `runs` to shared storage"
+    return _all_nodes("nodes that see all files", len(seen), blind, advice)
+
+
+def _all_nodes(what: str, nodes: int, failing: Sequence[str], advice: str) -> Measurement:
+    """A measurement that all nodes must pass; `advice` follows the name of the first that fails."""
     return Measurement(
-        what="nodes that see all files",
-        figure=len(seen) - len(blind),
-        unit=f"of {len(seen)}",
+        what=what,
+        figure=nodes - len(failing),
+        unit=f"of {nodes}",
         expected="all",
-        verdict="wrong" if blind else "ok",
-        advice=f"{blind[0]} does not see {folder}: set `runs` to shared storage" if blind else "",
+        verdict="wrong" if failing else "ok",
+        advice=f"{failing[0]} {advice}" if failing else "",
     )
 
 

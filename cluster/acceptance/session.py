@@ -92,7 +92,7 @@ class AcceptanceSession:
         settings = self.settings
         timeout_s = settings.cluster.call_timeout_s
         engine = actors.learner.engines.handles[0]
-        asked = generation.requests(self._tasks(generation.num_requests(settings)), settings)
+        asked = generation.first_requests(self._tasks(generation.num_requests(settings)), settings)
         pages = rendering.pages_of(self._tasks(rendering.PAGES + 1), self.store.path.name)
         synced = await self._part("weight sync", self._sync(actors))
         if synced is not None:

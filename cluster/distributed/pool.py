@@ -6,7 +6,8 @@ attract every call.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from cluster.distributed.permits import Permit, Permits, PermitSource
@@ -53,18 +54,10 @@ class Pool:
         The method is cancelled if the iterator is closed. Raises what `ask` raises.
         """
         permit = await self.permit(method, near=near)
-        failed = False
-        call = getattr(self.handles[permit.place], method).remote(*args)
-        try:
+        with self._used(permit):
+            call = getattr(self.handles[permit.place], method).remote(*args)
             async for item in answers(call, f"{self.name}-{permit.place}.{method}", self.fault, self.timeout_s):
                 yield item
-        except StorageFault:  # the handle is healthy
-            raise
-        except MachineError:
-            failed = True
-            raise
-        finally:
-            self.permits.release(permit.place, failed=failed)
 
     async def permit(self, method: str, near: Hashable = None, shared: str = "") -> Permit:
         """Waits for the right to make one call with `ask_with`; see `PermitSource.acquire`."""
@@ -81,9 +74,15 @@ class Pool:
 
     async def ask_with(self, permit: Permit, method: str, *args: Any, **kwargs: Any) -> Any:
         """Calls a method of the permit's handle, then returns the permit."""
+        with self._used(permit):
+            return await self.ask_one(permit.place, method, *args, **kwargs)
+
+    @contextmanager
+    def _used(self, permit: Permit) -> Iterator[None]:
+        """Returns a permit at the end; a MachineError that is not of the storage marks its handle as failed."""
         failed = False
         try:
-            return await self.ask_one(permit.place, method, *args, **kwargs)
+            yield
         except StorageFault:  # the handle is healthy
             raise
         except MachineError:

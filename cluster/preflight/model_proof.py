@@ -7,13 +7,12 @@ import asyncio
 import hashlib
 import json
 import logging
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from cluster.paths import resolve_path
+from cluster.preflight.separate_process import run_module
 from cluster.settings import RunSettings
 from rollout.errors import ModelError
 from rollout.files import atomic_write
@@ -60,15 +59,8 @@ async def prove_model(settings: RunSettings, model: Path) -> ProvenModel:
     kept = resolve_path(settings.cache) / "proofs" / f"{await asyncio.to_thread(_key, model, asked)}.json"
     if kept.is_file():
         return ProvenModel(**json.loads(kept.read_bytes()))
-    command = [sys.executable, "-m", "learner.proof", str(model), *asked]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
-    try:
-        said, complaints = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    proof = _read(model, said.decode(), complaints.decode(errors="replace"), process.returncode)
+    code, said, complaints = await run_module("learner.proof", str(model), *asked)
+    proof = _read(model, said, complaints, code)
     await asyncio.to_thread(atomic_write, kept, json.dumps(asdict(proof)).encode())
     return proof
 

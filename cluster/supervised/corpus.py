@@ -1,9 +1,6 @@
 """The corpus of supervised fine-tuning: judged pages become examples, examples become token ids."""
 
-import asyncio
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from cluster.preflight.separate_process import run_module
 from cluster.settings import RunSettings
 from cluster.supervised.judged_pages import JudgedTask
 from learner.supervised.damage import KINDS
@@ -26,8 +24,6 @@ from rollout.errors import ModelError, TaskFileError
 from rollout.files import atomic_write
 from rollout.parsing import parse_page
 from rollout.records import Demonstration, Task
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(kw_only=True)
@@ -150,18 +146,10 @@ def describe(counts: Mapping[str, Any]) -> str:
 
 async def encode(model: Path, examples: Path, out: Path, arguments: Mapping[str, Any]) -> None:
     """Tokenizes the examples of a file in a separate process. Raises ModelError."""
-    command = [sys.executable, "-m", "learner.supervised.encoding", str(model), str(examples), str(out)]
-    process = await asyncio.create_subprocess_exec(
-        *command, "--template", json.dumps(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
-    )
-    try:
-        said, complaints = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        lines = (said if process.returncode == 2 else complaints).decode(errors="replace").strip().splitlines()
+    asked = [str(model), str(examples), str(out), "--template", json.dumps(arguments)]
+    code, said, complaints = await run_module("learner.supervised.encoding", *asked)
+    if code:
+        lines = (said if code == 2 else complaints).strip().splitlines()
         raise ModelError(f"{model}: its tokenizer cannot encode the examples: {(lines or ['no output'])[-1][:300]}")
 
 

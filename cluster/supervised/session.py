@@ -82,20 +82,10 @@ class SupervisedSession:
         return int(self.history[-1]["step"]) if self.history else 0
 
     def _open_tracker(self) -> "Tracker":
-        from cluster.monitoring.tracking.tracker import Tracker, code_version
+        from cluster.monitoring.tracking.tracker import open_tracker
 
         plan = self.plan
-        tracker = Tracker(plan.settings, plan.store, plan.run_id, plan.mlflow_run, self.display.note)
-        plan.store.write_json(
-            "run.json",
-            {
-                "run_id": plan.run_id,
-                "mlflow_run": tracker.run,
-                "code_version": code_version(),
-                "settings": plan.settings.model_dump(mode="json"),
-            },
-        )
-        return tracker
+        return open_tracker(plan.settings, plan.store, plan.run_id, plan.mlflow_run, self.display.note)
 
     async def _model(self) -> Path:
         from cluster.preflight.warm_start import warm_start

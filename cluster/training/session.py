@@ -153,19 +153,10 @@ class TrainingSession:
 
     def _open_observer(self) -> "Observer":
         from cluster.monitoring.observer import Observer
-        from cluster.monitoring.tracking.tracker import Tracker, code_version
+        from cluster.monitoring.tracking.tracker import open_tracker
 
         plan = self.plan
-        tracker = Tracker(plan.settings, plan.store, plan.run_id, plan.mlflow_run, self.note)
-        plan.store.write_json(
-            "run.json",
-            {
-                "run_id": plan.run_id,
-                "mlflow_run": tracker.run,
-                "code_version": code_version(),
-                "settings": plan.settings.model_dump(mode="json"),
-            },
-        )
+        tracker = open_tracker(plan.settings, plan.store, plan.run_id, plan.mlflow_run, self.note)
         return Observer(plan.settings, plan.store, plan.state, self.display, tracker, plan.run_id)
 
     def _health(self, pool: str, well: int, lost: int) -> None:

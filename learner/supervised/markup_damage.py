@@ -4,7 +4,7 @@ import random
 import re
 from itertools import pairwise
 
-from learner.supervised.elements import Element, Source, read_source
+from learner.supervised.elements import Element, Source, Text, read_source
 
 SECTIONS = frozenset({
     "section", "article", "header", "footer", "nav", "main", "aside", "div", "ul", "ol", "table", "form",
@@ -57,13 +57,7 @@ def exchanged_texts(html: str, rng: random.Random) -> str | None:
     if not pairs:
         return None
     one, other = rng.choice(pairs)
-    return (
-        html[: one.start]
-        + html[other.start : other.stop]
-        + html[one.stop : other.start]
-        + html[one.start : one.stop]
-        + html[other.stop :]
-    )
+    return _exchanged(html, one, other)
 
 
 def open_tag(html: str, rng: random.Random) -> str | None:
@@ -93,6 +87,11 @@ def moved_element(html: str, rng: random.Random) -> str | None:
     if not pairs:
         return None
     one, other = rng.choice(pairs)
+    return _exchanged(html, one, other)
+
+
+def _exchanged(html: str, one: Element | Text, other: Element | Text) -> str:
+    """The page with two of its parts exchanged, of which `one` ends before `other` begins."""
     return (
         html[: one.start]
         + html[other.start : other.stop]

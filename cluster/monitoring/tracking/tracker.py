@@ -228,6 +228,21 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def open_tracker(
+    settings: RunSettings, store: Store, run_id: str, mlflow_run: str | None, note: Callable[[str], None]
+) -> Tracker:
+    """Opens the tracker of a run, and writes the run's `run.json`, which names its MLflow run for a resume."""
+    tracker = Tracker(settings, store, run_id, mlflow_run, note)
+    about = {
+        "run_id": run_id,
+        "mlflow_run": tracker.run,
+        "code_version": code_version(),
+        "settings": settings.model_dump(mode="json"),
+    }
+    store.write_json("run.json", about)
+    return tracker
+
+
 def code_version() -> str:
     """Git commit of this code, with `+` for uncommitted changes; `unknown` outside a checkout."""
     root = Path(__file__).parent

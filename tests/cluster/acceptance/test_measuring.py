@@ -150,7 +150,7 @@ async def test_sync_and_gap_are_measured(client: LearnerClient) -> None:
 
 async def test_generation_counts_the_same_requests_on_both_sides() -> None:
     engine = Engine()
-    asked = generation.requests([Curriculum(SETTINGS).task(1, place) for place in range(3)], SETTINGS)
+    asked = generation.first_requests([Curriculum(SETTINGS).task(1, place) for place in range(3)], SETTINGS)
     found, speed = await generation.measure_generation(engine, asked, timeout_s=5)
     assert found.figure == speed > 0
     assert engine.asked[3:] == asked * 2, "after the warm-up, two rounds"
