@@ -31,7 +31,7 @@ ifneq ($(strip $(ARGS)),)
 else
 	@failed=0; \
 	echo "::: tests without engines, on several processors"; \
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 -m "not engine" || failed=1; \
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 -o faulthandler_timeout=600 -m "not engine" || failed=1; \
 	echo "::: tests of the real engines, one after the other"; \
 	$(BIN)/python -m pytest -m engine || failed=1; \
 	exit $$failed

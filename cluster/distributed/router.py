@@ -89,14 +89,18 @@ class Router:
         """Polls one worker in an endless loop."""
         while True:
             session = WorkerSession(worker)
+            handle = self.find(f"worker-{worker}")
+            # Neither TaskGroup nor gather: if a task fails while they are cancelled, they forget the cancellation.
+            work = [asyncio.create_task(step(session, handle)) for step in (self._poll, self._deliver)]
             try:
-                async with asyncio.TaskGroup() as group:
-                    handle = self.find(f"worker-{worker}")
-                    group.create_task(self._poll(session, handle))
-                    group.create_task(self._deliver(session, handle))
-            except* MachineError as faults:
-                logger.warning("worker-%d holds no permits: %s", worker, faults.exceptions[0])
+                ended, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()
+            except MachineError as fault:
+                logger.warning("worker-%d holds no permits: %s", worker, fault)
             finally:
+                for task in work:
+                    task.cancel()
                 session.open = False
                 self._clear(session)
             self._mark_known(worker)

@@ -194,6 +194,20 @@ async def test_shared_answer_is_reused_until_it_or_its_worker_is_lost(world: Iso
     assert (await first.acquire("page")).place >= 0
 
 
+@pytest.mark.parametrize("ticks", range(24))
+async def test_polling_of_a_dead_worker_ends_when_it_is_cancelled_at_any_moment(
+    world: IsolatedWorld, monkeypatch: pytest.MonkeyPatch, ticks: int
+) -> None:
+    monkeypatch.setattr(router, "PAUSE_S", 0.0)
+    world.workers[1].dead = True
+    await asyncio.sleep(0.05)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    world.end()
+    _, running = await asyncio.wait(world.router.tasks, timeout=5.0)
+    assert not running
+
+
 async def test_acquire_times_out_if_the_router_does_not_poll() -> None:
     client = RouterClient(0.05)
     with pytest.raises(MachineError, match="the router has not polled this worker for 0 s"):
