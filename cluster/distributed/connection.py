@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,15 @@ def _draw_token() -> Path | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
-    path.write_text(secrets.token_hex(32))
+    path.write_text(_token())
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
     return path
+
+
+@cache
+def _token() -> str:
+    """The token of all clusters that this process starts, one after the other: Ray reads the file only once."""
+    return secrets.token_hex(32)
 
 
 def _init(address: str, tries: int = START_TRIES) -> Any:
