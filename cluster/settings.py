@@ -151,7 +151,7 @@ class RunSettings(Settings):
     """Folder of reproducible files such as warm starts and compiled extensions; set it to share them between
     checkouts."""
     model: str = "builtin"
-    """Initial policy: `builtin` (a small model, pre-trained on first use) or a Hugging Face model directory."""
+    """Initial policy: `builtin` (a small model that ReLook ships) or a Hugging Face model directory."""
     task: TaskSettings = TaskSettings()
     episode: EpisodeSettings = EpisodeSettings()
     score: ScoreSettings = ScoreSettings()
@@ -206,11 +206,6 @@ class RunSettings(Settings):
         policy, learner = self.cluster.policy_gpus, self.cluster.learner_gpus
         paired = self.policy.engines == self.learner.ranks and self.policy.tensor_parallel == 1
         return policy > 0 and learner > 0 and policy + learner <= 1 and paired
-
-    @property
-    def recipe(self) -> WarmStartSettings:
-        """Settings of the warm start: `warm_start`, with an unset `revision` taken from the episodes."""
-        return self.warm_start.model_copy(update={"revision": self.warm_start.revision or self.episode.revision})
 
     @property
     def served_judge(self) -> JudgeSettings:

@@ -208,8 +208,8 @@ class AcceptanceSession:
         settings = self.settings
         if settings.model != "builtin":
             return resolve_path(settings.model)
-        cached = cached_policy(settings.recipe, resolve_path(settings.cache))
-        short = settings.recipe.model_copy(update={"steps": 2})
+        cached = cached_policy(settings.warm_start, resolve_path(settings.cache))
+        short = settings.warm_start.model_copy(update={"steps": 2})
         return cached or warm_start_blocking(settings.model_copy(update={"warm_start": short}))
 
     def _tasks(self, num: int) -> Sequence[Task]:

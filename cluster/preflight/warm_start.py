@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def warm_start_command(settings: RunSettings) -> list[str]:
     """Command that pre-trains the built-in policy unless cached; its last line of output is the directory."""
     command = [sys.executable, "-m", "learner.builtin.warmstart", "--cache", str(resolve_path(settings.cache))]
-    return [*command, "--settings", settings.recipe.model_dump_json()]
+    return [*command, "--settings", settings.warm_start.model_dump_json()]
 
 
 def warm_start_blocking(settings: RunSettings) -> Path:

@@ -13,14 +13,17 @@ from rollout.edits import make
 from rollout.parsing import parse_page
 from rollout.prompts import answer, edit_answer, feedback_text, first, review, revise
 from rollout.records import Message, Page, ProbeStep, Render
-from rollout.settings import RevisionForm
 
 Kind = Literal["first", "revise", "review"]
 
 KINDS: tuple[Kind, ...] = ("first", "revise", "review")
-SHARES = (0.52, 0.33, 0.15)
+SHARES = (0.42, 0.4, 0.18)
 """Share of each kind."""
-BROKEN_SHARE = 0.79
+INVENTED = 0.5
+"""Share of texts with random words: a policy that knows all texts by heart learns to guess them instead of copying."""
+EDITS_SHARE = 0.6
+"""Share of revisions of a parsed page that are written as edits; the others write the whole page."""
+BROKEN_SHARE = 0.6
 """Share of first pages that are broken on purpose, for reinforcement learning to remove."""
 HASTY = 0.95
 """Share of broken first pages without a thought; sound ones always begin with one."""
@@ -28,7 +31,7 @@ WRONG = 0.15
 """Share of sound first pages with a wrong colour, number or text."""
 BROKEN_SHOWN = 0.3
 """Share of revisions of a broken page; the others revise a page with wrong traits."""
-BROKEN_AGAIN = 0.15
+BROKEN_AGAIN = 0.1
 """Rate of broken revisions relative to broken first pages."""
 OVERHEARD = 0.3
 """Share of reviews and revisions with one more critic sentence, about a fault other than a wrong trait. Words missing
@@ -44,20 +47,14 @@ class Conversation:
     target: str
 
 
-def conversations(seed: int, broken_share: float, revision: RevisionForm = "page") -> Iterator[Conversation]:
-    """Endless conversations, identical for the same arguments; no design is drawn twice.
-
-    With `edits`, a revision of a page that was parsed is written as edits of it; all else is the same.
-    """
+def conversations(seed: int, broken_share: float) -> Iterator[Conversation]:
+    """Endless conversations, identical for the same arguments; no design is drawn twice."""
     index = 0
     while True:
         rng = random.Random(f"{seed}/{index}")
-        design = draw(seed * 1_000_003 + index)
+        design = draw(seed * 1_000_003 + index, invented=INVENTED)
         (kind,) = rng.choices(KINDS, SHARES)
-        if kind == "revise":
-            yield _revise(design, rng, broken_share, revision)
-        else:
-            yield {"first": _first, "review": _review}[kind](design, rng, broken_share)
+        yield {"first": _first, "revise": _revise, "review": _review}[kind](design, rng, broken_share)
         index += 1
 
 
@@ -73,7 +70,7 @@ def _first(design: Draw, rng: random.Random, broken_share: float) -> Conversatio
     return Conversation(kind="first", messages=first(design.task), target=target)
 
 
-def _revise(design: Draw, rng: random.Random, broken_share: float, revision: RevisionForm) -> Conversation:
+def _revise(design: Draw, rng: random.Random, broken_share: float) -> Conversation:
     html = design.task.reference_html or ""
     if rng.random() < BROKEN_SHOWN:
         broken = break_page(html, "", rng)
@@ -85,7 +82,7 @@ def _revise(design: Draw, rng: random.Random, broken_share: float, revision: Rev
         page = Page(html=wrong)
     again = rng.random() < broken_share * BROKEN_AGAIN
     target = break_page(html, "", rng).text if again else answer(html)
-    as_edits = revision == "edits" and page.html is not None
+    as_edits = page.html is not None and rng.random() < EDITS_SHARE
     if as_edits:
         target = _edits(page.html or "", html, target)
     messages = revise(design.task, page, feedback, as_edits=as_edits)

@@ -1,4 +1,4 @@
-"""Pre-trains the built-in policy, a small Llama with random initial weights, on the corpus."""
+"""Pre-trains the built-in policy on the corpus: a small Llama with random weights and an induction head."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from learner.builtin.copying import can_copy, set_induction_head
 from learner.builtin.corpus import BROKEN_SHARE, Conversation, conversations
 from learner.builtin.muon import Muon
 from learner.builtin.settings import WarmStartSettings
-from learner.builtin.tokenizer import EDIT_MARKUP, END, PAD, learn_tokenizer
+from learner.builtin.shipped import LOG
+from learner.builtin.tokenizer import END, PAD, learn_tokenizer
 
 VOCABULARY_SAMPLES = 600
 """Conversations from which the vocabulary is learnt."""
@@ -33,6 +35,12 @@ EMBEDDING_LR = 0.004
 """Peak learning rate of embeddings, head and norms (AdamW)."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises; it then falls linearly to zero."""
+ROTARY_BASE = 1e6
+"""Base of the rotary frequencies: half of the pairs hardly turn within a page, so an attention head compares content
+with them."""
+SAVE_EVERY = 50
+"""Steps between states from which an interrupted pre-training goes on."""
+STATE = "training.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +55,54 @@ class CorpusRow:
 def pretrain(
     settings: WarmStartSettings, precision: str, folder: Path, progress: Callable[[int, int, float], None] | None = None
 ) -> None:
-    """Trains and writes model and tokenizer to `folder`; calls `progress(step, steps, loss)` after each step."""
+    """Trains and writes model, tokenizer and `LOG` to `folder`; calls `progress(step, steps, loss)` after each step.
+
+    Goes on from the state in `folder` if there is one; the weights are those of an uninterrupted pre-training.
+    """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    extra_markup = EDIT_MARKUP if settings.revision == "edits" else ()
-    tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context, extra_markup)
+    tokenizer = learn_tokenizer(_texts(settings), settings.vocab, settings.context)
     model = build_model(settings, tokenizer)
     optimizers = build_optimizers(model, precision)
-    steps = training_steps(settings, tokenizer)
-    for step, batches in enumerate(islice(steps, settings.steps), start=1):
+    losses = _load_state(folder / STATE, model, optimizers)
+    steps = islice(training_steps(settings, tokenizer), len(losses), settings.steps)
+    for step, batches in enumerate(steps, start=len(losses) + 1):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * schedule(step / settings.steps)
-        loss = train_step(model, batches, precision)
+        losses.append(train_step(model, batches, precision))
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if step % SAVE_EVERY == 0 and step < settings.steps:
+            _save_state(folder / STATE, model, optimizers, losses)
         if progress is not None:
-            progress(step, settings.steps, loss)
+            progress(step, settings.steps, losses[-1])
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    lines = (f"{step},{loss:.4f}\n" for step, loss in enumerate(losses, start=1))
+    (folder / LOG).write_text("step,loss\n" + "".join(lines), encoding="utf-8")
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def _save_state(path: Path, model: Any, optimizers: list[torch.optim.Optimizer], losses: list[float]) -> None:
+    state = {"model": model.state_dict(), "optimizers": [one.state_dict() for one in optimizers], "losses": losses}
+    aside = path.with_suffix(".part")
+    torch.save(state, aside)
+    aside.replace(path)
+
+
+def _load_state(path: Path, model: Any, optimizers: list[torch.optim.Optimizer]) -> list[float]:
+    """Restores model and optimizers from a saved state and returns the losses of its steps; [] without a state."""
+    if not path.is_file():
+        return []
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return list(state["losses"])
 
 
 def schedule(done: float) -> float:
@@ -94,7 +128,10 @@ def train_step(model: Any, batches: list[tuple[Tensor, Tensor]], precision: str)
 
 
 def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
-    """A Llama with random weights; embeddings are untied because a tied head goes stale in vLLM on CPU."""
+    """A Llama with random weights, and an induction head if it has room for one.
+
+    Embeddings are untied because a tied head goes stale in vLLM on CPU.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     heads = settings.hidden // HEAD
@@ -110,9 +147,13 @@ def build_model(settings: WarmStartSettings, tokenizer: Any) -> Any:
         bos_token_id=None,
         eos_token_id=tokenizer.convert_tokens_to_ids(END),
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        rope_parameters={"rope_type": "default", "rope_theta": ROTARY_BASE},
         attn_implementation="sdpa",
     )
-    return LlamaForCausalLM(config).train()
+    model = LlamaForCausalLM(config).train()
+    if can_copy(config):
+        set_induction_head(model, settings.seed)
+    return model
 
 
 def build_optimizers(model: Any, precision: str) -> list[torch.optim.Optimizer]:
@@ -133,7 +174,7 @@ def build_optimizers(model: Any, precision: str) -> list[torch.optim.Optimizer]:
 def training_steps(settings: WarmStartSettings, tokenizer: Any) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Endless training steps, each a list of micro-batches of ids and labels, both [B, T]."""
     rng = random.Random(settings.seed)
-    rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, BROKEN_SHARE, settings.revision or "page"))
+    rows = (encode(tokenizer, talk) for talk in conversations(settings.seed, BROKEN_SHARE))
     fitting = (row for row in rows if len(row.ids) <= settings.context)
     step: list[tuple[Tensor, Tensor]] = []
     while True:
@@ -174,6 +215,6 @@ def _pad(rows: list[CorpusRow], length: int, pad: int) -> tuple[Tensor, Tensor]:
 
 
 def _texts(settings: WarmStartSettings) -> Iterator[str]:
-    for talk in islice(conversations(settings.seed, 0.0, settings.revision or "page"), VOCABULARY_SAMPLES):
+    for talk in islice(conversations(settings.seed, 0.0), VOCABULARY_SAMPLES):
         yield from (message.content for message in talk.messages if message.role == "user")
         yield talk.target

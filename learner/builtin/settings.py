@@ -4,11 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from rollout.settings import RevisionForm, Settings
+from rollout.settings import Settings
 
 
 class WarmStartSettings(Settings):
-    """The recipe of the built-in policy. The same recipe gives the same weights on the same machine."""
+    """The recipe of the built-in policy. The weights of these defaults are shipped; those of any other recipe are
+    pre-trained on first use, and are the same each time on the same machine."""
 
     seed: int = Field(default=0, ge=0)
     """Seed of all randomness in the recipe; another gives another initial policy."""
@@ -18,13 +19,10 @@ class WarmStartSettings(Settings):
     """Width of the model, each attention head is 64 wide; smaller for tests."""
     layers: int = Field(default=5, ge=1)
     """Transformer layers; fewer for tests."""
-    vocab: int = Field(default=2048, ge=512)
+    vocab: int = Field(default=1856, ge=512)
     """Vocabulary size in tokens, learnt from the corpus; smaller for tests."""
     context: int = Field(default=2048, ge=512)
     """Context length in tokens; raise it with `episode.max_tokens`."""
-    revision: RevisionForm | None = None
-    """Form of the revisions in the corpus; unset, that of the episodes (`episode.revision`). Give the other one for a
-    policy that has to learn the form by reinforcement."""
     threads: int = Field(default=2, ge=1)
     """Threads of the pre-training; raise it if cores are idle. Part of the recipe: another order of summation gives
     other bits."""

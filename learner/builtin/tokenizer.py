@@ -10,13 +10,17 @@ USER = "<|user|>"
 ASSISTANT = "<|assistant|>"
 END = "<|end|>"
 PAD = "<|pad|>"
+EDITS = "<|edits|>"
 
-CONTROL = (PAD, END, USER, ASSISTANT)
+CONTROL = (PAD, END, USER, ASSISTANT, EDITS)
 """Control tokens, removed from decoded text."""
-MARKUP = ("<think>", "</think>", "\n```html\n", "```html\n", "\n```", GET_FEEDBACK, REVIEW, "<feedback>", END_FEEDBACK)
-"""Markup with one token each, kept in the text. The longest match wins, so a fence after a thought is one token too."""
 EDIT_MARKUP = ("<<<<<<< SEARCH\n", "=======\n", ">>>>>>> REPLACE\n")
-"""Further markup of a policy that writes edits; see `rollout.edits`."""
+"""Markers of edits; see `rollout.edits`."""
+MARKUP = (
+    *("<think>", "</think>", "\n```html\n", "```html\n", "\n```", GET_FEEDBACK, REVIEW, "<feedback>", END_FEEDBACK),
+    *EDIT_MARKUP,
+)
+"""Markup with one token each, kept in the text. The longest match wins, so a fence after a thought is one token too."""
 
 SPLIT = "|".join(
     (
@@ -35,21 +39,22 @@ SPLIT = "|".join(
 """Splits words, numbers and colours identically in briefs and pages, so that copying one copies its tokens."""
 
 TEMPLATE = (
+    "{% set edits = messages[0]['role'] == 'system' and '" + EDIT_MARKUP[0].strip() + "' in messages[0]['content'] %}"
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}" + USER + "{{ message['content'] }}"
     "{% elif message['role'] == 'assistant' %}" + ASSISTANT + "{{ message['content'] }}"
     "{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
+    "{% if add_generation_prompt %}{% if edits %}" + EDITS + "{% endif %}" + ASSISTANT + "{% endif %}"
 )
-"""Omits the system message: the policy is trained on the conventions that it states."""
+"""Omits the system message: the policy is trained on the conventions that it states. One that asks for edits becomes
+one token before the answer."""
 
 
-def learn_tokenizer(texts: Iterable[str], vocab: int, context: int, extra_markup: tuple[str, ...] = ()) -> Any:
+def learn_tokenizer(texts: Iterable[str], vocab: int, context: int) -> Any:
     """Learns a `PreTrainedTokenizerFast` of at most `vocab` tokens from `texts`; each markup is one of them."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    markups = (*MARKUP, *extra_markup)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -59,20 +64,20 @@ def learn_tokenizer(texts: Iterable[str], vocab: int, context: int, extra_markup
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab - len(markups),
+        vocab_size=vocab - len(MARKUP),
         min_frequency=4,
         special_tokens=list(CONTROL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    markup = re.compile("|".join(map(re.escape, markups)))
+    markup = re.compile("|".join(map(re.escape, MARKUP)))
     tokenizer.train_from_iterator((part for text in texts for part in markup.split(text)), trainer)
-    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in markups])
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in MARKUP])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token=PAD,
-        additional_special_tokens=[USER, ASSISTANT],
+        additional_special_tokens=[USER, ASSISTANT, EDITS],
         chat_template=TEMPLATE,
         model_max_length=context,
         clean_up_tokenization_spaces=False,

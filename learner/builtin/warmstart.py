@@ -1,4 +1,4 @@
-"""Provides the built-in policy: pre-trains it once per recipe and caches the result.
+"""Provides the built-in policy: the shipped weights, or those of another recipe, pre-trained once and cached.
 
 `python -m learner.builtin.warmstart --settings JSON --cache DIR` runs the recipe in a separate process; prints
 `step/steps loss` after each step, and the model's directory last.
@@ -7,7 +7,6 @@
 import argparse
 import fcntl
 import hashlib
-import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ import rollout.parsing
 import rollout.prompts
 from learner.builtin import corpus, flaws, tokenizer
 from learner.builtin.settings import WarmStartSettings
+from learner.builtin.shipped import LIBRARIES, shipped_policy
 from learner.processor import has_bfloat16_units
 from learner.threads import limit_spinning
 
@@ -36,7 +36,6 @@ SOURCES = (
     reward.visual.sentences,
 )
 """Modules that affect the policy, besides the designs and the pre-training code."""
-LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 def recipe_hash(settings: WarmStartSettings) -> str:
@@ -60,11 +59,14 @@ def resolve_precision(settings: WarmStartSettings) -> str:
 def warm_start(
     settings: WarmStartSettings, cache_dir: Path, progress: Callable[[int, int, float], None] | None = None
 ) -> Path:
-    """Returns the Hugging Face directory of the built-in policy; pre-trains it unless the recipe is cached.
+    """Returns the Hugging Face directory of the built-in policy; pre-trains it unless the recipe is shipped or cached.
 
     Calls `progress(step, steps, loss)`, loss in nats per target token. The directory is created atomically; concurrent
-    runs wait on a lock.
+    runs wait on a lock. An interrupted pre-training goes on where it last saved its state.
     """
+    shipped = shipped_policy(settings)
+    if shipped is not None:
+        return shipped
     name = f"policy-{recipe_hash(settings)}"
     done = cache_dir / name
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -74,15 +76,17 @@ def warm_start(
             from learner.builtin.pretrain import pretrain
 
             aside = cache_dir / f"{name}.part"
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir()
+            aside.mkdir(exist_ok=True)
             pretrain(settings, resolve_precision(settings), aside, progress)
             aside.rename(done)
     return done
 
 
 def cached_policy(settings: WarmStartSettings, cache_dir: Path) -> Path | None:
-    """Directory of the built-in policy if it is cached, else None."""
+    """Directory of the built-in policy if it is shipped or cached, else None."""
+    shipped = shipped_policy(settings)
+    if shipped is not None:
+        return shipped
     done = cache_dir / f"policy-{recipe_hash(settings)}"
     return done if done.is_dir() else None
 
@@ -106,7 +110,7 @@ def _source_files() -> list[Path]:
     designs = Path(str(reward.designs.__file__)).parent
     modules = [Path(str(module.__file__)) for module in SOURCES]
     # These two import torch, whose threads read their environment at import; see `main`.
-    torch_files = [Path(__file__).with_name(name) for name in ("muon.py", "pretrain.py")]
+    torch_files = [Path(__file__).with_name(name) for name in ("copying.py", "muon.py", "pretrain.py")]
     return [*modules, Path(__file__), *torch_files, *sorted(designs.rglob("*.py"))]
 
 

@@ -1,6 +1,7 @@
 """Generates designs: tasks with reference pages, and variants of these pages with known faults."""
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from reward.designs.motion import BANNER, LOADER, TIMER
 from reward.designs.panels import PRICING, PROFILE, TABLE
 from reward.designs.sections import CARDS, HERO, NAVBAR, QUOTE
 from reward.designs.widgets import COUNTER, PROGRESS, THEME
+from reward.designs.words import invent
 from rollout.records import Task
 
 STILL = (HERO, CARDS, QUOTE, NAVBAR, PRICING, TABLE, PROFILE)
@@ -40,9 +42,10 @@ class Draw:
     """The values that determine the page: words, numbers, colours by name, alignment."""
 
 
-def draw(seed: int, *, family: str | None = None, split: Split = "train") -> Draw:
+def draw(seed: int, *, family: str | None = None, split: Split = "train", invented: float = 0.0) -> Draw:
     """Generates the design of a seed, identical in every process. With `family=None` the seed also chooses the family.
 
+    `invented` is the probability that a text (a name, a line, a button) has random words instead of those of the lists.
     Raises ValueError for a family that does not exist.
     """
     rng = random.Random(f"design/{split}/{family}/{seed}")
@@ -51,6 +54,8 @@ def draw(seed: int, *, family: str | None = None, split: Split = "train") -> Dra
     traits = kind.pick(rng)
     while kind.split(traits) != split:
         traits = kind.pick(rng)
+    if invented:
+        traits = {slot: _invent(value, rng) if rng.random() < invented else value for slot, value in traits.items()}
     task = Task(
         id=f"{split}/{name}/{seed}",
         brief=kind.brief(traits, rng),
@@ -100,6 +105,13 @@ def _family(name: str) -> DesignFamily:
     if name not in ALL:
         raise ValueError(f"no family is called {name!r}; there are {', '.join(FAMILIES)}")
     return ALL[name]
+
+
+def _invent(value: str, rng: random.Random) -> str:
+    """A text with random words in place of its own; colours, sizes, places and numbers begin with no capital letter."""
+    if not value[0].isupper():
+        return value
+    return re.sub(r"[A-Za-z]+", lambda word: invent(word[0], rng), value)
 
 
 def _spoil(kind: DesignFamily, traits: Traits, slots: list[str], rng: random.Random) -> tuple[str, Missing]:

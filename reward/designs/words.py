@@ -1,4 +1,7 @@
-"""Word lists from which designs are generated."""
+"""Word lists from which designs are generated, and random words."""
+
+import random
+import re
 
 ADJECTIVES = (
     *("Amber", "Bright", "Calm", "Clear", "Cosmic", "Daily", "Early", "Fresh", "Gentle", "Golden", "Happy", "Hidden"),
@@ -56,3 +59,24 @@ ITEMS = (
 SECTIONS = (
     *("About", "Blog", "Careers", "Docs", "Events", "Gallery", "Help", "Home", "News", "Prices", "Shop", "Team"),
 )
+
+LISTED: tuple[str, ...] = tuple(
+    sorted(set(re.findall("[A-Za-z]+", " ".join((*TITLES, *PEOPLE, *ROLES, *BUTTONS, *LINES, *ITEMS, *SECTIONS)))))
+)
+"""Every word of the lists."""
+ONSETS = (
+    *("b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "qu", "r", "s"),
+    *("sh", "st", "t", "th", "tr", "v", "w", "y", "z"),
+)
+VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "ee", "oo", "ou")
+CODAS = ("", "", "", "ck", "d", "l", "ll", "m", "n", "nd", "ng", "r", "s", "st", "t", "x")
+
+
+def invent(like: str, rng: random.Random) -> str:
+    """A random word, capitalised as `like` is: one of the lists, or one of random syllables."""
+    if rng.random() < 0.5:
+        word = rng.choice(LISTED)
+    else:
+        syllables = rng.randint(1, 3)
+        word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(syllables))
+    return word.capitalize() if like[0].isupper() else word.lower()

@@ -128,12 +128,3 @@ def test_full_page_images_are_on_with_a_multimodal_critic() -> None:
     off = RunSettings.model_validate({**judged, "browser": {"full_page_height": 0}})
     assert off.renderer.full_page_height == 0
     assert off.renderer == off.browser
-
-
-@pytest.mark.parametrize(
-    ("text", "form"),
-    [("", "page"), ('[episode]\nrevision = "edits"', "edits"), ('[warm_start]\nrevision = "edits"', "edits")],
-)
-def test_corpus_has_the_revisions_of_the_episodes_unless_set(tmp_path: Path, text: str, form: str) -> None:
-    (tmp_path / "run.toml").write_text(text)
-    assert load_settings(tmp_path / "run.toml").recipe.revision == form

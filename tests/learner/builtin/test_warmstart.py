@@ -1,5 +1,6 @@
 """Tests of the built-in policy: flaws, corpus, tokenizer, and reproducible pre-training."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -16,11 +17,14 @@ from learner.builtin.corpus import BROKEN_SHARE, conversations
 from learner.builtin.flaws import FLAWS
 from learner.builtin.pretrain import encode, pretrain, training_steps
 from learner.builtin.settings import WarmStartSettings
-from learner.builtin.tokenizer import ASSISTANT, EDIT_MARKUP, END, learn_tokenizer
+from learner.builtin.shipped import LOG, RECIPE, ship, weights_hash
+from learner.builtin.tokenizer import ASSISTANT, EDIT_MARKUP, EDITS, END, learn_tokenizer
 from learner.builtin.warmstart import recipe_hash, warm_start
 from reward.designs import FAMILIES, draw
+from rollout.errors import RelookError
 from rollout.parsing import parse_edits, parse_page
-from rollout.prompts import GET_FEEDBACK, SYSTEM, answer, first
+from rollout.prompts import GET_FEEDBACK, SYSTEM, answer, first, revise
+from rollout.records import Page
 
 TINY = WarmStartSettings(steps=3, hidden=64, layers=1, vocab=512, threads=1, precision="fp32")
 
@@ -89,32 +93,44 @@ def test_conversations_are_reproducible_from_the_seed() -> None:
     assert list(islice(conversations(3, 0.5), 5)) != list(islice(conversations(4, 0.5), 5))
 
 
-def test_corpus_of_edits_differs_only_in_the_answers_of_revisions_and_leads_to_the_same_pages() -> None:
-    pages, edits = (list(islice(conversations(3, 0.9, form), 300)) for form in ("page", "edits"))
-    written = sound = 0
-    for whole, edited in zip(pages, edits, strict=True):
-        assert edited.messages[1:] == whole.messages[1:]
-        if edited == whole:
+def test_revisions_are_written_as_edits_where_the_prompt_asks_for_them() -> None:
+    written = {True: 0, False: 0}
+    sound = 0
+    for talk in islice(conversations(3, 0.9), 600):
+        if talk.kind != "revise":
             continue
-        assert edited.kind == "revise"
-        written += 1
-        shown = parse_page(edited.messages[2].content).html or ""
-        page, wanted = parse_edits(edited.target, shown), parse_page(whole.target).html
-        assert page.format_ok == (wanted is not None)
-        assert page.html == wanted or wanted == shown
+        asked = EDIT_MARKUP[0] in talk.messages[0].content
+        written[asked] += 1
+        shown = parse_page(talk.messages[2].content).html or ""
+        page = parse_edits(talk.target, shown) if asked else parse_page(talk.target)
+        assert not asked or shown
         sound += page.html is not None
-    assert written > 60
-    assert 0 < written - sound < written / 5
+    assert min(written.values()) > 60
+    assert sum(written.values()) * 0.8 < sound < sum(written.values())
 
 
-def test_markers_of_edits_are_tokens_of_a_policy_that_writes_edits_only() -> None:
-    texts = [talk.target for talk in islice(conversations(0, 0.0, "edits"), 40)]
-    marked, plain = learn_tokenizer(texts, 700, 2048, EDIT_MARKUP), learn_tokenizer(texts, 700, 2048)
+def test_invented_texts_are_in_brief_and_page_and_the_rest_is_as_drawn() -> None:
+    plain, invented = draw(5, family="profile"), draw(5, family="profile", invented=1.0)
+    texts = ("first", "last", "role", "button")
+    for slot, value in invented.traits.items():
+        assert (value != plain.traits[slot]) == (slot in texts)
+        assert slot not in texts or (value in invented.task.brief and value in (invented.task.reference_html or ""))
+
+
+def test_markers_of_edits_are_tokens(tokenizer: Any) -> None:
     for marker in EDIT_MARKUP:
-        assert len(marked(marker)["input_ids"]) == 1
-        assert marker not in plain.get_added_vocab()
-    for text in texts:
-        assert marked.decode(marked(text)["input_ids"]) == text
+        assert len(tokenizer(marker)["input_ids"]) == 1
+
+
+def test_template_says_in_one_token_that_edits_are_asked_for(tokenizer: Any) -> None:
+    def prompt(*, as_edits: bool) -> str:
+        design = draw(0).task
+        told = revise(design, Page(html=design.reference_html or ""), ("Wrong.",), as_edits=as_edits)
+        messages = [{"role": message.role, "content": message.content} for message in told]
+        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    assert prompt(as_edits=True) == prompt(as_edits=False).removesuffix(ASSISTANT) + EDITS + ASSISTANT
+    assert len(tokenizer(EDITS)["input_ids"]) == 1
 
 
 def test_template_omits_the_system_message(tokenizer: Any) -> None:
@@ -159,6 +175,43 @@ def test_same_recipe_gives_identical_weights(tmp_path: Path) -> None:
     assert losses["one"] == losses["two"]
     for file in ("model.safetensors", "tokenizer.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_interrupted_pretraining_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(step: int, steps: int, loss: float) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("learner.builtin.pretrain.SAVE_EVERY", 2)
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    pretrain(TINY, "fp32", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(TINY, "fp32", tmp_path / "cut", interrupt)
+    heard: list[int] = []
+    pretrain(TINY, "fp32", tmp_path / "cut", lambda step, steps, loss: heard.append(step))
+    assert heard == [3]
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == sorted(
+        path.name for path in (tmp_path / "whole").iterdir()
+    )
+    for file in ("model.safetensors", LOG):
+        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_a_tiny_policy_can_be_shipped(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    (tmp_path / "trained").mkdir()
+    pretrain(TINY, "fp32", tmp_path / "trained")
+    ship(tmp_path / "trained", TINY, "fp32", tmp_path / "shipped")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "shipped")
+    assert model.dtype == torch.bfloat16
+    assert json.loads((tmp_path / "shipped" / RECIPE).read_text())["sha256"] == weights_hash(tmp_path / "shipped")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "shipped")) == TINY.vocab
+    with pytest.raises(RelookError, match="was trained for 3 steps, wanted 4"):
+        ship(tmp_path / "trained", TINY.model_copy(update={"steps": 4}), "fp32", tmp_path / "shipped")
+    with pytest.raises(RelookError, match=r"lacks model\.safetensors"):
+        ship(tmp_path, TINY, "fp32", tmp_path / "shipped")
 
 
 def test_warm_started_model_loads_in_transformers_with_an_untied_head(tmp_path: Path) -> None:
