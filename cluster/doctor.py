@@ -222,7 +222,7 @@ def ask(settings: RunSettings) -> dict[str, float]:
         + judges * cluster.judge_cpus
         + (settings.critic.count + cluster.workers) * cluster.small_cpus,
         "GPU": engines * cluster.policy_gpus + ranks * cluster.learner_gpus + judges * cluster.judge_gpus,
-        "policy": engines if roles else 0,
+        "policy": engines * settings.policy.nodes if roles else 0,
         "browser": browsers if roles else 0,
         "learner": ranks if roles else 0,
         "judge": judges if roles else 0,

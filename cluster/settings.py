@@ -198,7 +198,9 @@ class RunSettings(Settings):
             return self.policy.transfer
         if self.shares_gpus:
             return "ipc"
-        return "nccl" if self.cluster.whole_gpus else "shared_memory"
+        if self.cluster.whole_gpus:
+            return "nccl"
+        return "gloo" if self.policy.nodes > 1 and not self.cluster.policy_gpus else "shared_memory"
 
     @property
     def shares_gpus(self) -> bool:
