@@ -16,7 +16,7 @@ class PolicySettings(Settings):
     engines: int = Field(default=1, ge=1)
     """Engines, one actor each; raise it when generation is the bottleneck (`cluster.plan`)."""
     tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs per engine (tensor parallelism); raise it for a model that does not fit on one GPU."""
+    """GPUs per engine, on all its nodes (tensor parallelism); raise it for a model that does not fit on one GPU."""
     nodes: int = Field(default=1, ge=1)
     """Nodes per engine, `tensor_parallel / nodes` GPUs on each; raise it for a model that does not fit on the GPUs of
     one node. Each layer then waits for the network: prefer one node."""

@@ -25,7 +25,7 @@ def choose_interface(init_method: str) -> str:
 
 
 def own_address(host: str, port: int) -> str:
-    """This machine's address on the route to `host`."""
+    """Address of this machine on the route to `host`."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
         probe.connect(address)  # sends nothing: it only looks up the route

@@ -1,8 +1,10 @@
 """The workers of a policy engine on a node other than that of its scheduler."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
+from actors.policy.engine import VLLMPolicy
 from actors.policy.engine_arguments import engine_config
 from actors.policy.engine_node import EngineNode, engine_environment
 from actors.policy.vllm_engine import one_line
@@ -58,3 +60,15 @@ class EngineFollower:
 
             config = engine_config(self.model_dir, self.seed, self.settings, self.node)
             self._executor = MultiprocExecutor(config)
+
+
+def engine_parts(arguments: Mapping[str, Any], host: str, port: int) -> list[tuple[str, type, dict[str, Any]]]:
+    """Name, class and keyword arguments of the actors of an engine that spans nodes, in the order of its nodes.
+
+    `arguments` are those of a `VLLMPolicy`; `host` and `port` those of an `EngineNode`.
+    """
+    name = f"policy-{arguments['rank']}"
+    first, *others = (EngineNode(rank=rank, host=host, port=port) for rank in range(arguments["settings"].nodes))
+    same = {key: value for key, value in arguments.items() if key != "follows"}
+    followers = [(f"{name}-node-{node.rank}", EngineFollower, {**same, "node": node}) for node in others]
+    return [(name, VLLMPolicy, {**arguments, "node": first}), *followers]

@@ -114,31 +114,24 @@ class ActorLauncher:
         from actors.policy.engine import VLLMPolicy
 
         policy = self.settings.engine
-        same = {"model_dir": str(model), "settings": policy, "seed": seed}
-        arguments = [same | {"rank": rank, "follows": follows} for rank in range(policy.engines)]
+        same = {"model_dir": str(model), "settings": policy, "seed": seed, "follows": follows}
+        arguments = [same | {"rank": rank} for rank in range(policy.engines)]
         if policy.nodes == 1:
             return await self.launch("policy", VLLMPolicy, arguments, self._engine_bundle(), group=group), []
-        parts = [await self._launch_parts(VLLMPolicy, one, f"policy-{i}") for i, one in enumerate(arguments)]
+        parts = [await self._launch_parts(one) for one in arguments]
         return [part[0] for part in parts], [follower for part in parts for follower in part[1:]]
 
-    async def _launch_parts(self, kind: type, arguments: Mapping[str, Any], name: str) -> list[Any]:
-        """Launches an engine that spans nodes, and its followers; no two of them on one node."""
-        from actors.policy.engine_node import EngineNode
-        from actors.policy.follower import EngineFollower
+    async def _launch_parts(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """Launches an engine that spans nodes and its followers, no two of them on one node."""
+        from actors.policy.follower import engine_parts
 
-        num = self.settings.policy.nodes
-        bundle = self._engine_bundle()
-        group = await self._place(name, num, bundle, strategy="STRICT_SPREAD")
+        name, bundle = f"policy-{arguments['rank']}", self._engine_bundle()
+        group = await self._place(name, self.settings.policy.nodes, bundle, strategy="STRICT_SPREAD")
         host, port = await self._rendezvous(group, f"node 0 of {name}")
-        nodes = [EngineNode(rank=rank, host=host, port=port) for rank in range(num)]
-        same = {key: value for key, value in arguments.items() if key != "follows"}
-        parts = [self._actor(name, 0, kind, {**arguments, "node": nodes[0]}, bundle, group, 0)]
-        parts += [
-            self._actor(f"{name}-node-{node.rank}", node.rank, EngineFollower, {**same, "node": node}, bundle, group, 0)
-            for node in nodes[1:]
-        ]
-        self.handles += parts
-        return parts
+        parts = engine_parts(arguments, host, port)
+        handles = [self._actor(name, i, kind, own, bundle, group, 0) for i, (name, kind, own) in enumerate(parts)]
+        self.handles += handles
+        return handles
 
     def _engine_bundle(self) -> Bundle:
         """Resources of an engine on each of its nodes."""

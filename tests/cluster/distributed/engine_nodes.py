@@ -1,7 +1,7 @@
-"""An engine on two Ray nodes of this machine, in a separate process: `engine_nodes.py MODEL`.
+"""An engine on two Ray nodes of this machine, in a separate process: `engine_nodes.py MODEL RESULTS`.
 
-Compares it with an engine on one node, syncs weights twice, then removes the second node. Prints the results as JSON in
-the last line.
+Compares it with an engine on one node, syncs weights twice, then removes the follower's node. Writes the results to a
+JSON file.
 """
 
 import asyncio
@@ -34,10 +34,12 @@ def written(answers: tuple[Completion, ...]) -> list[dict[str, Any]]:
     return [{"tokens": one.token_ids, "logprobs": one.logprobs} for one in answers]
 
 
-def processes(actor: Any) -> list[int]:
-    """Runs inside an actor: the ids of its processes."""
+def place(actor: Any) -> tuple[str, list[int]]:
+    """Runs inside an actor: the id of its Ray node, and the ids of its processes."""
+    import ray
+
     mine = psutil.Process()
-    return [mine.pid, *(child.pid for child in mine.children(recursive=True))]
+    return ray.get_runtime_context().get_node_id(), [mine.pid, *(one.pid for one in mine.children(recursive=True))]
 
 
 async def fault_of(call: Any) -> str:
@@ -70,7 +72,7 @@ async def alone(model: Path, seed: int) -> list[dict[str, Any]]:
 
 
 async def main(model: Path, cluster: Any) -> dict[str, Any]:
-    second = cluster.add_node(num_cpus=2)
+    nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     cluster.wait_for_nodes()
     settings = check_settings(SETTINGS, "engine_nodes")
     found: dict[str, Any] = {"alone": await alone(model, seed_of(settings.seed, "engine")), "gaps": []}
@@ -87,10 +89,11 @@ async def main(model: Path, cluster: Any) -> dict[str, Any]:
         found["versions"] = [
             span.version for one in await learner.engines.ask_one(0, "complete", ASK) for span in one.versions
         ]
-        near = await learner.engines.ask_one(0, "__ray_call__", processes)
-        far = await learner.followers.ask_one(0, "__ray_call__", processes)
-        found["workers"] = [len(near), len(far)]
-        cluster.remove_node(second, allow_graceful=False)
+        near_node, near = await learner.engines.ask_one(0, "__ray_call__", place)
+        far_node, far = await learner.followers.ask_one(0, "__ray_call__", place)
+        found["nodes"] = [near_node, far_node]
+        (lost,) = [node for node in nodes if node.node_id == far_node]
+        cluster.remove_node(lost, allow_graceful=False)
         found["faults"] = await asyncio.gather(
             fault_of(learner.engines.ask_one(0, "ping")), fault_of(learner.followers.ask_one(0, "ping"))
         )
@@ -106,8 +109,8 @@ async def main(model: Path, cluster: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    ray_nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
-        print(json.dumps(asyncio.run(main(Path(sys.argv[1]), nodes))))
+        Path(sys.argv[2]).write_text(json.dumps(asyncio.run(main(Path(sys.argv[1]), ray_nodes))))
     finally:
-        nodes.shutdown()
+        ray_nodes.shutdown()
