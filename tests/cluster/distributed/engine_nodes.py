@@ -16,6 +16,7 @@ import psutil
 from actors.policy.engine import VLLMPolicy
 from cluster.distributed.connection import connect
 from cluster.distributed.launch import ActorLauncher
+from cluster.distributed.pool import Pool
 from cluster.settings import check_settings
 from rollout.errors import MachineError
 from rollout.records import Batch, Completion, Message, Request, Sample
@@ -42,12 +43,14 @@ def place(actor: Any) -> tuple[str, list[int]]:
     return ray.get_runtime_context().get_node_id(), [mine.pid, *(one.pid for one in mine.children(recursive=True))]
 
 
-async def fault_of(call: Any) -> str:
-    """The machine fault that a call raises; empty if it raises none."""
-    try:
-        await call
-    except MachineError as fault:
-        return str(fault)
+async def fault_of(pool: Pool) -> str:
+    """The machine fault that a health check of a pool's actor raises within a minute; empty if none does."""
+    for _ in range(120):
+        try:
+            await pool.ask_one(0, "ping")
+        except MachineError as fault:
+            return str(fault)
+        await asyncio.sleep(0.5)
     return ""
 
 
@@ -94,9 +97,7 @@ async def main(model: Path, cluster: Any) -> dict[str, Any]:
         found["nodes"] = [near_node, far_node]
         (lost,) = [node for node in nodes if node.node_id == far_node]
         cluster.remove_node(lost, allow_graceful=False)
-        found["faults"] = await asyncio.gather(
-            fault_of(learner.engines.ask_one(0, "ping")), fault_of(learner.followers.ask_one(0, "ping"))
-        )
+        found["faults"] = await asyncio.gather(fault_of(learner.engines), fault_of(learner.followers))
         found["far_ended"] = await ended(far)
         await launcher.close()
         found["near_ended"] = await ended(near)

@@ -90,7 +90,7 @@ def test_workers_of_both_nodes_receive_and_prove_new_weights(found: dict[str, An
 @pytest.mark.engine
 def test_a_lost_node_is_a_fault_of_the_engine_and_all_its_processes_end(found: dict[str, Any]) -> None:
     engine, follower = found["faults"]
-    assert "policy-0" in engine
+    assert "policy-0 lost its engine" in engine, "its own process lives, its engine does not"
     assert "policy-node-0" in follower
     assert found["far_ended"], "the lost node's workers"
     assert found["near_ended"], "the engine's own, after the launcher closed"
