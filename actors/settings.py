@@ -16,7 +16,10 @@ class PolicySettings(Settings):
     engines: int = Field(default=1, ge=1)
     """Engines, one actor each; raise it when generation is the bottleneck (`cluster.plan`)."""
     tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs per engine (tensor parallelism); raise it for a model that does not fit on one GPU."""
+    """GPUs per engine, on all its nodes (tensor parallelism); raise it for a model that does not fit on one GPU."""
+    nodes: int = Field(default=1, ge=1)
+    """Nodes per engine, `tensor_parallel / nodes` GPUs on each; raise it for a model that does not fit on the GPUs of
+    one node. Each layer then waits for the network: prefer one node."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Data type of the computation; `auto` is float32 on CPU and bfloat16 on GPU. Set float32 to rule out rounding."""
     max_model_len: int | None = Field(default=None, ge=16)
@@ -33,7 +36,8 @@ class PolicySettings(Settings):
     transfer: Literal["auto", "shared_memory", "gloo", "nccl", "ipc"] = "auto"
     """How weights reach an engine: one object through `shared_memory`, buckets by broadcasts from the learner between
     CPUs (`gloo`) or whole GPUs (`nccl`), or the memory of a learner rank on the same GPU (`ipc`). `auto` is `ipc` or
-    `nccl` where `[cluster]` gives engines and learner GPUs for it, else `shared_memory`; name one to compare them."""
+    `nccl` where `[cluster]` gives engines and learner GPUs for it, `gloo` for engines of several nodes without GPUs,
+    else `shared_memory`; name one to compare them."""
     sleep_level: Literal[0, 1, 2] = 0
     """Memory that an engine on the learner's GPU releases during an update: 0 none; 1 its KV cache, while its weights
     move to main memory; 2 both, as the next sync brings new weights: the fastest. On a CPU, only its requests wait."""

@@ -17,6 +17,7 @@ from typing import Literal
 
 from cluster.commands import program
 from cluster.distributed.connection import connect
+from cluster.distributed.nodes import live_nodes
 from cluster.paths import resolve_path
 from cluster.preflight import machine
 from cluster.preflight.checks import check_judges
@@ -188,7 +189,7 @@ def check_ray(settings: RunSettings) -> CheckResult:
     connection = None
     try:
         connection = connect()
-        has = ray.cluster_resources()
+        has = ray.cluster_resources() | {"nodes": float(len(live_nodes()))}
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         fix = "unset RAY_ADDRESS to run on this machine" if "RAY_ADDRESS" in os.environ else "ray stop, and try again"
         return CheckResult(what="ray", status="FAIL", detail=f"{where}: {str(error).splitlines()[0]}", fix=fix)
@@ -211,7 +212,7 @@ def compare(asked: dict[str, float], has: dict[str, float], where: str) -> Check
 
 
 def ask(settings: RunSettings) -> dict[str, float]:
-    """Total Ray resources requested by all actors of a run, by name."""
+    """Total Ray resources requested by all actors of a run, by name; `nodes` if an engine spans several."""
     cluster, roles = settings.cluster, settings.cluster.roles
     engines, ranks, browsers = settings.policy.engines, settings.learner.ranks, settings.browser.count
     judges = settings.judge.count if settings.judge.model else 0
@@ -222,10 +223,11 @@ def ask(settings: RunSettings) -> dict[str, float]:
         + judges * cluster.judge_cpus
         + (settings.critic.count + cluster.workers) * cluster.small_cpus,
         "GPU": engines * cluster.policy_gpus + ranks * cluster.learner_gpus + judges * cluster.judge_gpus,
-        "policy": engines if roles else 0,
+        "policy": engines * settings.policy.nodes if roles else 0,
         "browser": browsers if roles else 0,
         "learner": ranks if roles else 0,
         "judge": judges if roles else 0,
+        "nodes": settings.policy.nodes if settings.policy.nodes > 1 else 0,
     }
     return {name: float(amount) for name, amount in asked.items() if amount > 0}
 

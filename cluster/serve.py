@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         run = None if options.model else champion_of(resolve_path(options.runs), options.run)
         settings = settings_of(run, options.settings, _overrides(options))
         model = resolve_path(options.model) if run is None else run / "champion"
+        _check_nodes(settings)
         name = options.name or (model.name if run is None else run.name)
         _check_port(options.host, options.port)
         asyncio.run(until_stopped(serve(options, settings, model, name, keys)))
@@ -93,6 +94,15 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     """The overrides of the settings: `--set`, and the numbers of engines and browsers."""
     numbers = {"policy.engines": options.engines, "browser.count": options.browsers}
     return [*options.set, *(f"{name}={number}" for name, number in numbers.items() if number is not None)]
+
+
+def _check_nodes(settings: RunSettings) -> None:
+    """Raises SettingsError for engines on several nodes: the server starts a dead engine again on its own node."""
+    if settings.policy.nodes > 1:
+        raise SettingsError(
+            f"policy.nodes is {settings.policy.nodes}, wanted 1: relook serve starts a dead engine again on its own "
+            "node; give --set policy.nodes=1 and a policy.tensor_parallel that one node has"
+        )
 
 
 def _check_port(host: str, port: int) -> None:

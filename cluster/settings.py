@@ -85,7 +85,7 @@ class ClusterSettings(Settings):
     """Whether actors request the custom Ray resources `policy`, `browser`, `learner` and `judge` of the node types;
     true on clusters whose nodes have them."""
     policy_cpus: float = Field(default=0.5, ge=0)
-    """Logical CPUs requested per policy engine; whole cores where nodes are not shared."""
+    """Logical CPUs requested per policy engine, on all its nodes; whole cores where nodes are not shared."""
     learner_cpus: float = Field(default=0.5, ge=0)
     """Logical CPUs requested per learner rank; whole cores where nodes are not shared."""
     browser_cpus: float = Field(default=0.2, ge=0)
@@ -93,7 +93,8 @@ class ClusterSettings(Settings):
     small_cpus: float = Field(default=0.1, ge=0)
     """Logical CPUs requested per episode worker and per critic; 1 where nodes are not shared."""
     policy_gpus: float = Field(default=0, ge=0)
-    """GPUs requested per policy engine: its tensor-parallel size on a GPU cluster, a fraction to share a GPU."""
+    """GPUs requested per policy engine, on all its nodes: its tensor-parallel size on a GPU cluster, a fraction to
+    share a GPU."""
     learner_gpus: float = Field(default=0, ge=0)
     """GPUs requested per learner rank: 1 on a GPU cluster, a fraction to share a GPU."""
     judge_cpus: float = Field(default=0.5, ge=0)
@@ -198,7 +199,9 @@ class RunSettings(Settings):
             return self.policy.transfer
         if self.shares_gpus:
             return "ipc"
-        return "nccl" if self.cluster.whole_gpus else "shared_memory"
+        if self.cluster.whole_gpus:
+            return "nccl"
+        return "gloo" if self.policy.nodes > 1 and not self.cluster.policy_gpus else "shared_memory"
 
     @property
     def shares_gpus(self) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def check_together(settings: "RunSettings") -> None:
     """Raises ValueError for the first combination of settings that cannot work."""
     check_judge_timeouts(settings)
+    check_engine_nodes(settings)
     check_weight_transfer(settings)
     check_sleep(settings)
     check_served_judge(settings)
@@ -31,6 +32,29 @@ def check_judge_timeouts(settings: "RunSettings") -> None:
         raise ValueError(
             f"critic.deadline_s is {longest:g}, wanted less than cluster.call_timeout_s "
             f"({settings.cluster.call_timeout_s:g}): else a critic that is still patient counts as lost"
+        )
+
+
+def check_engine_nodes(settings: "RunSettings") -> None:
+    """An engine on several nodes must have the same number of workers on each, and receive weights by broadcasts."""
+    policy, gpus = settings.policy, settings.cluster.policy_gpus
+    if policy.nodes == 1:
+        return
+    has = f"policy.nodes is {policy.nodes}"
+    if policy.tensor_parallel % policy.nodes:
+        raise ValueError(
+            f"{has}, but policy.tensor_parallel is {policy.tensor_parallel}: give a multiple of policy.nodes, as each "
+            "node has the same number of GPUs"
+        )
+    if gpus not in (0, policy.tensor_parallel):
+        raise ValueError(
+            f"{has}, but cluster.policy_gpus is {gpus:g}, wanted policy.tensor_parallel ({policy.tensor_parallel}): "
+            "it counts the GPUs of all nodes of an engine"
+        )
+    if settings.transfer not in ("gloo", "nccl"):
+        raise ValueError(
+            f"{has}, but policy.transfer is {settings.transfer!r}, which reaches one node: give 'nccl' and whole GPUs "
+            "for engines and learner, or 'gloo' without GPUs"
         )
 
 

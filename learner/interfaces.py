@@ -16,12 +16,17 @@ def choose_interface(init_method: str) -> str:
     the interface name; empty if no interface has the address.
     """
     place = urlsplit(init_method)
-    family, kind, _, _, address = socket.getaddrinfo(place.hostname, place.port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind) as probe:
-        probe.connect(address)  # sends nothing: it only looks up the route
-        mine = probe.getsockname()[0]
+    mine = own_address(place.hostname or "", place.port or 0)
     interfaces = psutil.net_if_addrs().items()
     name = next((name for name, addresses in interfaces if any(one.address == mine for one in addresses)), "")
     for variable in VARIABLES if name else ():
         os.environ.setdefault(variable, name)
     return name
+
+
+def own_address(host: str, port: int) -> str:
+    """Address of this machine on the route to `host`."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(address)  # sends nothing: it only looks up the route
+        return str(probe.getsockname()[0])

@@ -12,6 +12,7 @@ from actors.policy.admission import Admission
 from actors.policy.busy_time import BusyTimer
 from actors.policy.continuation import Continuation, spans_of
 from actors.policy.direct import generate
+from actors.policy.engine_node import EngineNode
 from actors.policy.sleep import EngineSleep
 from actors.policy.text_stream import TextStream
 from actors.policy.vllm_engine import VLLMEngine, one_line, sampling_parameters
@@ -27,18 +28,26 @@ class VLLMPolicy:
     """One vLLM engine with its processes; concurrent `complete` calls are batched."""
 
     def __init__(
-        self, model_dir: str, settings: PolicySettings, *, seed: int, rank: int = 0, follows: bool = False
+        self,
+        model_dir: str,
+        settings: PolicySettings,
+        *,
+        seed: int,
+        rank: int = 0,
+        follows: bool = False,
+        node: EngineNode | None = None,
     ) -> None:
         """`model_dir` is a Hugging Face directory with weights (version 0), tokenizer and chat template.
 
-        With `follows`, requests are refused until the first proven sync, also after a restart.
+        With `follows`, requests are refused until the first proven sync, also after a restart. `node` is node 0 of an
+        engine on several nodes; without it, all GPUs are on this node.
         """
         self.model_dir = model_dir
         self.settings = settings
         self.follows = follows
         self.name = f"policy-{rank}"
         self.admission = Admission(self.name)
-        self.engine = VLLMEngine(model_dir, settings, seed=seed, rank=rank, admission=self.admission)
+        self.engine = VLLMEngine(model_dir, settings, seed=seed, rank=rank, admission=self.admission, node=node)
         self.updates = WeightUpdates(self.engine)
         self.sleeping = EngineSleep(self.engine)
         self._chat: Chat | None = None

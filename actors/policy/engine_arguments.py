@@ -2,12 +2,29 @@
 
 from typing import Any
 
+from actors.policy.engine_node import EngineNode
 from actors.settings import PolicySettings
 from actors.vllm_environment import backend_of
 
 EXTENSION = "actors.transfer.receiver.WeightsExtension"
 CPU_BLOCK = 32
 """Tokens per KV-cache block on CPU: with vLLM's 128, short prompts shared by siblings would never be cached."""
+
+
+def engine_config(model_dir: str, seed: int, settings: PolicySettings, node: EngineNode | None) -> Any:
+    """vLLM's `VllmConfig` of an engine, or of its part on `node`. Raises the errors of vLLM."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    arguments = engine_arguments(model_dir, seed, settings)
+    if node is None:
+        return AsyncEngineArgs(**arguments).create_engine_config()
+    several = {
+        "nnodes": settings.nodes,
+        "node_rank": node.rank,
+        "master_addr": node.host,
+        "master_port": node.port,
+    }
+    return AsyncEngineArgs(**arguments, **several).create_engine_config(headless=node.rank > 0)
 
 
 def engine_arguments(model_dir: str, seed: int, settings: PolicySettings) -> dict[str, Any]:

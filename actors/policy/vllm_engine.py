@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from actors.policy.admission import Admission
-from actors.policy.engine_arguments import engine_arguments
+from actors.policy.engine_arguments import engine_config
+from actors.policy.engine_node import EngineNode, engine_environment
 from actors.settings import PolicySettings
-from actors.vllm_environment import environment, variables
 from rollout.errors import EngineFault
 
 T = TypeVar("T")
@@ -19,25 +19,33 @@ T = TypeVar("T")
 class VLLMEngine:
     """vLLM's asynchronous engine: every method raises EngineFault when the engine died or was not started."""
 
-    def __init__(self, model_dir: str, settings: PolicySettings, *, seed: int, rank: int, admission: Admission) -> None:
+    def __init__(
+        self,
+        model_dir: str,
+        settings: PolicySettings,
+        *,
+        seed: int,
+        rank: int,
+        admission: Admission,
+        node: EngineNode | None = None,
+    ) -> None:
+        """With `node`, the engine waits for its followers on the other nodes (`actors.policy.follower`)."""
         self.model_dir = model_dir
         self.settings = settings
         self.seed = seed
         self.rank = rank
         self.name = admission.name
         self.admission = admission
+        self.node = node
         self._vllm: Any = None
         self._calls = 0
 
     def build(self) -> None:
         """Starts vLLM's processes; blocks meanwhile. Raises the errors of vLLM."""
-        with environment(variables(self.settings)):
-            from vllm.engine.arg_utils import AsyncEngineArgs
+        with engine_environment(self.settings, self.node):
             from vllm.v1.engine.async_llm import AsyncLLM
 
-            config = AsyncEngineArgs(
-                **engine_arguments(self.model_dir, self.seed, self.settings)
-            ).create_engine_config()
+            config = engine_config(self.model_dir, self.seed, self.settings, self.node)
             if self.settings.tensor_parallel == 1:
                 # vLLM on CPU would start a separate worker process, which polls and occupies a core.
                 config.parallel_config.distributed_executor_backend = "uni"

@@ -1,6 +1,6 @@
 """Writes `acceptance.html`: the predicted step, the bottleneck, and every measurement, in one self-contained file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cluster.acceptance.measurement import Acceptance, Measurement
@@ -9,7 +9,9 @@ from cluster.report.headline import duration
 from cluster.report.html import Html, el, join
 from rollout.files import atomic_write
 
-TONES = {"ok": "good", "slow": "", "wrong": "bad"}
+TONES = {"ok": "good", "slow": "warn", "wrong": "bad"}
+WHOLE_SECONDS = 600.0
+"""Times below are shown in seconds: minutes would round away the shares of a step."""
 
 
 def write_page(path: Path, acceptance: Acceptance) -> Path:
@@ -22,7 +24,7 @@ def render(acceptance: Acceptance) -> str:
     wrong, slow = acceptance.of("wrong"), acceptance.of("slow")
     parts = [
         _masthead(acceptance),
-        _tiles(acceptance),
+        el("div", *_tiles(acceptance), class_="tiles"),
         wrong and section("Wrong", "A run would fail, or learn from wrong data.", _table(wrong)),
         slow and section("Slow", "A run would work, slower than this cluster allows.", _table(slow)),
         section("All measurements", "In the order of measurement, with the settings' own placement.",
@@ -32,7 +34,7 @@ def render(acceptance: Acceptance) -> str:
 
 
 def lead(acceptance: Acceptance) -> str:
-    """One sentence: the problems, and the time of a step."""
+    """The problems, the time of a step, and the bottleneck, in a few short sentences."""
     wrong, slow = len(acceptance.of("wrong")), len(acceptance.of("slow"))
     found = f"{wrong} of {len(acceptance.measurements)} measurements are wrong" if wrong else "Nothing is wrong"
     found += f", {slow} slow." if slow else "."
@@ -40,60 +42,64 @@ def lead(acceptance: Acceptance) -> str:
     if step is None:
         return f"{found} No step could be measured."
     return (
-        f"{found} A step will take {duration(step.step_s)}, and {step.steps} steps {duration(step.run_s)} without "
-        f"exams. Bottleneck: {step.bottleneck}."
+        f"{found} A step will take {_time(step.step_s)}, and {step.steps} steps {_time(step.run_s)} without exams. "
+        f"Bottleneck: {step.bottleneck}."
     )
 
 
 def _masthead(acceptance: Acceptance) -> Html:
-    step = acceptance.prediction
     tone = {"ok": "finished", "slow": "", "wrong": "failed"}[acceptance.verdict]
     return el(
         "header",
         el("p", "ReLook", class_="mark"),
         el("h1", f"Acceptance of {acceptance.name}", el("span", acceptance.verdict, class_=f"pill {tone}".strip())),
         el("p", lead(acceptance), class_="lead"),
-        step and el("p", f"Speed: {step.advice}.", class_="words"),
         el("p", f"Measured in {duration(acceptance.seconds)}.", class_="run"),
     )
 
 
-def _tiles(acceptance: Acceptance) -> Html | None:
+def _tiles(acceptance: Acceptance) -> Iterable[Html]:
+    """The answers to the questions before a run: what is wrong, what a step takes, and what limits it."""
     step = acceptance.prediction
-    if step is None:
-        return None
-    shown = (
-        ("A step", step.step_s, f"predicted from {step.origin}"),
-        ("Playing", step.play_s, "generation, rendering and judgments of all episodes"),
-        ("Learning", step.learn_s, "one update, with every accepted turn"),
-        ("Weight sync", step.sync_s, "from the learner to all engines, proven"),
-    )
-    tiles = (
-        el("div", el("h3", title), el("p", _seconds(value), class_="figure"), el("p", words), class_="tile card")
-        for title, value, words in shown
-    )
-    return el("div", *tiles, class_="tiles")
+    if step is not None:
+        yield _tile("A step", _time(step.step_s), f"predicted from {step.origin}")
+        yield _tile("Bottleneck", step.bottleneck, step.advice)
+    for verdict in ("wrong", "slow"):
+        names = "; ".join(one.what for one in acceptance.of(verdict))
+        yield _tile(verdict.capitalize(), str(len(acceptance.of(verdict))), names, TONES[verdict] if names else "")
+    if step is not None:
+        yield _tile("Playing", _time(step.play_s), "generation, rendering and judgments of all episodes")
+        yield _tile("Learning", _time(step.learn_s), "one update, with every accepted turn")
+        yield _tile("Weight sync", _time(step.sync_s), "from the learner to all engines, proven")
+        yield _tile("The run", _time(step.run_s), f"{step.steps} steps, without exams")
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 10 else duration(value)
+def _tile(title: str, value: str, words: str, tone: str = "") -> Html:
+    figure = el("p", value, class_=f"figure {tone}".strip())
+    return el("div", el("h3", title), figure, el("p", words or "no measurement"), class_="tile card")
+
+
+def _time(seconds: float) -> str:
+    if seconds < WHOLE_SECONDS:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return duration(seconds)
 
 
 def _table(measurements: Sequence[Measurement]) -> Html:
-    head = el("tr", *(el("th", name) for name in ("", "figure", "verdict")))
+    """One row for each measurement: what, the expectation and the remedy; the figure above its verdict."""
     rows = [
         el(
             "tr",
             el(
                 "th",
                 one.what,
+                one.advice and el("span", one.advice, class_="advice"),
                 one.expected and el("small", f"expected: {one.expected}"),
-                one.advice and el("small", one.advice),
                 scope="row",
             ),
-            el("td", one.value),
-            el("td", one.verdict, class_=TONES[one.verdict] or None),
+            el("td", one.value, el("small", one.verdict, class_=TONES[one.verdict])),
         )
         for one in measurements
     ]
-    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table")
+    head = el("tr", el("th", "measurement"), el("th", "figure and verdict"))
+    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table verdicts")

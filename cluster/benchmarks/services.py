@@ -49,11 +49,12 @@ async def benchmark_actors(
         num = settings.browser.count
         browsers = await launcher.launch("browser", ChromiumRenderer, [shown] * num, bundle, restarts=-1)
         runners = await _launch_runners(launcher, settings, bundle, runner) if runner else []
-        engines = await launch_engines(launcher, settings, model) if model is not None else []
+        engines, followers = await launch_engines(launcher, settings, model)
         await asyncio.gather(
             launcher.start("browser", browsers, "start"),
             launcher.start("specs", runners, "start"),
             launcher.start("policy", engines, "start"),
+            launcher.start("policy-node", followers, "start"),
         )
         timeout_s = cluster.call_timeout_s
         renderer, specs = RendererClient(browsers, timeout_s=timeout_s), SpecClient(runners, timeout_s)
@@ -77,11 +78,8 @@ async def _launch_runners(launcher: ActorLauncher, settings: RunSettings, bundle
     return await launcher.launch("specs", kind, [arguments] * settings.browser.count, bundle, restarts=-1)
 
 
-async def launch_engines(launcher: ActorLauncher, settings: RunSettings, model: Path) -> list[Any]:
-    """Launches policy engines of a model directory, which are not started yet."""
-    from actors.policy.engine import VLLMPolicy
-
-    bundle = launcher.bundle("policy", settings.cluster.policy_cpus, settings.cluster.policy_gpus)
-    engine = {"model_dir": str(model), "settings": settings.engine, "seed": settings.seed}
-    arguments = [engine | {"rank": rank} for rank in range(settings.policy.engines)]
-    return await launcher.launch("policy", VLLMPolicy, arguments, bundle)
+async def launch_engines(
+    launcher: ActorLauncher, settings: RunSettings, model: Path | None
+) -> tuple[list[Any], list[Any]]:
+    """Launches policy engines of a model directory and their followers, which are not started yet; none without it."""
+    return ([], []) if model is None else await launcher.launch_engines(model, settings.seed)

@@ -221,13 +221,16 @@ class LearnerClient:
         ranks: Sequence[Any],
         engines: Sequence[Any],
         *,
+        followers: Sequence[Any] = (),
         canary: tuple[int, ...],
         max_gap: float,
         timeout_s: float,
         policy: PolicySettings | None = None,
     ) -> None:
+        """`followers` are the parts of engines on further nodes (`actors.policy.follower`): only monitored."""
         self.ranks = Pool("learner-rank", ranks, fault=LearnerFault, timeout_s=timeout_s, limit=1)
         self.engines = Pool("policy", engines, fault=EngineFault, timeout_s=timeout_s, limit=1)
+        self.followers = Pool("policy-node", followers, fault=EngineFault, timeout_s=timeout_s, limit=1)
         self.broadcast = EngineBroadcast("policy", engines, fault=EngineFault, timeout_s=timeout_s)
         self.canary = canary
         self.max_gap = max_gap

@@ -90,25 +90,53 @@ class ActorLauncher:
 
     async def launch_learner(self, model: Path) -> LearnerClient:
         """Launches the learner ranks and the policy engines; neither is started yet."""
-        from actors.policy.engine import VLLMPolicy
-
         settings = self.settings
         cluster = settings.cluster
         policy = settings.engine
-        bundle = self.bundle("policy", cluster.policy_cpus, cluster.policy_gpus)
-        same = {"model_dir": str(model), "settings": policy, "seed": seed_of(settings.seed, "engine"), "follows": True}
-        arguments = [same | {"rank": rank} for rank in range(policy.engines)]
-        pairs = await self.place_pairs(bundle) if policy.transfer == "ipc" else None
-        engines = await self.launch("policy", VLLMPolicy, arguments, bundle, group=pairs)
+        pairs = await self.place_pairs(self._engine_bundle()) if policy.transfer == "ipc" else None
+        seed = seed_of(settings.seed, "engine")
+        engines, followers = await self.launch_engines(model, seed, follows=True, group=pairs)
         ranks = await self.launch_ranks(model, group=pairs)
         return LearnerClient(
             ranks,
             engines,
+            followers=followers,
             canary=canary_sequence(model),
             max_gap=cluster.max_logprob_gap,
             timeout_s=cluster.call_timeout_s,
             policy=policy,
         )
+
+    async def launch_engines(
+        self, model: Path, seed: int, *, follows: bool = False, group: Any = None
+    ) -> tuple[list[Any], list[Any]]:
+        """Launches the policy engines, and with `policy.nodes` their followers, one on each further node."""
+        from actors.policy.engine import VLLMPolicy
+
+        policy = self.settings.engine
+        same = {"model_dir": str(model), "settings": policy, "seed": seed, "follows": follows}
+        arguments = [same | {"rank": rank} for rank in range(policy.engines)]
+        if policy.nodes == 1:
+            return await self.launch("policy", VLLMPolicy, arguments, self._engine_bundle(), group=group), []
+        parts = [await self._launch_parts(one) for one in arguments]
+        return [part[0] for part in parts], [follower for part in parts for follower in part[1:]]
+
+    async def _launch_parts(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """Launches an engine that spans nodes and its followers, no two of them on one node."""
+        from actors.policy.follower import engine_parts
+
+        name, bundle = f"policy-{arguments['rank']}", self._engine_bundle()
+        group = await self._place(name, self.settings.policy.nodes, bundle, strategy="STRICT_SPREAD")
+        host, port = await self._rendezvous(group, f"node 0 of {name}")
+        parts = engine_parts(arguments, host, port)
+        handles = [self._actor(name, i, kind, own, bundle, group, 0) for i, (name, kind, own) in enumerate(parts)]
+        self.handles += handles
+        return handles
+
+    def _engine_bundle(self) -> Bundle:
+        """Resources of an engine on each of its nodes."""
+        cluster, nodes = self.settings.cluster, self.settings.policy.nodes
+        return self.bundle("policy", cluster.policy_cpus / nodes, cluster.policy_gpus / nodes)
 
     async def place_pairs(self, engine: Bundle) -> Any:
         """Placement group in which engine i and learner rank i share a whole GPU."""
@@ -126,7 +154,7 @@ class ActorLauncher:
         num = self.settings.learner.ranks
         bundle = self._rank_bundle()
         group = await self._place("learner-rank", num, bundle) if group is None else group
-        host, port = await self._rendezvous(group)
+        host, port = await self._rendezvous(group, "a learner rank's node")
         same = {
             "model": str(model),
             "settings": self.settings.learner,
@@ -187,10 +215,11 @@ class ActorLauncher:
         """
         ranks = ("learner-rank", learner.ranks.handles, "ping")
         engines = ("policy", learner.engines.handles, "start")
+        followers = ("policy-node", learner.followers.handles, "start")
         if self.settings.shares_gpus:
             await self.start_in_order(ranks, engines)
         else:
-            await asyncio.gather(self.start(*ranks), self.start(*engines))
+            await asyncio.gather(self.start(*ranks), self.start(*engines), self.start(*followers))
 
     async def start_in_order(self, *pools: tuple[str, Sequence[Any], str]) -> None:
         """Starts pools one after another, each needing the one before."""
@@ -211,14 +240,14 @@ class ActorLauncher:
         self.handles = []
         self.groups = []
 
-    async def _place(self, name: str, num: int, bundle: Bundle) -> Any:
+    async def _place(self, name: str, num: int, bundle: Bundle, strategy: str = "PACK") -> Any:
         import ray
 
-        group = ray.util.placement_group([bundle.request] * num, strategy="PACK", name=name)
+        group = ray.util.placement_group([bundle.request] * num, strategy=strategy, name=name)
         self.groups.append(group)
         timeout_s = self.settings.cluster.placement_timeout_s
         if not await asyncio.to_thread(group.wait, timeout_s):
-            asked = json.dumps(bundle.request)
+            asked = json.dumps(bundle.request) + (" on different nodes" if strategy == "STRICT_SPREAD" else "")
             has = json.dumps(ray.cluster_resources())
             raise CapacityError(
                 f"{num} × {asked} for {name!r} cannot be placed within {timeout_s:.0f} s; the cluster has {has}, "
@@ -256,15 +285,14 @@ class ActorLauncher:
             .remote(**args)
         )
 
-    async def _rendezvous(self, group: Any) -> tuple[str, int]:
+    async def _rendezvous(self, group: Any, where: str) -> tuple[str, int]:
+        """Address and a free port of the node of a group's first bundle."""
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
         task = ray.remote(_free_port).options(num_cpus=0, scheduling_strategy=strategy)
-        host, port = await answer(
-            task.remote(), "a learner rank's node", MachineError, self.settings.cluster.start_timeout_s
-        )
+        host, port = await answer(task.remote(), where, MachineError, self.settings.cluster.start_timeout_s)
         return str(host), int(port)
 
 

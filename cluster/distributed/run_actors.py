@@ -31,7 +31,8 @@ class RunActors:
         Raises MachineError when an irreplaceable actor is lost.
         """
         learner = self.learner
-        await monitor_actors([learner.ranks, learner.engines], [self.workers.pool, *self.helpers], note, report)
+        engines = [learner.engines, learner.followers] if learner.followers.handles else [learner.engines]
+        await monitor_actors([learner.ranks, *engines], [self.workers.pool, *self.helpers], note, report)
 
     async def close(self) -> None:
         """Stops all actors and the recovery of failed ones."""

@@ -46,11 +46,12 @@ async def judging_actors(settings: RunSettings, store: Store, model: Path | None
         browsers = await launcher.launch("browser", ChromiumRenderer, [screen] * num, bundle, restarts=-1)
         judges = await launcher.launch_judges(store.path)
         critics = await launcher.launch_critics(launcher.bundle("", cluster.small_cpus), store.costs)
-        engines = [] if model is None else await launch_engines(launcher, settings, model)
+        engines, followers = await launch_engines(launcher, settings, model)
         await asyncio.gather(
             launcher.start("browser", browsers, "start"),
             launcher.start_in_order(("judge", judges, "start"), ("critic", critics, "ping")),
             launcher.start("policy", engines, "start"),
+            launcher.start("policy-node", followers, "start"),
         )
         timeout_s = cluster.call_timeout_s
         renderer = RendererClient(browsers, timeout_s=timeout_s)

@@ -1,11 +1,14 @@
 """Tests of an engine's sleep: requests wait until the proof of a sync, and health checks do not call it a fault."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_model import tiny_model
 
 from actors.policy.admission import Admission
+from actors.policy.engine_arguments import engine_arguments
 from actors.policy.sleep import EngineSleep
 from actors.policy.vllm_engine import VLLMEngine
 from actors.settings import PolicySettings
@@ -99,3 +102,19 @@ async def test_an_engine_that_cannot_sleep_or_wake_refuses_requests() -> None:
         await sleep.end()
     with pytest.raises(EngineFault, match="failed to wake"):
         await admission.passed(1.0)
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_vllm_on_a_cpu_refuses_sleep_mode_and_is_not_asked_for_it(tmp_path: Path) -> None:
+    """The limit that `docs/gpu.md` states; a failure means that sleep can be tested on a CPU."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        pytest.skip("wants vLLM's CPU build")
+    tiny_model(tmp_path)
+    asked = engine_arguments(str(tmp_path), 0, PolicySettings(sleep_level=1))
+    assert "enable_sleep_mode" not in asked
+    with pytest.raises(ValueError, match="Sleep mode is not supported on current platform"):
+        AsyncEngineArgs(**asked, enable_sleep_mode=True).create_model_config()

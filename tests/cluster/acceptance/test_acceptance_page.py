@@ -11,6 +11,7 @@ from cluster.acceptance.measurement import Acceptance, Measurement, Prediction
 from cluster.acceptance.page import lead, render
 
 EVIL = """</td><script>alert(1)</script><img src=x onerror=alert(2)>"""
+OVERFLOWING = "[...document.querySelectorAll('html, .card')].filter(one => one.scrollWidth > one.clientWidth).length"
 STEP = Prediction(
     step_s=95.0,
     play_s=60.0,
@@ -35,7 +36,7 @@ def measured(*, advice: str = "", step: Prediction | None = STEP) -> Acceptance:
 
 def test_page_names_the_step_the_bottleneck_and_the_problems() -> None:
     page = render(measured(advice="set cluster.max_logprob_gap = 0.04"))
-    for words in ("A step will take 2 min", "policy engine", "Wrong", "Slow", "cluster.max_logprob_gap = 0.04"):
+    for words in ("A step will take 95 s", "policy engine", "Wrong", "Slow", "cluster.max_logprob_gap = 0.04"):
         assert words in page
     assert "<script>" in page, "the report's own"
 
@@ -67,6 +68,21 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         main([str(tmp_path / "none.toml"), "--groups", "0"])
 
 
+def test_tiles_answer_what_a_step_takes_what_limits_it_and_what_is_wrong() -> None:
+    page = render(measured())
+    for title, figure in (
+        ("A step", "95 s"),
+        ("Bottleneck", "policy engine"),
+        ("Playing", "60 s"),
+        ("The run", "7 h 55 min"),
+    ):
+        assert f'<h3>{title}</h3><p class="figure">{figure}' in page, title
+    assert '<h3>Wrong</h3><p class="figure bad">1</p><p>log-prob gap</p>' in page
+    assert '<h3>Slow</h3><p class="figure">0</p>' in render(
+        Acceptance(name="a", measurements=(), prediction=STEP, seconds=1)
+    )
+
+
 @pytest.mark.browser
 async def test_browser_shows_every_measurement_and_runs_no_other_script(tmp_path: Path) -> None:
     from playwright.async_api import Dialog, async_playwright
@@ -83,5 +99,7 @@ async def test_browser_shows_every_measurement_and_runs_no_other_script(tmp_path
         assert await page.locator("h1 .pill.failed").inner_text() == "wrong"
         assert await page.locator("[onerror]").count() == 0
         assert await page.evaluate("document.documentElement.scrollWidth") <= 1000
+        await page.set_viewport_size({"width": 380, "height": 700})
+        assert await page.evaluate(OVERFLOWING) == 0, "a phone shows every verdict without scrolling"
         await browser.close()
     assert dialogs == []

@@ -40,6 +40,8 @@ def test_mistakes_give_one_line(
     assert "set RELOOK_SERVE_KEYS" in error_of([*model, "--host", "0.0.0.0"], capsys)
     assert "policy.engines" in error_of([*model, "--engines", "0"], capsys)
     assert "unknown setting 'policy.engine'" in error_of([*model, "--set", "policy.engine=2"], capsys)
+    spread = ["--set", "policy.nodes=2", "--set", "policy.tensor_parallel=2"]
+    assert "policy.nodes is 2, wanted 1" in error_of([*model, *spread], capsys)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = ["--host", "127.0.0.1", "--port", str(taken.getsockname()[1])]
         assert "cannot listen on 127.0.0.1" in error_of([*model, *place], capsys)
