@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.acceptance.measurement import Acceptance, Measurement
-from cluster.report.document import document, section
+from cluster.report.document import document, section, table
 from cluster.report.headline import duration
 from cluster.report.html import Html, el, join
 from rollout.files import atomic_write
@@ -80,7 +80,6 @@ def _seconds(value: float) -> str:
 
 
 def _table(measurements: Sequence[Measurement]) -> Html:
-    head = el("tr", *(el("th", name) for name in ("", "figure", "verdict")))
     rows = [
         el(
             "tr",
@@ -96,4 +95,4 @@ def _table(measurements: Sequence[Measurement]) -> Html:
         )
         for one in measurements
     ]
-    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table")
+    return table("Measurements", ("", "figure", "verdict"), rows)
