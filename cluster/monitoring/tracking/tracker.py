@@ -56,6 +56,15 @@ def check_server(uri: str) -> None:
         ) from None
 
 
+def ui_command(database: Path) -> list[str]:
+    """Command that shows the runs of a SQLite database in a browser.
+
+    One worker is enough for a reader and needs the least memory. Several workers have a supervisor that restarts those
+    without an answer for five seconds: on a busy machine, it restarts them while they load.
+    """
+    return ["mlflow", "ui", "--workers", "1", "--backend-store-uri", f"sqlite:///{database}"]
+
+
 @contextmanager
 def alone(uri: str) -> Iterator[None]:
     """Serialises the creation of tables and experiments in a SQLite database with a file lock.
