@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from cluster.experiments.bench.memory import below, pss_kb
-from cluster.monitoring.tracking.tracker import ui_command
+from cluster.monitoring.tracking.tracker import UI_ENVIRONMENT, ui_command
 from rollout.errors import MachineError
 
 START_S, STOP_S = 300.0, 30.0
@@ -72,7 +72,7 @@ def mlflow_ui(database: Path) -> Iterator[Server]:
             cwd=database.parent,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+            env=os.environ | UI_ENVIRONMENT,
         )
     server = Server(f"http://127.0.0.1:{port}", process.pid)
     try:
