@@ -36,16 +36,11 @@ class View:
     """Path below the experiment; `{run}` stands for the run."""
     shows: str
     """Selector of the content whose appearance ends the measurement."""
-    search: str = ""
-    """Text that is typed into the search for charts before."""
 
 
-POINTS = ".js-plotly-plot .scatterlayer path"
-CARDS = "[data-testid=experiment-view-compare-runs-card]"
 VIEWS = {
     "run_page": View(path="runs/{run}", shows=f"text={CURVE}"),
-    "charts": View(path="runs/{run}/model-metrics", shows=POINTS),
-    "curve": View(path="runs/{run}/model-metrics", shows=f"{CARDS}:only-child {POINTS}", search=CURVE),
+    "charts": View(path="runs/{run}/model-metrics", shows=".js-plotly-plot .scatterlayer path"),
     "run_traces": View(path="runs/{run}/traces", shows="text=/^tr-/"),
     "traces": View(path="traces", shows="text=/^train[/]/"),
 }
@@ -103,8 +98,6 @@ def _open(context: Any, server: Server, run: LongRun, view: View) -> float:
     page.set_default_timeout(WAIT_MS)
     began = time.perf_counter()
     page.goto(f"{server.url}/#/experiments/{run.experiment}/{view.path.format(run=run.mlflow_run)}")
-    if view.search:
-        page.get_by_placeholder("Search metric charts").fill(view.search)
     page.locator(view.shows).first.wait_for(state="attached")
     took = time.perf_counter() - began
     page.close()
