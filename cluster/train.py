@@ -73,12 +73,14 @@ async def run(plan: Plan) -> int:
 def print_results(plan: Plan, status: str, seconds: float) -> None:
     """Prints the paths of the results and the command to resume."""
     from cluster.monitoring.observer import display_path
+    from cluster.monitoring.tracking.tracker import UI_ENVIRONMENT, ui_command
 
     store = plan.store
     print(f"\n{plan.run_id}: {status} after {seconds:.0f} s")
     print(f"  report   {display_path(store, 'report.html')}")
     print(f"  summary  {display_path(store, 'summary.json')}")
-    print(f"  MLflow   mlflow ui --backend-store-uri sqlite:///{display_path(store, '..').resolve()}/mlflow.db")
+    variables = [f"{name}={value}" for name, value in UI_ENVIRONMENT.items()]
+    print(f"  MLflow   {' '.join([*variables, *ui_command(display_path(store, '..').resolve() / 'mlflow.db')])}")
     if status != "finished":
         print(f"  resume   python -m cluster.train --resume {plan.run_id}")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cluster.acceptance.measurement import Acceptance, Measurement
-from cluster.report.document import document, section
+from cluster.report.document import document, section, table
 from cluster.report.headline import duration
 from cluster.report.html import Html, el, join
 from rollout.files import atomic_write
@@ -101,5 +101,4 @@ def _table(measurements: Sequence[Measurement]) -> Html:
         )
         for one in measurements
     ]
-    head = el("tr", el("th", "measurement"), el("th", "figure and verdict"))
-    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table verdicts")
+    return el("div", table("Measurements", ("measurement", "figure and verdict"), rows), class_="verdicts")

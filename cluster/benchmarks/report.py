@@ -11,13 +11,14 @@ from typing import Any
 from cluster.benchmarks.play import POLICY
 from cluster.benchmarks.records import TestResult
 from cluster.benchmarks.results import ResultFolder
-from cluster.report.document import document, section
+from cluster.report.document import document, section, table
 from cluster.report.filmstrips import embedded
 from cluster.report.html import Html, el, join
 from rollout.files import atomic_write
 
 MAX_BYTES = 15_000_000
 SHOWN_DETAIL = 300
+TONES = {"pass": "good", "fail": "bad"}
 
 
 def write_report(folder: ResultFolder, summary: Mapping[str, Any], order: Sequence[str]) -> Path:
@@ -40,7 +41,7 @@ def write_report(folder: ResultFolder, summary: Mapping[str, Any], order: Sequen
         section(
             "Differences from the public harness",
             _mode(summary),
-            el("ul", *(el("li", one) for one in summary["repairs"])),
+            el("ul", *(el("li", one) for one in summary["repairs"]), class_="listed"),
         ),
     ]
     left = MAX_BYTES - sum(len(part) for part in parts)
@@ -74,7 +75,7 @@ def _mode(summary: Mapping[str, Any]) -> str:
 
 def _scores(summary: Mapping[str, Any]) -> Html:
     names = list(summary["scores"][POLICY])
-    head = el("tr", el("th", ""), *(el("th", name.replace("_", " ")) for name in names), el("th", "machine faults"))
+    columns = ["", *(name.replace("_", " ") for name in names), "machine faults"]
     rows = [
         el(
             "tr",
@@ -84,7 +85,7 @@ def _scores(summary: Mapping[str, Any]) -> Html:
         )
         for subject, scores in summary["scores"].items()
     ]
-    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table")
+    return table("Scores", columns, rows)
 
 
 def _card(folder: ResultFolder, item: str, results: Sequence[TestResult], *, picture: bool) -> Html:
@@ -97,14 +98,14 @@ def _card(folder: ResultFolder, item: str, results: Sequence[TestResult], *, pic
     tests = [
         el(
             "li",
-            el("b", one.verdict.replace("_", " ")),
+            el("b", one.verdict.replace("_", " "), class_=TONES.get(one.verdict)),
             f" {one.test}",
             one.detail and el("small", f" {_cut(one.detail)}"),
         )
         for one in results
     ]
-    listed = el("details", el("summary", _summary_line(results)), el("ul", *tests))
-    return el("article", el("h3", item), shown, listed, class_="card table")
+    listed = el("details", el("summary", _summary_line(results)), el("ul", *tests, class_="tests"))
+    return el("article", el("h3", item), shown, listed, class_="card tested")
 
 
 def _summary_line(results: Sequence[TestResult]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from cluster.monitoring.status_file import BEAT_S
 from cluster.report.charts import percent
 from cluster.report.curves import POOLS
+from cluster.report.document import table
 from cluster.report.headline import duration
 from cluster.report.html import Html, el
 
@@ -55,9 +56,8 @@ def _running(status: Mapping[str, Any]) -> Iterator[Html]:
 def _pools(pools: Mapping[str, Mapping[str, int]], last: Mapping[str, float]) -> Iterator[Html]:
     if not pools:
         return
-    head = el("tr", *(el("th", name, scope="col") for name in ("pool", "healthy", "lost", "busy in the last step")))
     rows = [_pool(name, pool, last) for name, pool in sorted(pools.items())]
-    yield el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table")
+    yield table("Pools of actors", ("pool", "healthy", "lost", "busy in the last step"), rows)
 
 
 def _pool(name: str, pool: Mapping[str, int], last: Mapping[str, float]) -> Html:

@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 560, 230
 LEFT, RIGHT = 46, 112
 TOP, BOTTOM = 14, 30
 LABEL_GAP = 15
+TICK_CHAR_WIDTH = 7
 SMOOTH_FROM = 16
 """Number of points from which a line is drawn thin with a bold moving mean."""
 MAX_TOOLTIPS = 160
@@ -206,7 +207,12 @@ def _ticks_up(up: _Axis, show: Show) -> Html:
 
 def _grid(across: _Axis, up: _Axis, show: Show, axis: str) -> Html:
     below = (_text(number(v), across(v), HEIGHT - 12, "tick mid") for v in across.ticks())
-    return join(_ticks_up(up, show), *below, _text(axis, WIDTH - RIGHT + 8, HEIGHT - 12, "tick"))
+    return join(_ticks_up(up, show), *below, _axis_name(axis, number(across.high)))
+
+
+def _axis_name(axis: str, last: str) -> Html:
+    """Name of the horizontal axis, right of its last label `last`, which is centred at the end of the axis."""
+    return _text(axis, WIDTH - RIGHT + 5 + TICK_CHAR_WIDTH / 2 * len(last), HEIGHT - 12, "tick")
 
 
 def _line(one: Series, points: Sequence[Point], across: _Axis, up: _Axis, show: Show, axis: str) -> Html:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from cluster.report.html import Html, el
@@ -36,3 +37,10 @@ def document(title: str, body: Html, *, script: str = "", style: str = "", allow
 def section(title: str, words: str, body: Html) -> Html:
     """A section with its heading and an explanation."""
     return el("section", el("h2", title), el("p", words, class_="words"), body)
+
+
+def table(name: str, columns: Iterable[str], rows: Iterable[Html]) -> Html:
+    """A table in a card, with its column titles. Keyboards reach it, because it scrolls on a small screen."""
+    head = el("tr", *(el("th", column, scope="col") for column in columns))
+    body = el("table", el("thead", head), el("tbody", *rows))
+    return el("div", body, class_="card table", tabindex=0, role="region", aria_label=name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from cluster.report.charts import share
 from cluster.report.document import document, section
-from cluster.report.filmstrips import Album, diff, feedback_list, fold, source_text
+from cluster.report.filmstrips import Album, diff, feedback_list, fold, screen, source_text
 from cluster.report.html import Html, el, join
 from reward.validity import complaint
 from rollout.records import Critique, Page
@@ -36,7 +36,7 @@ def draft_card(draft: Draft, previous: Page | None, critique: Critique | None = 
     frame = el(
         "div",
         el("div", el("b", label), class_="verdict"),
-        el("div", album.render(draft.render, "page", missing="no page"), class_="screen" if draft.valid else "bad"),
+        screen(draft.render, "page", album),
         None if draft.valid else el("p", complaint(draft.page, draft.render), class_="problem"),
         el("p", f"{draft.tokens:,} tokens and {draft.seconds:.1f} s so far", class_="compared"),
         *_judgment(critique),

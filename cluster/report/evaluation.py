@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cluster.report.charts import share
 from cluster.report.document import document, section
-from cluster.report.filmstrips import Album, attempt_frame
+from cluster.report.filmstrips import Album, attempt_frame, screen
 from cluster.report.html import Html, el, join
 from cluster.report.sections import inference_section
 from reward.validity import complaint
@@ -77,9 +77,6 @@ def _frames(played: PlayedTask, album: Album) -> Iterator[Html]:
 
 
 def _draft_frame(name: str, draft: Draft, reward: float, album: Album) -> Html:
-    screen = el(
-        "div", album.render(draft.render, name, missing="no page"), class_="screen" if draft.valid else "screen bad"
-    )
     caption = el("figcaption", el("span", name), el("b", share(reward), class_="total"))
     problem = None if draft.valid else el("p", complaint(draft.page, draft.render), class_="problem")
-    return el("figure", screen, caption, problem)
+    return el("figure", screen(draft.render, name, album), caption, problem)

@@ -192,10 +192,19 @@ def attempt_frame(name: str, attempt: Attempt, album: Album) -> Html:
 
 def _screen(attempt: Attempt, album: Album) -> Html:
     """The screenshot, or the reason that there is none."""
-    why = WORDS.get(attempt.outcome, attempt.outcome)
-    return el(
-        "div", album.render(attempt.render, why, missing=why), class_="screen" if _valid(attempt) else "screen bad"
-    )
+    return screen(attempt.render, outcome_words(attempt.outcome), album)
+
+
+def outcome_words(outcome: str) -> str:
+    """The outcome of a page in words."""
+    return WORDS.get(outcome, outcome)
+
+
+def screen(render: Render | None, caption: str, album: Album) -> Html:
+    """The screenshot of a page, or the outcome that left it without one."""
+    missing = outcome_words(render.outcome if render is not None else "no_page")
+    valid = render is not None and render.valid
+    return el("div", album.render(render, caption, missing=missing), class_="screen" if valid else "screen bad")
 
 
 def _valid(attempt: Attempt) -> bool:
@@ -213,9 +222,7 @@ def _problem(attempt: Attempt) -> Html | None:
     detail = attempt.page.detail or words_of(page_reason(attempt))
     if attempt.render is not None:
         detail = attempt.render.detail
-    return el(
-        "p", el("b", WORDS.get(attempt.outcome, attempt.outcome)), detail and f": {detail[:200]}", class_="problem"
-    )
+    return el("p", el("b", outcome_words(attempt.outcome)), detail and f": {detail[:200]}", class_="problem")
 
 
 def _score(attempt: Attempt) -> Html:

@@ -6,7 +6,7 @@ from typing import Any
 from cluster.report.charts import number, percent
 from cluster.report.contents import Report
 from cluster.report.curves import curves
-from cluster.report.document import section
+from cluster.report.document import section, table
 from cluster.report.headline import headline, lead
 from cluster.report.html import Html, el, join
 from cluster.report.reasons import WORDS, alarm, reasons
@@ -43,9 +43,9 @@ def reasons_section(findings: Sequence[Finding]) -> Html:
     return section("Why pages earn no reward", WORDS, reasons(findings))
 
 
-def inference_section(table: Mapping[str, Mapping[str, float]]) -> Html:
+def inference_section(figures: Mapping[str, Mapping[str, float]]) -> Html:
     """The comparison of three modes of inference."""
-    return section("Inference without the critic", *_inference(table))
+    return section("Inference without the critic", *_inference(figures))
 
 
 def events_section(events: Sequence[str], order: str = "oldest first") -> Html:
@@ -87,17 +87,15 @@ def pairs_section(cards: Sequence[Html], total: int) -> Html:
     )
 
 
-def _inference(table: Mapping[str, Mapping[str, float]]) -> tuple[str, Html]:
-    rows = {name: table[name] for name in INFERENCE if table.get(name)}
+def _inference(figures: Mapping[str, Mapping[str, float]]) -> tuple[str, Html]:
+    rows = {name: figures[name] for name in INFERENCE if figures.get(name)}
     if not rows:
         return "The comparison is measured at the end of the run.", Html("")
     words = "The trained policy on held-out tasks in three modes. Self-edit needs no critic, the full loop uses one."
     base = rows.get("base", {}).get("reward")
-    head = el(
-        "tr", *(el("th", name) for name in ("", "reward", "against base", "renders", "tokens a task", "seconds a task"))
-    )
+    columns = ("", "reward", "against base", "renders", "tokens a task", "seconds a task")
     body = [el("tr", *_inference_row(name, row, base)) for name, row in rows.items()]
-    return words, el("div", el("table", el("thead", head), el("tbody", *body)), class_="card table")
+    return words, table("Modes of inference", columns, body)
 
 
 def _inference_row(name: str, row: Mapping[str, float], base: float | None) -> Iterator[Html]:

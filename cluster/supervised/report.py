@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.report.charts import Series, lines, number, percent
 from cluster.report.curves import column
-from cluster.report.document import document, section
+from cluster.report.document import document, section, table
 from cluster.report.filmstrips import Album, Pair, pair_card
 from cluster.report.html import Html, el, join
 from cluster.report.sections import settings_section
@@ -120,7 +120,6 @@ def _corpus(corpus: Mapping[str, Any]) -> Html:
     damages: Mapping[str, Mapping[str, int]] = corpus.get("damages") or {}
     if not damages:
         return section("Corpus", "No damaged page was judged.", Html(""))
-    head = el("tr", *(el("th", name) for name in ("damage", "judged", "kept", "share")))
     rows = [
         el(
             "tr",
@@ -136,4 +135,4 @@ def _corpus(corpus: Mapping[str, Any]) -> Html:
         f"Reference pages of {corpus['tasks']} tasks, damaged, rendered and judged. A damaged page gives examples only "
         f"if the critic scores it below the reference. Examples: {forms}."
     )
-    return section("Corpus", words, el("div", el("table", el("thead", head), el("tbody", *rows)), class_="card table"))
+    return section("Corpus", words, table("Damages", ("damage", "judged", "kept", "share"), rows))

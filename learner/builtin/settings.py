@@ -13,7 +13,7 @@ class WarmStartSettings(Settings):
 
     seed: int = Field(default=0, ge=0)
     """Seed of all randomness in the recipe; another gives another initial policy."""
-    steps: int = Field(default=480, ge=1)
+    steps: int = Field(default=2400, ge=1)
     """Optimizer steps; fewer give a weaker policy sooner, for tests."""
     hidden: int = Field(default=256, ge=64, multiple_of=64)
     """Width of the model, each attention head is 64 wide; smaller for tests."""

@@ -26,6 +26,7 @@ from cluster.experiments.bench.render import bench_render
 from cluster.experiments.bench.rollout import bench_rollout
 from cluster.experiments.bench.serve import bench_serve
 from cluster.experiments.bench.sync import bench_sync
+from cluster.experiments.bench.tracking.part import bench_tracking
 from cluster.experiments.bench.training_loop.part import bench_loop
 from cluster.paths import resolve_path
 from rollout.errors import BadInput, RelookError
@@ -43,6 +44,7 @@ PARTS: dict[str, Callable[[], Figures | dict[str, Figures]]] = {
     "rollout": bench_rollout,
     "serve": bench_serve,
     "sync": bench_sync,
+    "tracking": bench_tracking,
 }
 
 EXTRA = ("playwright", "trl", "datasets")

@@ -10,8 +10,5 @@ Figures = dict[str, float]
 
 
 def built_in_policy() -> Path:
-    """The built-in policy after two steps: benchmarks need its shape, not its quality."""
-    settings = RunSettings()
-    return warm_start_blocking(
-        settings.model_copy(update={"warm_start": settings.warm_start.model_copy(update={"steps": 2})})
-    )
+    """The built-in policy."""
+    return warm_start_blocking(RunSettings())

@@ -42,6 +42,10 @@ ENVIRONMENT = {
 """MLflow's defaults would retry a request for minutes, which the next step does anyway, and draw over the display."""
 
 
+UI_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Without it, MLflow's server starts eight more processes, of 200 MB each, for jobs that ReLook does not use."""
+
+
 def check_server(uri: str) -> None:
     """Raises SettingsError when a server does not answer. MLflow's own client would retry for minutes."""
     if not uri.startswith(("http://", "https://")):
@@ -54,6 +58,15 @@ def check_server(uri: str) -> None:
         raise SettingsError(
             f"MLFLOW_TRACKING_URI: no server answers at {uri.split('@')[-1]} ({error}); start the server or unset it"
         ) from None
+
+
+def ui_command(database: Path) -> list[str]:
+    """Command that shows the runs of a SQLite database in a browser; set UI_ENVIRONMENT for it.
+
+    One worker is enough for a reader. Several workers have a supervisor that restarts those without an answer for five
+    seconds: on a busy machine, it restarts them while they load.
+    """
+    return ["mlflow", "ui", "--workers", "1", "--backend-store-uri", f"sqlite:///{database}"]
 
 
 @contextmanager

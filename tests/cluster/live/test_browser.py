@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing.command_pages import PAGES
 from browsing.page_checks import CONTRAST, check_page, check_width
-from drawn_episodes import PICTURES, played_task
 from live_run import finish_group, names, new_run, served, write_status
 
 from actors.browser.chromium.launch import find_executable
 from cluster.live.run_page import Query, RunPage
-from cluster.report.drafts import drafts_page
-from cluster.report.evaluation import evaluation_page
 from cluster.report.page import write_report
 from cluster.training.diagnosis import Finding
 
@@ -132,16 +130,8 @@ async def test_the_report_has_contrast_and_nothing_is_wider_than_a_small_screen(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_drafts_and_evaluation_have_contrast_and_nothing_is_wider_than_a_small_screen(
-    browser: Any, tmp_path: Path, scheme: str
+@pytest.mark.parametrize("command", PAGES)
+async def test_the_page_of_a_command_has_contrast_and_nothing_is_wider_than_a_small_screen(
+    browser: Any, tmp_path: Path, command: str, scheme: str
 ) -> None:
-    tasks = [played_task(0), played_task(1)]
-    table = {"base": {"reward": 0.4, "valid": 0.8, "tokens": 231.0, "seconds": 3.0}}
-    pages = {
-        "drafts": drafts_page("Build a page.", tasks[0].drafts, "demo-1"),
-        "evaluation": evaluation_page("demo-1", table, tasks, PICTURES.get),
-    }
-    for name, text in pages.items():
-        path = tmp_path / f"{name}.html"
-        path.write_text(text)
-        await checked(browser, path, scheme)
+    await checked(browser, PAGES[command](tmp_path), scheme)

@@ -17,7 +17,7 @@ from learner.builtin.corpus import BROKEN_SHARE, conversations
 from learner.builtin.flaws import FLAWS
 from learner.builtin.pretrain import encode, pretrain, training_steps
 from learner.builtin.settings import WarmStartSettings
-from learner.builtin.shipped import LOG, RECIPE, ship, weights_hash
+from learner.builtin.shipped import LOG, RECIPE, WEIGHTS, ship, shipped_policy, weights_hash
 from learner.builtin.tokenizer import ASSISTANT, EDIT_MARKUP, EDITS, END, learn_tokenizer
 from learner.builtin.warmstart import recipe_hash, warm_start
 from reward.designs import FAMILIES, draw
@@ -196,6 +196,17 @@ def test_interrupted_pretraining_goes_on_to_the_same_weights(tmp_path: Path, mon
     )
     for file in ("model.safetensors", LOG):
         assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_shipped_weights_are_those_of_their_recipe() -> None:
+    recipe = json.loads((WEIGHTS / RECIPE).read_text())
+    assert recipe["sha256"] == weights_hash()
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 12_000_000
+    assert (WEIGHTS / "model.safetensors").stat().st_size <= 10_000_000
+    defaults = WarmStartSettings()
+    assert shipped_policy(defaults) == WEIGHTS
+    assert shipped_policy(defaults.model_copy(update={"threads": 7, "precision": "bf16"})) == WEIGHTS
+    assert shipped_policy(defaults.model_copy(update={"seed": 1})) is None
 
 
 def test_a_tiny_policy_can_be_shipped(tmp_path: Path) -> None:

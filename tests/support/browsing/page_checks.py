@@ -45,6 +45,13 @@ UNNAMED = """() => [...document.querySelectorAll("a, summary, button, [tabindex]
 """Controls, pictures and regions without a name."""
 
 
+OVERLAPPING = """() => [...document.querySelectorAll("main *")]
+  .filter((one) => one instanceof HTMLElement && one.clientWidth && one.scrollWidth > one.clientWidth + 1)
+  .filter((one) => getComputedStyle(one).overflowX === "visible" && !one.closest(".strip, .table, .charts"))
+  .map((one) => one.outerHTML.slice(0, 120))"""
+"""Elements with contents wider than themselves, which are drawn over their neighbours, except where these scroll."""
+
+
 async def check_page(page: Any) -> None:
     """Checks the contrast of a page's texts, its names and its width."""
     assert await page.evaluate(CONTRAST) == []
@@ -53,5 +60,6 @@ async def check_page(page: Any) -> None:
 
 
 async def check_width(page: Any) -> None:
-    """Checks that nothing makes the page wider than the screen."""
+    """Checks that nothing makes the page wider than the screen, and no contents leave their element."""
+    assert await page.evaluate(OVERLAPPING) == []
     assert await page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
