@@ -81,7 +81,7 @@ class Bench:
 
 
 async def first_page(bench: Bench, design: Draw) -> dict[str, Any]:
-    """Whether a first page is valid, and the shares of texts, and of colours and numbers, that it has."""
+    """Writes a first page: whether it is valid, and which texts, and which colours and numbers, it has."""
     text = await bench.write(prompts.first(design.task), seed_of(0, design.task.id, "first"))
     page = parse_page(text)
     reward, _ = await bench.judge(design.task, page)

@@ -8,7 +8,11 @@ import pytest
 from cluster.experiments.bench.tracking import part
 from cluster.experiments.bench.tracking.long_run import TASKS, log_run
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    # MLflow's own models use deprecated SQLAlchemy features.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 def test_run_is_logged_with_metrics_traces_and_pictures(tmp_path: Path) -> None:
