@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from browsing.command_pages import STEP
 
 from cluster.accept import main, summary, write_results
 from cluster.acceptance.measurement import Acceptance, Measurement, Prediction
@@ -12,16 +13,6 @@ from cluster.acceptance.page import lead, render
 
 EVIL = """</td><script>alert(1)</script><img src=x onerror=alert(2)>"""
 OVERFLOWING = "[...document.querySelectorAll('html, .card')].filter(one => one.scrollWidth > one.clientWidth).length"
-STEP = Prediction(
-    step_s=95.0,
-    play_s=60.0,
-    learn_s=30.0,
-    sync_s=5.0,
-    steps=300,
-    bottleneck="policy engine",
-    advice="policy engines are the bottleneck: 2 more would save 20.0 s of the 95.0 s a step takes",
-    origin="a step of 64 episodes",
-)
 
 
 def measured(*, advice: str = "", step: Prediction | None = STEP) -> Acceptance:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_episodes import BRIEFS, PICTURES, attempt, history, picture
+from browsing.command_pages import held_out_pairs
+from drawn_episodes import PICTURES, history
 from PIL import Image
 
 from cluster.experiments import pictures
-from cluster.report.page import Pair, Report, write_report
+from cluster.report.page import Report, write_report
 from rollout.errors import CheckpointError
-from rollout.records import Render, Task
 
 README = Path(__file__).parents[3] / "README.md"
 
@@ -20,17 +20,8 @@ README = Path(__file__).parents[3] / "README.md"
 def finished_run(path: Path, pairs: int = 8, status: str = "finished") -> Path:
     """A run's folder with the files that the command reads."""
     summary = {"status": status, "steps": 12, "valid_render_rate": {"first": 0.4, "last": 0.8}}
-    shown = [
-        Pair(
-            task=Task(id=f"held/{kind}", brief=BRIEFS[kind % 4]),
-            before=attempt(kind, kind % 3, 0.2),
-            after=attempt(kind, 3, 0.7),
-            reference=Render(page_sha256="r", outcome="ok", shots=(picture(kind, 4),)),
-        )
-        for kind in range(pairs)
-    ]
     report = Report(run_id=path.name, title="demo", status=status, settings={}, summary=summary, history=history(12),
-                    exams=[], pairs=shown, picture=PICTURES.get)  # fmt: skip
+                    exams=[], pairs=held_out_pairs(pairs), picture=PICTURES.get)  # fmt: skip
     path.mkdir()
     (path / "run.json").write_text("{}")
     (path / "summary.json").write_text(json.dumps(summary))

@@ -24,6 +24,16 @@ MEASURED = (
     ("weight sync", "weight sync", 3.8, "s", "at most 2.1 s", "slow", "engines and learner share one network card"),
     ("log-prob gap", "log-prob gap", None, "", "at most 0.04", "wrong", "set cluster.max_logprob_gap = 0.08"),
 )
+STEP = Prediction(
+    step_s=95.0,
+    play_s=60.0,
+    learn_s=30.0,
+    sync_s=5.0,
+    steps=300,
+    bottleneck="policy engine",
+    advice="policy engines are the bottleneck: 2 more would save 20.0 s of the 95.0 s a step takes",
+    origin="a step of 64 episodes",
+)
 
 
 def generate(folder: Path) -> Path:
@@ -72,6 +82,19 @@ def benchmark(folder: Path) -> Path:
     return write_benchmark(results, summary, list(results.results[POLICY]))
 
 
+def held_out_pairs(num: int) -> list[Pair]:
+    """Held-out tasks before and after training; the first pages fail in turn."""
+    return [
+        Pair(
+            task=Task(id=f"held/{kind}", brief=BRIEFS[kind % 4]),
+            before=attempt(kind, kind % 3, 0.2),
+            after=attempt(kind, 3, 0.7),
+            reference=Render(page_sha256="r", outcome="ok", shots=(picture(kind, 4),)),
+        )
+        for kind in range(num)
+    ]
+
+
 def sft(folder: Path) -> Path:
     """The report of a fine-tuning."""
     rows: list[dict[str, float]] = [{"step": 0.0, "held_out_first": 2.0, "held_out_revise": 1.5, "held_out_loss": 1.8}]
@@ -94,15 +117,7 @@ def sft(folder: Path) -> Path:
         held_out_tasks=8,
         samples={"before": {"answers": 8, "pages": 0, "valid": 0}, "after": {"answers": 8, "pages": 7, "valid": 6}},
     )
-    pairs = [
-        Pair(
-            task=Task(id=f"held/{kind}", brief=BRIEFS[kind % 4]),
-            before=attempt(kind, kind % 3, 0.2),
-            after=attempt(kind, 3, 0.7),
-            reference=Render(page_sha256="r", outcome="ok", shots=(picture(kind, 4),)),
-        )
-        for kind in range(3)
-    ]
+    pairs = held_out_pairs(3)
     report = SupervisedReport(run_id="sft-20250601-101500-ab12", status="finished", summary=summary, history=rows,
                               settings={"sft": {"lr": 1e-4}}, pairs=pairs, picture=PICTURES.get)  # fmt: skip
     write_supervised(folder / "sft.html", report)
@@ -115,17 +130,7 @@ def accept(folder: Path) -> Path:
         Measurement(what=what, figure=figure, unit=unit, expected=expected, verdict=verdict, advice=advice)  # type: ignore[arg-type]
         for _, what, figure, unit, expected, verdict, advice in MEASURED
     )
-    step = Prediction(
-        step_s=95.0,
-        play_s=60.0,
-        learn_s=30.0,
-        sync_s=5.0,
-        steps=300,
-        bottleneck="policy engine",
-        advice="policy engines are the bottleneck: 2 more would save 20.0 s of the 95.0 s a step takes",
-        origin="a step of 64 episodes",
-    )
-    acceptance = Acceptance(name="qwen7b", measurements=measurements, prediction=step, seconds=140.0)
+    acceptance = Acceptance(name="qwen7b", measurements=measurements, prediction=STEP, seconds=140.0)
     return write_page(folder / "acceptance.html", acceptance)
 
 
