@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from actors.critic.critic import Fetch
 from cluster.benchmarks.benchmark import Runner, Services, Writer
 from cluster.benchmarks.records import Dataset, Item, Sampling, TestResult
 from reward.benchmarks.design2code_terms import Terms, blocks_of, compare
@@ -71,10 +72,8 @@ class Design2Code:
         terms = compare(blocks_of(render), blocks_of(reference))
         visual = 0.0
         if render.valid and reference.valid:
-            shots = [
-                [services.fetch(shot.picture) for shot in one.shots if not shot.label] for one in (render, reference)
-            ]
-            visual = self.critic.judge(task, page, render, reference, tuple(shots[0]), tuple(shots[1])).score
+            shots = [timed_pictures(one, services.fetch) for one in (render, reference)]
+            visual = self.critic.judge(task, page, render, reference, *shots).score
         score = terms.mean if self.faithful else gated(terms)
         return TestResult(
             test=TEST,
@@ -98,9 +97,9 @@ def gated(terms: Terms) -> float:
     return terms.block * (1.0 + terms.text + terms.position + terms.color) / 4
 
 
-def _pictures(render: Render, services: Services) -> tuple[bytes, ...]:
+def timed_pictures(render: Render, fetch: Fetch) -> tuple[bytes, ...]:
     """The PNGs of the timed screenshots."""
-    return tuple(services.fetch(shot.picture) for shot in render.shots if not shot.label)
+    return tuple(fetch(shot.picture) for shot in render.shots if not shot.label)
 
 
 def _item(task: Task) -> Item:

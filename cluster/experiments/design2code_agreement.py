@@ -18,14 +18,14 @@ from typing import Any
 
 from actors.browser.renderer import ChromiumRenderer
 from actors.settings import BrowserSettings
-from cluster.benchmarks.design2code import gated
+from cluster.benchmarks.design2code import gated, timed_pictures
 from cluster.benchmarks.json_lines import append_line, read_lines
 from cluster.commands import program
 from learner.supervised.damage import DAMAGES, damage_page
 from reward.benchmarks.design2code_terms import blocks_of, compare
 from reward.visual.critic import VisualCritic
 from rollout.errors import RelookError
-from rollout.records import Page, Render, Task
+from rollout.records import Page, Task
 from rollout.seeds import seed_of
 from rollout.task_sets.public import read_task_set
 
@@ -102,13 +102,9 @@ async def _play(
     if row["outcome"] != "ok":
         return row
     terms = compare(blocks_of(render), blocks_of(reference))
-    score = critic.judge(task, page, render, reference, _shots(render), _shots(reference)).score
+    shots = [timed_pictures(one, bytes) for one in (render, reference)]
+    score = critic.judge(task, page, render, reference, *shots).score
     return {**row, **asdict(terms), "mean": terms.mean, "gated": gated(terms), OURS: score}
-
-
-def _shots(render: Render) -> tuple[bytes, ...]:
-    """The PNGs of the timed screenshots."""
-    return tuple(bytes(shot.picture) for shot in render.shots if not shot.label)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
